@@ -1,0 +1,153 @@
+"""Decode, augment and embed a catalogue's images on all cores."""
+
+import hashlib
+import itertools
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from indexer.augment import Augmentation
+from indexer.read_catalogue import Catalogue, Entry, Problem
+from indexer.report import Stage
+from shared.catalogue import Item
+from shared.embedder import Embedder
+from shared.errors import CatalogueError, ImageError
+from shared.images import ImageLimits, decode_image, to_pixels
+from shared.vectors import Vectors
+
+_CHUNK = 1024
+
+
+@dataclass(frozen=True)
+class EmbeddedCatalogue:
+    """The items that have at least one good image, and the embeddings of those.
+
+    Attributes:
+        items: in the catalogue's order, with only their good images; an item's place here is its number.
+        image_items: `(n_images,)` int64, the number of each image's item; images of an item stand together, in order.
+        views: `(n_images, 1 + copies, dim)` float32, unit rows; `views[:, 0]` are the originals.
+        problems: entries and images that were left out, those of reading included.
+        entries: good and bad, what the share of bad ones is taken of.
+    """
+
+    items: tuple[Item, ...]
+    image_items: NDArray[np.int64]
+    views: NDArray[np.float32]
+    problems: tuple[Problem, ...]
+    entries: int
+
+    @property
+    def originals(self) -> Vectors:
+        """`(n_images, dim)` float32: the embeddings of the untouched images."""
+        return self.views[:, 0]
+
+
+@dataclass(frozen=True)
+class _Task:
+    """One image to embed."""
+
+    number: int
+    image: str
+    source: Entry
+
+
+def embed_catalogue(
+    catalogue: Catalogue,
+    embedder: Embedder,
+    augmentation: Augmentation,
+    limits: ImageLimits,
+    threads: int,
+    stage: Stage,
+) -> EmbeddedCatalogue:
+    """Embed every image and its augmented copies; images that can't be read become problems.
+
+    Args:
+        catalogue: what to embed.
+        embedder: shared by the threads.
+        augmentation: how many copies of what kind.
+        limits: images beyond them are left out.
+        threads: how many images are under way at once.
+        stage: is told of each image done.
+
+    Raises:
+        CatalogueError: not one image is good.
+    """
+    tasks = [
+        _Task(number, image, source)
+        for number, (item, source) in enumerate(zip(catalogue.items, catalogue.sources, strict=True))
+        for image in item.images
+    ]
+
+    def work(task: _Task) -> Vectors | Problem:
+        found = _embed_image(catalogue.image_root, task, embedder, augmentation, limits)
+        if isinstance(found, str):
+            return Problem(task.source.file, task.source.row, catalogue.items[task.number].item_id, found)
+        return found
+
+    good: list[_Task] = []
+    views: list[Vectors] = []
+    problems = list(catalogue.problems)
+    with ThreadPoolExecutor(threads, thread_name_prefix="embed") as pool:
+        for chunk in _chunks(tasks):
+            for task, found in zip(chunk, pool.map(work, chunk), strict=True):
+                stage.advance()
+                if isinstance(found, Problem):
+                    problems.append(found)
+                else:
+                    good.append(task)
+                    views.append(found)
+    if not good:
+        raise CatalogueError(_nothing_good(catalogue, problems))
+    items, image_items = _keep_good(catalogue, good)
+    return EmbeddedCatalogue(items, image_items, np.stack(views), tuple(problems), catalogue.entries)
+
+
+def _chunks(tasks: list[_Task]) -> Iterator[list[_Task]]:
+    """Bounded pieces, so that a large catalogue's futures and results don't all wait in memory."""
+    rest = iter(tasks)
+    while chunk := list(itertools.islice(rest, _CHUNK)):
+        yield chunk
+
+
+def _embed_image(
+    root: Path, task: _Task, embedder: Embedder, augmentation: Augmentation, limits: ImageLimits
+) -> Vectors | str:
+    """`(1 + copies, dim)` float32, or why the image can't be used."""
+    try:
+        data = read_limited(root / task.image, limits)
+        pixels = to_pixels(decode_image(data, limits, task.image))
+        views = np.stack(augmentation.views(pixels, hashlib.sha256(data).digest()))
+        return embedder.embed(views)
+    except ImageError as error:
+        return str(error)
+    except OSError as error:
+        return f"{task.image} can't be read: {error.strerror}"
+    except ValueError as error:
+        return f"{task.image} has no usable embedding: {error}"
+
+
+def read_limited(path: Path, limits: ImageLimits) -> bytes:
+    """A file's bytes, but never many more than `limits` allow."""
+    with path.open("rb") as file:
+        return file.read(limits.max_bytes + 1)
+
+
+def _keep_good(catalogue: Catalogue, good: list[_Task]) -> tuple[tuple[Item, ...], NDArray[np.int64]]:
+    """Number the items that have a good image from 0, in order, so that a bad one leaves no gap."""
+    items: list[Item] = []
+    image_items: list[int] = []
+    for number, tasks in itertools.groupby(good, key=lambda task: task.number):
+        images = tuple(task.image for task in tasks)
+        image_items += [len(items)] * len(images)
+        items.append(replace(catalogue.items[number], images=images))
+    return tuple(items), np.asarray(image_items, dtype=np.int64)
+
+
+def _nothing_good(catalogue: Catalogue, problems: list[Problem]) -> str:
+    first = problems[0]
+    place = first.file if first.row is None else f"{first.file}, row {first.row}"
+    return f"the catalogue {catalogue.path} has no usable image; the first of {len(problems)} problems: {place}: {first.reason}"

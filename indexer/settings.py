@@ -1,0 +1,95 @@
+"""What a build depends on, typed and checked once; remembered beside the data for `make reindex`."""
+
+import json
+import os
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from shared.errors import SettingsError, SnapshotMissing
+from shared.snapshot import DataDirectory
+
+BACKBONES = ("auto", "efficientnet_b0", "efficientnet_lite0")
+INDEX_VIEWS = ("original", "all")
+
+
+@dataclass(frozen=True)
+class BuildSettings:
+    """The options of `indexer build`.
+
+    Attributes:
+        catalogue: a directory, or a CSV or JSON-lines file.
+        data: where snapshots are published.
+        image_root: what a file's image paths are relative to; None for the file's directory.
+        backbone: one of `BACKBONES`.
+        weights: a weights file for the backbone.
+        augmentations: augmented copies an image.
+        index_views: index the `original` images, or `all` views.
+        max_bad: share of the entries that may be bad, 0…1.
+        max_image_bytes: larger image files are left out.
+        max_image_pixels: larger pictures are left out.
+        workers: threads that decode and embed.
+        seed: of augmentation, held-out split and training.
+    """
+
+    catalogue: Path
+    data: Path
+    image_root: Path | None = None
+    backbone: str = "auto"
+    weights: Path | None = None
+    augmentations: int = 2
+    index_views: str = "original"
+    max_bad: float = 0.05
+    max_image_bytes: int = 50 * 1024 * 1024
+    max_image_pixels: int = 100_000_000
+    workers: int = 0
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Refuse values that can't be.
+
+        Raises:
+            SettingsError: it names the option and the value.
+        """
+        _require(self.backbone in BACKBONES, "backbone", self.backbone, f"one of {', '.join(BACKBONES)}")
+        _require(self.index_views in INDEX_VIEWS, "index-views", self.index_views, f"one of {', '.join(INDEX_VIEWS)}")
+        _require(0 <= self.augmentations <= 64, "augmentations", self.augmentations, "0 to 64")
+        _require(0.0 <= self.max_bad <= 1.0, "max-bad", self.max_bad, "a share from 0 to 1")
+        _require(self.max_image_bytes > 0, "max-image-bytes", self.max_image_bytes, "more than 0")
+        _require(self.max_image_pixels > 0, "max-image-pixels", self.max_image_pixels, "more than 0")
+        _require(0 <= self.workers <= 1024, "workers", self.workers, "0 (one a core) to 1024")
+        _require(0 <= self.seed < 2**31, "seed", self.seed, "0 to 2,147,483,647")
+
+    @property
+    def threads(self) -> int:
+        """How many threads decode and embed."""
+        return self.workers or os.cpu_count() or 1
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON; paths are absolute, so that a later build finds them from anywhere."""
+        return {name: str(value.resolve()) if isinstance(value, Path) else value for name, value in asdict(self).items()}
+
+
+def remembered_settings(data: Path) -> BuildSettings:
+    """The settings of the last published build in this data directory.
+
+    Raises:
+        SnapshotMissing: nothing was published here yet.
+        SettingsError: the file is damaged.
+    """
+    path = DataDirectory(data).build_settings
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise SnapshotMissing(f"{path} does not exist: name a catalogue with --catalogue PATH first") from None
+    except (OSError, ValueError) as error:
+        raise SettingsError(f"{path} can't be read: {error}") from error
+    paths = {name for name in ("catalogue", "image_root", "weights") if found.get(name) is not None}
+    known = {field.name for field in fields(BuildSettings)}
+    values = {name: Path(value) if name in paths else value for name, value in found.items() if name in known}
+    return BuildSettings(**{**values, "data": data})
+
+
+def _require(good: bool, option: str, found: Any, wanted: str) -> None:
+    if not good:
+        raise SettingsError(f"--{option} is {found!r}; wanted {wanted}")

@@ -1,0 +1,140 @@
+"""Items, and `items.sqlite`: what a snapshot knows of each item besides its embeddings."""
+
+import json
+import sqlite3
+import threading
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from shared.errors import SnapshotError, UnknownItem
+
+Metadata: TypeAlias = Mapping[str, Any]
+"""Whatever JSON can hold: strings, numbers, lists."""
+
+_SCHEMA = """
+CREATE TABLE items (
+    number INTEGER PRIMARY KEY, item_id TEXT NOT NULL UNIQUE, category TEXT NOT NULL, metadata TEXT NOT NULL);
+CREATE TABLE images (
+    number INTEGER NOT NULL REFERENCES items, position INTEGER NOT NULL, path TEXT NOT NULL, row INTEGER NOT NULL,
+    PRIMARY KEY (number, position)) WITHOUT ROWID;
+"""
+
+
+@dataclass(frozen=True)
+class Item:
+    """One product.
+
+    Attributes:
+        item_id: the caller's own name for it, unique in the catalogue.
+        category: the label that the classifier learns.
+        images: paths relative to the catalogue's image root, `/` between parts; at least one.
+        metadata: further columns, handed back with hits.
+    """
+
+    item_id: str
+    category: str
+    images: tuple[str, ...]
+    metadata: Metadata = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class IndexedItem:
+    """An item in a snapshot.
+
+    Attributes:
+        item: what the catalogue says.
+        number: what partitions call it; stable within one snapshot only.
+        rows: for each of `item.images`, its row in the partition of the item's category.
+    """
+
+    item: Item
+    number: int
+    rows: tuple[int, ...]
+
+
+def write_items(path: Path, items: Iterable[IndexedItem]) -> None:
+    """Write a new `items.sqlite`."""
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.executescript(_SCHEMA)
+        for indexed in items:
+            item = indexed.item
+            metadata = json.dumps(dict(item.metadata), ensure_ascii=False)
+            connection.execute(
+                "INSERT INTO items VALUES (?, ?, ?, ?)", (indexed.number, item.item_id, item.category, metadata)
+            )
+            connection.executemany(
+                "INSERT INTO images VALUES (?, ?, ?, ?)",
+                [
+                    (indexed.number, position, image, row)
+                    for position, (image, row) in enumerate(zip(item.images, indexed.rows, strict=True))
+                ],
+            )
+
+
+class ItemStore:
+    """Read access to `items.sqlite`, from any thread."""
+
+    def __init__(self, path: Path) -> None:
+        """Open the file; it is never written again, so readers take no locks.
+
+        Raises:
+            SnapshotError: missing or no such database.
+        """
+        self._path = path
+        self._local = threading.local()
+        self._connections: list[sqlite3.Connection] = []
+        try:
+            self._count = int(self._query("SELECT count(*) FROM items", ())[0][0])
+        except sqlite3.Error as error:
+            raise SnapshotError(f"{path} can't be read: {error}") from error
+
+    def __len__(self) -> int:
+        """How many items there are."""
+        return self._count
+
+    def by_id(self, item_id: str) -> IndexedItem:
+        """The item that the caller calls `item_id`.
+
+        Raises:
+            UnknownItem: there is none.
+        """
+        found = self._query("SELECT number, item_id, category, metadata FROM items WHERE item_id = ?", (item_id,))
+        if not found:
+            raise UnknownItem(f"there is no item with the id {item_id!r}")
+        return self._indexed(found[0])
+
+    def by_numbers(self, numbers: Sequence[int]) -> list[IndexedItem]:
+        """The items of these numbers, in their order."""
+        select = "SELECT number, item_id, category, metadata FROM items WHERE number = ?"
+        return [self._indexed(self._query(select, (int(number),))[0]) for number in numbers]
+
+    def __iter__(self) -> Iterator[IndexedItem]:
+        """Every item, by number."""
+        numbers = [number for (number,) in self._query("SELECT number FROM items ORDER BY number", ())]
+        return iter(self.by_numbers(numbers))
+
+    def close(self) -> None:
+        """Close every thread's connection; call it when no thread uses the store any more."""
+        while self._connections:
+            self._connections.pop().close()
+
+    def _indexed(self, row: tuple[Any, ...]) -> IndexedItem:
+        number, item_id, category, metadata = row
+        images = self._query("SELECT path, row FROM images WHERE number = ? ORDER BY position", (number,))
+        item = Item(item_id, category, tuple(path for path, _ in images), json.loads(metadata))
+        return IndexedItem(item, number, tuple(row for _, row in images))
+
+    def _query(self, sql: str, values: tuple[Any, ...]) -> list[tuple[Any, ...]]:
+        return self._connection().execute(sql, values).fetchall()
+
+    def _connection(self) -> sqlite3.Connection:
+        connection: sqlite3.Connection | None = getattr(self._local, "connection", None)
+        if connection is None:
+            uri = f"{self._path.resolve().as_uri()}?mode=ro&immutable=1"
+            connection = sqlite3.connect(uri, uri=True, check_same_thread=False)
+            self._local.connection = connection
+            self._connections.append(connection)
+        return connection

@@ -1,0 +1,99 @@
+"""The head on the base: one Dense softmax over an embedding, kept as plain arrays with its temperature."""
+
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from shared.errors import SnapshotError
+from shared.vectors import Vectors
+
+
+@dataclass(frozen=True)
+class Classifier:
+    """A trained head; `categories[i]` belongs to column `i`.
+
+    Attributes:
+        categories: names, in the order of the columns.
+        weights: `(dim, n_categories)` float32.
+        bias: `(n_categories,)` float32.
+        temperature: divides the logits, fitted on held-out items (Guo et al., 2017, "On Calibration of Modern Neural
+            Networks").
+    """
+
+    categories: tuple[str, ...]
+    weights: NDArray[np.float32]
+    bias: NDArray[np.float32]
+    temperature: float = 1.0
+
+    def __post_init__(self) -> None:
+        """Check that the parts fit each other."""
+        wanted = len(self.categories)
+        if self.weights.ndim != 2 or self.weights.shape[1] != wanted or self.bias.shape != (wanted,):
+            raise SnapshotError(
+                f"the classifier has {wanted} categories, but weights {self.weights.shape} and bias {self.bias.shape}"
+            )
+        if not self.temperature > 0:
+            raise SnapshotError(f"the classifier's temperature is {self.temperature}; wanted more than 0")
+
+    def logits(self, embeddings: Vectors) -> NDArray[np.float32]:
+        """`(n, dim)` unit rows → `(n, n_categories)` float32, before the temperature."""
+        logits: NDArray[np.float32] = embeddings @ self.weights + self.bias
+        return logits
+
+    def probabilities(self, embeddings: Vectors) -> NDArray[np.float32]:
+        """`(n, dim)` unit rows → `(n, n_categories)` float32, calibrated, rows that sum to 1."""
+        return softmax(self.logits(embeddings) / np.float32(self.temperature))
+
+    def save(self, path: Path) -> None:
+        """Write everything to one `.npz`."""
+        np.savez(
+            path,
+            categories=np.array(self.categories, dtype=np.str_),
+            weights=self.weights,
+            bias=self.bias,
+            temperature=np.float64(self.temperature),
+        )
+
+    @classmethod
+    def open(cls, path: Path) -> "Classifier":
+        """Read what `save` wrote.
+
+        Raises:
+            SnapshotError: missing, damaged or inconsistent.
+        """
+        try:
+            with np.load(path, allow_pickle=False) as arrays:
+                return cls(
+                    categories=tuple(str(name) for name in arrays["categories"]),
+                    weights=np.ascontiguousarray(arrays["weights"], dtype=np.float32),
+                    bias=np.ascontiguousarray(arrays["bias"], dtype=np.float32),
+                    temperature=float(arrays["temperature"]),
+                )
+        except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+            raise SnapshotError(f"the classifier {path} can't be read: {error}") from error
+
+
+def softmax(logits: NDArray[np.float32]) -> NDArray[np.float32]:
+    """`(n, n_categories)` → the same shape, rows that sum to 1; safe for large logits."""
+    raised = np.exp(logits - logits.max(axis=1, keepdims=True))
+    probabilities: NDArray[np.float32] = raised / raised.sum(axis=1, keepdims=True)
+    return probabilities
+
+
+def ranking(probabilities: NDArray[np.float32]) -> NDArray[np.intp]:
+    """`(n, n_categories)` → the same shape: each row's columns, most probable first, ties in column order."""
+    return np.argsort(-probabilities, axis=1, kind="stable")
+
+
+def covering(probabilities: NDArray[np.float32], share: float) -> int:
+    """How many of the most probable categories together reach `share`.
+
+    Args:
+        probabilities: `(n_categories,)`, calibrated, in any order.
+        share: 0…1.
+    """
+    reached = np.cumsum(np.sort(probabilities)[::-1], dtype=np.float64)
+    return min(int(np.searchsorted(reached, share - 1e-6)) + 1, len(probabilities))

@@ -1,0 +1,145 @@
+"""The model that makes embeddings: `embedder.tflite`, run by LiteRT, the same in indexer and service."""
+
+import hashlib
+import os
+import queue
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from shared.errors import SnapshotError
+from shared.images import SIDE_PX
+from shared.vectors import Pixels, Vectors, unit_rows
+
+GOLDEN_MIN_COSINE = 0.999
+"""What the golden embedding must reach on opening. Other processors round otherwise (1e-6); a model that lost its
+normalisation (keras#20147) or met another preprocessing falls far below."""
+
+
+class Embedder(Protocol):
+    """Whatever turns pixels into embeddings."""
+
+    dim: int
+    embedder_id: str
+
+    def embed(self, pixels: Pixels) -> Vectors:
+        """`(n, 224, 224, 3)` uint8 → `(n, dim)` float32 unit rows. Safe to call from several threads."""
+        ...
+
+
+class LiteRtEmbedder:
+    """An exported base with an interpreter for each of the threads that use it at once.
+
+    One interpreter can't be shared between threads, and LiteRT releases the GIL: so callers borrow one. Images go
+    through one by one, since a batch is slower on a CPU (benchmarks/embedding.py) and so an embedding has the same
+    bits whatever was embedded beside it.
+    """
+
+    def __init__(self, model: bytes, interpreters: int | None = None, threads: int = 1) -> None:
+        """Prepare to run `model`; interpreters are made when they are first needed.
+
+        Args:
+            model: the bytes of a `.tflite` file: `(1, 224, 224, 3)` uint8 → `(1, dim)` float32.
+            interpreters: how many inferences run at once at most; by default one a core.
+            threads: threads within one inference.
+
+        Raises:
+            SnapshotError: these bytes are no such model.
+        """
+        self._model = model
+        self._threads = threads
+        self._slots: queue.LifoQueue[_Interpreter | None] = queue.LifoQueue()
+        for _ in range(interpreters or os.cpu_count() or 1):
+            self._slots.put(None)
+        self.embedder_id = embedder_id(model)
+        with self._borrow() as interpreter:
+            self.dim = interpreter.dim
+
+    @classmethod
+    def open(cls, path: Path, interpreters: int | None = None, threads: int = 1) -> "LiteRtEmbedder":
+        """Read the model from a file; see `__init__`."""
+        try:
+            model = path.read_bytes()
+        except OSError as error:
+            raise SnapshotError(f"the embedder {path} can't be read: {error.strerror}") from error
+        return cls(model, interpreters, threads)
+
+    def embed(self, pixels: Pixels) -> Vectors:
+        """`(n, 224, 224, 3)` uint8 → `(n, dim)` float32 unit rows. Safe to call from several threads."""
+        with self._borrow() as interpreter:
+            return unit_rows(np.stack([interpreter.run(image) for image in pixels]))
+
+    @contextmanager
+    def _borrow(self) -> "Iterator[_Interpreter]":
+        interpreter = self._slots.get()
+        try:
+            if interpreter is None:
+                interpreter = _Interpreter(self._model, self._threads)
+            yield interpreter
+        finally:
+            self._slots.put(interpreter)
+
+
+class _Interpreter:
+    """One LiteRT interpreter, used by one thread at a time."""
+
+    def __init__(self, model: bytes, threads: int) -> None:
+        # Imported here: it costs nothing to those who never embed, and tests with fakes do without it.
+        from ai_edge_litert.interpreter import Interpreter
+
+        try:
+            self._litert: Any = Interpreter(model_content=model, num_threads=threads)
+            self._litert.allocate_tensors()
+            taken, given = self._litert.get_input_details()[0], self._litert.get_output_details()[0]
+        except (ValueError, RuntimeError, IndexError) as error:
+            raise SnapshotError(f"the embedder is no LiteRT model: {error}") from error
+        if tuple(taken["shape"]) != (1, SIDE_PX, SIDE_PX, 3) or taken["dtype"] is not np.uint8:
+            found = f"{tuple(taken['shape'])} {np.dtype(taken['dtype'])}"
+            raise SnapshotError(f"the embedder takes {found}; wanted (1, {SIDE_PX}, {SIDE_PX}, 3) uint8")
+        self._input, self._output = taken["index"], given["index"]
+        self.dim = int(given["shape"][-1])
+
+    def run(self, image: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """`(224, 224, 3)` uint8 → `(dim,)` float32, as the base gives it."""
+        self._litert.set_tensor(self._input, image[np.newaxis])
+        self._litert.invoke()
+        embedding: NDArray[np.float32] = self._litert.get_tensor(self._output)[0]
+        return embedding
+
+
+def embedder_id(model: bytes) -> str:
+    """The name of an exported base: what its bytes hash to."""
+    return hashlib.sha256(model).hexdigest()[:16]
+
+
+def golden_picture() -> Pixels:
+    """The built-in test picture, `(1, 224, 224, 3)` uint8: two colour ramps, a disc and stripes."""
+    row, column = np.mgrid[0:SIDE_PX, 0:SIDE_PX]
+    picture = np.stack([row, column, 255 - (row + column) // 2], axis=-1)
+    picture[(row - 90) ** 2 + (column - 80) ** 2 < 55**2] = (230, 60, 40)
+    picture[(row > 160) & (column // 8 % 2 == 0)] = (20, 20, 60)
+    return np.clip(picture, 0, 255).astype(np.uint8)[np.newaxis]
+
+
+def check_golden(embedder: Embedder, golden: NDArray[np.float32]) -> None:
+    """Embed the built-in picture again and compare.
+
+    Args:
+        embedder: the model under check.
+        golden: `(dim,)` float32, the embedding of `golden_picture()` when the snapshot was built.
+
+    Raises:
+        SnapshotError: another length, or a cosine below `GOLDEN_MIN_COSINE`.
+    """
+    if golden.shape != (embedder.dim,):
+        raise SnapshotError(f"the golden embedding has shape {golden.shape}; the embedder gives ({embedder.dim},)")
+    cosine = float(embedder.embed(golden_picture())[0] @ unit_rows(golden[np.newaxis])[0])
+    if cosine < GOLDEN_MIN_COSINE:
+        raise SnapshotError(
+            f"the embedder gives another embedding of the built-in test picture than when the snapshot was built: "
+            f"cosine {cosine:.4f}, wanted at least {GOLDEN_MIN_COSINE}"
+        )

@@ -1,0 +1,143 @@
+"""Every error that Parecido raises on purpose.
+
+    ParecidoError
+    ├── UsageError              the caller's input is wrong: exit status 2
+    │   ├── SettingsError
+    │   ├── CatalogueError
+    │   ├── WeightsError
+    │   └── SnapshotMissing     nothing is published where one was expected
+    ├── SnapshotError           a snapshot is damaged or of another format
+    ├── ImageError
+    │   ├── ImageTooLarge       in bytes or in pixels
+    │   ├── UnsupportedImage    not one of the formats that we read
+    │   └── BrokenImage         the right format, but it can't be decoded
+    └── RequestError            a search request that can't be answered
+        ├── InvalidRequest
+        ├── InvalidEmbedding
+        ├── UnsupportedBody
+        ├── UnknownItem
+        ├── UnknownCategory
+        ├── ImageNotFound
+        └── NotReady
+
+Messages say what was wrong, where (file, row, field), what was wanted and what was found. `code` is the stable
+name that the JSON error body carries; `search_service/error_handlers.py` holds the one table from error to status.
+"""
+
+from typing import ClassVar
+
+
+class ParecidoError(Exception):
+    """The root of the tree."""
+
+    code: ClassVar[str] = "internal"
+    exit_status: ClassVar[int] = 1
+
+
+class UsageError(ParecidoError):
+    """Something that the user gave is wrong."""
+
+    code = "usage"
+    exit_status = 2
+
+
+class SettingsError(UsageError):
+    """A setting or an option has a value that it can't have."""
+
+    code = "invalid_setting"
+
+
+class CatalogueError(UsageError):
+    """A catalogue can't be read at all, is empty, or too much of it is bad."""
+
+    code = "invalid_catalogue"
+
+
+class WeightsError(UsageError):
+    """A weights file is missing, is not what it should be, or names something that we won't load."""
+
+    code = "invalid_weights"
+
+
+class SnapshotMissing(UsageError):
+    """There is no published snapshot where one was expected."""
+
+    code = "no_snapshot"
+
+
+class SnapshotError(ParecidoError):
+    """A snapshot is damaged, incomplete, or of a format that this version can't read."""
+
+    code = "bad_snapshot"
+
+
+class ImageError(ParecidoError):
+    """An image can't be used."""
+
+    code = "bad_image"
+
+
+class ImageTooLarge(ImageError):
+    """An image has more bytes or more pixels than allowed."""
+
+    code = "image_too_large"
+
+
+class UnsupportedImage(ImageError):
+    """The bytes are not an image of a format that we read."""
+
+    code = "unsupported_image"
+
+
+class BrokenImage(ImageError):
+    """The format was recognised, but the picture can't be decoded."""
+
+    code = "broken_image"
+
+
+class RequestError(ParecidoError):
+    """A search request that can't be answered."""
+
+    code = "bad_request"
+
+
+class InvalidRequest(RequestError):
+    """A field is missing, contradicts another, or has a value that it can't have."""
+
+    code = "invalid_request"
+
+
+class InvalidEmbedding(RequestError):
+    """A query embedding of the wrong length, or not a direction at all."""
+
+    code = "invalid_embedding"
+
+
+class UnsupportedBody(RequestError):
+    """The request's content type is not one that the route reads."""
+
+    code = "unsupported_body"
+
+
+class UnknownItem(RequestError):
+    """No item has this id."""
+
+    code = "unknown_item"
+
+
+class UnknownCategory(RequestError):
+    """No category has this name."""
+
+    code = "unknown_category"
+
+
+class ImageNotFound(RequestError):
+    """The item is known, but its image file is not where the catalogue had it."""
+
+    code = "image_not_found"
+
+
+class NotReady(RequestError):
+    """No snapshot is being served."""
+
+    code = "not_ready"

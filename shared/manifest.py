@@ -1,0 +1,116 @@
+"""`manifest.json`: how a snapshot describes itself."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from shared.errors import SnapshotError
+
+FORMAT_VERSION = 1
+
+
+@dataclass(frozen=True)
+class CategoryEntry:
+    """One category of a snapshot.
+
+    Attributes:
+        name: the label.
+        items: how many items.
+        images: how many images these have.
+        rows: how many embeddings its partition holds (images, or images and their augmented views).
+        index_kind: the FAISS class.
+        ann_recall_at_10: measured at build time against exact search, on a sample of its own rows.
+    """
+
+    name: str
+    items: int
+    images: int
+    rows: int
+    index_kind: str
+    ann_recall_at_10: float
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """Everything about a snapshot but its data.
+
+    Attributes:
+        format_version: of the layout; another one is refused.
+        snapshot_id: also the name of its directory.
+        created_at: ISO 8601, UTC.
+        parecido_version: what built it.
+        backbone: `efficientnet_b0` or `efficientnet_lite0`.
+        weights: where the backbone's weights came from.
+        embedder_id: hash of `embedder.tflite`.
+        dim: length of an embedding.
+        metric: always `inner_product`.
+        preprocessing: `shared.images.PREPROCESSING` at the time.
+        index_views: `original` or `all`.
+        categories: in the order of the classifier's columns.
+        items: how many items.
+        images: how many images.
+        skipped: how many catalogue entries were left out; `report/skipped.jsonl` lists them.
+        image_root: the directory that image paths are relative to.
+        golden: `(dim,)`, the embedding of the built-in test picture.
+        classifier: figures on held-out items.
+        settings: the build's settings.
+        checksums: file, relative to the snapshot → SHA-256.
+    """
+
+    format_version: int
+    snapshot_id: str
+    created_at: str
+    parecido_version: str
+    backbone: str
+    weights: str
+    embedder_id: str
+    dim: int
+    metric: str
+    preprocessing: str
+    index_views: str
+    categories: tuple[CategoryEntry, ...]
+    items: int
+    images: int
+    skipped: int
+    image_root: str
+    golden: tuple[float, ...]
+    classifier: Mapping[str, Any]
+    settings: Mapping[str, Any]
+    checksums: Mapping[str, str]
+
+    def write(self, path: Path) -> None:
+        """Write it as JSON, sealed with a checksum of its own."""
+        content = asdict(self)
+        path.write_text(
+            json.dumps({**content, "seal": _seal(content)}, indent=1, ensure_ascii=False) + "\n", encoding="utf-8"
+        )
+
+    @classmethod
+    def read(cls, path: Path) -> "Manifest":
+        """Read what `write` wrote.
+
+        Raises:
+            SnapshotError: missing, damaged, or of another format version.
+        """
+        try:
+            content = json.loads(path.read_text(encoding="utf-8"))
+            version, seal = content["format_version"], content.pop("seal", None)
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            raise SnapshotError(f"the manifest {path} can't be read: {error}") from error
+        if version != FORMAT_VERSION:
+            raise SnapshotError(f"{path} has format version {version}; this version of Parecido reads {FORMAT_VERSION}")
+        if seal != _seal(content):
+            raise SnapshotError(f"the manifest {path} was changed after it was written: its seal does not match")
+        try:
+            categories = tuple(CategoryEntry(**entry) for entry in content.pop("categories"))
+            return cls(categories=categories, golden=tuple(content.pop("golden")), **content)
+        except (KeyError, TypeError) as error:
+            raise SnapshotError(f"the manifest {path} has missing or unknown fields: {error}") from error
+
+
+def _seal(content: Mapping[str, Any]) -> str:
+    canonical = json.dumps(content, sort_keys=True, ensure_ascii=False)
+    return hashlib.sha256(canonical.encode()).hexdigest()

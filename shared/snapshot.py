@@ -1,0 +1,202 @@
+"""Snapshots: where their parts lie, which one is `current`, and opening one.
+
+    DATA/current                        one line: the id of the published snapshot
+    DATA/build.json                     the settings of the last published build, for `make reindex`
+    DATA/snapshots/<id>/manifest.json   …and the files that `SnapshotPaths` names
+"""
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from shared.catalogue import ItemStore
+from shared.classifier import Classifier
+from shared.embedder import Embedder, LiteRtEmbedder, check_golden
+from shared.errors import SnapshotError, SnapshotMissing, UnknownCategory
+from shared.images import PREPROCESSING
+from shared.manifest import Manifest
+from shared.partition import Partition
+
+
+@dataclass(frozen=True)
+class SnapshotPaths:
+    """The files of one snapshot, spelled once for writer and reader."""
+
+    root: Path
+
+    @property
+    def manifest(self) -> Path:
+        """How the snapshot describes itself."""
+        return self.root / "manifest.json"
+
+    @property
+    def embedder(self) -> Path:
+        """The exported base."""
+        return self.root / "embedder.tflite"
+
+    @property
+    def classifier(self) -> Path:
+        """The head."""
+        return self.root / "classifier.npz"
+
+    @property
+    def items(self) -> Path:
+        """Items, their images and metadata."""
+        return self.root / "items.sqlite"
+
+    @property
+    def partitions(self) -> Path:
+        """One index a category."""
+        return self.root / "partitions"
+
+    @property
+    def report(self) -> Path:
+        """What the build has to say: the summary, and the entries that it left out."""
+        return self.root / "report"
+
+    def checksums(self) -> dict[str, str]:
+        """SHA-256 of every file but the manifest, by path relative to the snapshot."""
+        files = sorted(path for path in self.root.rglob("*") if path.is_file() and path != self.manifest)
+        return {path.relative_to(self.root).as_posix(): _sha256(path) for path in files}
+
+
+@dataclass(frozen=True)
+class DataDirectory:
+    """What `--data` and `PARECIDO_DATA` name."""
+
+    root: Path
+
+    @property
+    def snapshots(self) -> Path:
+        """All snapshots."""
+        return self.root / "snapshots"
+
+    @property
+    def current(self) -> Path:
+        """The one-line file that names the published snapshot."""
+        return self.root / "current"
+
+    @property
+    def build_settings(self) -> Path:
+        """The remembered settings."""
+        return self.root / "build.json"
+
+    def ids(self) -> list[str]:
+        """The ids of complete snapshots, oldest first."""
+        if not self.snapshots.is_dir():
+            return []
+        return sorted(path.parent.name for path in self.snapshots.glob("[!.]*/manifest.json"))
+
+    def paths(self, snapshot_id: str) -> SnapshotPaths:
+        """Where a snapshot's files lie."""
+        return SnapshotPaths(self.snapshots / snapshot_id)
+
+    def current_id(self) -> str:
+        """The id of the published snapshot.
+
+        Raises:
+            SnapshotMissing: nothing is published here.
+            SnapshotError: `current` names something that is no snapshot.
+        """
+        try:
+            snapshot_id = self.current.read_text(encoding="utf-8").strip()
+        except FileNotFoundError:
+            raise SnapshotMissing(
+                f"nothing is published in {self.root}: run `python -m indexer build --catalogue PATH --data {self.root}`"
+            ) from None
+        except (OSError, UnicodeDecodeError) as error:
+            raise SnapshotError(f"{self.current} can't be read: {error}") from error
+        if Path(snapshot_id).name != snapshot_id or not self.paths(snapshot_id).manifest.is_file():
+            raise SnapshotError(f"{self.current} names {snapshot_id!r}, which is no snapshot in {self.snapshots}")
+        return snapshot_id
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """An open snapshot: everything that answering a query needs."""
+
+    manifest: Manifest
+    embedder: Embedder
+    classifier: Classifier
+    items: ItemStore
+    partitions: dict[str, Partition]
+
+    @property
+    def snapshot_id(self) -> str:
+        """Its id."""
+        return self.manifest.snapshot_id
+
+    @classmethod
+    def open(cls, paths: SnapshotPaths, interpreters: int | None = None, threads: int = 1) -> "Snapshot":
+        """Open and verify a snapshot: checksums, the parts against the manifest, the golden embedding.
+
+        Args:
+            paths: where it lies.
+            interpreters: how many images are embedded at once at most; by default one a core.
+            threads: threads within one inference.
+
+        Raises:
+            SnapshotError: anything is missing, damaged, or doesn't fit this version.
+        """
+        manifest = Manifest.read(paths.manifest)
+        _check_files(paths, manifest)
+        if manifest.preprocessing != PREPROCESSING:
+            found = f"{manifest.preprocessing!r}; this version of Parecido uses {PREPROCESSING!r}"
+            raise SnapshotError(f"{paths.root} was built with the preprocessing {found}: build it again")
+        names = tuple(entry.name for entry in manifest.categories)
+        snapshot = cls(
+            manifest=manifest,
+            embedder=LiteRtEmbedder.open(paths.embedder, interpreters, threads),
+            classifier=Classifier.open(paths.classifier),
+            items=ItemStore(paths.items),
+            partitions={name: Partition.open(name, paths.partitions) for name in names},
+        )
+        snapshot._check_parts(names)
+        return snapshot
+
+    def partition(self, category: str) -> Partition:
+        """The partition of a category.
+
+        Raises:
+            UnknownCategory: there is none of this name.
+        """
+        try:
+            return self.partitions[category]
+        except KeyError:
+            raise UnknownCategory(f"there is no category {category!r}; GET /v1/categories lists them") from None
+
+    def close(self) -> None:
+        """Give back what the snapshot holds open."""
+        self.items.close()
+
+    def _check_parts(self, names: tuple[str, ...]) -> None:
+        manifest = self.manifest
+        if self.classifier.categories != names:
+            raise SnapshotError(f"snapshot {self.snapshot_id}: classifier and manifest name different categories")
+        if len(self.items) != manifest.items:
+            raise SnapshotError(
+                f"snapshot {self.snapshot_id}: {len(self.items)} items in the database, {manifest.items} in the manifest"
+            )
+        for entry in manifest.categories:
+            part = self.partitions[entry.name]
+            if (part.n_rows, part.n_items, part.dim) != (entry.rows, entry.items, manifest.dim):
+                found = f"{part.n_rows} rows of {part.n_items} items in {part.dim} dimensions"
+                wanted = f"{entry.rows} rows of {entry.items} items in {manifest.dim} dimensions"
+                raise SnapshotError(f"the partition {entry.name!r} holds {found}; the manifest says {wanted}")
+        check_golden(self.embedder, np.asarray(manifest.golden, dtype=np.float32))
+
+
+def _check_files(paths: SnapshotPaths, manifest: Manifest) -> None:
+    found = paths.checksums()
+    for name, wanted in manifest.checksums.items():
+        if name not in found:
+            raise SnapshotError(f"{paths.root / name} is missing")
+        if found[name] != wanted:
+            raise SnapshotError(f"{paths.root / name} is damaged: its SHA-256 is {found[name]}, wanted {wanted}")
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
