@@ -148,6 +148,4 @@ def _keep_good(catalogue: Catalogue, good: list[_Task]) -> tuple[tuple[Item, ...
 
 
 def _nothing_good(catalogue: Catalogue, problems: list[Problem]) -> str:
-    first = problems[0]
-    place = first.file if first.row is None else f"{first.file}, row {first.row}"
-    return f"the catalogue {catalogue.path} has no usable image; the first of {len(problems)} problems: {place}: {first.reason}"
+    return f"the catalogue {catalogue.path} has no usable image; 1 of {len(problems)} problems: {problems[0].sentence()}"

@@ -46,6 +46,10 @@ class Problem:
         """For JSON."""
         return asdict(self)
 
+    def sentence(self) -> str:
+        """For a person."""
+        return f"{self.file if self.row is None else f'{self.file}, row {self.row}'}: {self.reason}"
+
 
 @dataclass(frozen=True)
 class Entry:

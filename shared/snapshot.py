@@ -2,6 +2,7 @@
 
     DATA/current                        one line: the id of the published snapshot
     DATA/build.json                     the settings of the last published build, for `make reindex`
+    DATA/skipped.jsonl                  what the last build left out, published or not
     DATA/snapshots/<id>/manifest.json   …and the files that `SnapshotPaths` names
 """
 
@@ -82,6 +83,11 @@ class DataDirectory:
     def build_settings(self) -> Path:
         """The remembered settings."""
         return self.root / "build.json"
+
+    @property
+    def skipped(self) -> Path:
+        """What the last build left out, whether it was published or not."""
+        return self.root / "skipped.jsonl"
 
     def ids(self) -> list[str]:
         """The ids of complete snapshots, oldest first."""

@@ -1,0 +1,1 @@
+"""A catalogue of drawn product pictures, to try the search with."""

@@ -1,0 +1,212 @@
+"""The indexer's command line: `python -m indexer COMMAND …`."""
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import Any
+
+# Neither TensorFlow's start-up notes nor its warnings about processors it was not compiled for are news to a user.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+from indexer.build_partitions import ann_recall_at_10
+from indexer.pipeline import build
+from indexer.publish import set_current
+from indexer.report import Reporter, TerminalReporter
+from indexer.settings import BACKBONES, INDEX_VIEWS, BuildSettings, remembered_settings
+from shared import __version__
+from shared.errors import ParecidoError, SnapshotMissing
+from shared.manifest import Manifest
+from shared.snapshot import DataDirectory, Snapshot
+
+Result = dict[str, Any]
+_THREADS = os.cpu_count() or 1
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command.
+
+    Returns:
+        The exit status: 0 done, 2 bad input or usage, 1 anything else.
+    """
+    options = _parser().parse_args(arguments)
+    command: Callable[[argparse.Namespace, Reporter], Result] = options.command
+    try:
+        result = command(options, TerminalReporter())
+    except ParecidoError as error:
+        return _fail(options.json, error.code, str(error), error.exit_status)
+    except OSError as error:
+        return _fail(options.json, "system", f"{error.filename or 'the system'}: {error.strerror or error}", 1)
+    except KeyboardInterrupt:
+        return _fail(options.json, "interrupted", "interrupted; nothing was published", 1)
+    if options.json:
+        print(json.dumps(result, ensure_ascii=False))
+    return 0
+
+
+def _fail(as_json: bool, code: str, message: str, status: int) -> int:
+    print(f"parecido: {message}", file=sys.stderr)
+    if as_json:
+        print(json.dumps({"error": {"code": code, "message": message}}, ensure_ascii=False))
+    return status
+
+
+def _build(options: argparse.Namespace, reporter: Reporter) -> Result:
+    return build(build_settings(options), reporter).as_dict()
+
+
+def build_settings(options: argparse.Namespace) -> BuildSettings:
+    """Options as given; what is not given is remembered where no catalogue is named, else takes its default.
+
+    The published backbone is kept unless another is asked for: embeddings of two don't mix, and `auto` could choose
+    otherwise tomorrow.
+    """
+    names = {field.name for field in fields(BuildSettings)}
+    given = {name: value for name, value in vars(options).items() if name in names and value is not None}
+    if "catalogue" not in given:
+        return replace(remembered_settings(options.data), **given)
+    try:
+        published = remembered_settings(options.data)
+        given = {"backbone": published.backbone, "weights": published.weights} | given
+    except SnapshotMissing:
+        pass
+    return BuildSettings(**given)
+
+
+def _evaluate(options: argparse.Namespace, reporter: Reporter) -> Result:
+    from indexer.evaluate import evaluate, show, write_evaluation
+
+    snapshot = _open_current(options.data)
+    evaluation = evaluate(snapshot, options.queries, _THREADS, reporter)
+    snapshot.close()
+    show(evaluation, reporter)
+    if options.report is not None:
+        reporter.say(f"written: {write_evaluation(evaluation, options.report)}")
+    return evaluation.as_dict()
+
+
+def _verify(options: argparse.Namespace, reporter: Reporter) -> Result:
+    data = DataDirectory(options.data)
+    snapshot_id = options.snapshot or data.current_id()
+    snapshot = _open(data, snapshot_id)
+    recall = {name: ann_recall_at_10(part) for name, part in snapshot.partitions.items()}
+    snapshot.close()
+    reporter.table("ann_recall_at_10 against exact search", ["category", "recall"], list(recall.items()))
+    reporter.say(f"snapshot {snapshot_id} is complete and undamaged")
+    return {"snapshot_id": snapshot_id, "verified": True, "ann_recall_at_10": recall}
+
+
+def _snapshots(options: argparse.Namespace, reporter: Reporter) -> Result:
+    data = DataDirectory(options.data)
+    current = data.current_id()
+    manifests = [Manifest.read(data.paths(snapshot_id).manifest) for snapshot_id in data.ids()]
+    listed = [
+        {
+            "snapshot_id": manifest.snapshot_id,
+            "current": manifest.snapshot_id == current,
+            "created_at": manifest.created_at,
+            "backbone": manifest.backbone,
+            "categories": len(manifest.categories),
+            "items": manifest.items,
+            "category_accuracy": manifest.classifier["category_accuracy"],
+        }
+        for manifest in manifests
+    ]
+    rows = [["*" if one["current"] else "", *(str(one[key]) for key in one if key != "current")] for one in listed]
+    reporter.table("Snapshots, oldest first", ["", *(key for key in listed[0] if key != "current")], rows)
+    return {"current": current, "snapshots": listed}
+
+
+def _rollback(options: argparse.Namespace, reporter: Reporter) -> Result:
+    data = DataDirectory(options.data)
+    current = data.current_id()
+    earlier = [snapshot_id for snapshot_id in data.ids() if snapshot_id < current]
+    if options.snapshot is None and not earlier:
+        raise SnapshotMissing(f"there is no snapshot in {data.snapshots} older than {current}, the current one")
+    chosen = options.snapshot or earlier[-1]
+    _open(data, chosen).close()
+    set_current(data, chosen)
+    reporter.say(f"current is {chosen} now, was {current}")
+    return {"snapshot_id": chosen, "was": current}
+
+
+def _export(options: argparse.Namespace, reporter: Reporter) -> Result:
+    from indexer.export import export
+
+    snapshot = _open_current(options.data)
+    images = export(snapshot, options.out)
+    snapshot.close()
+    reporter.say(f"written: {images} rows to {options.out}/embeddings.npy and {options.out}/paths.json")
+    return {"snapshot_id": snapshot.snapshot_id, "images": images, "out": str(options.out)}
+
+
+def _visualize(options: argparse.Namespace, reporter: Reporter) -> Result:
+    from indexer.visualize import visualize
+
+    snapshot = _open_current(options.data)
+    out = visualize(snapshot, options.image, options.out, options.top_k)
+    snapshot.close()
+    reporter.say(f"written: {out}")
+    return {"snapshot_id": snapshot.snapshot_id, "out": str(out)}
+
+
+def _open_current(root: Path) -> Snapshot:
+    data = DataDirectory(root)
+    return _open(data, data.current_id())
+
+
+def _open(data: DataDirectory, snapshot_id: str) -> Snapshot:
+    if snapshot_id not in data.ids():
+        raise SnapshotMissing(f"there is no snapshot {snapshot_id!r} in {data.snapshots}")
+    return Snapshot.open(data.paths(snapshot_id), _THREADS)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser("python -m indexer", description="Build and look after snapshots of a catalogue.")
+    parser.add_argument("--version", action="version", version=f"parecido {__version__}")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    def add(name: str, command: Callable[[argparse.Namespace, Reporter], Result], text: str) -> argparse.ArgumentParser:
+        sub = commands.add_parser(name, help=text, description=text, argument_default=None)
+        sub.add_argument("--data", type=Path, default=Path("data"), help="the data directory (default: data)")
+        sub.add_argument("--json", action="store_true", help="print one JSON object as the last line of output")
+        sub.set_defaults(command=command)
+        return sub
+
+    _add_build_options(add("build", _build, "Build a snapshot of a catalogue and publish it."))
+    sub = add("evaluate", _evaluate, "Judge the published snapshot by labelled photos that are not in it.")
+    sub.add_argument("--queries", type=Path, required=True, help="photos, a folder a category, or a CSV or JSON-lines file")
+    sub.add_argument("--report", type=Path, help="write evaluation.json into this directory")
+    sub = add("verify", _verify, "Check a snapshot: checksums, parts, golden embedding, indexes against exact search.")
+    sub.add_argument("snapshot", nargs="?", help="its id (default: the published one)")
+    add("snapshots", _snapshots, "List the snapshots.")
+    sub = add("rollback", _rollback, "Publish an earlier snapshot again.")
+    sub.add_argument("snapshot", nargs="?", help="its id (default: the one before the published one)")
+    sub = add("export", _export, "Write all images' embeddings as embeddings.npy with paths.json.")
+    sub.add_argument("--out", type=Path, required=True, help="the directory to write to")
+    sub = add("visualize", _visualize, "Draw a query with its category and hits.")
+    sub.add_argument("image", type=Path, help="the query")
+    sub.add_argument("--out", type=Path, required=True, help="the picture to write, for example sheet.png")
+    sub.add_argument("--top-k", type=int, default=10, help="how many hits (default: 10)")
+    return parser
+
+
+def _add_build_options(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument("--catalogue", type=Path, help="a folder a category, or a CSV or JSON-lines file (default: as last time)")
+    sub.add_argument("--image-root", type=Path, help="what a file's image paths are relative to (default: its directory)")
+    sub.add_argument("--backbone", choices=BACKBONES, help="the base network (default: the published one, else auto)")
+    sub.add_argument("--weights", type=Path, metavar="FILE", help="the base network's weights")
+    sub.add_argument("--augmentations", type=int, metavar="N", help="augmented copies an image (default: 2)")
+    sub.add_argument("--index-views", choices=INDEX_VIEWS, help="index originals, or augmented copies too (default: original)")
+    sub.add_argument("--max-bad", type=float, metavar="SHARE", help="share of entries that may be bad (default: 0.05)")
+    sub.add_argument("--max-image-bytes", type=int, metavar="N", help="leave out larger files (default: 50 MiB)")
+    sub.add_argument("--max-image-pixels", type=int, metavar="N", help="leave out larger pictures (default: 100 million)")
+    sub.add_argument("--workers", type=int, metavar="N", help="threads that decode and embed (default: one a core)")
+    sub.add_argument("--seed", type=int, help="of augmentation, held-out split and training (default: 0)")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

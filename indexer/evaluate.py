@@ -1,0 +1,170 @@
+"""Judge a snapshot by labelled photos that are not in it.
+
+1. Embed the queries as the service would.
+2. Search every partition once for all queries; strict, probed and unfiltered answers are put together from that.
+3. Figures over all queries and by category.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from indexer.augment import Augmentation
+from indexer.embed import embed_catalogue
+from indexer.metrics import category_accuracy_at, expected_calibration_error, precision
+from indexer.read_catalogue import read_catalogue
+from indexer.report import Reporter
+from shared.classifier import ranking
+from shared.images import ImageLimits
+from shared.partition import Hit, best_hits
+from shared.snapshot import Snapshot
+
+TOP_K = 10
+
+
+@dataclass(frozen=True)
+class CategoryFigures:
+    """One true category: how many queries show it, and the share of them that was recognised."""
+
+    category: str
+    queries: int
+    category_accuracy: float
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What `indexer evaluate` reports.
+
+    Attributes:
+        snapshot_id: what was judged.
+        queries: how many photos.
+        skipped: photos that could not be read.
+        category_accuracy: share whose true category is the predicted one.
+        category_accuracy_at_2: …is among the two most probable: what a search with probe 2 covers.
+        category_accuracy_at_3: …among three.
+        expected_calibration_error: 15 bins of equal width.
+        category_precision_at_10: mean share of the 10 hits of a strict search that have the true category.
+        category_precision_at_10_probe_2: …of a search over the two most probable categories.
+        category_precision_at_10_probe_3: …over three.
+        unfiltered_category_precision_at_10: …over all partitions, without the classifier.
+        unfiltered_nearest_accuracy: share whose nearest item, over all partitions, has the true category.
+        strict_hits_outside_prediction: hits of strict searches that are not of the predicted category; 0 unless broken.
+        unknown_categories: true categories that the snapshot doesn't have; their queries count as mistakes.
+        by_category: each true category.
+    """
+
+    snapshot_id: str
+    queries: int
+    skipped: int
+    category_accuracy: float
+    category_accuracy_at_2: float
+    category_accuracy_at_3: float
+    expected_calibration_error: float
+    category_precision_at_10: float
+    category_precision_at_10_probe_2: float
+    category_precision_at_10_probe_3: float
+    unfiltered_category_precision_at_10: float
+    unfiltered_nearest_accuracy: float
+    strict_hits_outside_prediction: int
+    unknown_categories: tuple[str, ...]
+    by_category: tuple[CategoryFigures, ...]
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return asdict(self)
+
+
+def evaluate(snapshot: Snapshot, queries: Path, threads: int, reporter: Reporter) -> Evaluation:
+    """Judge an open snapshot.
+
+    Args:
+        snapshot: under judgement; opened with at least `threads` interpreters.
+        queries: a catalogue (folders, CSV or JSON lines) whose categories are the truth.
+        threads: photos that are embedded at once.
+        reporter: told of progress.
+
+    Raises:
+        CatalogueError: there is not one photo that can be read.
+    """
+    catalogue = read_catalogue(queries)
+    with reporter.stage("embed queries", sum(len(item.images) for item in catalogue.items)) as stage:
+        nothing = Augmentation(copies=0)
+        embedded = embed_catalogue(catalogue, snapshot.embedder, nothing, ImageLimits(), threads, stage)
+    truth = [embedded.items[number].category for number in embedded.image_items]
+    categories = snapshot.classifier.categories
+    column = {category: place for place, category in enumerate(categories)}
+    labels = np.array([column.get(category, -1) for category in truth], dtype=np.int64)
+    probabilities = snapshot.classifier.probabilities(embedded.originals)
+    ranked = ranking(probabilities)
+
+    with reporter.stage("search", len(categories)) as stage:
+        found = []
+        for category in categories:
+            found.append(snapshot.partition(category).search(embedded.originals, TOP_K))
+            stage.advance()
+    item_categories = [indexed.item.category for indexed in snapshot.items]
+
+    def hits(probe: int) -> list[list[str]]:
+        return [
+            [item_categories[hit.item_number] for hit in _merged(found, ranked[query, :probe], query)]
+            for query in range(len(truth))
+        ]
+
+    strict, unfiltered = hits(1), hits(len(categories))
+    predicted = [categories[place] for place in ranked[:, 0]]
+    return Evaluation(
+        snapshot_id=snapshot.snapshot_id,
+        queries=len(truth),
+        skipped=len(embedded.problems),
+        category_accuracy=category_accuracy_at(1, probabilities, labels),
+        category_accuracy_at_2=category_accuracy_at(2, probabilities, labels),
+        category_accuracy_at_3=category_accuracy_at(3, probabilities, labels),
+        expected_calibration_error=expected_calibration_error(probabilities, labels),
+        category_precision_at_10=precision(strict, truth),
+        category_precision_at_10_probe_2=precision(hits(2), truth),
+        category_precision_at_10_probe_3=precision(hits(3), truth),
+        unfiltered_category_precision_at_10=precision(unfiltered, truth),
+        unfiltered_nearest_accuracy=precision([categories_found[:1] for categories_found in unfiltered], truth),
+        strict_hits_outside_prediction=sum(
+            category != wanted for one, wanted in zip(strict, predicted, strict=True) for category in one
+        ),
+        unknown_categories=tuple(sorted(set(truth) - set(categories))),
+        by_category=_by_category(truth, predicted),
+    )
+
+
+def _merged(found: Sequence[Sequence[list[Hit]]], places: NDArray[np.intp], query: int) -> list[Hit]:
+    return best_hits(hit for place in places for hit in found[place][query])[:TOP_K]
+
+
+def _by_category(truth: list[str], predicted: list[str]) -> tuple[CategoryFigures, ...]:
+    figures = []
+    for category in sorted(set(truth)):
+        right = [guess == category for guess, wanted in zip(predicted, truth, strict=True) if wanted == category]
+        figures.append(CategoryFigures(category, len(right), sum(right) / len(right)))
+    return tuple(figures)
+
+
+def show(evaluation: Evaluation, reporter: Reporter) -> None:
+    """Print the figures for a person."""
+    rows = [(figures.category, figures.queries, figures.category_accuracy) for figures in evaluation.by_category]
+    reporter.table("By category", ["category", "queries", "category_accuracy"], rows)
+    figures = [
+        (name, value) for name, value in evaluation.as_dict().items() if isinstance(value, int | float | str)
+    ]
+    reporter.table("Evaluation", ["figure", "value"], figures)
+    if evaluation.unknown_categories:
+        reporter.say(f"not in the snapshot, so never right: {', '.join(evaluation.unknown_categories)}")
+
+
+def write_evaluation(evaluation: Evaluation, directory: Path) -> Path:
+    """Write `evaluation.json` into a directory, which is made."""
+    directory.mkdir(parents=True, exist_ok=True)
+    path = directory / "evaluation.json"
+    path.write_text(json.dumps(evaluation.as_dict(), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    return path

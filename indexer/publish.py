@@ -1,0 +1,69 @@
+"""Write a snapshot so that nobody ever sees half of it, then make it `current`.
+
+1. Everything is written into a hidden directory beside the snapshots and flushed to the disk.
+2. It is opened and verified there, just as a service would.
+3. It is renamed to `snapshots/<id>/`; then `current`, a one-line file, is replaced by rename.
+
+A build killed at any moment leaves at most a hidden directory, which nobody opens.
+"""
+
+import os
+import secrets
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+from shared.manifest import Manifest
+from shared.snapshot import DataDirectory, Snapshot, SnapshotPaths
+
+
+def publish(data: DataDirectory, write: Callable[[SnapshotPaths], Manifest]) -> Manifest:
+    """Write, verify and publish a snapshot.
+
+    Args:
+        data: where.
+        write: writes every file into a directory that does not exist yet, and returns the manifest that it wrote.
+
+    Raises:
+        SnapshotError: what was written does not verify; nothing is published then.
+    """
+    data.snapshots.mkdir(parents=True, exist_ok=True)
+    building = SnapshotPaths(data.snapshots / f".building-{secrets.token_hex(6)}")
+    try:
+        manifest = write(building)
+        _flush_tree(building.root)
+        Snapshot.open(building, interpreters=1).close()
+        building.root.rename(data.paths(manifest.snapshot_id).root)
+    except BaseException:
+        shutil.rmtree(building.root, ignore_errors=True)
+        raise
+    _flush(data.snapshots)
+    set_current(data, manifest.snapshot_id)
+    return manifest
+
+
+def set_current(data: DataDirectory, snapshot_id: str) -> None:
+    """Make a complete snapshot the published one."""
+    replace_file(data.current, f"{snapshot_id}\n")
+
+
+def replace_file(path: Path, text: str) -> None:
+    """Replace a small file whole, or not at all."""
+    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    beside.write_text(text, encoding="utf-8")
+    _flush(beside)
+    beside.replace(path)
+    _flush(path.parent)
+
+
+def _flush_tree(root: Path) -> None:
+    for path in [*root.rglob("*"), root]:
+        _flush(path)
+
+
+def _flush(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
