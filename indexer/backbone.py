@@ -115,6 +115,8 @@ def _pretrained_b0() -> Path:
     """
     found: list[Path | Exception] = []
 
+    keras.config.disable_interactive_logging()  # its progress would go to standard output
+
     def fetch() -> None:
         origin, digest = efficientnet.BASE_WEIGHTS_PATH + _B0_FILE, efficientnet.WEIGHTS_HASHES["b0"][1]
         try:
@@ -152,7 +154,8 @@ def export_embedder(model: keras.Model) -> bytes:
     signature = tf.TensorSpec((1, SIDE_PX, SIDE_PX, 3), tf.uint8)
     forward = tf.function(lambda pixels: model(tf.cast(pixels, tf.float32), training=False))
     frozen = convert_variables_to_constants_v2(forward.get_concrete_function(signature))
-    exported: bytes = tf.lite.TFLiteConverter.from_concrete_functions([frozen]).convert()
+    # The empty module only satisfies the signature: nothing is left for the converter to track.
+    exported: bytes = tf.lite.TFLiteConverter.from_concrete_functions([frozen], tf.Module()).convert()
     _check_export(model, exported)
     return exported
 

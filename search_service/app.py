@@ -1,0 +1,48 @@
+"""The Flask application, made from parts that are handed in."""
+
+import re
+import uuid
+
+from flask import Flask, Response, g, request
+
+from search_service.error_handlers import register_error_handlers
+from search_service.routes import api
+from search_service.settings import ServiceSettings
+from search_service.snapshot_watch import SnapshotWatch
+
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+# What a body has besides the image: base64 is a third longer, and there are options and part headers.
+_BODY_EXTRA_BYTES = 256 * 1024
+
+
+def create_app(watch: SnapshotWatch, settings: ServiceSettings) -> Flask:
+    """Make the application.
+
+    Args:
+        watch: gives the engine that answers.
+        settings: limits on requests.
+    """
+    app = Flask("search_service", static_folder=None)
+    app.config["MAX_CONTENT_LENGTH"] = settings.max_upload_bytes * 4 // 3 + _BODY_EXTRA_BYTES
+    app.json.sort_keys = False  # type: ignore[attr-defined]
+    app.json.ensure_ascii = False  # type: ignore[attr-defined]
+    # An item id may have two slashes in a row; it is one item's name, not a path to tidy.
+    app.url_map.merge_slashes = False
+    app.extensions["snapshot_watch"] = watch
+    app.extensions["settings"] = settings
+    app.before_request(_name_request)
+    app.after_request(_sign_response)
+    app.register_blueprint(api)
+    register_error_handlers(app)
+    return app
+
+
+def _name_request() -> None:
+    given = request.headers.get("X-Request-ID", "")
+    g.request_id = given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
+
+
+def _sign_response(response: Response) -> Response:
+    response.headers["X-Request-ID"] = g.get("request_id", "")
+    response.headers["X-Content-Type-Options"] = "nosniff"
+    return response

@@ -1,0 +1,304 @@
+"""Answer queries from one open snapshot. Knows nothing of the web.
+
+    image ─decode─▶ pixels ─embed (once)─▶ embedding ─classify─▶ probabilities ─choose─▶ categories ─search─▶ hits
+"""
+
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from shared.catalogue import IndexedItem, Item
+from shared.classifier import covering, ranking
+from shared.errors import ImageNotFound, InvalidEmbedding, InvalidRequest
+from shared.images import ImageLimits, decode_image, to_pixels
+from shared.manifest import CategoryEntry
+from shared.partition import Hit, search_partitions
+from shared.snapshot import Snapshot
+from shared.vectors import Vectors, unit_rows
+
+CANDIDATES = 5
+DEFAULT_TOP_K = 10
+
+
+@dataclass(frozen=True)
+class SearchOptions:
+    """What a caller may choose.
+
+    Attributes:
+        top_k: how many hits at most.
+        category: search this category instead of the predicted one.
+        probe: search so many of the most probable categories; `auto`: as many as the probabilities need.
+        min_score: leave out hits below.
+    """
+
+    top_k: int = DEFAULT_TOP_K
+    category: str | None = None
+    probe: int | Literal["auto"] = 1
+    min_score: float | None = None
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A category and how probable it is, calibrated."""
+
+    category: str
+    confidence: float
+
+
+@dataclass(frozen=True)
+class ItemHit:
+    """An item found; rank 1 is the best."""
+
+    rank: int
+    score: float
+    item: Item
+
+
+@dataclass
+class Timing:
+    """Milliseconds by stage."""
+
+    started: float = field(default_factory=time.perf_counter)
+    stages_ms: dict[str, float] = field(default_factory=lambda: dict.fromkeys(("decode", "embed", "classify", "search"), 0.0))
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Time a stage."""
+        started = time.perf_counter()
+        yield
+        self.stages_ms[name] += (time.perf_counter() - started) * 1000
+
+    def as_ms(self) -> Mapping[str, float]:
+        """Every stage and the total until now."""
+        return {**self.stages_ms, "total": (time.perf_counter() - self.started) * 1000}
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a query shows, where it was searched, and what was found.
+
+    Attributes:
+        snapshot_id: that answered.
+        query: the category that the query counts as: the predicted one, or an item's own.
+        candidates: the most probable categories, best first.
+        searched: categories.
+        hits: best first.
+        timing_ms: by stage.
+    """
+
+    snapshot_id: str
+    query: Candidate
+    candidates: tuple[Candidate, ...]
+    searched: tuple[str, ...]
+    hits: tuple[ItemHit, ...]
+    timing_ms: Mapping[str, float]
+
+
+class Engine:
+    """Safe to call from any number of threads."""
+
+    def __init__(
+        self,
+        snapshot: Snapshot,
+        limits: ImageLimits | None = None,
+        probe_coverage: float = 0.98,
+        image_root: Path | None = None,
+    ) -> None:
+        """Serve a snapshot.
+
+        Args:
+            snapshot: open; closed by `close`.
+            limits: what query images are refused for.
+            probe_coverage: what the categories of `probe: auto` add up to.
+            image_root: where the catalogue's images lie, if not where they were indexed.
+        """
+        self._snapshot = snapshot
+        self._limits = limits or ImageLimits()
+        self._probe_coverage = probe_coverage
+        self._image_root = (image_root or Path(snapshot.manifest.image_root)).resolve()
+
+    @property
+    def snapshot_id(self) -> str:
+        """The snapshot being served."""
+        return self._snapshot.snapshot_id
+
+    def search_image(self, data: bytes, options: SearchOptions) -> Answer:
+        """Search by the bytes of an image file.
+
+        Raises:
+            ImageError: it can't be used.
+            UnknownCategory: `options.category` is none.
+        """
+        timing = Timing()
+        return self._search(self._embed(data, timing), options, timing)
+
+    def search_embedding(self, embedding: ArrayLike, options: SearchOptions) -> Answer:
+        """Search by a `(dim,)` vector of any length but 0, made by this snapshot's embedder.
+
+        Raises:
+            InvalidEmbedding: another shape, or no direction.
+            UnknownCategory: `options.category` is none.
+        """
+        timing = Timing()
+        return self._search(self._unit(embedding), options, timing)
+
+    def search_item(self, item_id: str, options: SearchOptions) -> Answer:
+        """Search by the images of an item of the catalogue, which is itself among the hits.
+
+        Its category is known, so that one is searched where the caller names neither `category` nor `probe`.
+
+        Raises:
+            UnknownItem: there is none of this id.
+            UnknownCategory: `options.category` is none.
+        """
+        timing = Timing()
+        indexed = self._snapshot.items.by_id(item_id)
+        return self._search(self._embeddings(indexed), options, timing, known=indexed.item.category)
+
+    def similar(self, item_id: str, options: SearchOptions) -> Answer:
+        """As `search_item`, without the item itself.
+
+        Raises:
+            UnknownItem: there is none of this id.
+        """
+        timing = Timing()
+        indexed = self._snapshot.items.by_id(item_id)
+        queries, known = self._embeddings(indexed), indexed.item.category
+        return self._search(queries, options, timing, known=known, without=indexed.number)
+
+    def classify_image(self, data: bytes) -> Answer:
+        """Say which category an image shows; nothing is searched.
+
+        Raises:
+            ImageError: it can't be used.
+        """
+        timing = Timing()
+        return self._classified(self._embed(data, timing), timing)
+
+    def classify_embedding(self, embedding: ArrayLike) -> Answer:
+        """As `classify_image`, for a vector.
+
+        Raises:
+            InvalidEmbedding: another shape, or no direction.
+        """
+        return self._classified(self._unit(embedding), Timing())
+
+    def item(self, item_id: str) -> Item:
+        """An item of the catalogue.
+
+        Raises:
+            UnknownItem: there is none of this id.
+        """
+        return self._snapshot.items.by_id(item_id).item
+
+    def image_path(self, item_id: str, position: int = 0) -> Path:
+        """Where an item's image lies: always inside the image root, also behind links.
+
+        Raises:
+            UnknownItem: there is none of this id.
+            ImageNotFound: it has fewer images, or the file is gone.
+        """
+        images = self.item(item_id).images
+        if not 0 <= position < len(images):
+            raise ImageNotFound(f"the item {item_id!r} has {len(images)} images; there is no image {position}")
+        path = (self._image_root / images[position]).resolve()
+        if not path.is_relative_to(self._image_root) or not path.is_file():
+            raise ImageNotFound(f"the image {images[position]!r} of item {item_id!r} is not where the catalogue had it")
+        return path
+
+    def categories(self) -> tuple[CategoryEntry, ...]:
+        """Every category of the snapshot."""
+        return self._snapshot.manifest.categories
+
+    def close(self) -> None:
+        """Close the snapshot; call it when no request uses the engine any more."""
+        self._snapshot.close()
+
+    def _embed(self, data: bytes, timing: Timing) -> Vectors:
+        with timing.stage("decode"):
+            pixels = to_pixels(decode_image(data, self._limits))
+        with timing.stage("embed"):
+            return self._snapshot.embedder.embed(pixels[np.newaxis])
+
+    def _unit(self, embedding: ArrayLike) -> Vectors:
+        dim = self._snapshot.embedder.dim
+        try:
+            vector = np.asarray(embedding, dtype=np.float64)
+            if vector.shape != (dim,):
+                raise InvalidEmbedding(f"`embedding` has shape {vector.shape}; wanted ({dim},)")
+            return unit_rows(vector[np.newaxis])
+        except (TypeError, ValueError, OverflowError) as error:
+            raise InvalidEmbedding(f"`embedding` is no vector of {dim} numbers: {error}") from error
+
+    def _embeddings(self, indexed: IndexedItem) -> Vectors:
+        return self._snapshot.partition(indexed.item.category).embeddings(indexed.rows)
+
+    def _search(
+        self,
+        queries: Vectors,
+        options: SearchOptions,
+        timing: Timing,
+        known: str | None = None,
+        without: int | None = None,
+    ) -> Answer:
+        """Search by all pictures of one query, `(n_pictures, dim)`."""
+        with timing.stage("classify"):
+            probabilities = self._probabilities(queries)
+            categories = self._chosen(probabilities, options, known)
+        with timing.stage("search"):
+            partitions = [self._snapshot.partition(category) for category in categories]
+            extra = 0 if without is None else 1
+            found = search_partitions(partitions, queries, options.top_k + extra)
+            kept = [hit for hit in found if hit.item_number != without and _good(hit, options.min_score)]
+            hits = self._item_hits(kept[: options.top_k])
+        return self._answer(probabilities, known, tuple(categories), hits, timing)
+
+    def _classified(self, queries: Vectors, timing: Timing) -> Answer:
+        with timing.stage("classify"):
+            probabilities = self._probabilities(queries)
+        return self._answer(probabilities, None, (), (), timing)
+
+    def _probabilities(self, queries: Vectors) -> NDArray[np.float32]:
+        """`(n_categories,)`: the mean over a query's pictures."""
+        mean: NDArray[np.float32] = self._snapshot.classifier.probabilities(queries).mean(axis=0)
+        return mean
+
+    def _chosen(self, probabilities: NDArray[np.float32], options: SearchOptions, known: str | None) -> list[str]:
+        """The categories to search."""
+        if options.category is not None:
+            if options.probe != 1:
+                raise InvalidRequest("`category` and `probe` were both given: wanted one of them")
+            return [options.category]
+        if known is not None and options.probe == 1:
+            return [known]
+        probe = covering(probabilities, self._probe_coverage) if options.probe == "auto" else options.probe
+        categories = self._snapshot.classifier.categories
+        return [categories[place] for place in ranking(probabilities[np.newaxis])[0][:probe]]
+
+    def _item_hits(self, hits: list[Hit]) -> tuple[ItemHit, ...]:
+        found = self._snapshot.items.by_numbers([hit.item_number for hit in hits])
+        pairs = enumerate(zip(hits, found, strict=True), start=1)
+        return tuple(ItemHit(rank, hit.score, indexed.item) for rank, (hit, indexed) in pairs)
+
+    def _answer(
+        self,
+        probabilities: NDArray[np.float32],
+        known: str | None,
+        searched: tuple[str, ...],
+        hits: tuple[ItemHit, ...],
+        timing: Timing,
+    ) -> Answer:
+        categories = self._snapshot.classifier.categories
+        ranked = [Candidate(categories[place], float(probabilities[place])) for place in ranking(probabilities[np.newaxis])[0]]
+        query = next(candidate for candidate in ranked if known is None or candidate.category == known)
+        return Answer(self.snapshot_id, query, tuple(ranked[:CANDIDATES]), searched, hits, timing.as_ms())
+
+
+def _good(hit: Hit, min_score: float | None) -> bool:
+    return min_score is None or hit.score >= min_score

@@ -1,0 +1,77 @@
+"""One table from error to HTTP status, and one JSON body for all of them."""
+
+import logging
+from collections.abc import Mapping
+
+from flask import Flask, Response, g, jsonify
+from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
+
+from shared.errors import (
+    BrokenImage,
+    ImageNotFound,
+    ImageTooLarge,
+    InvalidEmbedding,
+    InvalidRequest,
+    NotReady,
+    ParecidoError,
+    UnknownCategory,
+    UnknownItem,
+    UnsupportedBody,
+    UnsupportedImage,
+)
+
+STATUS: Mapping[type[ParecidoError], int] = {
+    InvalidRequest: 400,
+    UnknownItem: 404,
+    UnknownCategory: 404,
+    ImageNotFound: 404,
+    ImageTooLarge: 413,
+    UnsupportedBody: 415,
+    UnsupportedImage: 415,
+    BrokenImage: 422,
+    InvalidEmbedding: 422,
+    NotReady: 503,
+}
+
+_log = logging.getLogger(__name__)
+
+
+def register_error_handlers(app: Flask) -> None:
+    """Turn every exception into the JSON body; what nobody expected is logged with the request's id and becomes a 500."""
+    app.register_error_handler(ParecidoError, _ours)
+    app.register_error_handler(RequestEntityTooLarge, _too_large)
+    app.register_error_handler(HTTPException, _werkzeugs)
+    app.register_error_handler(Exception, _unexpected)
+
+
+def _ours(error: ParecidoError) -> Response:
+    status = STATUS.get(type(error))
+    if status is None:
+        return _unexpected(error)
+    response = _body(status, error.code, str(error))
+    if status == 503:
+        response.headers["Retry-After"] = "1"
+    return response
+
+
+def _too_large(error: RequestEntityTooLarge) -> Response:
+    return _body(413, ImageTooLarge.code, "the body is larger than the service accepts (PARECIDO_MAX_UPLOAD_BYTES)")
+
+
+def _werkzeugs(error: HTTPException) -> Response:
+    response = _body(error.code or 500, error.name.lower().replace(" ", "_"), error.description or error.name)
+    for name, value in error.get_headers():
+        if name == "Allow":
+            response.headers[name] = value
+    return response
+
+
+def _unexpected(error: Exception) -> Response:
+    _log.error("request %s failed", g.get("request_id"), exc_info=error)
+    return _body(500, "internal", "an error of the service's own; its log has the details under this request_id")
+
+
+def _body(status: int, code: str, message: str) -> Response:
+    response = jsonify({"error": {"code": code, "message": message, "request_id": g.get("request_id", "")}})
+    response.status_code = status
+    return response

@@ -1,0 +1,109 @@
+"""The HTTP API. Each route reads the request, asks the engine, and answers JSON."""
+
+from typing import Any
+
+from flask import Blueprint, Response, current_app, jsonify, request, send_file
+
+from search_service.engine import Engine
+from search_service.schemas import (
+    answer_json,
+    categories_json,
+    classified_json,
+    item_json,
+    read_options,
+    read_query,
+)
+from search_service.settings import ServiceSettings
+from search_service.snapshot_watch import SnapshotWatch
+from shared.errors import InvalidRequest
+
+api = Blueprint("api", __name__)
+
+_IMAGE_MAX_AGE_S = 3600
+
+
+@api.post("/v1/search")
+def search() -> Response:
+    """Search by an image, an item or an embedding."""
+    query, given = read_query(request)
+    options = read_options(given, _settings().max_top_k)
+    engine = _engine()
+    if query.image is not None:
+        answer = engine.search_image(query.image, options)
+    elif query.item_id is not None:
+        answer = engine.search_item(query.item_id, options)
+    else:
+        answer = engine.search_embedding(query.embedding or [], options)
+    return jsonify(answer_json(answer))
+
+
+@api.post("/v1/classify")
+def classify() -> Response:
+    """Say which category an image or an embedding shows."""
+    query, _ = read_query(request, option_fields=())
+    if query.item_id is not None:
+        raise InvalidRequest("an item's category is known: GET /v1/items/<id>; wanted an image or an embedding")
+    engine = _engine()
+    if query.image is not None:
+        return jsonify(classified_json(engine.classify_image(query.image)))
+    return jsonify(classified_json(engine.classify_embedding(query.embedding or [])))
+
+
+@api.get("/v1/items/<path:item_id>")
+def item(item_id: str) -> Response:
+    """Tell what the catalogue says of an item."""
+    engine = _engine()
+    return jsonify(item_json(engine.snapshot_id, engine.item(item_id)))
+
+
+@api.get("/v1/items/<path:item_id>/similar")
+def similar(item_id: str) -> Response:
+    """Search for items like this one, itself left out."""
+    options = read_options(_arguments("top_k", "category", "probe", "min_score"), _settings().max_top_k)
+    return jsonify(answer_json(_engine().similar(item_id, options)))
+
+
+@api.get("/v1/items/<path:item_id>/image")
+def image(item_id: str) -> Response:
+    """Hand out an item's image as it is in the catalogue."""
+    position = _arguments("position").get("position", "0")
+    if not (position.isascii() and position.isdigit() and len(position) < 10):
+        raise InvalidRequest(f"`position` is {position!r}; wanted a whole number from 0")
+    path = _engine().image_path(item_id, int(position))
+    return send_file(path, conditional=True, max_age=_IMAGE_MAX_AGE_S)
+
+
+@api.get("/v1/categories")
+def categories() -> Response:
+    """List the categories."""
+    engine = _engine()
+    return jsonify(categories_json(engine.snapshot_id, engine.categories()))
+
+
+@api.get("/healthz")
+def healthz() -> Response:
+    """Say that the process is up."""
+    return jsonify({"status": "ok"})
+
+
+@api.get("/readyz")
+def readyz() -> Response:
+    """Say whether a snapshot is being served."""
+    return jsonify({"status": "ready", "snapshot_id": _engine().snapshot_id})
+
+
+def _engine() -> Engine:
+    watch: SnapshotWatch = current_app.extensions["snapshot_watch"]
+    return watch.engine()
+
+
+def _settings() -> ServiceSettings:
+    settings: ServiceSettings = current_app.extensions["settings"]
+    return settings
+
+
+def _arguments(*known: str) -> dict[str, Any]:
+    for name in request.args:
+        if name not in known:
+            raise InvalidRequest(f"there is no argument {name!r}; there are {', '.join(known)}")
+    return request.args.to_dict()

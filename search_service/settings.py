@@ -1,0 +1,106 @@
+"""The service's settings, read once from the environment."""
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from shared.errors import SettingsError
+from shared.images import ImageLimits
+
+_Value = TypeVar("_Value")
+PREFIX = "PARECIDO_"
+
+
+@dataclass(frozen=True)
+class ServiceSettings:
+    """What `PARECIDO_…` says; an attribute `max_top_k` is the variable `PARECIDO_MAX_TOP_K`.
+
+    Attributes:
+        data: the data directory that the indexer publishes into.
+        host: address to listen on.
+        port: port to listen on; 0 takes a free one.
+        workers: processes.
+        threads: requests that a process handles at once.
+        inference_threads: threads within one inference.
+        image_root: where the catalogue's images lie; None for where they lay when it was indexed.
+        max_upload_bytes: larger query images are refused.
+        max_pixels: query images with more pixels are refused, before they are decoded.
+        max_top_k: the most hits that a request may want.
+        probe_coverage: what the probabilities of the categories that `probe: auto` searches add up to.
+    """
+
+    data: Path = Path("data")
+    host: str = "127.0.0.1"
+    port: int = 8080
+    workers: int = 1
+    threads: int = 8
+    inference_threads: int = 1
+    image_root: Path | None = None
+    max_upload_bytes: int = 20 * 1024 * 1024
+    max_pixels: int = 50_000_000
+    max_top_k: int = 1000
+    probe_coverage: float = 0.98
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str]) -> "ServiceSettings":
+        """Read every setting that is there.
+
+        Raises:
+            SettingsError: a value that can't be, or a `PARECIDO_…` variable that is no setting.
+        """
+        unknown = [key for key in environment if key.startswith(PREFIX) and key[len(PREFIX) :].lower() not in _READERS]
+        if unknown:
+            known = ", ".join(PREFIX + name.upper() for name in _READERS)
+            raise SettingsError(f"{unknown[0]} is no setting; there are {known}")
+        given = {name: environment[PREFIX + name.upper()] for name in _READERS if PREFIX + name.upper() in environment}
+        return cls(**{name: _read(name, text) for name, text in given.items()})
+
+    @property
+    def interpreters(self) -> int:
+        """Images that a process embeds at once: together all processes use each core once."""
+        return max(1, (os.cpu_count() or 1) // (self.workers * self.inference_threads))
+
+    @property
+    def image_limits(self) -> ImageLimits:
+        """What query images are refused for."""
+        return ImageLimits(self.max_upload_bytes, self.max_pixels)
+
+
+def _whole(least: int, most: int) -> Callable[[str], int]:
+    return lambda text: _between(int(text), least, most)
+
+
+def _between(value: _Value, least: _Value, most: _Value) -> _Value:
+    if not least <= value <= most:  # type: ignore[operator]
+        raise ValueError(f"wanted {least} to {most}")
+    return value
+
+
+def _text(text: str) -> str:
+    if not text.strip():
+        raise ValueError("wanted something")
+    return text.strip()
+
+
+_READERS: Mapping[str, Callable[[str], object]] = {
+    "data": lambda text: Path(_text(text)),
+    "host": _text,
+    "port": _whole(0, 65_535),
+    "workers": _whole(1, 256),
+    "threads": _whole(1, 1024),
+    "inference_threads": _whole(1, 256),
+    "image_root": lambda text: Path(_text(text)),
+    "max_upload_bytes": _whole(1, 2**31),
+    "max_pixels": _whole(1, 2**31),
+    "max_top_k": _whole(1, 100_000),
+    "probe_coverage": lambda text: _between(float(text), 0.0, 1.0),
+}
+
+
+def _read(name: str, text: str) -> object:
+    try:
+        return _READERS[name](text)
+    except ValueError as error:
+        raise SettingsError(f"{PREFIX}{name.upper()} is {text!r}: {error}") from error
