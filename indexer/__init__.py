@@ -1,0 +1,1 @@
+"""Turns a catalogue of product images into a published snapshot."""

@@ -178,7 +178,9 @@ def _parser() -> argparse.ArgumentParser:
 
     _add_build_options(add("build", _build, "Build a snapshot of a catalogue and publish it."))
     sub = add("evaluate", _evaluate, "Judge the published snapshot by labelled photos that are not in it.")
-    sub.add_argument("--queries", type=Path, required=True, help="photos, a folder a category, or a CSV or JSON-lines file")
+    sub.add_argument(
+        "--queries", type=Path, required=True, help="photos, a folder a category, or a CSV or JSON-lines file"
+    )
     sub.add_argument("--report", type=Path, help="write evaluation.json into this directory")
     sub = add("verify", _verify, "Check a snapshot: checksums, parts, golden embedding, indexes against exact search.")
     sub.add_argument("snapshot", nargs="?", help="its id (default: the published one)")
@@ -195,15 +197,23 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _add_build_options(sub: argparse.ArgumentParser) -> None:
-    sub.add_argument("--catalogue", type=Path, help="a folder a category, or a CSV or JSON-lines file (default: as last time)")
-    sub.add_argument("--image-root", type=Path, help="what a file's image paths are relative to (default: its directory)")
+    sub.add_argument(
+        "--catalogue", type=Path, help="a folder a category, or a CSV or JSON-lines file (default: as last time)"
+    )
+    sub.add_argument(
+        "--image-root", type=Path, help="what a file's image paths are relative to (default: its directory)"
+    )
     sub.add_argument("--backbone", choices=BACKBONES, help="the base network (default: the published one, else auto)")
     sub.add_argument("--weights", type=Path, metavar="FILE", help="the base network's weights")
     sub.add_argument("--augmentations", type=int, metavar="N", help="augmented copies an image (default: 2)")
-    sub.add_argument("--index-views", choices=INDEX_VIEWS, help="index originals, or augmented copies too (default: original)")
+    sub.add_argument(
+        "--index-views", choices=INDEX_VIEWS, help="index originals, or augmented copies too (default: original)"
+    )
     sub.add_argument("--max-bad", type=float, metavar="SHARE", help="share of entries that may be bad (default: 0.05)")
     sub.add_argument("--max-image-bytes", type=int, metavar="N", help="leave out larger files (default: 50 MiB)")
-    sub.add_argument("--max-image-pixels", type=int, metavar="N", help="leave out larger pictures (default: 100 million)")
+    sub.add_argument(
+        "--max-image-pixels", type=int, metavar="N", help="leave out larger pictures (default: 100 million)"
+    )
     sub.add_argument("--workers", type=int, metavar="N", help="threads that decode and embed (default: one a core)")
     sub.add_argument("--seed", type=int, help="of augmentation, held-out split and training (default: 0)")
 

@@ -69,7 +69,5 @@ def affine(pixels: NDArray[np.uint8], angle: float, scale: float, mirrored: bool
     c = source_centre - a * centre - b * centre
     f = source_centre - d * centre - e * centre
     matrix = (a, b, c, d, e, f)
-    moved = Image.fromarray(padded).transform(
-        (side, side), Image.Transform.AFFINE, matrix, Image.Resampling.BILINEAR
-    )
+    moved = Image.fromarray(padded).transform((side, side), Image.Transform.AFFINE, matrix, Image.Resampling.BILINEAR)
     return np.asarray(moved)

@@ -115,9 +115,8 @@ def _pretrained_b0() -> Path:
     """
     found: list[Path | Exception] = []
 
-    keras.config.disable_interactive_logging()  # its progress would go to standard output
-
     def fetch() -> None:
+        keras.config.disable_interactive_logging()  # its progress would go to standard output; set by thread
         origin, digest = efficientnet.BASE_WEIGHTS_PATH + _B0_FILE, efficientnet.WEIGHTS_HASHES["b0"][1]
         try:
             found.append(Path(keras.utils.get_file(_B0_FILE, origin, cache_subdir="models", file_hash=digest)))
@@ -164,7 +163,10 @@ def _check_export(model: keras.Model, exported: bytes) -> None:
     picture = golden_picture()
     reference: Any = model(picture.astype(np.float32), training=False)
     try:
-        wanted, found = unit_rows(np.asarray(reference)), LiteRtEmbedder(exported, 1, os.cpu_count() or 1).embed(picture)
+        wanted, found = (
+            unit_rows(np.asarray(reference)),
+            LiteRtEmbedder(exported, 1, os.cpu_count() or 1).embed(picture),
+        )
     except ValueError as error:
         raise WeightsError(f"the base gives no usable embedding of the built-in test picture: {error}") from error
     cosine = float(wanted[0] @ found[0])

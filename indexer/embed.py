@@ -148,4 +148,6 @@ def _keep_good(catalogue: Catalogue, good: list[_Task]) -> tuple[tuple[Item, ...
 
 
 def _nothing_good(catalogue: Catalogue, problems: list[Problem]) -> str:
-    return f"the catalogue {catalogue.path} has no usable image; 1 of {len(problems)} problems: {problems[0].sentence()}"
+    return (
+        f"the catalogue {catalogue.path} has no usable image; 1 of {len(problems)} problems: {problems[0].sentence()}"
+    )

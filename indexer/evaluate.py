@@ -154,9 +154,7 @@ def show(evaluation: Evaluation, reporter: Reporter) -> None:
     """Print the figures for a person."""
     rows = [(figures.category, figures.queries, figures.category_accuracy) for figures in evaluation.by_category]
     reporter.table("By category", ["category", "queries", "category_accuracy"], rows)
-    figures = [
-        (name, value) for name, value in evaluation.as_dict().items() if isinstance(value, int | float | str)
-    ]
+    figures = [(name, value) for name, value in evaluation.as_dict().items() if isinstance(value, int | float | str)]
     reporter.table("Evaluation", ["figure", "value"], figures)
     if evaluation.unknown_categories:
         reporter.say(f"not in the snapshot, so never right: {', '.join(evaluation.unknown_categories)}")

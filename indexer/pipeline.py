@@ -1,6 +1,6 @@
 """From a catalogue to a published snapshot: the stages, in order.
 
-    read_catalogue → load_backbone, export_embedder → embed_catalogue → train_classifier → build_partitions → publish
+read_catalogue → load_backbone, export_embedder → embed_catalogue → train_classifier → build_partitions → publish
 """
 
 import json
@@ -135,7 +135,7 @@ def _judge_problems(data: DataDirectory, catalogue: Catalogue, problems: Sequenc
     if len(problems) > len(shown):
         shown.append(f"… and {len(problems) - len(shown)} more")
     raise CatalogueError(
-        f"{len(problems)} of the catalogue's {catalogue.entries} entries are bad, more than --max-bad {max_bad:g} allows"
+        f"{len(problems)} of the {catalogue.entries} entries are bad, more than --max-bad {max_bad:g} allows"
         f" (all are listed in {data.skipped}):\n  " + "\n  ".join(shown)
     )
 
@@ -156,7 +156,9 @@ def _summary(manifest: Manifest, n_views: int, accuracy: float | None, seconds: 
 
 
 def _show(summary: BuildSummary, manifest: Manifest, data: DataDirectory, reporter: Reporter) -> None:
-    rows = [(entry.name, entry.items, entry.images, entry.rows, entry.ann_recall_at_10) for entry in manifest.categories]
+    rows = [
+        (entry.name, entry.items, entry.images, entry.rows, entry.ann_recall_at_10) for entry in manifest.categories
+    ]
     reporter.table("Categories", ["category", "items", "images", "rows", "ann_recall_at_10"], rows)
     shown = {key: "–" if value is None else value for key, value in summary.as_dict().items()}
     reporter.table("Build", ["figure", "value"], list(shown.items()))

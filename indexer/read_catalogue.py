@@ -21,7 +21,9 @@ from shared.errors import CatalogueError
 from shared.images import SUFFIXES
 
 # Pictures that a shop may well have, but that we can't read: said, rather than passed over like a text file.
-_FOREIGN_SUFFIXES = frozenset({".avif", ".heic", ".heif", ".jp2", ".jxl", ".psd", ".svg", ".raw", ".cr2", ".nef", ".dng"})
+_FOREIGN_SUFFIXES = frozenset(
+    {".avif", ".heic", ".heif", ".jp2", ".jxl", ".psd", ".svg", ".raw", ".cr2", ".nef", ".dng"}
+)
 _KNOWN_FIELDS = ("item_id", "category", "image", "images")
 _MAX_NAME_CHARS = 500
 
@@ -119,6 +121,7 @@ def _check_entries(path: Path, root: Path, entries: Iterable[Entry]) -> Catalogu
     seen: dict[str, Entry] = {}
     for entry in entries:
         item_id = _text_or_none(entry.fields.get("item_id"))
+        item_id = None if item_id is None else _shown(item_id)
         try:
             item = _to_item(entry, root, problems)
             if item.item_id in seen:
@@ -212,7 +215,7 @@ def _inside_root(reference: str, root: Path) -> str:
     if "\0" in reference or not _is_unicode(reference):
         raise EntryError(f"the image name {reference!r} is not valid UTF-8: rename the file")
     joined = Path(os.path.normpath(root / reference))
-    if not joined.is_file():
+    if not os.path.isfile(joined):  # unlike Path.is_file, False for a name that is too long
         raise EntryError(f"the image {reference!r} does not exist in {root}")
     if not joined.resolve().is_relative_to(root) or not joined.is_relative_to(root):
         raise EntryError(f"the image {reference!r} lies outside {root}: name a higher directory with --image-root")
@@ -229,8 +232,11 @@ def _is_unicode(text: str) -> bool:
 
 def _folder_entries(path: Path) -> Iterator[Entry]:
     """An entry for each picture below a category's folder; other files and hidden ones are passed over."""
-    for directory, folders, files in os.walk(path, followlinks=False):
+    for directory, folders, files in os.walk(path, onerror=_refuse_folder):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for folder in (Path(directory, name) for name in folders):
+            if folder.is_symlink():
+                yield Entry(_shown(folder), None, {}, "is a link to a folder, which is not followed: copy the folder")
         for name in sorted(files):
             suffix = Path(name).suffix.lower()
             if name.startswith(".") or suffix not in SUFFIXES | _FOREIGN_SUFFIXES:
@@ -240,6 +246,10 @@ def _folder_entries(path: Path) -> Iterator[Entry]:
             category = PurePosixPath(relative).parts[0]
             fields = {"item_id": relative, "category": category, "images": [relative]}
             yield Entry(_shown(file), None, fields, _folder_error(relative, suffix))
+
+
+def _refuse_folder(error: OSError) -> None:
+    raise CatalogueError(f"the folder {error.filename} can't be read: {error.strerror}") from error
 
 
 def _folder_error(relative: str, suffix: str) -> str | None:
@@ -252,8 +262,8 @@ def _folder_error(relative: str, suffix: str) -> str | None:
     return None
 
 
-def _shown(path: Path) -> str:
-    return str(path).encode("utf-8", "backslashreplace").decode()
+def _shown(name: Path | str) -> str:
+    return str(name).encode("utf-8", "backslashreplace").decode()
 
 
 def _csv_entries(path: Path) -> Iterator[Entry]:
@@ -269,8 +279,10 @@ def _csv_entries(path: Path) -> Iterator[Entry]:
                 extra = row.pop(None, None)
                 error = None if extra is None else f"has {len(extra)} more columns than the header"
                 yield Entry(path.name, rows.line_num, {k: v for k, v in row.items() if v not in (None, "")}, error)
-        except (csv.Error, UnicodeDecodeError) as error:
-            raise CatalogueError(f"the catalogue {path} is no CSV file in UTF-8: {error}") from error
+        except UnicodeDecodeError as error:
+            raise CatalogueError(f"the catalogue {path} is not in UTF-8: {error}") from error
+        except csv.Error as error:
+            raise CatalogueError(f"the catalogue {path} is no CSV file: row {rows.reader.line_num}: {error}") from error
 
 
 def _check_header(path: Path, names: Iterable[str]) -> None:
@@ -295,6 +307,8 @@ def _json_lines_entries(path: Path) -> Iterator[Entry]:
 def _json_entry(file: str, number: int, line: str) -> Entry:
     try:
         fields = json.loads(line, parse_constant=_refuse_constant)
+        # Python reads halves of characters and numbers beyond a double, but nobody can be sent them.
+        json.dumps(fields, ensure_ascii=False, allow_nan=False).encode()
     except (ValueError, RecursionError) as error:
         return Entry(file, number, {}, f"is no JSON: {error}")
     if not isinstance(fields, dict):

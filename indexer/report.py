@@ -67,7 +67,7 @@ class _RichStage:
 
 
 class TerminalReporter:
-    """Bars on a terminal; elsewhere a line a finished stage. All of it on standard error, so that output stays clean."""
+    """Bars on a terminal; elsewhere a line a finished stage. All on standard error, so that output stays clean."""
 
     def __init__(self) -> None:
         """Write to standard error."""
@@ -120,6 +120,8 @@ class _SilentStage:
 
 
 def _shown(cell: object) -> Text:
+    if isinstance(cell, bool):
+        return Text("yes" if cell else "no")
     if isinstance(cell, float):
         return Text(f"{cell:.4f}")
     return Text(f"{cell:,}" if isinstance(cell, int) else str(cell))

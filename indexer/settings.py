@@ -67,7 +67,9 @@ class BuildSettings:
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON; paths are absolute, so that a later build finds them from anywhere."""
-        return {name: str(value.resolve()) if isinstance(value, Path) else value for name, value in asdict(self).items()}
+        return {
+            name: str(value.resolve()) if isinstance(value, Path) else value for name, value in asdict(self).items()
+        }
 
 
 def remembered_settings(data: Path) -> BuildSettings:
@@ -84,10 +86,17 @@ def remembered_settings(data: Path) -> BuildSettings:
         raise SnapshotMissing(f"{path} does not exist: name a catalogue with --catalogue PATH first") from None
     except (OSError, ValueError) as error:
         raise SettingsError(f"{path} can't be read: {error}") from error
+    if not isinstance(found, dict):
+        raise SettingsError(f"{path} is no JSON object but {type(found).__name__}")
     paths = {name for name in ("catalogue", "image_root", "weights") if found.get(name) is not None}
     known = {field.name for field in fields(BuildSettings)}
-    values = {name: Path(value) if name in paths else value for name, value in found.items() if name in known}
-    return BuildSettings(**{**values, "data": data})
+    values: dict[str, Any] = {
+        name: Path(value) if name in paths else value for name, value in found.items() if name in known
+    }
+    try:
+        return BuildSettings(**{**values, "data": data})
+    except TypeError as error:
+        raise SettingsError(f"{path} does not hold the settings of a build: {error}") from error
 
 
 def _require(good: bool, option: str, found: Any, wanted: str) -> None:

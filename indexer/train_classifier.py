@@ -23,12 +23,14 @@ from shared.vectors import Vectors
 # Chosen by held-out accuracy on the clothing photos, benchmarks/classifier.py; docs/decisions/0004-classifier.md.
 _HELD_OUT_SHARE = 0.15
 _INPUT_SCALE = 0.3
+_MIN_STD_SHARE = 0.1
 _DROPOUT = 0.5
 _LEARNING_RATE = 3e-3
 _WEIGHT_DECAY = 1e-2
 _BATCH = 256
 _MAX_EPOCHS = 200
-_PATIENCE_EPOCHS = 8
+_PATIENCE_EPOCHS = 5
+_MIN_LOSS_DROP = 1e-3
 _EPOCHS_WITHOUT_HELD_OUT = 30
 
 
@@ -131,7 +133,9 @@ def _fit(
     """Train on standardised embeddings, then fold the standardisation into weights and bias."""
     keras.utils.set_random_seed(seed)
     tf.config.experimental.enable_op_determinism()
-    mean, scale = learned.mean(axis=0), _INPUT_SCALE / (learned.std(axis=0) + 1e-6)
+    mean, std = learned.mean(axis=0), learned.std(axis=0)
+    # What hardly varies in a small catalogue may well vary in a query, and would outweigh all the rest of it.
+    scale = _INPUT_SCALE / (np.maximum(std, _MIN_STD_SHARE * std.mean()) + 1e-6)
     head = keras.Sequential(
         [keras.layers.Input((learned.shape[1],)), keras.layers.Dropout(_DROPOUT), keras.layers.Dense(n_categories)]
     )
@@ -139,10 +143,14 @@ def _fit(
         keras.optimizers.AdamW(_LEARNING_RATE, weight_decay=_WEIGHT_DECAY),
         keras.losses.SparseCategoricalCrossentropy(from_logits=True),
     )
-    callbacks: list[keras.callbacks.Callback] = [keras.callbacks.LambdaCallback(on_epoch_end=lambda *_: stage.advance())]
+    callbacks: list[keras.callbacks.Callback] = [
+        keras.callbacks.LambdaCallback(on_epoch_end=lambda *_: stage.advance())
+    ]
     if len(judged):
         callbacks.append(
-            keras.callbacks.EarlyStopping("val_loss", patience=_PATIENCE_EPOCHS, restore_best_weights=True)
+            keras.callbacks.EarlyStopping(
+                "val_loss", min_delta=_MIN_LOSS_DROP, patience=_PATIENCE_EPOCHS, restore_best_weights=True
+            )
         )
     counts = np.bincount(learned_labels, minlength=n_categories)
     history = head.fit(

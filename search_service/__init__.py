@@ -1,0 +1,1 @@
+"""Answers image queries from the published snapshot."""

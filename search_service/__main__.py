@@ -26,6 +26,7 @@ class _Server(BaseApplication):  # type: ignore[misc]
             "threads": self._settings.threads,
             "worker_class": "gthread",
             "proc_name": "parecido",
+            "control_socket_disable": True,  # it would lie in the user's home, one for all services
         }
         for name, value in values.items():
             self.cfg.set(name, value)

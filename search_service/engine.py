@@ -1,6 +1,6 @@
 """Answer queries from one open snapshot. Knows nothing of the web.
 
-    image ─decode─▶ pixels ─embed (once)─▶ embedding ─classify─▶ probabilities ─choose─▶ categories ─search─▶ hits
+image ─decode─▶ pixels ─embed (once)─▶ embedding ─classify─▶ probabilities ─choose─▶ categories ─search─▶ hits
 """
 
 import time
@@ -65,7 +65,9 @@ class Timing:
     """Milliseconds by stage."""
 
     started: float = field(default_factory=time.perf_counter)
-    stages_ms: dict[str, float] = field(default_factory=lambda: dict.fromkeys(("decode", "embed", "classify", "search"), 0.0))
+    stages_ms: dict[str, float] = field(
+        default_factory=lambda: dict.fromkeys(("decode", "embed", "classify", "search"), 0.0)
+    )
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
@@ -295,7 +297,9 @@ class Engine:
         timing: Timing,
     ) -> Answer:
         categories = self._snapshot.classifier.categories
-        ranked = [Candidate(categories[place], float(probabilities[place])) for place in ranking(probabilities[np.newaxis])[0]]
+        ranked = [
+            Candidate(categories[place], float(probabilities[place])) for place in ranking(probabilities[np.newaxis])[0]
+        ]
         query = next(candidate for candidate in ranked if known is None or candidate.category == known)
         return Answer(self.snapshot_id, query, tuple(ranked[:CANDIDATES]), searched, hits, timing.as_ms())
 

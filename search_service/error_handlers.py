@@ -37,7 +37,7 @@ _log = logging.getLogger(__name__)
 
 
 def register_error_handlers(app: Flask) -> None:
-    """Turn every exception into the JSON body; what nobody expected is logged with the request's id and becomes a 500."""
+    """Turn every exception into the JSON body; the unexpected is logged with the request's id and becomes a 500."""
     app.register_error_handler(ParecidoError, _ours)
     app.register_error_handler(RequestEntityTooLarge, _too_large)
     app.register_error_handler(HTTPException, _werkzeugs)

@@ -95,7 +95,9 @@ def _item_id(value: Any) -> Query:
 
 
 def _embedding(value: Any) -> Query:
-    numbers = isinstance(value, list) and all(isinstance(one, int | float) and not isinstance(one, bool) for one in value)
+    numbers = isinstance(value, list) and all(
+        isinstance(one, int | float) and not isinstance(one, bool) for one in value
+    )
     if not numbers:
         raise InvalidEmbedding("`embedding` is no list of numbers")
     return Query(embedding=value)

@@ -4,7 +4,7 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from shared.errors import SettingsError
 from shared.images import ImageLimits
@@ -55,7 +55,8 @@ class ServiceSettings:
             known = ", ".join(PREFIX + name.upper() for name in _READERS)
             raise SettingsError(f"{unknown[0]} is no setting; there are {known}")
         given = {name: environment[PREFIX + name.upper()] for name in _READERS if PREFIX + name.upper() in environment}
-        return cls(**{name: _read(name, text) for name, text in given.items()})
+        values: dict[str, Any] = {name: _read(name, text) for name, text in given.items()}
+        return cls(**values)
 
     @property
     def interpreters(self) -> int:

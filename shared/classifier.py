@@ -1,6 +1,5 @@
 """The head on the base: one Dense softmax over an embedding, kept as plain arrays with its temperature."""
 
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -65,14 +64,14 @@ class Classifier:
             SnapshotError: missing, damaged or inconsistent.
         """
         try:
-            with np.load(path, allow_pickle=False) as arrays:
+            with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
                 return cls(
                     categories=tuple(str(name) for name in arrays["categories"]),
                     weights=np.ascontiguousarray(arrays["weights"], dtype=np.float32),
                     bias=np.ascontiguousarray(arrays["bias"], dtype=np.float32),
                     temperature=float(arrays["temperature"]),
                 )
-        except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        except Exception as error:  # damaged bytes meet zipfile and NumPy with many kinds
             raise SnapshotError(f"the classifier {path} can't be read: {error}") from error
 
 

@@ -122,7 +122,8 @@ def golden_picture() -> Pixels:
     picture = np.stack([row, column, 255 - (row + column) // 2], axis=-1)
     picture[(row - 90) ** 2 + (column - 80) ** 2 < 55**2] = (230, 60, 40)
     picture[(row > 160) & (column // 8 % 2 == 0)] = (20, 20, 60)
-    return np.clip(picture, 0, 255).astype(np.uint8)[np.newaxis]
+    pixels: Pixels = np.clip(picture, 0, 255).astype(np.uint8)[np.newaxis]
+    return pixels
 
 
 def check_golden(embedder: Embedder, golden: NDArray[np.float32]) -> None:

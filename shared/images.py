@@ -42,7 +42,7 @@ Image.MAX_IMAGE_PIXELS = None
 
 @dataclass(frozen=True)
 class ImageLimits:
-    """What is refused before decoding: a byte limit alone is no pixel limit (a 68-byte PNG can claim 400 megapixels)."""
+    """What is refused before decoding. Bytes alone are no limit: a 68-byte PNG can claim 400 megapixels."""
 
     max_bytes: int = 20 * 1024 * 1024
     max_pixels: int = 50_000_000
@@ -70,7 +70,9 @@ def decode_image(data: bytes, limits: ImageLimits, name: str = "the image") -> I
     try:
         image = Image.open(io.BytesIO(data), formats=FORMATS)
     except UnidentifiedImageError:
-        raise UnsupportedImage(f"{name} is not an image that can be read: expected one of {', '.join(FORMATS)}") from None
+        raise UnsupportedImage(
+            f"{name} is in no format that can be read: expected one of {', '.join(FORMATS)}"
+        ) from None
     except Exception as error:
         raise _broken(name, error) from error
     width, height = image.size

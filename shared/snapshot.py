@@ -1,9 +1,9 @@
 """Snapshots: where their parts lie, which one is `current`, and opening one.
 
-    DATA/current                        one line: the id of the published snapshot
-    DATA/build.json                     the settings of the last published build, for `make reindex`
-    DATA/skipped.jsonl                  what the last build left out, published or not
-    DATA/snapshots/<id>/manifest.json   …and the files that `SnapshotPaths` names
+DATA/current                        one line: the id of the published snapshot
+DATA/build.json                     the settings of the last published build, for `make reindex`
+DATA/skipped.jsonl                  what the last build left out, published or not
+DATA/snapshots/<id>/manifest.json   …and the files that `SnapshotPaths` names
 """
 
 import hashlib
@@ -110,7 +110,8 @@ class DataDirectory:
             snapshot_id = self.current.read_text(encoding="utf-8").strip()
         except FileNotFoundError:
             raise SnapshotMissing(
-                f"nothing is published in {self.root}: run `python -m indexer build --catalogue PATH --data {self.root}`"
+                f"nothing is published in {self.root}: "
+                f"run `python -m indexer build --catalogue PATH --data {self.root}`"
             ) from None
         except (OSError, UnicodeDecodeError) as error:
             raise SnapshotError(f"{self.current} can't be read: {error}") from error
@@ -183,7 +184,7 @@ class Snapshot:
             raise SnapshotError(f"snapshot {self.snapshot_id}: classifier and manifest name different categories")
         if len(self.items) != manifest.items:
             raise SnapshotError(
-                f"snapshot {self.snapshot_id}: {len(self.items)} items in the database, {manifest.items} in the manifest"
+                f"snapshot {self.snapshot_id} has {len(self.items)} items; its manifest says {manifest.items}"
             )
         for entry in manifest.categories:
             part = self.partitions[entry.name]

@@ -31,4 +31,5 @@ def unit_rows(rows: ArrayLike) -> Vectors:
     bad = ~(np.isfinite(lengths) & (lengths > 0.0))
     if bad.any():
         raise ValueError(f"row {int(np.argmax(bad))} has length {lengths[bad][0]}: it has no direction")
-    return (array / lengths[:, np.newaxis]).astype(np.float32)
+    unit: Vectors = (array / lengths[:, np.newaxis]).astype(np.float32)
+    return unit

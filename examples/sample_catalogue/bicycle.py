@@ -26,16 +26,10 @@ class _Kind:
 _KINDS: dict[str, _Kind] = {
     "city": _Kind("city bicycle", ("red", "blue", "green", "black"), (290, 890), "swept"),
     "racing": _Kind("racing bicycle", ("red", "blue", "white", "black"), (590, 2900), "drop"),
-    "mountain": _Kind(
-        "mountain bicycle", ("orange", "green", "black", "blue"), (490, 2400), "flat", 0.024
-    ),
+    "mountain": _Kind("mountain bicycle", ("orange", "green", "black", "blue"), (490, 2400), "flat", 0.024),
     "bmx": _Kind("BMX bicycle", ("red", "black", "turquoise", "yellow"), (190, 590), "high"),
-    "step-through": _Kind(
-        "step-through bicycle", ("mint", "cream", "red", "pink"), (290, 990), "swept"
-    ),
-    "single": _Kind(
-        "single-speed bicycle", ("white", "yellow", "black", "purple"), (250, 790), "flat"
-    ),
+    "step-through": _Kind("step-through bicycle", ("mint", "cream", "red", "pink"), (290, 990), "swept"),
+    "single": _Kind("single-speed bicycle", ("white", "yellow", "black", "purple"), (250, 790), "flat"),
     "cargo": _Kind("cargo bicycle", ("green", "blue", "black"), (1490, 4900), "swept", 0.022),
     "tandem": _Kind("tandem", ("red", "blue", "yellow"), (890, 2900), "flat"),
 }
@@ -98,9 +92,7 @@ def design(rng: Random, number: int) -> Bicycle:
     leather = rng.choice([(40, 40, 43), PALETTE["brown"]]) if everyday else (40, 40, 43)
     return Bicycle(
         kind=kind,
-        label=Label(
-            titled(colour, _words(kind, basket, mudguards)), colour, shop_price(rng, *rule.prices)
-        ),
+        label=Label(titled(colour, _words(kind, basket, mudguards)), colour, shop_price(rng, *rule.prices)),
         geometry=GEOMETRIES[kind],
         frame=PALETTE[colour],
         wheel=_wheel(kind, rng),

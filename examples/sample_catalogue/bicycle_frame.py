@@ -153,8 +153,6 @@ def curve(first: Spot, middle: Spot, last: Spot, steps: int = 14) -> Array:
     """Give a smooth bow from the first spot to the last, drawn towards the middle one."""
     share = np.linspace(0.0, 1.0, steps)[:, None]
     bow: Array = (
-        np.array(first) * (1 - share) ** 2
-        + 2 * np.array(middle) * share * (1 - share)
-        + np.array(last) * share**2
+        np.array(first) * (1 - share) ** 2 + 2 * np.array(middle) * share * (1 - share) + np.array(last) * share**2
     )
     return bow

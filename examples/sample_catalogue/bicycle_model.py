@@ -110,8 +110,7 @@ class Bicycle:
         ]
         # The shadow lies on the floor, behind the bicycle and away from the lamp.
         fallen = [
-            np.column_stack([line[:, 0] + side * line[:, 1], 0 * line[:, 1], -0.55 * line[:, 1]])
-            for line in lines
+            np.column_stack([line[:, 0] + side * line[:, 1], 0 * line[:, 1], -0.55 * line[:, 1]]) for line in lines
         ]
         scene.ring_shadow(fallen, 0.05, 0.02, 0.34)
         for x, _ in (g.rear, g.front):
@@ -126,9 +125,7 @@ class Bicycle:
         paint_mudguard(painter, g.rear, g.rear_radius, (20, 196), self.frame)
         paint_mudguard(painter, g.front, g.front_radius, (30, 184), self.frame)
 
-    def _bar(
-        self, painter: Painter, path: list[Spot] | Array, share: float = 1.0, side: float = 0.0
-    ) -> None:
+    def _bar(self, painter: Painter, path: list[Spot] | Array, share: float = 1.0, side: float = 0.0) -> None:
         painter.tube(spatial(path, side), self.tube * share, self.frame, 0.7)
 
     def _paint_frame(self, painter: Painter) -> None:

@@ -79,9 +79,7 @@ def handlebar(kind: str, stem: Spot) -> Array:
     return np.concatenate([far[:0:-1], near])
 
 
-def paint_handlebar(
-    painter: Painter, kind: str, stem: Spot, colours: tuple[Colour, Colour]
-) -> None:
+def paint_handlebar(painter: Painter, kind: str, stem: Spot, colours: tuple[Colour, Colour]) -> None:
     """Paint the bar and its grips; colours are those of bar and grips."""
     bar_colour, grip = colours
     bar = handlebar(kind, stem)
@@ -114,9 +112,7 @@ def _length(step: Array) -> float:
     return max(float(np.linalg.norm(step)), 1e-6)
 
 
-def paint_mudguard(
-    painter: Painter, middle: Spot, radius: float, span: tuple[float, float], colour: Colour
-) -> None:
+def paint_mudguard(painter: Painter, middle: Spot, radius: float, span: tuple[float, float], colour: Colour) -> None:
     """Paint a mudguard over the part of a wheel between two angles, in degrees."""
     angles = np.radians(np.linspace(*span, 26))
     arc = np.stack([np.cos(angles), np.sin(angles)], axis=1) * (radius + 0.022) + np.array(middle)
@@ -150,9 +146,7 @@ def paint_lamp(painter: Painter, geometry: Geometry) -> None:
 def paint_basket(painter: Painter, stem: Spot) -> None:
     """Paint a wicker basket in front of the handlebar."""
     x, y = stem[0] + 0.08, stem[1] - 0.24
-    low = points(
-        (x + 0.02, y, 0.11), (x + 0.22, y, 0.11), (x + 0.22, y, -0.11), (x + 0.02, y, -0.11)
-    )
+    low = points((x + 0.02, y, 0.11), (x + 0.22, y, 0.11), (x + 0.22, y, -0.11), (x + 0.02, y, -0.11))
     high = points(
         (x - 0.01, y + 0.21, 0.16),
         (x + 0.29, y + 0.21, 0.16),
@@ -182,9 +176,7 @@ def paint_box(painter: Painter, geometry: Geometry, colour: Colour) -> None:
     """Paint the load box of a cargo bicycle, between the rider and the front wheel."""
     left, right = geometry.head_low[0] + 0.08, geometry.front[0] - 0.2
     low, high, half = 0.3, 0.66, 0.25
-    bottom = points(
-        (left + 0.06, low, half), (right, low, half), (right, low, -half), (left + 0.06, low, -half)
-    )
+    bottom = points((left + 0.06, low, half), (right, low, half), (right, low, -half), (left + 0.06, low, -half))
     top = points(
         (left, high, half + 0.03),
         (right + 0.12, high - 0.02, half + 0.03),
@@ -196,8 +188,6 @@ def paint_box(painter: Painter, geometry: Geometry, colour: Colour) -> None:
         face = np.stack([bottom[first], bottom[second], top[second], top[first]])
         painter.polygon(face, darker(colour, tone))
         for share in (0.25, 0.5, 0.75):
-            ends = np.stack(
-                [face[0] + (face[3] - face[0]) * share, face[1] + (face[2] - face[1]) * share]
-            )
+            ends = np.stack([face[0] + (face[3] - face[0]) * share, face[1] + (face[2] - face[1]) * share])
             painter.line(ends, darker(colour, tone * 0.6 + 0.3), 0.008)
     painter.tube(top[[3, 2, 1, 0, 3]], 0.014, lighter(colour, 0.15), 0.4)

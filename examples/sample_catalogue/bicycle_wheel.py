@@ -33,9 +33,7 @@ def circle(middle: Spot, radius: float, side: float = 0.0, steps: int = 72) -> A
     return spatial(flat, side)
 
 
-def _ring(
-    painter: Painter, middle: Spot, radii: tuple[float, float], side: float, colour: Colour
-) -> None:
+def _ring(painter: Painter, middle: Spot, radii: tuple[float, float], side: float, colour: Colour) -> None:
     """Fill the ring between two radii."""
     outer = circle(middle, radii[0], side)
     inner = circle(middle, radii[1], side)[::-1]

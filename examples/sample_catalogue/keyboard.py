@@ -39,9 +39,7 @@ _KINDS: dict[str, _Kind] = {
         (70, 190),
     ),
     "split": _Kind("split ergonomic keyboard", ("split",), ("black", "white", "grey"), (90, 260)),
-    "slim": _Kind(
-        "slim aluminium keyboard", ("compact", "full"), ("silver", "black", "rose"), (50, 140)
-    ),
+    "slim": _Kind("slim aluminium keyboard", ("compact", "full"), ("silver", "black", "rose"), (50, 140)),
     "retro": _Kind("retro keyboard", ("full", "tenkeyless"), ("beige",), (60, 160)),
     "typewriter": _Kind(
         "typewriter keyboard with round keys",

@@ -59,9 +59,7 @@ def _wall_light(painter: Painter, block: Block) -> list[float]:
     return [float(amount) for amount in painter.lit(normals, 0.36) * 0.86]
 
 
-def _square_outlines(
-    painter: Painter, block: Block, keys: list[Key], look: tuple[Caps, float]
-) -> tuple[Array, Array]:
+def _square_outlines(painter: Painter, block: Block, keys: list[Key], look: tuple[Caps, float]) -> tuple[Array, Array]:
     """Give the feet and the tops of all caps in pixels, computed together for speed."""
     caps, deck = look
     feet, tops = [], []
@@ -83,9 +81,7 @@ def _cap_outline(half: tuple[float, float], corner: float) -> Array:
     return rounded(half, corner, 4)
 
 
-def _paint_square(
-    painter: Painter, colour: Colour, outlines: tuple[Array, Array], walls: list[float]
-) -> None:
+def _paint_square(painter: Painter, colour: Colour, outlines: tuple[Array, Array], walls: list[float]) -> None:
     low, high = outlines
     painter.flat_polygon(low, shade(colour, 0.4))
     for side in (1, 2, 0, 3):

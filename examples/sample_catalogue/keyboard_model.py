@@ -80,9 +80,7 @@ class Keyboard:
     def _paint_cable(self, painter: Painter, bend: float) -> None:
         back = self.blocks[0].half[1]
         share = np.linspace(0.0, 1.0, 20)
-        path = np.stack(
-            [bend * (0.3 + share**2 * 1.2), back - 0.2 + share * 4.0, 0.15 + 0 * share], axis=1
-        )
+        path = np.stack([bend * (0.3 + share**2 * 1.2), back - 0.2 + share * 4.0, 0.15 + 0 * share], axis=1)
         painter.tube(path, 0.12, (44, 45, 48) if is_dark(self.body) else (206, 206, 204), 0.3)
 
     def _paint_halo(self, painter: Painter, start: float) -> None:

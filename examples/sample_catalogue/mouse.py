@@ -21,9 +21,7 @@ _KINDS: dict[str, _Kind] = {
     "office": _Kind("office mouse", ("black", "white", "grey", "blue", "red"), (9, 35), 0.6),
     "gaming": _Kind("gaming mouse", ("black", "black", "white", "red"), (35, 120), 0.5),
     "vertical": _Kind("vertical ergonomic mouse", ("black", "grey", "white"), (30, 90), 0.2),
-    "travel": _Kind(
-        "travel mouse", ("red", "blue", "pink", "turquoise", "yellow", "purple"), (9, 30), 0.0
-    ),
+    "travel": _Kind("travel mouse", ("red", "blue", "pink", "turquoise", "yellow", "purple"), (9, 30), 0.0),
     "flat": _Kind("flat touch mouse", ("white", "silver", "black", "rose"), (40, 100), 0.0),
 }
 _ORDER = ("office", "gaming", "travel", "vertical", "office", "gaming", "flat", "travel")
@@ -46,9 +44,7 @@ def _shell(kind: str, rng: Random) -> Shell:
         return Shell(0.62 * wobble, 0.48, 2.7, 2.5, peak=-0.3, gloss=rng.choice([0.4, 0.75]))
     if kind == "flat":
         return Shell(0.56 * wobble, 0.34, 3.4, 3.4, peak=-0.1, fall=1.5, gloss=0.8)
-    return Shell(
-        0.56 * wobble, 0.56, 2.6, 2.6, waist=rng.uniform(0.0, 0.07), gloss=rng.choice([0.3, 0.6])
-    )
+    return Shell(0.56 * wobble, 0.56, 2.6, 2.6, waist=rng.uniform(0.0, 0.07), gloss=rng.choice([0.3, 0.6]))
 
 
 def _trim(kind: str, body: Colour, rng: Random) -> Colour:

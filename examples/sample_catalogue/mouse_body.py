@@ -47,8 +47,7 @@ class Shell:
         front = self.at(along + step, around) - self.at(along - step, around)
         out = np.cross(front, left)
         left, front, out = (
-            side / np.maximum(np.linalg.norm(side, axis=-1, keepdims=True), 1e-12)
-            for side in (left, front, out)
+            side / np.maximum(np.linalg.norm(side, axis=-1, keepdims=True), 1e-12) for side in (left, front, out)
         )
         return left, front, out
 
@@ -111,9 +110,7 @@ def _enlarged(level: Array) -> Image.Image:
     return small.resize(size, Image.Resampling.BILINEAR).convert("RGB")
 
 
-def _seen_normals(
-    painter: Painter, shell: Shell, grid: Array, box: tuple[int, int, int, int]
-) -> Array:
+def _seen_normals(painter: Painter, shell: Shell, grid: Array, box: tuple[int, int, int, int]) -> Array:
     """Draw the direction of each facet as a colour, then smooth the facets away."""
     normals = painter.camera.facing(shell.normals(grid))
     middle = (normals[:-1, :-1] + normals[1:, 1:] + normals[:-1, 1:] + normals[1:, :-1]) / 4

@@ -98,9 +98,7 @@ class Mouse:
         painter.tube(np.asarray(path), 0.034, colour, 0.3)
         painter.tube(np.asarray(path)[:4], 0.06, darker(colour, 0.2), 0.2)
 
-    def _patch(
-        self, painter: Painter, corners: tuple[float, float, float, float], colour: Colour
-    ) -> None:
+    def _patch(self, painter: Painter, corners: tuple[float, float, float, float], colour: Colour) -> None:
         """Fill a patch of the shell: from and to along, then from and to around."""
         start, stop, right, left = corners
         along, around = np.meshgrid(
@@ -173,9 +171,7 @@ class Mouse:
         painter.polygon(slot, darker(self.body, 0.85))
         radius, half, ribs = 0.17, 0.05, 24
         angles = np.radians(np.linspace(-66, 66, ribs + 1))[:, None]
-        rim = (
-            middle - out * radius * 0.66 + radius * (front * np.sin(angles) + out * np.cos(angles))
-        )
+        rim = middle - out * radius * 0.66 + radius * (front * np.sin(angles) + out * np.cos(angles))
         sides = np.array([half, half * 0.6, -half * 0.6, -half])
         grid = rim[:, None, :] + sides[None, :, None] * left
         normals = front * np.sin(angles[1:]) + out * np.cos(angles[1:])
@@ -185,9 +181,7 @@ class Mouse:
         painter.mesh(grid, colours)
 
     def _paint_lamps(self, painter: Painter, glow: Colour) -> None:
-        strips = [
-            self.shell.at(np.linspace(-0.72, 0.2, 20), np.full(20, side)) for side in (0.2, 0.8)
-        ]
+        strips = [self.shell.at(np.linspace(-0.72, 0.2, 20), np.full(20, side)) for side in (0.2, 0.8)]
         angles = np.linspace(0, 2 * np.pi, 24)
         strips.append(self.shell.at(-0.5 + 0.1 * np.sin(angles), 0.5 + 0.05 * np.cos(angles)))
         painter.glow([(strip, glow) for strip in strips], 0.05, 0.05)

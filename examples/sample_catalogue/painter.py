@@ -152,9 +152,7 @@ class Painter:
         box = self._box(mask, plane)
         self.image.paste(colour, box, self._warped(mask, box, plane))
 
-    def _warped(
-        self, image: Image.Image, box: tuple[int, int, int, int], plane: Plane
-    ) -> Image.Image:
+    def _warped(self, image: Image.Image, box: tuple[int, int, int, int], plane: Plane) -> Image.Image:
         moved = np.array([[1, 0, -box[0]], [0, 1, -box[1]], [0, 0, 1]], dtype=np.float64)
         matrix = np.linalg.inv(moved @ self.camera.homography(plane))
         return image.transform(

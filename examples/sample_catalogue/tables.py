@@ -65,9 +65,7 @@ def _fabric(rng: Random, camera: Camera, size: Size) -> Image.Image:
 
 
 def _stone(rng: Random, camera: Camera, size: Size) -> Image.Image:
-    dark, light = rng.choice(
-        [((196, 198, 202), (246, 246, 246)), ((120, 122, 124), (164, 165, 166))]
-    )
+    dark, light = rng.choice([((196, 198, 202), (246, 246, 246)), ((120, 122, 124), (164, 165, 166))])
     across, along = camera.on_plane(Plane((0, 0, 0)), size)
     across, along = across * camera.scale, along * camera.scale
     clouds = look_up(noise(rng, 1.5), across * 0.45, along * 0.45)

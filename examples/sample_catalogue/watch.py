@@ -61,9 +61,7 @@ _KINDS: dict[str, _Kind] = {
         (0.72, 0.98),
         0.16,
     ),
-    "bracelet": _Kind(
-        "bracelet watch", ("gold", "silver", "rose"), ("steel",), (90, 350), ("bars", "roman")
-    ),
+    "bracelet": _Kind("bracelet watch", ("gold", "silver", "rose"), ("steel",), (90, 350), ("bars", "roman")),
     "digital": _Kind(
         "digital watch",
         ("black", "yellow", "red", "blue", "white"),

@@ -73,11 +73,7 @@ class Watch:
         case = rounded(self.face.half, self.face.corner)
         outlines = [strap_outline(self.strap, side, self._start()) for side in (1, -1)]
         outlines.append(np.column_stack([case, np.zeros(len(case))]))
-        floor = (
-            min(float(outline[:, 2].min()) for outline in outlines[:2])
-            if self.strap.bend
-            else -0.12
-        )
+        floor = min(float(outline[:, 2].min()) for outline in outlines[:2]) if self.strap.bend else -0.12
         fallen = []
         for outline in outlines:
             height = np.maximum(outline[:, 2:] - max(floor, -1.0), 0.0)

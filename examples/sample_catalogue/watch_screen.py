@@ -60,9 +60,7 @@ def _draw_time(picture: FlatPicture, face: Face, wide: float, middle: float) -> 
     for up in (0.02, 0.4):
         picture.disc(np.array([-0.03 * wide, middle + size * up]), size * 0.075, ink)
     picture.text(np.array([-wide * 0.55, middle + size * 1.3]), "TU", size * 0.48, ink)
-    picture.text(
-        np.array([wide * 0.5, middle + size * 1.3]), f"6-{second % 28 + 1}", size * 0.48, ink
-    )
+    picture.text(np.array([wide * 0.5, middle + size * 1.3]), f"6-{second % 28 + 1}", size * 0.48, ink)
 
 
 def _draw_digit(

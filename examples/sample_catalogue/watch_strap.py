@@ -64,9 +64,7 @@ def paint_strap(painter: Painter, strap: Strap, side: int, start: float) -> None
         _paint_band(painter, strap, side, start)
 
 
-def _surface(
-    painter: Painter, strap: Strap, place: tuple[int, float], columns: Array
-) -> tuple[Array, Array]:
+def _surface(painter: Painter, strap: Strap, place: tuple[int, float], columns: Array) -> tuple[Array, Array]:
     """Give the part of a half that is seen, far end first, and where each row looks."""
     rows = _LINK_ROWS if strap.material == "steel" else _ROWS
     path, half = strap.path(*place, rows)[::-1], strap.half_widths(rows)[::-1]
@@ -170,9 +168,7 @@ def _paint_links(painter: Painter, strap: Strap, side: int, start: float) -> Non
     gap = np.where(steps == _LINK - 1, 0.42, 1.0)
     facing = normals[:-1] + np.stack([0 * curve, curve * side, 0 * curve], axis=1)
     facing /= np.linalg.norm(facing, axis=1, keepdims=True)
-    amount = (painter.lit(facing, 0.45) * gap)[:, None] * np.array(
-        [0.72, 0.96, 0.55, 1.08, 0.55, 0.92, 0.66]
-    )
+    amount = (painter.lit(facing, 0.45) * gap)[:, None] * np.array([0.72, 0.96, 0.55, 1.08, 0.55, 0.92, 0.66])
     middle = np.array([0, 0, 0, 1, 0, 0, 0])[:, None] == 1
     base = np.where(middle, np.array(strap.second), np.array(strap.colour))
     painter.mesh(grid, amount[..., None] * base * 1.06)

@@ -1,0 +1,60 @@
+# Parecido: run `make` for the list of targets.
+PYTHON ?= python3
+DATA ?= data
+PORT ?= 8080
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+INDEXER := $(BIN)/python -m indexer
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test check unit index reindex serve evaluate verify rollback bench
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: $(STAMP) ## make the virtual environment .venv with exact versions
+
+$(STAMP): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo 'Parecido needs Python 3.11 or newer: make PYTHON=/path/to/python3.11 ...' >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[indexer,dev]'
+	@touch $(STAMP)
+
+demo: $(STAMP) ## render a sample catalogue, index it, search it over HTTP
+	@$(BIN)/python -m examples.demo
+
+test: check unit ## all checks and all tests
+
+check: $(STAMP) ## style, types
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+
+unit: $(STAMP) ## the tests alone
+	$(BIN)/python -m pytest $(ARGS)
+
+index: $(STAMP) ## index CATALOGUE=path (a folder a category, or a CSV or JSON-lines file) into DATA
+	@test -n "$(CATALOGUE)" || { echo 'which catalogue? make index CATALOGUE=path [DATA=data]' >&2; exit 2; }
+	$(INDEXER) build --catalogue "$(CATALOGUE)" --data "$(DATA)" $(ARGS)
+
+reindex: $(STAMP) ## the same catalogue again, with the settings remembered in DATA
+	$(INDEXER) build --data "$(DATA)" $(ARGS)
+
+serve: $(STAMP) ## answer searches from DATA on PORT
+	PARECIDO_DATA="$(DATA)" PARECIDO_PORT="$(PORT)" $(BIN)/python -m search_service
+
+evaluate: $(STAMP) ## judge DATA by QUERIES=path, labelled photos that are not in the catalogue
+	@test -n "$(QUERIES)" || { echo 'which photos? make evaluate QUERIES=path [DATA=data]' >&2; exit 2; }
+	$(INDEXER) evaluate --data "$(DATA)" --queries "$(QUERIES)" --report "$(DATA)/evaluation" $(ARGS)
+
+verify: $(STAMP) ## check the published snapshot in DATA
+	$(INDEXER) verify --data "$(DATA)"
+
+rollback: $(STAMP) ## publish the snapshot before the current one again
+	$(INDEXER) rollback --data "$(DATA)" $(ARGS)
+
+bench: $(STAMP) ## the benchmarks, small; see docs/benchmarks.md for the full ones
+	$(BIN)/python -m benchmarks.speed --smoke
+	$(BIN)/python -m benchmarks.transforms --smoke

