@@ -50,9 +50,13 @@ def set_current(data: DataDirectory, snapshot_id: str) -> None:
 def replace_file(path: Path, text: str) -> None:
     """Replace a small file whole, or not at all."""
     beside = path.with_name(f".{path.name}.{os.getpid()}")
-    beside.write_text(text, encoding="utf-8")
-    _flush(beside)
-    beside.replace(path)
+    try:
+        beside.write_text(text, encoding="utf-8")
+        _flush(beside)
+        beside.replace(path)
+    except BaseException:
+        beside.unlink(missing_ok=True)
+        raise
     _flush(path.parent)
 
 

@@ -90,10 +90,10 @@ def remembered_settings(data: Path) -> BuildSettings:
         raise SettingsError(f"{path} is no JSON object but {type(found).__name__}")
     paths = {name for name in ("catalogue", "image_root", "weights") if found.get(name) is not None}
     known = {field.name for field in fields(BuildSettings)}
-    values: dict[str, Any] = {
-        name: Path(value) if name in paths else value for name, value in found.items() if name in known
-    }
     try:
+        values: dict[str, Any] = {
+            name: Path(value) if name in paths else value for name, value in found.items() if name in known
+        }
         return BuildSettings(**{**values, "data": data})
     except TypeError as error:
         raise SettingsError(f"{path} does not hold the settings of a build: {error}") from error

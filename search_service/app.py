@@ -4,6 +4,7 @@ import re
 import uuid
 
 from flask import Flask, Response, g, request
+from werkzeug.routing import BaseConverter
 
 from search_service.error_handlers import register_error_handlers
 from search_service.routes import api
@@ -28,6 +29,7 @@ def create_app(watch: SnapshotWatch, settings: ServiceSettings) -> Flask:
     app.json.ensure_ascii = False  # type: ignore[attr-defined]
     # An item id may have two slashes in a row; it is one item's name, not a path to tidy.
     app.url_map.merge_slashes = False
+    app.url_map.converters["item_id"] = _ItemId
     app.extensions["snapshot_watch"] = watch
     app.extensions["settings"] = settings
     app.before_request(_name_request)
@@ -35,6 +37,14 @@ def create_app(watch: SnapshotWatch, settings: ServiceSettings) -> Flask:
     app.register_blueprint(api)
     register_error_handlers(app)
     return app
+
+
+class _ItemId(BaseConverter):
+    """Any text: slashes too, also in front, where Werkzeug's `path` takes none."""
+
+    regex = ".+?"
+    part_isolating = False
+    weight = 200  # as `path`: tried after routes without it
 
 
 def _name_request() -> None:

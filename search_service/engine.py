@@ -209,9 +209,13 @@ class Engine:
         images = self.item(item_id).images
         if not 0 <= position < len(images):
             raise ImageNotFound(f"the item {item_id!r} has {len(images)} images; there is no image {position}")
-        path = (self._image_root / images[position]).resolve()
+        lost = ImageNotFound(f"the image {images[position]!r} of item {item_id!r} is not where the catalogue had it")
+        try:
+            path = (self._image_root / images[position]).resolve(strict=True)
+        except (OSError, RuntimeError):  # until Python 3.12, a link to itself is a RuntimeError
+            raise lost from None
         if not path.is_relative_to(self._image_root) or not path.is_file():
-            raise ImageNotFound(f"the image {images[position]!r} of item {item_id!r} is not where the catalogue had it")
+            raise lost
         return path
 
     def categories(self) -> tuple[CategoryEntry, ...]:

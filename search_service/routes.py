@@ -49,21 +49,21 @@ def classify() -> Response:
     return jsonify(classified_json(engine.classify_embedding(query.embedding or [])))
 
 
-@api.get("/v1/items/<path:item_id>")
+@api.get("/v1/items/<item_id:item_id>")
 def item(item_id: str) -> Response:
     """Tell what the catalogue says of an item."""
     engine = _engine()
     return jsonify(item_json(engine.snapshot_id, engine.item(item_id)))
 
 
-@api.get("/v1/items/<path:item_id>/similar")
+@api.get("/v1/items/<item_id:item_id>/similar")
 def similar(item_id: str) -> Response:
     """Search for items like this one, itself left out."""
     options = read_options(_arguments("top_k", "category", "probe", "min_score"), _settings().max_top_k)
     return jsonify(answer_json(_engine().similar(item_id, options)))
 
 
-@api.get("/v1/items/<path:item_id>/image")
+@api.get("/v1/items/<item_id:item_id>/image")
 def image(item_id: str) -> Response:
     """Hand out an item's image as it is in the catalogue."""
     position = _arguments("position").get("position", "0")
@@ -106,4 +106,6 @@ def _arguments(*known: str) -> dict[str, Any]:
     for name in request.args:
         if name not in known:
             raise InvalidRequest(f"there is no argument {name!r}; there are {', '.join(known)}")
+        if len(request.args.getlist(name)) > 1:
+            raise InvalidRequest(f"`{name}` was given more than once")
     return request.args.to_dict()

@@ -4,6 +4,7 @@ import base64
 import binascii
 import json
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -18,6 +19,7 @@ from shared.manifest import CategoryEntry
 
 _QUERY_FIELDS = ("image_base64", "item_id", "embedding")
 _OPTION_FIELDS = ("top_k", "category", "probe", "min_score")
+_SURROGATE = re.compile(r"[\ud800-\udfff]")
 
 
 @dataclass(frozen=True)
@@ -43,7 +45,7 @@ def read_query(request: Request, option_fields: tuple[str, ...] = _OPTION_FIELDS
         return _read_multipart(request, option_fields)
     if request.mimetype == "application/json":
         return _read_json(request, option_fields)
-    found = request.mimetype or "no content type"
+    found = request.mimetype or "without a content type"
     raise UnsupportedBody(f"the body is {found}; wanted multipart/form-data with a file `image`, or application/json")
 
 
@@ -89,7 +91,8 @@ def _image_base64(value: Any) -> Query:
 
 
 def _item_id(value: Any) -> Query:
-    if not isinstance(value, str) or not value:
+    # A lone surrogate, which an escape in JSON lets in, is no character: no database takes it.
+    if not isinstance(value, str) or not value or _SURROGATE.search(value):
         raise InvalidRequest("`item_id` is no text")
     return Query(item_id=value)
 

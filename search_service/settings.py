@@ -50,11 +50,11 @@ class ServiceSettings:
         Raises:
             SettingsError: a value that can't be, or a `PARECIDO_…` variable that is no setting.
         """
-        unknown = [key for key in environment if key.startswith(PREFIX) and key[len(PREFIX) :].lower() not in _READERS]
+        known = {PREFIX + name.upper(): name for name in _READERS}
+        unknown = [key for key in environment if key.startswith(PREFIX) and key not in known]
         if unknown:
-            known = ", ".join(PREFIX + name.upper() for name in _READERS)
-            raise SettingsError(f"{unknown[0]} is no setting; there are {known}")
-        given = {name: environment[PREFIX + name.upper()] for name in _READERS if PREFIX + name.upper() in environment}
+            raise SettingsError(f"{unknown[0]} is no setting; there are {', '.join(known)}")
+        given = {name: environment[key] for key, name in known.items() if key in environment}
         values: dict[str, Any] = {name: _read(name, text) for name, text in given.items()}
         return cls(**values)
 

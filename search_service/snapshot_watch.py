@@ -17,7 +17,7 @@ class SnapshotWatch:
         """Nothing is opened yet.
 
         Args:
-            open_engine: opens the published snapshot, or raises a ParecidoError that says why not.
+            open_engine: opens the published snapshot, or raises a ParecidoError or OSError that says why not.
         """
         self._open_engine = open_engine
         self._engine: Engine | None = None
@@ -43,6 +43,6 @@ class SnapshotWatch:
             return
         try:
             self._engine = self._open_engine()
-        except ParecidoError as error:
+        except (ParecidoError, OSError) as error:
             self._reason = str(error)
             self._next_try = time.monotonic() + _RETRY_S

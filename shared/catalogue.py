@@ -61,7 +61,7 @@ def write_items(path: Path, items: Iterable[IndexedItem]) -> None:
         connection.executescript(_SCHEMA)
         for indexed in items:
             item = indexed.item
-            metadata = json.dumps(dict(item.metadata), ensure_ascii=False)
+            metadata = json.dumps(dict(item.metadata))
             connection.execute(
                 "INSERT INTO items VALUES (?, ?, ?, ?)", (indexed.number, item.item_id, item.category, metadata)
             )
@@ -89,6 +89,7 @@ class ItemStore:
         try:
             self._count = int(self._query("SELECT count(*) FROM items", ())[0][0])
         except sqlite3.Error as error:
+            self.close()
             raise SnapshotError(f"{path} can't be read: {error}") from error
 
     def __len__(self) -> int:
@@ -101,7 +102,11 @@ class ItemStore:
         Raises:
             UnknownItem: there is none.
         """
-        found = self._query("SELECT number, item_id, category, metadata FROM items WHERE item_id = ?", (item_id,))
+        select = "SELECT number, item_id, category, metadata FROM items WHERE item_id = ?"
+        try:
+            found = self._query(select, (item_id,))
+        except UnicodeEncodeError:  # half a surrogate pair, which JSON lets through and SQLite does not
+            found = []
         if not found:
             raise UnknownItem(f"there is no item with the id {item_id!r}")
         return self._indexed(found[0])

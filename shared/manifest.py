@@ -84,9 +84,7 @@ class Manifest:
     def write(self, path: Path) -> None:
         """Write it as JSON, sealed with a checksum of its own."""
         content = asdict(self)
-        path.write_text(
-            json.dumps({**content, "seal": _seal(content)}, indent=1, ensure_ascii=False) + "\n", encoding="utf-8"
-        )
+        path.write_text(json.dumps({**content, "seal": _seal(content)}, indent=1) + "\n", encoding="utf-8")
 
     @classmethod
     def read(cls, path: Path) -> "Manifest":
@@ -112,5 +110,5 @@ class Manifest:
 
 
 def _seal(content: Mapping[str, Any]) -> str:
-    canonical = json.dumps(content, sort_keys=True, ensure_ascii=False)
+    canonical = json.dumps(content, sort_keys=True)
     return hashlib.sha256(canonical.encode()).hexdigest()

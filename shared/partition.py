@@ -66,16 +66,16 @@ class Partition:
     def open(cls, category: str, directory: Path) -> "Partition":
         """Map what `write` wrote: nothing is read before it is searched, and processes share one copy.
 
-        FAISS's reader is not hardened against hostile files, so check the checksum first.
+        FAISS's reader is not hardened: a truncated file may end the process. So check the checksum first.
 
         Raises:
-            SnapshotError: missing or damaged.
+            SnapshotError: missing, or something else.
         """
         path = directory / partition_file(category)
         try:
             index = faiss.read_index(str(path), faiss.IO_FLAG_MMAP_IFC)
             item_numbers = np.load(directory / rows_file(category), mmap_mode="r", allow_pickle=False)
-        except (RuntimeError, OSError, ValueError) as error:
+        except Exception as error:  # damaged bytes meet FAISS and NumPy with many kinds
             raise SnapshotError(f"the partition {path} can't be read: {error}") from error
         return cls(category, index, item_numbers)
 
@@ -150,9 +150,10 @@ def rows_file(category: str) -> str:
 def _file_stem(category: str) -> str:
     """A category's name where any file system takes it, else what is left of it and a hash of the whole.
 
-    Categories come from catalogues: they may have slashes, dots, emoji, differ by case alone, or be very long.
+    Categories come from catalogues: they may have slashes, dots, emoji, differ by case alone, or be very long. The dot
+    before the hash is in no plain name, so the two kinds never meet.
     """
     plain = re.sub(r"[^a-z0-9_-]+", "-", category.lower()).strip("-")[:60]
     if plain == category:
         return plain
-    return f"{plain}-{hashlib.sha256(category.encode()).hexdigest()[:12]}".lstrip("-")
+    return f"{plain or 'category'}.{hashlib.sha256(category.encode()).hexdigest()[:12]}"

@@ -115,7 +115,7 @@ class DataDirectory:
             ) from None
         except (OSError, UnicodeDecodeError) as error:
             raise SnapshotError(f"{self.current} can't be read: {error}") from error
-        if Path(snapshot_id).name != snapshot_id or not self.paths(snapshot_id).manifest.is_file():
+        if snapshot_id not in self.ids():
             raise SnapshotError(f"{self.current} names {snapshot_id!r}, which is no snapshot in {self.snapshots}")
         return snapshot_id
 
@@ -157,10 +157,14 @@ class Snapshot:
             manifest=manifest,
             embedder=LiteRtEmbedder.open(paths.embedder, interpreters, threads),
             classifier=Classifier.open(paths.classifier),
-            items=ItemStore(paths.items),
             partitions={name: Partition.open(name, paths.partitions) for name in names},
+            items=ItemStore(paths.items),
         )
-        snapshot._check_parts(names)
+        try:
+            snapshot._check_parts(names)
+        except SnapshotError:
+            snapshot.close()
+            raise
         return snapshot
 
     def partition(self, category: str) -> Partition:
@@ -182,6 +186,9 @@ class Snapshot:
         manifest = self.manifest
         if self.classifier.categories != names:
             raise SnapshotError(f"snapshot {self.snapshot_id}: classifier and manifest name different categories")
+        if len(self.classifier.weights) != manifest.dim:
+            found = f"{len(self.classifier.weights)} dimensions; the manifest says {manifest.dim}"
+            raise SnapshotError(f"snapshot {self.snapshot_id}: the classifier takes embeddings of {found}")
         if len(self.items) != manifest.items:
             raise SnapshotError(
                 f"snapshot {self.snapshot_id} has {len(self.items)} items; its manifest says {manifest.items}"

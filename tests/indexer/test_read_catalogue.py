@@ -72,7 +72,9 @@ def test_a_folder_is_a_category_and_an_image_an_item(tmp_path: Path) -> None:
 
 
 def test_hidden_and_other_files_are_passed_over(tmp_path: Path) -> None:
-    _touch(tmp_path, "c/a.jpg", "c/.hidden.jpg", "c/.git/x.jpg", ".cache/c/x.jpg", "c/notes.txt", "c/Thumbs.db", "c/jpg")
+    _touch(
+        tmp_path, "c/a.jpg", "c/.hidden.jpg", "c/.git/x.jpg", ".cache/c/x.jpg", "c/notes.txt", "c/Thumbs.db", "c/jpg"
+    )
     catalogue = read_catalogue(tmp_path)
     assert _ids(catalogue) == ["c/a.jpg"]
     assert catalogue.problems == ()
@@ -296,7 +298,10 @@ def test_json_lines_blank_lines_count_but_are_no_entries(read_lines: Callable[..
         ("[" * 100_000, "is no JSON: "),
         ('{"item_id": true, "category": "c", "image": "a.jpg"}', "`item_id` is missing or empty"),
         ('{"item_id": "2", "category": ["c"], "image": "a.jpg"}', "`category` is missing or empty"),
-        ('{"item_id": "2", "category": "c", "image": 5}', "`image` or `images` is neither a path nor a list of paths: 5"),
+        (
+            '{"item_id": "2", "category": "c", "image": 5}',
+            "`image` or `images` is neither a path nor a list of paths: 5",
+        ),
         ('{"item_id": "2", "category": "c", "images": ["a.jpg", 5]}', "`image` or `images` is neither"),
         ('{"item_id": "2", "category": "c", "images": ["a.jpg", " "]}', "`image` or `images` is neither"),
         ('{"item_id": "2", "category": "c", "images": []}', "names no image"),

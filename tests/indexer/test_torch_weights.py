@@ -70,9 +70,7 @@ def test_floats_and_counters_are_read(path: Path) -> None:
 
 
 def test_the_order_of_the_storages_is_that_of_the_keys(path: Path) -> None:
-    state = _state(
-        a=_tensor("10", "FloatStorage", 2, 0, (2,), (1,)), b=_tensor("9", "LongStorage", 3, 0, (3,), (1,))
-    )
+    state = _state(a=_tensor("10", "FloatStorage", 2, 0, (2,), (1,)), b=_tensor("9", "LongStorage", 3, 0, (3,), (1,)))
     path.write_bytes(_file(state, {"9": np.array([7, 8, 9], "<i8"), "10": np.array([1, 2], "<f4")}))
     found = read_torch_weights(path)
     assert found["a"].tolist() == [1, 2]
@@ -98,9 +96,7 @@ def test_strides_and_offset_are_followed(path: Path) -> None:
 
 
 def test_tensors_of_one_storage_are_copies_of_their_own(path: Path) -> None:
-    state = _state(
-        a=_tensor("1", "FloatStorage", 4, 0, (4,), (1,)), b=_tensor("1", "FloatStorage", 4, 2, (2,), (1,))
-    )
+    state = _state(a=_tensor("1", "FloatStorage", 4, 0, (4,), (1,)), b=_tensor("1", "FloatStorage", 4, 2, (2,), (1,)))
     path.write_bytes(_file(state, {"1": _floats(4)}))
     found = read_torch_weights(path)
     found["a"][:] = 100
@@ -232,7 +228,9 @@ def test_another_format_is_refused(path: Path, magic: Any, version: int) -> None
         read_torch_weights(path)
 
 
-@pytest.mark.parametrize("content", [b"", b"PK\x03\x04 the zip format", b"plain text\n", b"\x89HDF\r\n\x1a\n", bytes(64)])
+@pytest.mark.parametrize(
+    "content", [b"", b"PK\x03\x04 the zip format", b"plain text\n", b"\x89HDF\r\n\x1a\n", bytes(64)]
+)
 def test_a_file_of_another_kind_is_refused(path: Path, content: bytes) -> None:
     path.write_bytes(content)
     with pytest.raises(WeightsError, match=r"weights\.pth is (refused|no legacy PyTorch state dict)"):
@@ -241,7 +239,7 @@ def test_a_file_of_another_kind_is_refused(path: Path, content: bytes) -> None:
 
 @pytest.mark.parametrize("wrong", ["gone.pth", "."])
 def test_a_file_that_cannot_be_read_is_refused(tmp_path: Path, wrong: str) -> None:
-    with pytest.raises(WeightsError, match="can't be read: (No such file or directory|Is a directory)"):
+    with pytest.raises(WeightsError, match=r"can't be read: (No such file or directory|Is a directory)"):
         read_torch_weights(tmp_path / wrong)
 
 

