@@ -1,7 +1,7 @@
 """The notebook's way of indexing and searching, reproduced faithfully; call `measure_notebook` through `run_apart`.
 
-Indexing: `load_img`, copies by ImageDataGenerator, `model.predict` an image. A query: `predict` for the class, `predict`
-again for the embedding, scikit-learn's `cosine_similarity` over the category's embeddings, `argsort`.
+Indexing: `load_img`, copies by ImageDataGenerator, `model.predict` an image. A query: `predict` for the class and again
+for the embedding, scikit-learn's `cosine_similarity` over the category's embeddings, `argsort`.
 """
 
 import statistics

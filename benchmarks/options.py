@@ -23,7 +23,7 @@ def option_parser(name: str, description: str | None) -> argparse.ArgumentParser
         "--photos",
         type=lambda text: Path(text).resolve(),
         default=(REPOSITORY / _PHOTOS).resolve(),
-        help=f"a folder with `train` and `validation`, each a folder a category (default: {_PHOTOS}, from the repository)",
+        help=f"with `train` and `validation`, each a folder a category (default: {_PHOTOS}, from the repository)",
     )
     parser.add_argument("--smoke", action="store_true", help="a small run that only shows that it works")
     return parser

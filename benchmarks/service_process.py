@@ -17,6 +17,11 @@ from benchmarks.options import REPOSITORY
 _START_LIMIT_S = 120.0
 _POLL_S = 0.01
 _BOUNDARY = "parecido-benchmark-7d8f2c"
+_BEFORE_IMAGE = (
+    f'--{_BOUNDARY}\r\nContent-Disposition: form-data; name="image"; filename="query.jpg"\r\n'
+    "Content-Type: image/jpeg\r\n\r\n"
+).encode()
+_AFTER_IMAGE = f"\r\n--{_BOUNDARY}--\r\n".encode()
 
 
 @dataclass(frozen=True)
@@ -59,7 +64,7 @@ def service(data: Path, inference_threads: int) -> Iterator[Service]:
     log_path = data / "service.log"
     with log_path.open("w") as log:
         started = time.perf_counter()
-        process = subprocess.Popen(  # noqa: S603
+        process = subprocess.Popen(
             [sys.executable, "-m", "search_service"], cwd=REPOSITORY, env=environment, stdout=log, stderr=log
         )
         try:
@@ -84,9 +89,8 @@ class Client:
 
     def search(self, image: bytes) -> bytes:
         """Upload an image as a browser's form does and read the whole answer."""
-        head = f'--{_BOUNDARY}\r\nContent-Disposition: form-data; name="image"; filename="query.jpg"\r\n'
-        body = b"".join([head.encode(), b"Content-Type: image/jpeg\r\n\r\n", image, f"\r\n--{_BOUNDARY}--\r\n".encode()])
         headers = {"Content-Type": f"multipart/form-data; boundary={_BOUNDARY}"}
+        body = _BEFORE_IMAGE + image + _AFTER_IMAGE
         self._connection.request("POST", "/v1/search", body, headers)
         response = self._connection.getresponse()
         answer = response.read()

@@ -25,7 +25,7 @@ from shared.errors import WeightsError
 from shared.images import SIDE_PX
 from shared.vectors import unit_rows
 
-DOWNLOAD_LIMIT_S = 60.0
+DOWNLOAD_LIMIT_S = 30.0
 _STALL_LIMIT_S = 5.0
 _B0_FILE = "efficientnetb0_notop.h5"
 _MIN_EXPORT_COSINE = 0.9999

@@ -4,7 +4,6 @@ import os
 import sys
 from typing import Any
 
-from flask import Flask
 from gunicorn.app.base import BaseApplication
 
 from search_service.settings import ServiceSettings
@@ -31,7 +30,7 @@ class _Server(BaseApplication):  # type: ignore[misc]
         for name, value in values.items():
             self.cfg.set(name, value)
 
-    def load(self) -> Flask:
+    def load(self) -> Any:
         """Make a worker's application."""
         from search_service.wsgi import make_app
 

@@ -69,7 +69,7 @@ def test_the_routes_are_complete() -> None:
 
     app = create_app(SnapshotWatch(never), ServiceSettings())
     served = {
-        f"{method} {rule.rule.replace('<path:item_id>', '<id>')}"
+        f"{method} {re.sub('<[^>]*item_id>', '<id>', rule.rule)}"
         for rule in app.url_map.iter_rules()
         for method in rule.methods - {"HEAD", "OPTIONS"}
     }

@@ -32,7 +32,7 @@ _ITEMS: dict[str, dict[str, tuple[dict, list[_Colour]]]] = {
     HATS: {
         "hats/caps/1.png": ({"price": 12.5, "sizes": ["S", "M"]}, [(20, 250, 20), (60, 200, 90)]),
         "two words": ({}, [(40, 230, 60)]),
-        "100%": ({"note": "50 % \"off\" <b>&"}, [(10, 200, 40)]),
+        "100%": ({"note": '50 % "off" <b>&'}, [(10, 200, 40)]),
         "what?": ({}, [(70, 245, 10)]),
         "#1": ({"stock": 0}, [(30, 180, 90)]),
     },
@@ -48,7 +48,7 @@ _ITEMS: dict[str, dict[str, tuple[dict, list[_Colour]]]] = {
         "👟": ({}, [(230, 60, 20), (255, 110, 60)]),
         "..": ({}, [(200, 30, 70)]),
         "trailing/": ({}, [(180, 10, 10)]),
-        '"quoted" \\ \'id\'': ({}, [(220, 80, 80)]),
+        "\"quoted\" \\ 'id'": ({}, [(220, 80, 80)]),
     },
 }
 
@@ -84,7 +84,8 @@ class TinyCatalogue:
         """Every item of these categories with its best cosine to any of the queries, best first; plain NumPy."""
         best: dict[str, float] = {}
         for item_id, embedding in (row for category in categories for row in self.rows[category]):
-            cosines = queries.astype(np.float64) @ embedding / np.linalg.norm(queries, axis=1) / np.linalg.norm(embedding)
+            lengths = np.linalg.norm(queries, axis=1) * np.linalg.norm(embedding)
+            cosines = queries.astype(np.float64) @ embedding / lengths
             best[item_id] = max(best.get(item_id, -2.0), float(cosines.max()))
         return sorted(best.items(), key=lambda pair: -pair[1])
 

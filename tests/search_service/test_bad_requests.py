@@ -13,7 +13,10 @@ from flask.testing import FlaskClient
 from PIL import Image
 from werkzeug.test import TestResponse
 
+from search_service.app import create_app
 from search_service.engine import Engine
+from search_service.settings import ServiceSettings
+from search_service.snapshot_watch import SnapshotWatch
 
 _PNG = picture("blue", file_format="PNG")
 _BASE64 = base64.b64encode(_PNG).decode()
@@ -222,7 +225,7 @@ def test_a_form_without_a_boundary_is_refused(client, assert_error) -> None:
     assert_error(response, 400, "invalid_request")
 
 
-@pytest.mark.parametrize("value", [1, True, [], {}, [_BASE64], "a", "%%%%", _BASE64 + "\n", "é" * 4, _BASE64[:-1]], ids=str)
+@pytest.mark.parametrize("value", [1, True, {}, [_BASE64], "a", "%%%%", _BASE64 + "\n", "é" * 4, _BASE64[:-1]])
 def test_bad_base64_is_refused(client, assert_error, value) -> None:
     message = assert_error(_post_json(client, {"image_base64": value}), 400, "invalid_request")
     assert "`image_base64`" in message
@@ -279,7 +282,7 @@ def test_an_item_can_not_be_classified(client, assert_error) -> None:
         pytest.param(_noise(100, "PNG")[:9000], 422, "broken_image", id="truncated png"),
         pytest.param(_png_header(20_000, 20_000), 413, "image_too_large", id="400 megapixels"),
         pytest.param(_noise(200, "BMP"), 413, "image_too_large", id="too many bytes"),
-        pytest.param(bytes(500_000), 413, "image_too_large", id="far too many bytes"),
+        pytest.param(bytes(400_000), 413, "image_too_large", id="far too many bytes"),
     ],
 )
 def test_an_image_that_can_not_be_used_is_refused(client, assert_error, path, data, status, code) -> None:
@@ -345,9 +348,9 @@ def test_an_image_position_that_is_none_is_refused(client, assert_error, positio
     assert_error(client.get("/v1/items/%F0%9F%91%9F/image", query_string={"position": position}), status, code)
 
 
-def test_an_image_that_has_gone_is_named(catalogue, client, assert_error, tmp_path) -> None:
-    gone = Engine(catalogue.snapshot, image_root=tmp_path)
-    client.application.extensions["snapshot_watch"]._engine = gone
+def test_an_image_that_has_gone_is_named(catalogue, assert_error, tmp_path) -> None:
+    engine = Engine(catalogue.snapshot, image_root=tmp_path)
+    client = create_app(SnapshotWatch(lambda: engine), ServiceSettings()).test_client()
     assert "'mug-1'" in assert_error(client.get("/v1/items/mug-1/image"), 404, "image_not_found")
 
 

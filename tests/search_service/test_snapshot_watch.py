@@ -70,8 +70,8 @@ def test_a_bug_is_not_taken_for_a_missing_snapshot(engine, clock) -> None:
 def test_it_is_tried_again_once_a_second(engine, clock) -> None:
     opener = _Opener(engine, SnapshotMissing("first"), SnapshotError("second"))
     watch = SnapshotWatch(opener)
-    for now, calls, reason in ((1000.0, 1, "first"), (1000.99, 1, "first"), (1001.0, 2, "second"), (1001.9, 2, "second")):
-        clock.now = now
+    for later, calls, reason in ((0.0, 1, "first"), (0.99, 1, "first"), (1.0, 2, "second"), (1.9, 2, "second")):
+        clock.now = 1000.0 + later
         assert _reason(watch).endswith(f": {reason}")
         assert opener.calls == calls
     clock.now = 1002.0

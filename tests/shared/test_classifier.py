@@ -53,6 +53,8 @@ def test_logits_come_before_the_temperature() -> None:
 def test_ranking_is_most_probable_first_and_ties_keep_column_order() -> None:
     probabilities = np.array([[0.2, 0.5, 0.3], [0.4, 0.2, 0.4], [0.25, 0.5, 0.25]], dtype=np.float32)
     np.testing.assert_array_equal(ranking(probabilities), [[1, 2, 0], [0, 2, 1], [1, 0, 2]])
+    many = np.tile(np.array([0.004, 0.006], dtype=np.float32), 100)
+    np.testing.assert_array_equal(ranking(many[np.newaxis])[0], [*range(1, 200, 2), *range(0, 200, 2)])
 
 
 @pytest.mark.parametrize(
@@ -60,6 +62,11 @@ def test_ranking_is_most_probable_first_and_ties_keep_column_order() -> None:
 )
 def test_covering_counts_the_most_probable_in_any_order(share: float, wanted: int) -> None:
     assert covering(np.array([0.05, 0.5, 0.15, 0.3], dtype=np.float32), share) == wanted
+
+
+def test_covering_forgives_the_rounding_of_float32() -> None:
+    assert float(np.float32(0.7)) < 0.7
+    assert covering(np.array([0.7, 0.3], dtype=np.float32), 0.7) == 1
 
 
 def test_covering_equals_a_plain_loop() -> None:

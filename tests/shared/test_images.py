@@ -238,8 +238,9 @@ def test_extreme_shapes(file_format: str, size: tuple[int, int]) -> None:
     np.testing.assert_allclose(pixels[112, 112], [255, 0, 0], atol=3)
 
 
-def test_a_huge_jpeg_decodes_to_few_pixels_and_the_same_square() -> None:
-    original = _ramps(4000, 3000)
+@pytest.mark.parametrize("size", [(2600, 2000), (4000, 500), (500, 4000)])
+def test_a_huge_jpeg_decodes_to_few_pixels_and_the_same_square(size: tuple[int, int]) -> None:
+    original = _ramps(*size)
     small = decode_image(encoded(original, "JPEG", quality=90), _LIMITS)
     assert SIDE_PX**2 <= small.width * small.height <= 4 * SIDE_PX**2
     _assert_near(to_pixels(small), to_pixels(original), 1.5)

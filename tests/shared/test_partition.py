@@ -69,8 +69,8 @@ def test_search_equals_scikit_learn(kind: str, top_k: int, together: bool) -> No
 def test_an_item_with_many_near_rows_does_not_crowd_the_others_out() -> None:
     query = _vectors(1, seed=3)
     near = unit_rows(query + np.random.default_rng(4).normal(0, 0.001, size=(500, _DIM)))
-    embeddings = np.concatenate([near, _vectors(12, seed=5)])
-    item_numbers = np.array([0] * 500 + list(range(1, 13)), dtype=np.int64)
+    embeddings = np.concatenate([near, _vectors(2000, seed=5)])
+    item_numbers = np.array([0] * 500 + list(range(1, 2001)), dtype=np.int64)
     (found,) = Partition.build("shoes", embeddings, item_numbers).search(query, 10)
     assert found[0].item_number == 0
     _assert_exact(found, _best_by_item(embeddings, item_numbers, query[0]), 10)

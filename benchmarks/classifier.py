@@ -1,0 +1,171 @@
+"""What each of the head's choices brings: one is changed at a time, the others stay as the indexer has them.
+
+The indexer's own training runs on embeddings of the training photos (EfficientNet-Lite0, four augmented copies, of
+which a run may use fewer), several times with different seeds; the validation photos, which it never sees, judge it:
+accuracy, the mean accuracy over the categories, and the calibration error after the temperature. The differences from
+the indexer's choice are paired by seed.
+"""
+
+import os
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+# TensorFlow's start-up notes are no result.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import keras
+import numpy as np
+
+from benchmarks.options import option_parser
+from benchmarks.own_process import export_lite0, run_apart
+from benchmarks.photos import Photo, list_photos, sample, write_catalogue
+from benchmarks.rows import print_records, store
+from indexer import train_classifier
+from indexer.augment import Augmentation
+from indexer.embed import EmbeddedCatalogue, embed_catalogue
+from indexer.metrics import category_accuracy_at, expected_calibration_error
+from indexer.report import SilentReporter
+from shared.embedder import LiteRtEmbedder
+from shared.images import ImageLimits
+
+_THREADS = os.cpu_count() or 1
+_MOST_COPIES = 4
+_DEFAULT = "as the indexer has it"
+
+
+@dataclass(frozen=True)
+class Choice:
+    """How one run differs from the indexer's way.
+
+    Attributes:
+        copies: augmented copies that are trained on.
+        change: what holds while it trains.
+    """
+
+    copies: int = Augmentation().copies
+    change: Callable[[], AbstractContextManager[None]] = nullcontext
+
+
+@dataclass(frozen=True)
+class Trained:
+    """One trained head.
+
+    Attributes:
+        category_accuracy: on the validation photos.
+        mean_category_accuracy: the mean over the categories, so that rare ones count as much.
+        expected_calibration_error: on the validation photos.
+        held_out_accuracy: on what the indexer held out.
+        epochs: trained.
+        seconds: of training.
+    """
+
+    category_accuracy: float
+    mean_category_accuracy: float
+    expected_calibration_error: float
+    held_out_accuracy: float
+    epochs: float
+    seconds: float
+
+
+@contextmanager
+def _constants(**values: float) -> Iterator[None]:
+    """Let the training code have other constants."""
+    before = {name: getattr(train_classifier, name) for name in values}
+    for name, value in values.items():
+        setattr(train_classifier, name, value)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            setattr(train_classifier, name, value)
+
+
+@contextmanager
+def _without_class_weights() -> Iterator[None]:
+    """Let Keras ignore the class weights that the training code hands over."""
+    fit = keras.Sequential.fit
+
+    def unweighted(model: Any, *values: Any, **named: Any) -> Any:
+        return fit(model, *values, **{**named, "class_weight": None})
+
+    keras.Sequential.fit = unweighted
+    try:
+        yield
+    finally:
+        keras.Sequential.fit = fit
+
+
+def _with(name: str, value: float) -> Choice:
+    return Choice(change=lambda: _constants(**{name: value}))
+
+
+_CHOICES: Mapping[str, Choice] = {
+    _DEFAULT: Choice(),
+    "originals only": Choice(copies=0),
+    **{f"copies: {copies}": Choice(copies=copies) for copies in (1, 2, 4)},
+    **{f"dropout: {value}": _with("_DROPOUT", value) for value in (0.0, 0.3, 0.5, 0.7)},
+    **{f"input scale: {value}": _with("_INPUT_SCALE", value) for value in (1.0, 0.3, 0.1)},
+    **{f"learning rate: {value}": _with("_LEARNING_RATE", value) for value in (1e-3, 3e-3)},
+    "no class weights": Choice(change=_without_class_weights),
+}
+
+
+def main() -> None:
+    """Embed once, train every choice with every seed, print and store."""
+    options = option_parser("classifier", __doc__).parse_args()
+    seeds = range(1 if options.smoke else 5)
+    train, judges = list_photos(options.photos, "train"), list_photos(options.photos, "validation")
+    if options.smoke:
+        train, judges = sample(train, 150), sample(judges, 100)
+    embedder = LiteRtEmbedder(run_apart(export_lite0), _THREADS)
+    embedded = _embed(train, options.photos, embedder, _MOST_COPIES)
+    judging = _embed(judges, options.photos, embedder, 0)
+    trained = {name: [_train(embedded, judging, choice, seed) for seed in seeds] for name, choice in _CHOICES.items()}
+    rows = [{"choice": name, **_summary(runs, trained[_DEFAULT])} for name, runs in trained.items()]
+    print_records(f"{len(train)} photos, judged by {len(judges)}; means over {len(seeds)} seeds", rows)
+    store("classifier", options.smoke, {"photos": len(train), "seeds": len(seeds), "choices": rows})
+
+
+def _embed(photos: Sequence[Photo], root: Path, embedder: LiteRtEmbedder, copies: int) -> EmbeddedCatalogue:
+    with tempfile.TemporaryDirectory(prefix="parecido-benchmark-") as directory, SilentReporter().stage("") as stage:
+        catalogue = write_catalogue(photos, root, Path(directory, "catalogue.jsonl"))
+        return embed_catalogue(catalogue, embedder, Augmentation(copies=copies), ImageLimits(), _THREADS, stage)
+
+
+def _train(embedded: EmbeddedCatalogue, judging: EmbeddedCatalogue, choice: Choice, seed: int) -> Trained:
+    # A copy depends on its number, not on how many there are: the first two of four are those of two.
+    learned = replace(embedded, views=embedded.views[:, : 1 + choice.copies])
+    started = time.perf_counter()
+    with choice.change(), SilentReporter().stage("") as stage:
+        classifier, held_out = train_classifier.train_classifier(learned, seed, stage)
+    seconds = time.perf_counter() - started
+    column = {category: place for place, category in enumerate(classifier.categories)}
+    truth = np.array([column.get(judging.items[number].category, -1) for number in judging.image_items])
+    probabilities = classifier.probabilities(judging.originals)
+    right = probabilities.argmax(axis=1) == truth
+    return Trained(
+        category_accuracy=category_accuracy_at(1, probabilities, truth),
+        mean_category_accuracy=float(np.mean([right[truth == label].mean() for label in np.unique(truth)])),
+        expected_calibration_error=expected_calibration_error(probabilities, truth),
+        held_out_accuracy=held_out.category_accuracy or 0.0,
+        epochs=held_out.epochs,
+        seconds=seconds,
+    )
+
+
+def _summary(runs: Sequence[Trained], default: Sequence[Trained]) -> dict[str, float]:
+    """Means over the seeds, and how far the accuracy lies from the default's, with its standard error over seeds."""
+    gains = [run.category_accuracy - other.category_accuracy for run, other in zip(runs, default, strict=True)]
+    means = {name: statistics.mean(asdict(run)[name] for run in runs) for name in asdict(runs[0])}
+    error = statistics.stdev(gains) / len(gains) ** 0.5 if len(gains) > 1 else 0.0
+    return {**means, "gain": statistics.mean(gains), "standard_error": error}
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,224 @@
+from typing import Any
+
+import numpy as np
+import pytest
+
+from indexer.embed import EmbeddedCatalogue
+from indexer.report import SilentReporter
+from shared.catalogue import Item
+from shared.classifier import Classifier, softmax
+from shared.vectors import unit_rows
+
+pytestmark = pytest.mark.tensorflow
+
+_DIM = 12
+
+
+@pytest.fixture(scope="module")
+def trainer() -> Any:
+    from indexer import train_classifier
+
+    return train_classifier
+
+
+def _clusters(counts: dict[str, int], images: int = 1, copies: int = 1, spread: float = 0.3) -> EmbeddedCatalogue:
+    """Items around a random direction for each category, off a common mean as real embeddings are."""
+    random = np.random.default_rng(5)
+    centres = {category: random.normal(size=_DIM) for category in "abcdefgh"}
+    labels = [category for category, count in counts.items() for _ in range(count)]
+    labels = [labels[place] for place in random.permutation(len(labels))]
+    items = tuple(Item(f"item {n}", label, ("x.jpg",) * images) for n, label in enumerate(labels))
+    image_labels = np.repeat(labels, images)
+    rows = np.stack([centres[label] for label in image_labels])[:, np.newaxis] + 2
+    views = rows + spread * random.normal(size=(len(rows), 1 + copies, _DIM))
+    unit = unit_rows(views.reshape(-1, _DIM)).reshape(views.shape).astype(np.float32)
+    return EmbeddedCatalogue(items, np.repeat(np.arange(len(items)), images), unit, (), len(unit))
+
+
+def _train(trainer: Any, embedded: EmbeddedCatalogue, seed: int = 0) -> tuple[Classifier, Any]:
+    with SilentReporter().stage("train") as stage:
+        return trainer.train_classifier(embedded, seed, stage)
+
+
+def _truth(embedded: EmbeddedCatalogue, classifier: Classifier) -> np.ndarray:
+    return np.array([classifier.categories.index(embedded.items[n].category) for n in embedded.image_items])
+
+
+def test_categories_that_lie_apart_are_told_apart(trainer: Any) -> None:
+    embedded = _clusters({"b": 30, "a": 20, "c": 25}, images=2)
+    classifier, figures = _train(trainer, embedded)
+    assert classifier.categories == ("a", "b", "c")
+    assert (classifier.weights.shape, classifier.bias.shape) == ((_DIM, 3), (3,))
+    assert (classifier.weights.dtype, classifier.bias.dtype) == (np.float32, np.float32)
+    found = classifier.probabilities(embedded.originals).argmax(axis=1)
+    assert (found == _truth(embedded, classifier)).mean() > 0.97
+    assert (figures.items, figures.images) == (11, 22)  # 3 of 20, 4 of 30 and 4 of 25
+    assert figures.category_accuracy > 0.95
+    assert 0 <= figures.expected_calibration_error < 0.2
+    assert figures.temperature == classifier.temperature
+    assert figures.epochs > 1
+
+
+def test_the_same_seed_gives_the_same_bits_and_another_seed_others(trainer: Any) -> None:
+    embedded = _clusters({"a": 15, "b": 15})
+    (first, figures), (again, figures_again), (other, _) = (_train(trainer, embedded, seed) for seed in (4, 4, 5))
+    assert first.weights.tobytes() == again.weights.tobytes()
+    assert first.bias.tobytes() == again.bias.tobytes()
+    assert figures == figures_again
+    assert first.weights.tobytes() != other.weights.tobytes()
+
+
+def test_what_is_held_out_is_neither_learned_nor_an_augmented_copy(
+    trainer: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    embedded = _clusters({"a": 20, "b": 12, "c": 1}, images=3, copies=2)
+    seen: list[Any] = []
+
+    def fit(learned: Any, learned_labels: Any, judged: Any, judged_labels: Any, n: int, *_: object) -> Any:
+        seen.extend([learned, learned_labels, judged, judged_labels])
+        return np.zeros((_DIM, n), np.float32), np.zeros(n, np.float32), 1
+
+    monkeypatch.setattr(trainer, "_fit", fit)
+    _train(trainer, embedded)
+    learned, learned_labels, judged, judged_labels = seen
+    owner = {row.tobytes(): n for n, views in zip(embedded.image_items, embedded.views, strict=True) for row in views}
+    originals = {row.tobytes() for row in embedded.originals}
+    learned_items = [owner[row.tobytes()] for row in learned]
+    judged_items = [owner[row.tobytes()] for row in judged]
+    assert not set(learned_items) & set(judged_items)
+    assert set(learned_items) | set(judged_items) == set(range(33))
+    assert len(learned) + 3 * len(judged) == 33 * 9
+    assert {row.tobytes() for row in judged} <= originals
+    column = {"a": 0, "b": 1, "c": 2}
+    assert learned_labels.tolist() == [column[embedded.items[n].category] for n in learned_items]
+    assert judged_labels.tolist() == [column[embedded.items[n].category] for n in judged_items]
+    assert 2 not in judged_labels
+
+
+@pytest.mark.parametrize(("size", "wanted"), [(1, 0), (2, 0), (3, 0), (4, 1), (10, 2), (20, 3), (100, 15)])
+def test_each_category_holds_out_its_share_and_never_all(trainer: Any, size: int, wanted: int) -> None:
+    labels = np.array([0] * size + [1] * 50)
+    held = trainer.hold_out(labels, seed=1)
+    assert held.dtype == np.bool_
+    assert (held[:size].sum(), held[size:].sum()) == (wanted, 8)
+    np.testing.assert_array_equal(held, trainer.hold_out(labels, seed=1))
+    if wanted > 1:
+        assert not np.array_equal(held[:size], trainer.hold_out(labels, seed=2)[:size])
+
+
+def test_a_single_category_needs_no_training(trainer: Any) -> None:
+    embedded = _clusters({"a": 5})
+    classifier, figures = _train(trainer, embedded)
+    assert classifier.categories == ("a",)
+    np.testing.assert_array_equal(classifier.probabilities(embedded.originals), np.ones((5, 1)))
+    assert figures.as_dict() == {
+        "items": 0,
+        "images": 0,
+        "category_accuracy": None,
+        "expected_calibration_error": None,
+        "temperature": 1.0,
+        "epochs": 0,
+    }
+
+
+def test_too_few_items_to_hold_any_out_still_train(trainer: Any) -> None:
+    embedded = _clusters({"a": 1, "b": 3, "c": 2}, spread=0.05)
+    classifier, figures = _train(trainer, embedded)
+    assert (figures.items, figures.category_accuracy, figures.expected_calibration_error) == (0, None, None)
+    assert (figures.temperature, figures.epochs) == (1.0, 30)
+    found = classifier.probabilities(embedded.originals).argmax(axis=1)
+    assert (found == _truth(embedded, classifier)).all()
+
+
+def test_class_weights_help_a_rare_category(trainer: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two categories that overlap, a hundred to one: unweighted, nothing would ever be called the rare one."""
+    import keras
+
+    embedded = _clusters({"a": 300, "b": 3}, copies=0, spread=2.0)
+    weighted, _ = _train(trainer, embedded)
+    fit = keras.Model.fit
+    given: list[dict[int, float]] = []
+
+    def without(self: Any, *arguments: Any, class_weight: dict[int, float], **options: Any) -> Any:
+        given.append(class_weight)
+        return fit(self, *arguments, **options)
+
+    monkeypatch.setattr(keras.Model, "fit", without)
+    plain, _ = _train(trainer, embedded)
+    rare = _truth(embedded, weighted) == 1
+    assert given == [{0: pytest.approx(258 / 2 / 255), 1: pytest.approx(258 / 2 / 3)}]
+    shares = [one.probabilities(embedded.originals)[rare, 1].mean() for one in (weighted, plain)]
+    print(shares)
+    assert shares[0] > 2 * shares[1]
+
+
+def test_folding_the_standardisation_changes_no_logit(trainer: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    import keras
+
+    embedded = _clusters({"a": 12, "b": 14, "c": 13})
+    heads: list[Any] = []
+    fit = keras.Model.fit
+
+    def watch(self: Any, inputs: Any, *arguments: Any, **options: Any) -> Any:
+        heads.append((self, inputs, options["validation_data"][0]))
+        return fit(self, inputs, *arguments, **options)
+
+    monkeypatch.setattr(keras.Model, "fit", watch)
+    classifier, _ = _train(trainer, embedded)
+    ((head, inputs, judged_inputs),) = heads
+    assert np.abs(inputs.mean(axis=0)).max() < 1e-4
+    np.testing.assert_allclose(inputs.std(axis=0), 0.3, rtol=1e-3)
+    held = trainer.hold_out(_truth(embedded, classifier), 0)
+    learned = embedded.views[~held].reshape(-1, _DIM)
+    wanted = np.asarray(head(inputs, training=False))
+    assert np.ptp(wanted) > 1
+    np.testing.assert_allclose(classifier.logits(learned), wanted, atol=1e-4)
+    wanted = np.asarray(head(judged_inputs, training=False))
+    np.testing.assert_allclose(classifier.logits(embedded.originals[held]), wanted, atol=1e-4)
+
+
+def test_what_never_varies_in_the_catalogue_does_not_decide_over_a_query(trainer: Any) -> None:
+    """In a small catalogue some of the base's 1,280 features are always 0; in a query they need not be."""
+    embedded = _clusters({"a": 20, "b": 20})
+    views = np.concatenate([embedded.views, np.zeros((*embedded.views.shape[:2], 4), np.float32)], axis=2)
+    padded = EmbeddedCatalogue(embedded.items, embedded.image_items, views, (), embedded.entries)
+    classifier, _ = _train(trainer, padded)
+    queries = padded.originals.copy()
+    before = classifier.logits(queries)
+    queries[:, _DIM:] = 0.02
+    assert np.abs(classifier.logits(queries) - before).max() < 0.2 * np.ptp(before)
+
+
+def _loss(logits: np.ndarray, labels: np.ndarray, temperature: float) -> float:
+    return float(-np.log(softmax(logits / temperature)[np.arange(len(labels)), labels]).mean())
+
+
+@pytest.mark.parametrize("sharpness", [0.7, 1.0, 3.0])
+def test_the_temperature_is_the_best_there_is(trainer: Any, sharpness: float) -> None:
+    """Labels are drawn from the very probabilities, so that the best temperature is about the sharpness."""
+    random = np.random.default_rng(0)
+    logits = random.normal(size=(4000, 5)) * 2
+    labels = np.array([random.choice(5, p=row) for row in softmax(logits)])
+    sharpened = (logits * sharpness).astype(np.float32)
+    found = trainer.fit_temperature(sharpened, labels)
+    grid = np.exp(np.linspace(np.log(0.2), np.log(5), 400))
+    best = grid[np.argmin([_loss(sharpened, labels, temperature) for temperature in grid])]
+    assert found == pytest.approx(best, rel=0.01)
+    assert found == pytest.approx(sharpness, rel=0.1)
+
+
+@pytest.mark.parametrize(("right", "wanted"), [(True, 0.2), (False, 5.0)])
+def test_the_temperature_has_bounds(trainer: Any, right: bool, wanted: float) -> None:
+    logits = np.array([[3.0, 0.0]] * 4, np.float32)
+    assert trainer.fit_temperature(logits, np.full(4, 0 if right else 1)) == pytest.approx(wanted, rel=0.01)
+
+
+def test_the_stage_hears_of_every_epoch(trainer: Any) -> None:
+    done: list[int] = []
+
+    class Stage:
+        def advance(self) -> None:
+            done.append(1)
+
+    _, figures = trainer.train_classifier(_clusters({"a": 8, "b": 8}), 0, Stage())
+    assert len(done) == figures.epochs
