@@ -10,11 +10,12 @@ import os
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 # TensorFlow's start-up notes are no result.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -36,6 +37,12 @@ from shared.images import ImageLimits
 
 _THREADS = os.cpu_count() or 1
 _MOST_COPIES = 4
+_CONSTANTS = {
+    "_DROPOUT": (0.0, 0.3, 0.5, 0.7),
+    "_INPUT_SCALE": (1.0, 0.3, 0.1),
+    "_LEARNING_RATE": (1e-3, 3e-3),
+}
+_SMOKE_EPOCHS = 3
 _DEFAULT = "as the indexer has it"
 
 
@@ -49,7 +56,7 @@ class Choice:
     """
 
     copies: int = Augmentation().copies
-    change: Callable[[], AbstractContextManager[None]] = nullcontext
+    change: Callable[[], AbstractContextManager[Any]] = nullcontext
 
 
 @dataclass(frozen=True)
@@ -73,47 +80,31 @@ class Trained:
     seconds: float
 
 
-@contextmanager
-def _constants(**values: float) -> Iterator[None]:
-    """Let the training code have other constants."""
-    before = {name: getattr(train_classifier, name) for name in values}
-    for name, value in values.items():
-        setattr(train_classifier, name, value)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            setattr(train_classifier, name, value)
+def _unweighted(model: Any, *values: Any, **named: Any) -> Any:
+    """As `fit`, but the class weights that the training code hands over are ignored."""
+    return _FIT(model, *values, **{**named, "class_weight": None})
 
 
-@contextmanager
-def _without_class_weights() -> Iterator[None]:
-    """Let Keras ignore the class weights that the training code hands over."""
-    fit = keras.Sequential.fit
-
-    def unweighted(model: Any, *values: Any, **named: Any) -> Any:
-        return fit(model, *values, **{**named, "class_weight": None})
-
-    keras.Sequential.fit = unweighted
-    try:
-        yield
-    finally:
-        keras.Sequential.fit = fit
+_FIT = keras.Sequential.fit
 
 
-def _with(name: str, value: float) -> Choice:
-    return Choice(change=lambda: _constants(**{name: value}))
+def _constant(name: str, value: float) -> Choice:
+    return Choice(change=lambda: mock.patch.object(train_classifier, name, value))
 
 
-_CHOICES: Mapping[str, Choice] = {
-    _DEFAULT: Choice(),
-    "originals only": Choice(copies=0),
-    **{f"copies: {copies}": Choice(copies=copies) for copies in (1, 2, 4)},
-    **{f"dropout: {value}": _with("_DROPOUT", value) for value in (0.0, 0.3, 0.5, 0.7)},
-    **{f"input scale: {value}": _with("_INPUT_SCALE", value) for value in (1.0, 0.3, 0.1)},
-    **{f"learning rate: {value}": _with("_LEARNING_RATE", value) for value in (1e-3, 3e-3)},
-    "no class weights": Choice(change=_without_class_weights),
-}
+def _choices() -> dict[str, Choice]:
+    """The indexer's own choice first, then every other one."""
+    copies = {str(number): Choice(copies=number) for number in (0, 1, 2, 4) if number != Choice().copies}
+    choices = {_DEFAULT: Choice(), **{f"copies: {number}": choice for number, choice in copies.items()}}
+    for name, values in _CONSTANTS.items():
+        others = [value for value in values if value != getattr(train_classifier, name)]
+        choices |= {f"{_shown(name)}: {value}": _constant(name, value) for value in others}
+    choices["no class weights"] = Choice(change=lambda: mock.patch.object(keras.Sequential, "fit", _unweighted))
+    return choices
+
+
+def _shown(constant: str) -> str:
+    return constant.strip("_").lower().replace("_", " ")
 
 
 def main() -> None:
@@ -126,10 +117,16 @@ def main() -> None:
     embedder = LiteRtEmbedder(run_apart(export_lite0), _THREADS)
     embedded = _embed(train, options.photos, embedder, _MOST_COPIES)
     judging = _embed(judges, options.photos, embedder, 0)
-    trained = {name: [_train(embedded, judging, choice, seed) for seed in seeds] for name, choice in _CHOICES.items()}
+    epochs = _SMOKE_EPOCHS if options.smoke else train_classifier._MAX_EPOCHS
+    with mock.patch.object(train_classifier, "_MAX_EPOCHS", epochs):
+        trained = {
+            name: [_train(embedded, judging, choice, seed) for seed in seeds] for name, choice in _choices().items()
+        }
+    own = {_shown(name): getattr(train_classifier, name) for name in _CONSTANTS}
+    print(f"\nthe indexer has: copies {Choice().copies}, {', '.join(f'{name} {value}' for name, value in own.items())}")
     rows = [{"choice": name, **_summary(runs, trained[_DEFAULT])} for name, runs in trained.items()]
     print_records(f"{len(train)} photos, judged by {len(judges)}; means over {len(seeds)} seeds", rows)
-    store("classifier", options.smoke, {"photos": len(train), "seeds": len(seeds), "choices": rows})
+    store("classifier", options.smoke, {"photos": len(train), "seeds": len(seeds), "own": own, "choices": rows})
 
 
 def _embed(photos: Sequence[Photo], root: Path, embedder: LiteRtEmbedder, copies: int) -> EmbeddedCatalogue:
@@ -141,6 +138,7 @@ def _embed(photos: Sequence[Photo], root: Path, embedder: LiteRtEmbedder, copies
 def _train(embedded: EmbeddedCatalogue, judging: EmbeddedCatalogue, choice: Choice, seed: int) -> Trained:
     # A copy depends on its number, not on how many there are: the first two of four are those of two.
     learned = replace(embedded, views=embedded.views[:, : 1 + choice.copies])
+    keras.utils.clear_session()  # what earlier runs left
     started = time.perf_counter()
     with choice.change(), SilentReporter().stage("") as stage:
         classifier, held_out = train_classifier.train_classifier(learned, seed, stage)

@@ -33,7 +33,7 @@ def main() -> None:
     """Measure, print and store."""
     options = option_parser("embedding", __doc__).parse_args()
     paths = [photo.path for photo in sample(list_photos(options.photos, "train"), _PHOTOS)]
-    pixels, rounds = _pixels(paths), 3 if options.smoke else 25
+    pixels, rounds = _pixels(paths), 2 if options.smoke else 25
     timed = _time_litert(run_apart(export_lite0), pixels, rounds)
     timed += run_apart(time_predict, paths, rounds)
     single_ms = next(one.wall_ms for one in timed if one.way == _SINGLE)

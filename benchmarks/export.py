@@ -1,8 +1,9 @@
 """Exporting the base to LiteRT: `indexer.backbone.export_embedder` against Keras's own `model.export`.
 
 Seconds, size, and the largest difference from the base itself in any coordinate of the unit embeddings. EfficientNetB0
-has random weights here, which are as many and need no download. Every export runs in a fresh process, since the
-first one in a process pays for TensorFlow's warming up. Ours includes its check of the result.
+has random weights here, which are as many and need no download. Every export runs in a fresh process, since the first
+one in a process pays for TensorFlow's warming up. Ours includes its check of the
+result. A smoke run leaves EfficientNetB0 out.
 """
 
 import statistics

@@ -19,8 +19,9 @@ class _Server(BaseApplication):  # type: ignore[misc]
 
     def load_config(self) -> None:
         """Threads, since embedding and searching release the GIL; no preloading, so nothing is opened before a fork."""
+        host = self._settings.host
         values: dict[str, Any] = {
-            "bind": f"{self._settings.host}:{self._settings.port}",
+            "bind": f"[{host}]:{self._settings.port}" if ":" in host else f"{host}:{self._settings.port}",  # IPv6
             "workers": self._settings.workers,
             "threads": self._settings.threads,
             "worker_class": "gthread",

@@ -3,16 +3,14 @@
 image ─decode─▶ pixels ─embed (once)─▶ embedding ─classify─▶ probabilities ─choose─▶ categories ─search─▶ hits
 """
 
-import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from search_service.answer import Answer, Candidate, ItemHit, Timing
 from shared.catalogue import IndexedItem, Item
 from shared.classifier import covering, ranking
 from shared.errors import ImageNotFound, InvalidEmbedding, InvalidRequest
@@ -41,65 +39,6 @@ class SearchOptions:
     category: str | None = None
     probe: int | Literal["auto"] = 1
     min_score: float | None = None
-
-
-@dataclass(frozen=True)
-class Candidate:
-    """A category and how probable it is, calibrated."""
-
-    category: str
-    confidence: float
-
-
-@dataclass(frozen=True)
-class ItemHit:
-    """An item found; rank 1 is the best."""
-
-    rank: int
-    score: float
-    item: Item
-
-
-@dataclass
-class Timing:
-    """Milliseconds by stage."""
-
-    started: float = field(default_factory=time.perf_counter)
-    stages_ms: dict[str, float] = field(
-        default_factory=lambda: dict.fromkeys(("decode", "embed", "classify", "search"), 0.0)
-    )
-
-    @contextmanager
-    def stage(self, name: str) -> Iterator[None]:
-        """Time a stage."""
-        started = time.perf_counter()
-        yield
-        self.stages_ms[name] += (time.perf_counter() - started) * 1000
-
-    def as_ms(self) -> Mapping[str, float]:
-        """Every stage and the total until now."""
-        return {**self.stages_ms, "total": (time.perf_counter() - self.started) * 1000}
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What a query shows, where it was searched, and what was found.
-
-    Attributes:
-        snapshot_id: that answered.
-        query: the category that the query counts as: the predicted one, or an item's own.
-        candidates: the most probable categories, best first.
-        searched: categories.
-        hits: best first.
-        timing_ms: by stage.
-    """
-
-    snapshot_id: str
-    query: Candidate
-    candidates: tuple[Candidate, ...]
-    searched: tuple[str, ...]
-    hits: tuple[ItemHit, ...]
-    timing_ms: Mapping[str, float]
 
 
 class Engine:

@@ -12,7 +12,8 @@ from urllib.parse import quote
 
 from flask import Request
 
-from search_service.engine import Answer, Candidate, ItemHit, SearchOptions
+from search_service.answer import Answer, Candidate, ItemHit
+from search_service.engine import SearchOptions
 from shared.catalogue import Item
 from shared.errors import InvalidEmbedding, InvalidRequest, UnsupportedBody
 from shared.manifest import CategoryEntry

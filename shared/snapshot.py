@@ -203,7 +203,10 @@ class Snapshot:
 
 
 def _check_files(paths: SnapshotPaths, manifest: Manifest) -> None:
-    found = paths.checksums()
+    try:
+        found = paths.checksums()
+    except OSError as error:
+        raise SnapshotError(f"{error.filename} can't be read: {error.strerror}") from error
     for name, wanted in manifest.checksums.items():
         if name not in found:
             raise SnapshotError(f"{paths.root / name} is missing")

@@ -300,12 +300,15 @@ def test_the_size_limits_are_in_the_message(client, assert_error) -> None:
     assert "400,000,000 pixels; at most 50,000,000" in assert_error(response, 413, "image_too_large")
 
 
-def test_an_image_of_just_the_allowed_bytes_is_taken(client) -> None:
-    data = _noise(100, "BMP")
-    data += bytes(100_000 - len(data))
-    body = {"image_base64": base64.b64encode(data).decode()}
-    assert client.post("/v1/search", data={"image": _file(data)}).status_code == 200
-    assert _post_json(client, body).status_code == 200
+@pytest.mark.parametrize("max_bytes", [100_000, 2_000_000])
+def test_an_image_of_just_the_allowed_bytes_is_taken_in_base64_too(catalogue, assert_error, max_bytes) -> None:
+    settings = ServiceSettings(max_upload_bytes=max_bytes)
+    engine = Engine(catalogue.snapshot, settings.image_limits)
+    client = create_app(SnapshotWatch(lambda: engine), settings).test_client()
+    data = _noise(100, "BMP").ljust(max_bytes, b"\0")
+    assert _post_json(client, {"image_base64": base64.b64encode(data).decode()}).status_code == 200
+    response = _post_json(client, {"image_base64": base64.b64encode(data + b"\0").decode()})
+    assert_error(response, 413, "image_too_large")
 
 
 # What there is not
@@ -354,7 +357,9 @@ def test_an_image_that_has_gone_is_named(catalogue, assert_error, tmp_path) -> N
     assert "'mug-1'" in assert_error(client.get("/v1/items/mug-1/image"), 404, "image_not_found")
 
 
-@pytest.mark.parametrize("path", ["/nowhere", "/v1", "/v1/", "/v1/item", "/v2/search", "/v1/search/", "/v1/items/"])
+@pytest.mark.parametrize(
+    "path", ["/nowhere", "/v1", "/v1/", "/v1/item", "/v2/search", "/v1/search/", "/v1/items/", "/v1//categories"]
+)
 def test_an_unknown_route_is_404(client, assert_error, path) -> None:
     assert_error(client.get(path), 404, "not_found")
 

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from fakes import picture
 
-from search_service.engine import Answer, Engine, SearchOptions
+from search_service.answer import Answer
+from search_service.engine import Engine, SearchOptions
 from shared.catalogue import ItemStore, write_items
 from shared.errors import (
     BrokenImage,
@@ -197,6 +198,15 @@ def test_an_item_is_searched_by_all_its_images(catalogue, engine) -> None:
         answer = engine.search_item(item.item_id, _ALL)
         _assert_exact(answer, catalogue.exact([item.category], own))
         assert answer.hits[0].item == item
+
+
+def test_an_items_probabilities_are_the_mean_over_its_images(catalogue, engine) -> None:
+    images = np.stack([embedding for item_id, embedding in catalogue.rows[catalogue.shoes] if item_id == "👟"][:2])
+    first, second = catalogue.snapshot.classifier.probabilities(images)
+    found = {one.category: one.confidence for one in engine.search_item("👟", SearchOptions()).candidates}
+    wanted = dict(zip(catalogue.rows, (first + second) / 2, strict=True))
+    assert found == pytest.approx(wanted, abs=1e-6)
+    assert abs(first - second).max() > 0.01
 
 
 def test_similar_is_the_items_search_without_the_item(catalogue, engine) -> None:

@@ -48,6 +48,7 @@ def test_a_search_answers_with_exactly_the_contracts_fields(catalogue, client, h
     response = _post_image(client, catalogue.image("👟", 1), how)
     assert response.status_code == 200
     assert response.mimetype == "application/json"
+    assert "👟".encode() in response.data
     answer = response.json
     assert list(answer) == _SEARCH_FIELDS
     assert answer["snapshot_id"] == catalogue.snapshot.snapshot_id

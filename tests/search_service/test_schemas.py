@@ -8,7 +8,8 @@ import pytest
 from flask import Request
 from werkzeug.test import EnvironBuilder
 
-from search_service.engine import Answer, Candidate, ItemHit, SearchOptions
+from search_service.answer import Answer, Candidate, ItemHit
+from search_service.engine import SearchOptions
 from search_service.schemas import (
     Query,
     answer_json,
