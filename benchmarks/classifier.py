@@ -6,6 +6,7 @@ accuracy, the mean accuracy over the categories, and the calibration error after
 the indexer's choice are paired by seed.
 """
 
+import logging
 import os
 import statistics
 import tempfile
@@ -110,6 +111,7 @@ def _shown(constant: str) -> str:
 def main() -> None:
     """Embed once, train every choice with every seed, print and store."""
     options = option_parser("classifier", __doc__).parse_args()
+    logging.getLogger("tensorflow").setLevel(logging.ERROR)  # many trainings in one process are meant
     seeds = range(1 if options.smoke else 5)
     train, judges = list_photos(options.photos, "train"), list_photos(options.photos, "validation")
     if options.smoke:

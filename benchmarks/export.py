@@ -2,8 +2,8 @@
 
 Seconds, size, and the largest difference from the base itself in any coordinate of the unit embeddings. EfficientNetB0
 has random weights here, which are as many and need no download. Every export runs in a fresh process, since the first
-one in a process pays for TensorFlow's warming up. Ours includes its check of the
-result. A smoke run leaves EfficientNetB0 out.
+one in a process pays for TensorFlow's warming up. Ours includes its check of the result. A smoke run leaves
+EfficientNetB0 out.
 """
 
 import statistics
@@ -55,10 +55,8 @@ def main() -> None:
     """Export in every way, print and store."""
     options = option_parser("export", __doc__).parse_args()
     paths = [photo.path for photo in sample(list_photos(options.photos, "train"), _PHOTOS)]
-    runs = 1 if options.smoke else 3
-    found = [
-        _median([run_apart(export_once, way, base, paths) for _ in range(runs)]) for base in _BASES for way in WAYS
-    ]
+    runs, bases = (1, _BASES[:1]) if options.smoke else (3, _BASES)
+    found = [_median([run_apart(export_once, way, base, paths) for _ in range(runs)]) for base in bases for way in WAYS]
     print_records(f"Exports, {runs} of each", [asdict(one) for one in found])
     store("export", options.smoke, {"runs": runs, "exports": [asdict(one) for one in found]})
 

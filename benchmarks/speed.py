@@ -6,7 +6,8 @@
   process with as many threads.
 - The notebook's way: ImageDataGenerator, `model.predict` an image, two `predict` a query, scikit-learn.
 
-Whatever is compared alternates in short blocks, so that noise hits both.
+The embedding stage and the queries alternate with the raw limit in short blocks, so that noise hits both; for the whole
+build it is taken before and after. The notebook's way runs last, in a process of its own, on a sample.
 """
 
 import tempfile

@@ -19,6 +19,8 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
+_FILE_COLUMNS = 160
+
 
 class Stage(Protocol):
     """A stage under way."""
@@ -71,7 +73,8 @@ class TerminalReporter:
 
     def __init__(self) -> None:
         """Write to standard error."""
-        self._console = Console(file=sys.stderr, soft_wrap=True)
+        width = None if sys.stderr.isatty() else _FILE_COLUMNS
+        self._console = Console(file=sys.stderr, soft_wrap=True, width=width)
 
     def say(self, line: str) -> None:
         """A line for a person."""
@@ -93,7 +96,7 @@ class TerminalReporter:
         """Figures for a person."""
         table = Table(title=title, title_justify="left")
         for place, name in enumerate(header):
-            table.add_column(name, justify="left" if place == 0 else "right")
+            table.add_column(name, justify="left" if place == 0 else "right", overflow="fold")
         for row in rows:
             table.add_row(*(_shown(cell) for cell in row))
         self._console.print(table)

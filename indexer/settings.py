@@ -82,7 +82,7 @@ def remembered_settings(data: Path) -> BuildSettings:
     path = DataDirectory(data).build_settings
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         raise SnapshotMissing(f"{path} does not exist: name a catalogue with --catalogue PATH first") from None
     except (OSError, ValueError) as error:
         raise SettingsError(f"{path} can't be read: {error}") from error
