@@ -1,7 +1,7 @@
 """Augmented copies of an image, as the notebook made them: rotation, zoom and horizontal flip, seeded.
 
-Keras's own layers cost more than half of an embedding's forward pass (benchmarks/augmentation.py); one affine
-transform of Pillow's does the same in a tenth of it and releases the GIL.
+Keras's own layers cost half of an embedding's forward pass even when compiled; one affine transform of Pillow's does
+the same in a seventh of it and releases the GIL (benchmarks/augmentation.py).
 """
 
 import math

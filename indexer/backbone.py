@@ -145,7 +145,7 @@ def export_embedder(model: keras.Model) -> bytes:
     """Export the base to LiteRT: `(1, 224, 224, 3)` uint8 → `(1, 1280)` float32.
 
     Variables are frozen first: the converter leaves B0's as variables, which it then reads as zeros. Keras's own
-    `export(format="litert")` is right but takes five times as long (benchmarks/export.py).
+    `export(format="litert")` is right but takes about three times as long (benchmarks/export.py).
 
     Raises:
         WeightsError: the exported model embeds the built-in test picture otherwise than the base does.

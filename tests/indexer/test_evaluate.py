@@ -1,0 +1,80 @@
+import json
+from pathlib import Path
+
+import pytest
+from fakes import picture
+
+from indexer.evaluate import CategoryFigures, Evaluation, evaluate, show, write_evaluation
+from indexer.report import SilentReporter, TerminalReporter
+from shared.errors import CatalogueError
+from shared.snapshot import Snapshot
+
+
+@pytest.fixture
+def queries(tmp_path: Path) -> Path:
+    """Five photos, one of which cannot be read; the classifier takes red for warm and blue for cold."""
+    root = tmp_path / "queries"
+    for category, colours in {"warm": ["red", "blue"], "cold": ["navy"], "hats": ["red"]}.items():
+        (root / category).mkdir(parents=True)
+        for colour in colours:
+            (root / category / f"{colour}.png").write_bytes(picture(colour, file_format="PNG"))
+    (root / "cold/broken.png").write_text("no picture")
+    return root
+
+
+@pytest.fixture
+def evaluation(snapshot: Snapshot, queries: Path) -> Evaluation:
+    return evaluate(snapshot, queries, threads=2, reporter=SilentReporter())
+
+
+def test_the_figures_are_those_counted_by_hand(evaluation: Evaluation) -> None:
+    assert (evaluation.queries, evaluation.skipped) == (4, 1)
+    assert evaluation.category_accuracy == 2 / 4
+    assert evaluation.category_accuracy_at_2 == evaluation.category_accuracy_at_3 == 3 / 4
+    # A strict search finds the predicted category alone, an unfiltered one all four items, two of each category.
+    assert evaluation.category_precision_at_10 == 2 / 4
+    assert evaluation.category_precision_at_10_probe_2 == (3 * 0.5 + 0) / 4
+    assert evaluation.category_precision_at_10_probe_3 == (3 * 0.5 + 0) / 4
+    assert evaluation.unfiltered_category_precision_at_10 == (3 * 0.5 + 0) / 4
+    assert evaluation.unfiltered_nearest_accuracy == 2 / 4
+    # Two are right and two wrong, all with a confidence of nearly 1.
+    assert evaluation.expected_calibration_error == pytest.approx(0.5, abs=0.001)
+    assert evaluation.strict_hits_outside_prediction == 0
+
+
+def test_categories_are_judged_one_by_one(evaluation: Evaluation) -> None:
+    assert evaluation.by_category == (
+        CategoryFigures("cold", 1, 1.0),
+        CategoryFigures("hats", 1, 0.0),
+        CategoryFigures("warm", 2, 0.5),
+    )
+    assert evaluation.unknown_categories == ("hats",)
+
+
+def test_an_item_in_the_wrong_partition_would_be_counted(snapshot: Snapshot, queries: Path) -> None:
+    snapshot.partitions["warm"], snapshot.partitions["cold"] = snapshot.partitions["cold"], snapshot.partitions["warm"]
+    found = evaluate(snapshot, queries, threads=1, reporter=SilentReporter())
+    assert found.strict_hits_outside_prediction == 8
+    assert found.category_precision_at_10 == 1 / 4
+
+
+def test_figures_are_shown_and_written(
+    evaluation: Evaluation, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    show(evaluation, TerminalReporter())
+    shown = capsys.readouterr().err
+    assert "category_accuracy_at_2" in shown
+    assert "0.7500" in shown
+    assert "not in the snapshot, so never right: hats" in shown
+    path = write_evaluation(evaluation, tmp_path / "new/report")
+    written = json.loads(path.read_text(encoding="utf-8"))
+    assert written == json.loads(json.dumps(evaluation.as_dict()))
+    assert written["by_category"][0] == {"category": "cold", "queries": 1, "category_accuracy": 1.0}
+
+
+def test_without_a_photo_there_is_nothing_to_judge(snapshot: Snapshot, tmp_path: Path) -> None:
+    with pytest.raises(CatalogueError, match="does not exist"):
+        evaluate(snapshot, tmp_path / "gone", threads=1, reporter=SilentReporter())
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(CatalogueError, match="is empty"):
+        evaluate(snapshot, tmp_path / "empty", threads=1, reporter=SilentReporter())
