@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from indexer.augment import Augmentation
-from indexer.read_catalogue import Catalogue, Entry, Problem
+from indexer.catalogue_entries import Entry
+from indexer.read_catalogue import Catalogue, Problem
 from indexer.report import Stage
 from shared.catalogue import Item
 from shared.embedder import Embedder

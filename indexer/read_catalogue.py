@@ -6,24 +6,19 @@
 What the files hold is looked at later, when they are embedded.
 """
 
-import csv
 import json
 import os
 import re
 import unicodedata
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
+from indexer.catalogue_entries import Entry, is_unicode, read_entries, shown
 from shared.catalogue import Item
 from shared.errors import CatalogueError
-from shared.images import SUFFIXES
 
-# Pictures that a shop may well have, but that we can't read: said, rather than passed over like a text file.
-_FOREIGN_SUFFIXES = frozenset(
-    {".avif", ".heic", ".heif", ".jp2", ".jxl", ".psd", ".svg", ".raw", ".cr2", ".nef", ".dng"}
-)
 _KNOWN_FIELDS = ("item_id", "category", "image", "images")
 _MAX_NAME_CHARS = 500
 
@@ -51,16 +46,6 @@ class Problem:
     def sentence(self) -> str:
         """For a person."""
         return f"{self.file if self.row is None else f'{self.file}, row {self.row}'}: {self.reason}"
-
-
-@dataclass(frozen=True)
-class Entry:
-    """A row of a catalogue file, or an image in a folder, before it is checked; `error` where it can't even be read."""
-
-    file: str
-    row: int | None
-    fields: dict[str, Any]
-    error: str | None = None
 
 
 class EntryError(Exception):
@@ -103,15 +88,8 @@ def read_catalogue(path: Path, image_root: Path | None = None) -> Catalogue:
     """
     if not path.exists():
         raise CatalogueError(f"the catalogue {path} does not exist")
-    if path.is_dir():
-        root, entries = path.resolve(), _folder_entries(path)
-    elif path.suffix.lower() in (".csv", ".tsv"):
-        root, entries = (image_root or path.parent).resolve(), _csv_entries(path)
-    elif path.suffix.lower() in (".jsonl", ".ndjson", ".json"):
-        root, entries = (image_root or path.parent).resolve(), _json_lines_entries(path)
-    else:
-        raise CatalogueError(f"the catalogue {path} is neither a directory nor a .csv, .tsv, .jsonl or .ndjson file")
-    return _check_entries(path, root, entries)
+    root = path if path.is_dir() else image_root or path.parent
+    return _check_entries(path, root.resolve(), read_entries(path))
 
 
 def _check_entries(path: Path, root: Path, entries: Iterable[Entry]) -> Catalogue:
@@ -121,7 +99,7 @@ def _check_entries(path: Path, root: Path, entries: Iterable[Entry]) -> Catalogu
     seen: dict[str, Entry] = {}
     for entry in entries:
         item_id = _text_or_none(entry.fields.get("item_id"))
-        item_id = None if item_id is None else _shown(item_id)
+        item_id = None if item_id is None else shown(item_id)
         try:
             item = _to_item(entry, root, problems)
             if item.item_id in seen:
@@ -212,7 +190,7 @@ def _inside_root(reference: str, root: Path) -> str:
     """The path relative to the root; nothing outside may be read, since the service hands images out."""
     if "://" in reference:
         raise EntryError(f"the image {reference!r} is an address: download it and give its path")
-    if "\0" in reference or not _is_unicode(reference):
+    if "\0" in reference or not is_unicode(reference):
         raise EntryError(f"the image name {reference!r} is not valid UTF-8: rename the file")
     joined = Path(os.path.normpath(root / reference))
     if not os.path.isfile(joined):  # unlike Path.is_file, False for a name that is too long
@@ -220,108 +198,3 @@ def _inside_root(reference: str, root: Path) -> str:
     if not joined.resolve().is_relative_to(root) or not joined.is_relative_to(root):
         raise EntryError(f"the image {reference!r} lies outside {root}: name a higher directory with --image-root")
     return joined.relative_to(root).as_posix()
-
-
-def _is_unicode(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
-def _folder_entries(path: Path) -> Iterator[Entry]:
-    """An entry for each picture below a category's folder; other files and hidden ones are passed over."""
-    for directory, folders, files in os.walk(path, onerror=_refuse_folder):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        for folder in (Path(directory, name) for name in folders):
-            if folder.is_symlink():
-                yield Entry(_shown(folder), None, {}, "is a link to a folder, which is not followed: copy the folder")
-        for name in sorted(files):
-            suffix = Path(name).suffix.lower()
-            if name.startswith(".") or suffix not in SUFFIXES | _FOREIGN_SUFFIXES:
-                continue
-            file = Path(directory, name)
-            relative = file.relative_to(path).as_posix()
-            category = PurePosixPath(relative).parts[0]
-            fields = {"item_id": relative, "category": category, "images": [relative]}
-            yield Entry(_shown(file), None, fields, _folder_error(relative, suffix))
-
-
-def _refuse_folder(error: OSError) -> None:
-    raise CatalogueError(f"the folder {error.filename} can't be read: {error.strerror}") from error
-
-
-def _folder_error(relative: str, suffix: str) -> str | None:
-    if suffix in _FOREIGN_SUFFIXES:
-        return f"{suffix} images can't be read: convert it to JPEG, PNG or WebP"
-    if not _is_unicode(relative):
-        return "the file's name is not valid UTF-8: rename it"
-    if "/" not in relative:
-        return "lies beside the category folders: move it into one"
-    return None
-
-
-def _shown(name: Path | str) -> str:
-    return str(name).encode("utf-8", "backslashreplace").decode()
-
-
-def _csv_entries(path: Path) -> Iterator[Entry]:
-    with _open_text(path) as file:
-        try:
-            header = file.readline()
-            delimiter = max(",;\t", key=header.count)
-            file.seek(0)
-            rows = csv.DictReader(file, delimiter=delimiter, strict=True)
-            _check_header(path, rows.fieldnames or [])
-            # Rows may span lines, so the number of a row is the line on which it ends.
-            for row in rows:
-                extra = row.pop(None, None)
-                error = None if extra is None else f"has {len(extra)} more columns than the header"
-                yield Entry(path.name, rows.line_num, {k: v for k, v in row.items() if v not in (None, "")}, error)
-        except UnicodeDecodeError as error:
-            raise CatalogueError(f"the catalogue {path} is not in UTF-8: {error}") from error
-        except csv.Error as error:
-            raise CatalogueError(f"the catalogue {path} is no CSV file: row {rows.reader.line_num}: {error}") from error
-
-
-def _check_header(path: Path, names: Iterable[str]) -> None:
-    names = list(names)
-    missing = [name for name in ("item_id", "category") if name not in names]
-    if "image" not in names and "images" not in names:
-        missing.append("image (or images)")
-    if missing:
-        raise CatalogueError(f"the header of {path} lacks {', '.join(missing)}; found {', '.join(names) or 'nothing'}")
-
-
-def _json_lines_entries(path: Path) -> Iterator[Entry]:
-    with _open_text(path) as file:
-        try:
-            for number, line in enumerate(file, start=1):
-                if line.strip():
-                    yield _json_entry(path.name, number, line)
-        except UnicodeDecodeError as error:
-            raise CatalogueError(f"the catalogue {path} is not in UTF-8: {error}") from error
-
-
-def _json_entry(file: str, number: int, line: str) -> Entry:
-    try:
-        fields = json.loads(line, parse_constant=_refuse_constant)
-        # Python reads halves of characters and numbers beyond a double, but nobody can be sent them.
-        json.dumps(fields, ensure_ascii=False, allow_nan=False).encode()
-    except (ValueError, RecursionError) as error:
-        return Entry(file, number, {}, f"is no JSON: {error}")
-    if not isinstance(fields, dict):
-        return Entry(file, number, {}, f"is no JSON object but {type(fields).__name__}")
-    return Entry(file, number, fields)
-
-
-def _refuse_constant(name: str) -> None:
-    raise ValueError(f"{name} is not in JSON")
-
-
-def _open_text(path: Path) -> Any:
-    try:
-        return path.open(encoding="utf-8-sig", newline="")
-    except OSError as error:
-        raise CatalogueError(f"the catalogue {path} can't be read: {error.strerror}") from error

@@ -20,7 +20,7 @@ from shared.manifest import Manifest
 from shared.snapshot import Snapshot
 
 _ITEMS = [
-    {"item_id": "r1", "category": "warm", "images": ["red.png", "orange.png"], "title": "Costs $1 or $^$ 🚲"},
+    {"item_id": "r1", "category": "warm", "images": ["red.png", "orange.png"], "title": "From $^$ 🚲"},
     {"item_id": "b1", "category": "cold", "images": ["blue.png"], "title": "Blue"},
     {"item_id": "r2", "category": "warm", "images": ["tomato.png"]},
     {"item_id": "b2", "category": "cold", "images": ["teal.png", "navy.png", "cyan.png"]},

@@ -50,8 +50,8 @@ def test_calibration_error_of_a_calibrated_and_of_a_wrong_classifier() -> None:
 
 def test_a_confidence_on_a_border_belongs_to_the_bin_below() -> None:
     # 0.6 and 0.55 share a bin of a tenth, 0.65 has its own.
-    probabilities, truth = _binary(0.6, 0.55, 0.65), np.array([0, 1, 1])
-    wanted = 2 / 3 * abs(0.575 - 0.5) + 1 / 3 * 0.65
+    probabilities, truth = _binary(0.6, 0.55, 0.65), np.array([0, 0, 1])
+    wanted = 2 / 3 * abs(0.575 - 1) + 1 / 3 * 0.65
     assert expected_calibration_error(probabilities, truth, bins=10) == pytest.approx(wanted)
 
 

@@ -369,6 +369,7 @@ def test_an_item_keeps_its_good_images_and_falls_without_any(read_lines: Callabl
         ("images/../../secret.jpg", "lies outside"),
         ("linked.jpg", "lies outside"),
         ("linked/secret.jpg", "lies outside"),
+        ("../way back in/images/a.jpg", "lies outside"),
         ("images", "does not exist"),
         ("gone.jpg", "does not exist"),
         ("x" * 5000, "does not exist"),
@@ -381,6 +382,7 @@ def test_an_image_must_lie_in_the_root(tmp_path: Path, image: str, reason: str) 
     _touch(tmp_path, "shop/images/a.jpg", "secret.jpg")
     (tmp_path / "shop/linked.jpg").symlink_to(tmp_path / "secret.jpg")
     (tmp_path / "shop/linked").symlink_to(tmp_path)
+    (tmp_path / "way back in").symlink_to(tmp_path / "shop")
     entries = [("1", "images/a.jpg"), ("2", image), ("3", str(tmp_path / "secret.jpg")), ("4", "images/a.jpg")]
     file = tmp_path / "shop/items.jsonl"
     file.write_text("\n".join(json.dumps({"item_id": a, "category": "c", "image": b}) for a, b in entries))

@@ -275,6 +275,13 @@ def test_a_storage_of_another_length_is_refused(path: Path) -> None:
         read_torch_weights(path)
 
 
+def test_a_storage_that_gives_another_length_than_it_has_is_refused(path: Path, good: bytes) -> None:
+    at = good.rindex(struct.pack("<q", 4))
+    path.write_bytes(good[:at] + struct.pack("<q", 5) + good[at + 8 :])
+    with pytest.raises(WeightsError, match="a storage has 5 elements and 16 bytes; wanted 4 elements"):
+        read_torch_weights(path)
+
+
 def test_a_storage_that_is_not_there_is_refused(path: Path) -> None:
     path.write_bytes(_file(_state(a=_tensor("1", "FloatStorage", 4, 0, (4,), (1,))), {}))
     with pytest.raises(WeightsError, match="is no legacy PyTorch state dict"):

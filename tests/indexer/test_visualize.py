@@ -42,7 +42,7 @@ def test_the_sheet_shows_the_query_and_its_hits(snapshot: Snapshot, query: Path,
     reddish = (np.abs(pixels - (255, 40, 20)) < 20).all(axis=-1)
     assert reddish.sum() > 5000
     assert (pixels > 250).all(axis=-1).any()
-    assert captions == ["query\nwarm 100.0%\ncold 0.0%", "1 · 0.998\nr2", "2 · 0.957\nCosts $1 or $^$ 🚲"]
+    assert captions == ["query\nwarm 100.0%\ncold 0.0%", "1 · 0.998\nr2", "2 · 0.957\nFrom $^$ 🚲"]
 
 
 def test_top_k_is_how_many_hits_at_most(snapshot: Snapshot, query: Path, captions: list[str]) -> None:
