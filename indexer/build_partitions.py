@@ -31,16 +31,18 @@ def build_partitions(
     """
     labels = np.array([item.category for item in embedded.items], dtype=object)[embedded.image_items]
     rows: list[list[int]] = [[] for _ in embedded.items]
+    digests: list[list[bytes]] = [[] for _ in embedded.items]
     partitions: list[Partition] = []
     for category in sorted({item.category for item in embedded.items}):
         images = np.flatnonzero(labels == category)
         for row, image in enumerate(images):
             rows[embedded.image_items[image]].append(row)
+            digests[embedded.image_items[image]].append(embedded.digests[image])
         partitions.append(_build(category, embedded, images, index_views))
         stage.advance()
     items = [
-        IndexedItem(item, number, tuple(found))
-        for number, (item, found) in enumerate(zip(embedded.items, rows, strict=True))
+        IndexedItem(item, number, tuple(rows[number]), tuple(digests[number]))
+        for number, item in enumerate(embedded.items)
     ]
     return partitions, items
 

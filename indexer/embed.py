@@ -30,6 +30,7 @@ class EmbeddedCatalogue:
     Attributes:
         items: in the catalogue's order, with only their good images; an item's place here is its number.
         image_items: `(n_images,)` int64, the number of each image's item; images of an item stand together, in order.
+        digests: the SHA-256 of each image's file.
         views: `(n_images, 1 + copies, dim)` float32, unit rows; `views[:, 0]` are the originals.
         problems: entries and images that were left out, those of reading included.
         entries: good and bad, what the share of bad ones is taken of.
@@ -37,6 +38,7 @@ class EmbeddedCatalogue:
 
     items: tuple[Item, ...]
     image_items: NDArray[np.int64]
+    digests: tuple[bytes, ...]
     views: NDArray[np.float32]
     problems: tuple[Problem, ...]
     entries: int
@@ -54,6 +56,14 @@ class _Task:
     number: int
     image: str
     source: Entry
+
+
+@dataclass(frozen=True)
+class _Embedded:
+    """One image done: the SHA-256 of its file, and `(1 + copies, dim)` float32."""
+
+    digest: bytes
+    views: Vectors
 
 
 def embed_catalogue(
@@ -83,14 +93,14 @@ def embed_catalogue(
         for image in item.images
     ]
 
-    def work(task: _Task) -> Vectors | Problem:
+    def work(task: _Task) -> _Embedded | Problem:
         found = _embed_image(catalogue.image_root, task, embedder, augmentation, limits)
         if isinstance(found, str):
             return Problem(task.source.file, task.source.row, catalogue.items[task.number].item_id, found)
         return found
 
     good: list[_Task] = []
-    views: list[Vectors] = []
+    embedded: list[_Embedded] = []
     problems = list(catalogue.problems)
     with ThreadPoolExecutor(threads, thread_name_prefix="embed") as pool:
         for chunk in _chunks(tasks):
@@ -100,11 +110,13 @@ def embed_catalogue(
                     problems.append(found)
                 else:
                     good.append(task)
-                    views.append(found)
+                    embedded.append(found)
     if not good:
         raise CatalogueError(_nothing_good(catalogue, problems))
     items, image_items = _keep_good(catalogue, good)
-    return EmbeddedCatalogue(items, image_items, np.stack(views), tuple(problems), catalogue.entries)
+    views = np.stack([one.views for one in embedded])
+    digests = tuple(one.digest for one in embedded)
+    return EmbeddedCatalogue(items, image_items, digests, views, tuple(problems), catalogue.entries)
 
 
 def _chunks(tasks: list[_Task]) -> Iterator[list[_Task]]:
@@ -116,13 +128,13 @@ def _chunks(tasks: list[_Task]) -> Iterator[list[_Task]]:
 
 def _embed_image(
     root: Path, task: _Task, embedder: Embedder, augmentation: Augmentation, limits: ImageLimits
-) -> Vectors | str:
-    """`(1 + copies, dim)` float32, or why the image can't be used."""
+) -> _Embedded | str:
+    """An image's embeddings, or why it can't be used."""
     try:
         data = read_limited(root / task.image, limits)
+        digest = hashlib.sha256(data).digest()
         pixels = to_pixels(decode_image(data, limits, task.image))
-        views = np.stack(augmentation.views(pixels, hashlib.sha256(data).digest()))
-        return embedder.embed(views)
+        return _Embedded(digest, embedder.embed(np.stack(augmentation.views(pixels, digest))))
     except ImageError as error:
         return str(error)
     except OSError as error:

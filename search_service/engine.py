@@ -3,6 +3,7 @@
 image ─decode─▶ pixels ─embed (once)─▶ embedding ─classify─▶ probabilities ─choose─▶ categories ─search─▶ hits
 """
 
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -72,12 +73,16 @@ class Engine:
     def search_image(self, data: bytes, options: SearchOptions) -> Answer:
         """Search by the bytes of an image file.
 
+        The very file of a catalogue image counts as that item's category, whatever the classifier thinks of it: so
+        what is in the catalogue always finds itself.
+
         Raises:
             ImageError: it can't be used.
             UnknownCategory: `options.category` is none.
         """
         timing = Timing()
-        return self._search(self._embed(data, timing), options, timing)
+        queries = self._embed(data, timing)
+        return self._search(queries, options, timing, known=self._known(data, queries))
 
     def search_embedding(self, embedding: ArrayLike, options: SearchOptions) -> Answer:
         """Search by a `(dim,)` vector of any length but 0, made by this snapshot's embedder.
@@ -92,7 +97,7 @@ class Engine:
     def search_item(self, item_id: str, options: SearchOptions) -> Answer:
         """Search by the images of an item of the catalogue, which is itself among the hits.
 
-        Its category is known, so that one is searched where the caller names neither `category` nor `probe`.
+        Its category is known, and that is the one that counts as most probable.
 
         Raises:
             UnknownItem: there is none of this id.
@@ -171,6 +176,14 @@ class Engine:
         with timing.stage("embed"):
             return self._snapshot.embedder.embed(pixels[np.newaxis])
 
+    def _known(self, data: bytes, queries: Vectors) -> str | None:
+        """The category that the catalogue has this very image in; of several the most probable."""
+        found = self._snapshot.items.categories_of(hashlib.sha256(data).digest())
+        if len(found) > 1:
+            categories, probabilities = self._snapshot.classifier.categories, self._probabilities(queries)
+            return max(found, key=lambda category: float(probabilities[categories.index(category)]))
+        return found[0] if found else None
+
     def _unit(self, embedding: ArrayLike) -> Vectors:
         dim = self._snapshot.embedder.dim
         try:
@@ -215,16 +228,17 @@ class Engine:
         return mean
 
     def _chosen(self, probabilities: NDArray[np.float32], options: SearchOptions, known: str | None) -> list[str]:
-        """The categories to search."""
+        """The categories to search, most probable first; a known one counts as certain."""
         if options.category is not None:
             if options.probe != 1:
                 raise InvalidRequest("`category` and `probe` were both given: wanted one of them")
             return [options.category]
-        if known is not None and options.probe == 1:
-            return [known]
-        probe = covering(probabilities, self._probe_coverage) if options.probe == "auto" else options.probe
-        categories = self._snapshot.classifier.categories
-        return [categories[place] for place in ranking(probabilities[np.newaxis])[0][:probe]]
+        ranked = [self._snapshot.classifier.categories[place] for place in ranking(probabilities[np.newaxis])[0]]
+        if known is not None:
+            ranked = [known, *(category for category in ranked if category != known)]
+        if options.probe == "auto":
+            return ranked[: 1 if known is not None else covering(probabilities, self._probe_coverage)]
+        return ranked[: options.probe]
 
     def _item_hits(self, hits: list[Hit]) -> tuple[ItemHit, ...]:
         found = self._snapshot.items.by_numbers([hit.item_number for hit in hits])

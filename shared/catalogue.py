@@ -19,7 +19,8 @@ CREATE TABLE items (
     number INTEGER PRIMARY KEY, item_id TEXT NOT NULL UNIQUE, category TEXT NOT NULL, metadata TEXT NOT NULL);
 CREATE TABLE images (
     number INTEGER NOT NULL REFERENCES items, position INTEGER NOT NULL, path TEXT NOT NULL, row INTEGER NOT NULL,
-    PRIMARY KEY (number, position)) WITHOUT ROWID;
+    digest BLOB, PRIMARY KEY (number, position)) WITHOUT ROWID;
+CREATE INDEX images_by_digest ON images (digest);
 """
 
 
@@ -48,11 +49,13 @@ class IndexedItem:
         item: what the catalogue says.
         number: what partitions call it; stable within one snapshot only.
         rows: for each of `item.images`, its row in the partition of the item's category.
+        digests: for each of `item.images`, the SHA-256 of its file; empty where they are not known.
     """
 
     item: Item
     number: int
     rows: tuple[int, ...]
+    digests: tuple[bytes, ...] = ()
 
 
 def write_items(path: Path, items: Iterable[IndexedItem]) -> None:
@@ -66,10 +69,12 @@ def write_items(path: Path, items: Iterable[IndexedItem]) -> None:
                 "INSERT INTO items VALUES (?, ?, ?, ?)", (indexed.number, item.item_id, item.category, metadata)
             )
             connection.executemany(
-                "INSERT INTO images VALUES (?, ?, ?, ?)",
+                "INSERT INTO images VALUES (?, ?, ?, ?, ?)",
                 [
-                    (indexed.number, position, image, row)
-                    for position, (image, row) in enumerate(zip(item.images, indexed.rows, strict=True))
+                    (indexed.number, position, image, row, digest)
+                    for position, (image, row, digest) in enumerate(
+                        zip(item.images, indexed.rows, indexed.digests or [None] * len(item.images), strict=True)
+                    )
                 ],
             )
 
@@ -111,6 +116,11 @@ class ItemStore:
             raise UnknownItem(f"there is no item with the id {item_id!r}")
         return self._indexed(found[0])
 
+    def categories_of(self, digest: bytes) -> list[str]:
+        """The categories of the items that have the very image file with this SHA-256, by item number."""
+        select = "SELECT category FROM images JOIN items USING (number) WHERE digest = ? ORDER BY number"
+        return list(dict.fromkeys(category for (category,) in self._query(select, (digest,))))
+
     def by_numbers(self, numbers: Sequence[int]) -> list[IndexedItem]:
         """The items of these numbers, in their order."""
         select = "SELECT number, item_id, category, metadata FROM items WHERE number = ?"
@@ -128,9 +138,10 @@ class ItemStore:
 
     def _indexed(self, row: tuple[Any, ...]) -> IndexedItem:
         number, item_id, category, metadata = row
-        images = self._query("SELECT path, row FROM images WHERE number = ? ORDER BY position", (number,))
-        item = Item(item_id, category, tuple(path for path, _ in images), json.loads(metadata))
-        return IndexedItem(item, number, tuple(row for _, row in images))
+        images = self._query("SELECT path, row, digest FROM images WHERE number = ? ORDER BY position", (number,))
+        paths, rows, digests = zip(*images, strict=True)
+        item = Item(item_id, category, paths, json.loads(metadata))
+        return IndexedItem(item, number, rows, () if None in digests else digests)
 
     def _query(self, sql: str, values: tuple[Any, ...]) -> list[tuple[Any, ...]]:
         return self._connection().execute(sql, values).fetchall()

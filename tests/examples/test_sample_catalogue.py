@@ -96,9 +96,7 @@ def test_progress_is_told_for_each_item(tmp_path: Path) -> None:
     assert len(finished) == len(CATEGORIES)
 
 
-def test_several_processes_draw_the_same(
-    small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_several_processes_draw_the_same(small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("examples.sample_catalogue.render._WORTH_PROCESSES", 1)
     monkeypatch.setattr("os.cpu_count", lambda: 2)
     render_catalogue(tmp_path, items=2, queries=1)

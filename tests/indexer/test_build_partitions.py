@@ -32,7 +32,8 @@ def mixed() -> EmbeddedCatalogue:
         for number, count in enumerate(counts)
     )
     views = _random(3 * int(counts.sum())).reshape(-1, 3, 16)
-    return EmbeddedCatalogue(items, np.repeat(np.arange(30), counts), views, (), len(views))
+    digests = tuple(f"digest of {number}-{i}".encode() for number, count in enumerate(counts) for i in range(count))
+    return EmbeddedCatalogue(items, np.repeat(np.arange(30), counts), digests, views, (), len(views))
 
 
 @pytest.mark.parametrize("index_views", ["original", "all"])

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -39,7 +40,7 @@ def _clusters(counts: dict[str, int], images: int = 1, copies: int = 1, spread: 
     rows = np.stack([centres[label] for label in image_labels])[:, np.newaxis] + 2
     views = rows + spread * random.normal(size=(len(rows), 1 + copies, _DIM))
     unit = unit_rows(views.reshape(-1, _DIM)).reshape(views.shape).astype(np.float32)
-    return EmbeddedCatalogue(items, np.repeat(np.arange(len(items)), images), unit, (), len(unit))
+    return EmbeddedCatalogue(items, np.repeat(np.arange(len(items)), images), (b"",) * len(unit), unit, (), len(unit))
 
 
 def _train(trainer: Any, embedded: EmbeddedCatalogue, seed: int = 0) -> tuple[Classifier, Any]:
@@ -188,7 +189,7 @@ def test_what_never_varies_in_the_catalogue_does_not_decide_over_a_query(trainer
     """In a small catalogue some of the base's 1,280 features are always 0; in a query they need not be."""
     embedded = _clusters({"a": 20, "b": 20})
     views = np.concatenate([embedded.views, np.zeros((*embedded.views.shape[:2], 4), np.float32)], axis=2)
-    padded = EmbeddedCatalogue(embedded.items, embedded.image_items, views, (), embedded.entries)
+    padded = replace(embedded, views=views)
     classifier, _ = _train(trainer, padded)
     queries = padded.originals.copy()
     before = classifier.logits(queries)

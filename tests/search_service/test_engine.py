@@ -1,5 +1,6 @@
 """The engine: what is searched, what is found (against brute force), what is refused, and where images lie."""
 
+import hashlib
 import shutil
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -186,9 +187,45 @@ def test_an_items_search_takes_its_own_category_though_the_classifier_disagrees(
         assert answer.candidates[0].category == catalogue.hats
 
 
-def test_an_items_search_with_probe_follows_the_classifier(catalogue, engine_with) -> None:
-    answer = engine_with([0.7, 0.2, 0.1]).search_item("👟", SearchOptions(probe=2))
-    assert answer.searched == (catalogue.hats, catalogue.mugs)
+def test_an_items_own_category_comes_first_when_probing(catalogue, engine_with) -> None:
+    engine = engine_with([0.7, 0.2, 0.1])
+    assert engine.search_item("👟", SearchOptions(probe=2)).searched == (catalogue.shoes, catalogue.hats)
+    assert engine.search_item("👟", SearchOptions(probe="auto")).searched == (catalogue.shoes,)
+
+
+def _with_digests(engine: Engine, catalogue, path: Path, also: Sequence[str] = ()) -> Engine:
+    """The engine with the SHA-256 of each image in its items; those of `also` have the image of 👟, too."""
+    stored = []
+    for indexed in catalogue.snapshot.items:
+        ids = [("👟" if indexed.item.item_id in also else indexed.item.item_id)] * len(indexed.rows)
+        files = [catalogue.image(item_id, min(place, 0)) for place, item_id in enumerate(ids)]
+        stored.append(replace(indexed, digests=tuple(hashlib.sha256(file).digest() for file in files)))
+    write_items(path, stored)
+    return Engine(replace(engine._snapshot, items=ItemStore(path)))
+
+
+def test_a_catalogue_image_counts_as_its_items_category(catalogue, engine_with, tmp_path) -> None:
+    engine = _with_digests(engine_with([0.7, 0.2, 0.1]), catalogue, tmp_path / "items.sqlite")
+    answer = engine.search_image(catalogue.image("👟"), _ALL)
+    assert answer.searched == (catalogue.shoes,)
+    assert answer.query.category == catalogue.shoes
+    assert answer.candidates[0].category == catalogue.hats
+    assert answer.hits[0].score >= 0.999
+    assert "👟" in [hit.item.item_id for hit in answer.hits if hit.score >= 0.999]
+    engine.close()
+
+
+def test_an_image_of_several_categories_counts_as_the_most_probable_of_them(catalogue, engine_with, tmp_path) -> None:
+    mug = catalogue.ids(catalogue.mugs)[0]
+    engine = _with_digests(engine_with([0.7, 0.2, 0.1]), catalogue, tmp_path / "items.sqlite", also=[mug])
+    assert engine.search_image(catalogue.image("👟"), _ALL).searched == (catalogue.mugs,)
+    engine.close()
+
+
+def test_another_image_is_left_to_the_classifier(catalogue, engine_with, tmp_path) -> None:
+    engine = _with_digests(engine_with([0.7, 0.2, 0.1]), catalogue, tmp_path / "items.sqlite")
+    assert engine.search_image(catalogue.image("👟") + b"\0", _ALL).searched == (catalogue.hats,)
+    engine.close()
 
 
 def test_an_item_is_searched_by_all_its_images(catalogue, engine) -> None:

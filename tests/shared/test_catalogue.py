@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -28,6 +29,17 @@ def store(tmp_path: Path) -> Iterator[ItemStore]:
 def test_round_trip_by_id(store: ItemStore) -> None:
     assert [store.by_id(indexed.item.item_id) for indexed in _ITEMS] == list(_ITEMS)
     assert len(store) == 4
+
+
+def test_an_image_is_known_by_its_digest(tmp_path: Path) -> None:
+    digests = {0: (b"1", b"2", b"3"), 1: (b"2",), 2: (b"2",), 5: (b"4",)}
+    stored = [replace(indexed, digests=digests[indexed.number]) for indexed in _ITEMS]
+    write_items(tmp_path / "items.sqlite", stored)
+    with closing(ItemStore(tmp_path / "items.sqlite")) as store:
+        assert list(store) == stored
+        assert store.categories_of(b"3") == ["shoes"]
+        assert store.categories_of(b"2") == ["shoes", "Schuhe & Stiefel", "👟"]
+        assert store.categories_of(b"5") == []
 
 
 def test_by_numbers_keeps_the_order_that_was_asked_for(store: ItemStore) -> None:
