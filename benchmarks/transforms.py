@@ -11,6 +11,7 @@ Items with the same score as the item sought don't count as before it: some phot
 classifier has learned these very photos, so it costs less here than with new ones (`indexer evaluate`).
 """
 
+import hashlib
 import math
 import os
 import tempfile
@@ -133,14 +134,19 @@ def _search(snapshot: Snapshot, views: str, change: str, count: int) -> Found:
     sought = [items[place] for place in chosen]
     root = Path(snapshot.manifest.image_root)
 
-    def embed(indexed: IndexedItem) -> Vectors:
+    def embed(indexed: IndexedItem) -> tuple[Vectors, list[str]]:
         upload = CHANGES[change](root / indexed.item.images[0])
-        return snapshot.embedder.embed(to_pixels(decode_image(upload, ImageLimits()))[np.newaxis])
+        embedding = snapshot.embedder.embed(to_pixels(decode_image(upload, ImageLimits()))[np.newaxis])
+        return embedding, snapshot.items.categories_of(hashlib.sha256(upload).digest())
 
     with ThreadPoolExecutor(_THREADS) as pool:
-        embeddings = np.concatenate(list(pool.map(embed, sought)))
+        found = list(pool.map(embed, sought))
+    embeddings = np.concatenate([embedding for embedding, _ in found])
+    places = snapshot.classifier.probabilities(embeddings).argmax(axis=1)
+    # As the service does: the very file of a catalogue image counts as its item's category.
     predicted = [
-        snapshot.classifier.categories[place] for place in snapshot.classifier.probabilities(embeddings).argmax(axis=1)
+        known[0] if known else snapshot.classifier.categories[place]
+        for (_, known), place in zip(found, places, strict=True)
     ]
     own = [indexed.item.category for indexed in sought]
     strict = _ranks(snapshot, sought, embeddings, predicted)
