@@ -89,6 +89,8 @@ def read_catalogue(path: Path, image_root: Path | None = None) -> Catalogue:
     if not path.exists():
         raise CatalogueError(f"the catalogue {path} does not exist")
     root = path if path.is_dir() else image_root or path.parent
+    if not is_unicode(f"{path.resolve()}{root.resolve()}"):
+        raise CatalogueError(f"the path of the catalogue {shown(path)} is not valid UTF-8: rename it")
     return _check_entries(path, root.resolve(), read_entries(path))
 
 

@@ -7,7 +7,7 @@
     │   ├── WeightsError
     │   └── SnapshotMissing     nothing is published where one was expected
     ├── SnapshotError           a snapshot is damaged or of another format
-    ├── ImageError
+    ├── ImageError              exit status 2
     │   ├── ImageTooLarge       in bytes or in pixels
     │   ├── UnsupportedImage    not one of the formats that we read
     │   └── BrokenImage         the right format, but it can't be decoded
@@ -75,6 +75,7 @@ class ImageError(ParecidoError):
     """An image can't be used."""
 
     code = "bad_image"
+    exit_status = 2
 
 
 class ImageTooLarge(ImageError):

@@ -108,7 +108,7 @@ class DataDirectory:
         """
         try:
             snapshot_id = self.current.read_text(encoding="utf-8").strip()
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             raise SnapshotMissing(
                 f"nothing is published in {self.root}: "
                 f"run `python -m indexer build --catalogue PATH --data {self.root}`"

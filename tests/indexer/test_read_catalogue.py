@@ -452,6 +452,14 @@ def test_a_catalogue_that_does_not_exist_is_refused(tmp_path: Path) -> None:
         read_catalogue(tmp_path / "gone.csv")
 
 
+def test_a_catalogue_in_a_folder_whose_name_is_not_utf8_is_refused(tmp_path: Path) -> None:
+    """Before it is read: the snapshot could not name it."""
+    folder = Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9"))
+    _touch(folder, "c/a.jpg")
+    with pytest.raises(CatalogueError, match=r"caf\\udce9 is not valid UTF-8: rename it"):
+        read_catalogue(folder)
+
+
 @pytest.mark.parametrize("suffix", [".CSV", ".tsv", ".ndjson", ".json", ".JSONL"])
 def test_suffixes(shop: Path, suffix: str) -> None:
     path = shop / f"items{suffix}"
