@@ -28,6 +28,7 @@ _DROPOUT = 0.5
 _LEARNING_RATE = 3e-3
 _WEIGHT_DECAY = 1e-2
 _BATCH = 256
+_STEPS_A_CALL = 32  # a step takes less time than Keras takes to call one
 _MAX_EPOCHS = 200
 _PATIENCE_EPOCHS = 5
 _MIN_LOSS_DROP = 1e-3
@@ -142,6 +143,7 @@ def _fit(
     head.compile(
         keras.optimizers.AdamW(_LEARNING_RATE, weight_decay=_WEIGHT_DECAY),
         keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+        steps_per_execution=_STEPS_A_CALL,
     )
     callbacks: list[keras.callbacks.Callback] = [
         keras.callbacks.LambdaCallback(on_epoch_end=lambda *_: stage.advance())
