@@ -6,7 +6,7 @@ import re
 import pytest
 
 from shared import errors
-from shared.errors import ParecidoError, UsageError
+from shared.errors import ImageError, ParecidoError, UsageError
 
 _CLASSES = [found for _, found in inspect.getmembers(errors, inspect.isclass) if issubclass(found, ParecidoError)]
 
@@ -35,7 +35,7 @@ def test_codes_are_unique_names() -> None:
 
 @pytest.mark.parametrize("error", _CLASSES)
 def test_bad_input_ends_with_2_and_anything_else_with_1(error: type[ParecidoError]) -> None:
-    assert error.exit_status == (2 if issubclass(error, UsageError) else 1)
+    assert error.exit_status == (2 if issubclass(error, UsageError | ImageError) else 1)
 
 
 @pytest.mark.parametrize("error", _CLASSES)
