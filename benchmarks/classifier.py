@@ -30,7 +30,7 @@ from benchmarks.photos import Photo, list_photos, sample, write_catalogue
 from benchmarks.rows import print_records, store
 from indexer import train_classifier
 from indexer.augment import Augmentation
-from indexer.embed import EmbeddedCatalogue, embed_catalogue
+from indexer.embed import EmbeddedCatalogue, Embedding, embed_catalogue
 from indexer.metrics import category_accuracy_at, expected_calibration_error
 from indexer.report import SilentReporter
 from shared.embedder import LiteRtEmbedder
@@ -134,7 +134,8 @@ def main() -> None:
 def _embed(photos: Sequence[Photo], root: Path, embedder: LiteRtEmbedder, copies: int) -> EmbeddedCatalogue:
     with tempfile.TemporaryDirectory(prefix="parecido-benchmark-") as directory, SilentReporter().stage("") as stage:
         catalogue = write_catalogue(photos, root, Path(directory, "catalogue.jsonl"))
-        return embed_catalogue(catalogue, embedder, Augmentation(copies=copies), ImageLimits(), _THREADS, stage)
+        how = Embedding(embedder, Augmentation(copies=copies), ImageLimits(), _THREADS)
+        return embed_catalogue(catalogue, how, stage)
 
 
 def _train(embedded: EmbeddedCatalogue, judging: EmbeddedCatalogue, choice: Choice, seed: int) -> Trained:

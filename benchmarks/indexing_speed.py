@@ -9,7 +9,7 @@ from pathlib import Path
 from benchmarks.build_process import build_snapshot
 from benchmarks.raw_limit import RawLimit
 from indexer.augment import Augmentation
-from indexer.embed import embed_catalogue
+from indexer.embed import Embedding, embed_catalogue
 from indexer.read_catalogue import Catalogue
 from indexer.report import SilentReporter
 from shared.embedder import LiteRtEmbedder
@@ -115,5 +115,6 @@ def _part(catalogue: Catalogue, start: int, count: int) -> Catalogue:
 def _ours_s(catalogue: Catalogue, embedder: LiteRtEmbedder, copies: int) -> float:
     started = time.perf_counter()
     with SilentReporter().stage("embed") as stage:
-        embed_catalogue(catalogue, embedder, Augmentation(copies=copies), ImageLimits(), CORES, stage)
+        how = Embedding(embedder, Augmentation(copies=copies), ImageLimits(), CORES)
+        embed_catalogue(catalogue, how, stage)
     return time.perf_counter() - started

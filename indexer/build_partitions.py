@@ -1,9 +1,13 @@
-"""Build one partition a category, and measure each against exact search."""
+"""Build one partition a category, or take over the published one, and measure each against exact search."""
+
+import hashlib
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from indexer.embed import EmbeddedCatalogue
+from indexer.published import Published
 from indexer.report import Stage
 from shared.catalogue import IndexedItem
 from shared.partition import Partition
@@ -13,17 +17,33 @@ _SAMPLE = 64
 _TIE = 1e-6
 
 
+@dataclass(frozen=True)
+class BuiltPartition:
+    """A partition for the new snapshot.
+
+    Attributes:
+        partition: it.
+        content: a digest of what its embeddings were made of.
+        taken_over: whether the published snapshot has this very index.
+    """
+
+    partition: Partition
+    content: str
+    taken_over: bool
+
+
 def build_partitions(
-    embedded: EmbeddedCatalogue, index_views: str, stage: Stage
-) -> tuple[list[Partition], list[IndexedItem]]:
+    embedded: EmbeddedCatalogue, index_views: str, published: Published | None, stage: Stage
+) -> tuple[list[BuiltPartition], list[IndexedItem]]:
     """Put every item's embeddings into the partition of its category.
 
     A partition holds the originals' rows first, in the catalogue's order, then with `index_views="all"` the augmented
-    copies'.
+    copies'. One that was made of the same images in the same order is taken over as it is.
 
     Args:
         embedded: the catalogue's views.
         index_views: `original` or `all`.
+        published: the snapshot that is being replaced.
         stage: is told of each category.
 
     Returns:
@@ -32,25 +52,37 @@ def build_partitions(
     labels = np.array([item.category for item in embedded.items], dtype=object)[embedded.image_items]
     rows: list[list[int]] = [[] for _ in embedded.items]
     digests: list[list[bytes]] = [[] for _ in embedded.items]
-    partitions: list[Partition] = []
+    built: list[BuiltPartition] = []
     for category in sorted({item.category for item in embedded.items}):
         images = np.flatnonzero(labels == category)
         for row, image in enumerate(images):
             rows[embedded.image_items[image]].append(row)
             digests[embedded.image_items[image]].append(embedded.digests[image])
-        partitions.append(_build(category, embedded, images, index_views))
+        built.append(_build(category, embedded, images, index_views, published))
         stage.advance()
     items = [
         IndexedItem(item, number, tuple(rows[number]), tuple(digests[number]))
         for number, item in enumerate(embedded.items)
     ]
-    return partitions, items
+    return built, items
 
 
-def _build(category: str, embedded: EmbeddedCatalogue, images: NDArray[np.intp], index_views: str) -> Partition:
+def _build(
+    category: str,
+    embedded: EmbeddedCatalogue,
+    images: NDArray[np.intp],
+    index_views: str,
+    published: Published | None,
+) -> BuiltPartition:
     n_views = 1 if index_views == "original" else embedded.views.shape[1]
+    item_numbers = np.tile(embedded.image_items[images], n_views)
+    made_of = [embedded.recipe.encode(), index_views.encode(), *(embedded.digests[image] for image in images)]
+    content = hashlib.sha256(b"\0".join(made_of)).hexdigest()
+    same = published.partition(category, content) if published else None
+    if same is not None:
+        return BuiltPartition(same.renumbered(item_numbers), content, taken_over=True)
     embeddings = np.concatenate([embedded.views[images, view] for view in range(n_views)])
-    return Partition.build(category, embeddings, np.tile(embedded.image_items[images], n_views))
+    return BuiltPartition(Partition.build(category, embeddings, item_numbers), content, taken_over=False)
 
 
 def ann_recall_at_10(partition: Partition) -> float:

@@ -1,4 +1,4 @@
-"""Decode, augment and embed a catalogue's images on all cores."""
+"""Decode, augment and embed a catalogue's images on all cores; what the cache has is not embedded again."""
 
 import hashlib
 import itertools
@@ -12,12 +12,13 @@ from numpy.typing import NDArray
 
 from indexer.augment import Augmentation
 from indexer.catalogue_entries import Entry
+from indexer.embedding_cache import EmbeddingCache
 from indexer.read_catalogue import Catalogue, Problem
 from indexer.report import Stage
 from shared.catalogue import Item
 from shared.embedder import Embedder
 from shared.errors import CatalogueError, ImageError
-from shared.images import ImageLimits, decode_image, to_pixels
+from shared.images import PREPROCESSING, ImageLimits, decode_image, to_pixels
 from shared.vectors import Vectors
 
 _CHUNK = 1024
@@ -34,6 +35,8 @@ class EmbeddedCatalogue:
         views: `(n_images, 1 + copies, dim)` float32, unit rows; `views[:, 0]` are the originals.
         problems: entries and images that were left out, those of reading included.
         entries: good and bad, what the share of bad ones is taken of.
+        recipe: names everything that the views depend on besides the images.
+        fresh: how many images were embedded now; the others came from the cache.
     """
 
     items: tuple[Item, ...]
@@ -42,6 +45,8 @@ class EmbeddedCatalogue:
     views: NDArray[np.float32]
     problems: tuple[Problem, ...]
     entries: int
+    recipe: str = ""
+    fresh: int = 0
 
     @property
     def originals(self) -> Vectors:
@@ -60,28 +65,51 @@ class _Task:
 
 @dataclass(frozen=True)
 class _Embedded:
-    """One image done: the SHA-256 of its file, and `(1 + copies, dim)` float32."""
+    """One image done: the SHA-256 of its file, and `(1 + copies, dim)` float32; `fresh` if embedded now."""
 
     digest: bytes
     views: Vectors
+    fresh: bool
 
 
-def embed_catalogue(
-    catalogue: Catalogue,
-    embedder: Embedder,
-    augmentation: Augmentation,
-    limits: ImageLimits,
-    threads: int,
-    stage: Stage,
-) -> EmbeddedCatalogue:
-    """Embed every image and its augmented copies; images that can't be read become problems.
+@dataclass(frozen=True)
+class Embedding:
+    """How images are embedded.
 
-    Args:
-        catalogue: what to embed.
+    Attributes:
         embedder: shared by the threads.
         augmentation: how many copies of what kind.
         limits: images beyond them are left out.
         threads: how many images are under way at once.
+        cache: what was embedded before by the same recipe; None embeds everything.
+        rehash: read every file, also where its size and time of change say that it is the same.
+    """
+
+    embedder: Embedder
+    augmentation: Augmentation
+    limits: ImageLimits
+    threads: int
+    cache: EmbeddingCache | None = None
+    rehash: bool = False
+
+    @property
+    def recipe(self) -> str:
+        """Names everything that views depend on besides the image."""
+        parts = (
+            self.embedder.embedder_id,
+            PREPROCESSING,
+            self.augmentation.recipe(),
+            f"<= {self.limits.max_pixels} px",
+        )
+        return " | ".join(parts)
+
+
+def embed_catalogue(catalogue: Catalogue, how: Embedding, stage: Stage) -> EmbeddedCatalogue:
+    """Embed every image and its augmented copies; images that can't be read become problems.
+
+    Args:
+        catalogue: what to embed.
+        how: with what, and on how many threads.
         stage: is told of each image done.
 
     Raises:
@@ -94,7 +122,7 @@ def embed_catalogue(
     ]
 
     def work(task: _Task) -> _Embedded | Problem:
-        found = _embed_image(catalogue.image_root, task, embedder, augmentation, limits)
+        found = _embed_image(catalogue.image_root / task.image, task.image, how)
         if isinstance(found, str):
             return Problem(task.source.file, task.source.row, catalogue.items[task.number].item_id, found)
         return found
@@ -102,7 +130,7 @@ def embed_catalogue(
     good: list[_Task] = []
     embedded: list[_Embedded] = []
     problems = list(catalogue.problems)
-    with ThreadPoolExecutor(threads, thread_name_prefix="embed") as pool:
+    with ThreadPoolExecutor(how.threads, thread_name_prefix="embed") as pool:
         for chunk in _chunks(tasks):
             for task, found in zip(chunk, pool.map(work, chunk), strict=True):
                 stage.advance()
@@ -116,7 +144,10 @@ def embed_catalogue(
     items, image_items = _keep_good(catalogue, good)
     views = np.stack([one.views for one in embedded])
     digests = tuple(one.digest for one in embedded)
-    return EmbeddedCatalogue(items, image_items, digests, views, tuple(problems), catalogue.entries)
+    fresh = sum(one.fresh for one in embedded)
+    if how.cache is not None:
+        how.cache.mark_used(one.digest for one in embedded if not one.fresh)
+    return EmbeddedCatalogue(items, image_items, digests, views, tuple(problems), catalogue.entries, how.recipe, fresh)
 
 
 def _chunks(tasks: list[_Task]) -> Iterator[list[_Task]]:
@@ -126,21 +157,44 @@ def _chunks(tasks: list[_Task]) -> Iterator[list[_Task]]:
         yield chunk
 
 
-def _embed_image(
-    root: Path, task: _Task, embedder: Embedder, augmentation: Augmentation, limits: ImageLimits
-) -> _Embedded | str:
+def _embed_image(path: Path, name: str, how: Embedding) -> _Embedded | str:
     """An image's embeddings, or why it can't be used."""
     try:
-        data = read_limited(root / task.image, limits)
-        digest = hashlib.sha256(data).digest()
-        pixels = to_pixels(decode_image(data, limits, task.image))
-        return _Embedded(digest, embedder.embed(np.stack(augmentation.views(pixels, digest))))
+        return _cached(path, how) or _embed(path, name, how)
     except ImageError as error:
         return str(error)
     except OSError as error:
-        return f"{task.image} can't be read: {error.strerror}"
+        return f"{name} can't be read: {error.strerror}"
     except ValueError as error:
-        return f"{task.image} has no usable embedding: {error}"
+        return f"{name} has no usable embedding: {error}"
+
+
+def _cached(path: Path, how: Embedding) -> _Embedded | None:
+    """What the cache has of a file that can't have changed; the file is not read."""
+    if how.cache is None or how.rehash:
+        return None
+    status = path.stat()
+    if status.st_size > how.limits.max_bytes:
+        return None
+    digest = how.cache.known_digest(str(path), status)
+    views = how.cache.views(digest) if digest is not None else None
+    return None if digest is None or views is None else _Embedded(digest, views, fresh=False)
+
+
+def _embed(path: Path, name: str, how: Embedding) -> _Embedded:
+    status = path.stat()
+    data = read_limited(path, how.limits)
+    digest = hashlib.sha256(data).digest()
+    views = how.cache.views(digest) if how.cache is not None else None
+    fresh = views is None
+    if views is None:
+        pixels = to_pixels(decode_image(data, how.limits, name))
+        views = how.embedder.embed(np.stack(how.augmentation.views(pixels, digest)))
+    if how.cache is not None:
+        how.cache.remember_file(str(path), status, digest)
+        if fresh:
+            how.cache.put(digest, views)
+    return _Embedded(digest, views, fresh)
 
 
 def read_limited(path: Path, limits: ImageLimits) -> bytes:

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from indexer.augment import Augmentation
-from indexer.embed import embed_catalogue
+from indexer.embed import Embedding, embed_catalogue
 from indexer.metrics import category_accuracy_at, expected_calibration_error, precision
 from indexer.read_catalogue import read_catalogue
 from indexer.report import Reporter
@@ -93,8 +93,8 @@ def evaluate(snapshot: Snapshot, queries: Path, threads: int, reporter: Reporter
     """
     catalogue = read_catalogue(queries)
     with reporter.stage("embed queries", sum(len(item.images) for item in catalogue.items)) as stage:
-        nothing = Augmentation(copies=0)
-        embedded = embed_catalogue(catalogue, snapshot.embedder, nothing, ImageLimits(), threads, stage)
+        how = Embedding(snapshot.embedder, Augmentation(copies=0), ImageLimits(), threads)
+        embedded = embed_catalogue(catalogue, how, stage)
     truth = [embedded.items[number].category for number in embedded.image_items]
     categories = snapshot.classifier.categories
     column = {category: place for place, category in enumerate(categories)}

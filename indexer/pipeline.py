@@ -1,22 +1,32 @@
 """From a catalogue to a published snapshot: the stages, in order.
 
-read_catalogue → load_backbone, export_embedder → embed_catalogue → train_classifier → build_partitions → publish
+read_catalogue → choose_base → embed_catalogue → choose_classifier → build_partitions → publish
+
+Each stage takes over what the published snapshot or the cache has already; TensorFlow is imported only to export a base
+or to train a classifier.
 """
 
 import json
 import time
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from indexer.augment import Augmentation
 from indexer.build_partitions import build_partitions
-from indexer.embed import embed_catalogue
-from indexer.publish import publish, replace_file
+from indexer.choose_base import Base, choose_base
+from indexer.choose_classifier import choose_classifier
+from indexer.embed import EmbeddedCatalogue, Embedding, embed_catalogue
+from indexer.embedding_cache import EmbeddingCache
+from indexer.gate import objections
+from indexer.publish import delete_old_snapshots, replace_file, set_current, write_snapshot
+from indexer.published import Published, find_published
 from indexer.read_catalogue import Catalogue, Problem, read_catalogue
 from indexer.report import Reporter
 from indexer.settings import BuildSettings
 from indexer.snapshot_content import SnapshotContent, write_problems
+from indexer.writer_lock import writer_lock
 from shared.embedder import LiteRtEmbedder
 from shared.errors import CatalogueError, SettingsError
 from shared.images import ImageLimits
@@ -60,62 +70,99 @@ class BuildSummary:
 
 
 def build(settings: BuildSettings, reporter: Reporter) -> BuildSummary:
-    """Build a snapshot of a catalogue and publish it.
+    """Build a snapshot of a catalogue and publish it; what the published one has already is taken over.
 
     Raises:
         CatalogueError: the catalogue can't be read, is empty, or too much of it is bad.
         WeightsError: the backbone's weights can't be had.
         SettingsError: the data directory can't be written.
+        Busy: another build is writing there.
     """
     started = time.monotonic()
     data = _writable(settings)
+    with writer_lock(data):
+        published = find_published(data, reporter)
+        manifest, embedded = _build(settings, data, published, reporter)
+        good = _publish(settings, data, manifest, published, reporter)
+        delete_old_snapshots(data, settings.keep)
+    n_views = embedded.fresh * embedded.views.shape[1]
+    summary = _summary(manifest, good, n_views, len(embedded.problems), time.monotonic() - started)
+    _show(summary, manifest, data, reporter)
+    return summary
+
+
+def _build(
+    settings: BuildSettings, data: DataDirectory, published: Published | None, reporter: Reporter
+) -> tuple[Manifest, EmbeddedCatalogue]:
+    """The stages; the published snapshot's manifest comes back where it has all of it already."""
     with reporter.stage("read catalogue"):
         catalogue = read_catalogue(settings.catalogue, settings.image_root)
     _judge_problems(data, catalogue, catalogue.problems, settings.max_bad)
 
     with reporter.stage("load backbone"):
-        # TensorFlow takes seconds to import: not before the catalogue has turned out to be one.
-        from indexer.backbone import export_embedder, load_backbone
+        base = choose_base(settings, published, reporter)
 
-        backbone = load_backbone(settings.backbone, settings.weights, reporter.say)
-        model = export_embedder(backbone.model)
-
-    with reporter.stage("embed images", sum(len(item.images) for item in catalogue.items)) as stage:
-        embedder = LiteRtEmbedder(model, settings.threads)
-        augmentation = Augmentation(copies=settings.augmentations, seed=settings.seed)
-        limits = ImageLimits(settings.max_image_bytes, settings.max_image_pixels)
-        embedded = embed_catalogue(catalogue, embedder, augmentation, limits, settings.threads, stage)
+    n_images = sum(len(item.images) for item in catalogue.items)
+    with reporter.stage("embed images", n_images) as stage, _embedding(settings, base, data, reporter) as how:
+        embedded = embed_catalogue(catalogue, how, stage)
     _judge_problems(data, catalogue, embedded.problems, settings.max_bad)
 
     with reporter.stage("train classifier") as stage:
-        from indexer.train_classifier import train_classifier
-
-        classifier, held_out = train_classifier(embedded, settings.seed, stage)
+        classifier, figures = choose_classifier(settings, published, embedded, stage)
 
     with reporter.stage("build partitions", len(classifier.categories)) as stage:
-        partitions, items = build_partitions(embedded, settings.index_views, stage)
+        partitions, items = build_partitions(embedded, settings.index_views, published, stage)
 
-    with reporter.stage("verify and publish"):
-        remembered = {**settings.as_dict(), "backbone": backbone.name}
-        content = SnapshotContent(
-            backbone=backbone.name,
-            weights=backbone.weights,
-            model=model,
-            classifier=classifier,
-            held_out=held_out.as_dict(),
-            partitions=partitions,
-            items=items,
-            problems=embedded.problems,
-            image_root=catalogue.image_root,
-            settings=remembered,
-        )
-        manifest = publish(data, content.write)
-        replace_file(data.build_settings, json.dumps(remembered, indent=1, ensure_ascii=False) + "\n")
+    content = SnapshotContent(
+        backbone=base.name,
+        weights=base.weights,
+        model=base.model,
+        classifier=classifier,
+        figures=figures,
+        partitions=partitions,
+        taken_from=published.paths.partitions if published else None,
+        items=items,
+        problems=embedded.problems,
+        image_root=catalogue.image_root,
+        settings={**settings.as_dict(), "backbone": base.name},
+        recipe=embedded.recipe,
+    )
+    if published is not None and not settings.retrain and content.is_published_as(published.manifest):
+        return published.manifest, embedded
+    with reporter.stage("write and verify"):
+        return write_snapshot(data, content.write), embedded
 
-    n_views = embedded.views.shape[0] * embedded.views.shape[1]
-    summary = _summary(manifest, n_views, held_out.category_accuracy, time.monotonic() - started)
-    _show(summary, manifest, data, reporter)
-    return summary
+
+def _publish(
+    settings: BuildSettings, data: DataDirectory, manifest: Manifest, published: Published | None, reporter: Reporter
+) -> bool:
+    """Make a snapshot `current` unless the gate objects, and remember its settings."""
+    if published is not None and manifest.snapshot_id == published.manifest.snapshot_id:
+        reporter.say(f"nothing has changed: {manifest.snapshot_id} stays published")
+        return True
+    found = objections(manifest, published.manifest if published else None)
+    for objection in found:
+        reporter.say(f"objection: {objection}")
+    if found and not settings.force:
+        reporter.say(f"not published: {manifest.snapshot_id} is kept; publish it with --force, or rollback to its id")
+        return False
+    set_current(data, manifest.snapshot_id)
+    replace_file(data.build_settings, json.dumps(dict(manifest.settings), indent=1) + "\n")
+    return True
+
+
+@contextmanager
+def _embedding(settings: BuildSettings, base: Base, data: DataDirectory, reporter: Reporter) -> Iterator[Embedding]:
+    """How images are embedded, with the cache open."""
+    how = Embedding(
+        LiteRtEmbedder(base.model, settings.threads),
+        Augmentation(copies=settings.augmentations, seed=settings.seed),
+        ImageLimits(settings.max_image_bytes, settings.max_image_pixels),
+        settings.threads,
+        rehash=settings.rehash,
+    )
+    with closing(EmbeddingCache(data.cache, how.recipe, 1 + settings.augmentations, reporter.say)) as cache:
+        yield replace(how, cache=cache)
 
 
 def _writable(settings: BuildSettings) -> DataDirectory:
@@ -140,17 +187,17 @@ def _judge_problems(data: DataDirectory, catalogue: Catalogue, problems: Sequenc
     )
 
 
-def _summary(manifest: Manifest, n_views: int, accuracy: float | None, seconds: float) -> BuildSummary:
+def _summary(manifest: Manifest, published: bool, n_views: int, skipped: int, seconds: float) -> BuildSummary:
     return BuildSummary(
         snapshot_id=manifest.snapshot_id,
-        published=True,
+        published=published,
         backbone=manifest.backbone,
         items=manifest.items,
         images=manifest.images,
-        skipped=manifest.skipped,
+        skipped=skipped,
         embedded=n_views,
         categories=len(manifest.categories),
-        category_accuracy=accuracy,
+        category_accuracy=manifest.classifier["category_accuracy"],
         seconds=round(seconds, 3),
     )
 

@@ -1,4 +1,4 @@
-"""Write a snapshot so that nobody ever sees half of it, then make it `current`.
+"""Write a snapshot so that nobody ever sees half of it; make it `current`; delete old ones.
 
 1. Everything is written into a hidden directory beside the snapshots and flushed to the disk.
 2. It is opened and verified there, just as a service would.
@@ -13,19 +13,21 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+from shared.snapshot_lease import is_leased
+
 from shared.manifest import Manifest
 from shared.snapshot import DataDirectory, Snapshot, SnapshotPaths
 
 
-def publish(data: DataDirectory, write: Callable[[SnapshotPaths], Manifest]) -> Manifest:
-    """Write, verify and publish a snapshot.
+def write_snapshot(data: DataDirectory, write: Callable[[SnapshotPaths], Manifest]) -> Manifest:
+    """Write and verify a snapshot, complete but not yet `current`.
 
     Args:
         data: where.
         write: writes every file into a directory that does not exist yet, and returns the manifest that it wrote.
 
     Raises:
-        SnapshotError: what was written does not verify; nothing is published then.
+        SnapshotError: what was written does not verify; nothing of it is left then.
     """
     data.snapshots.mkdir(parents=True, exist_ok=True)
     building = SnapshotPaths(data.snapshots / f".building-{secrets.token_hex(6)}")
@@ -38,8 +40,27 @@ def publish(data: DataDirectory, write: Callable[[SnapshotPaths], Manifest]) -> 
         shutil.rmtree(building.root, ignore_errors=True)
         raise
     _flush(data.snapshots)
-    set_current(data, manifest.snapshot_id)
     return manifest
+
+
+def delete_old_snapshots(data: DataDirectory, keep: int) -> list[str]:
+    """Delete the oldest snapshots but the last `keep`, never the published one nor one that a service has open.
+
+    Returns:
+        The ids of those deleted.
+    """
+    current = data.current_id()
+    others = [snapshot_id for snapshot_id in data.ids() if snapshot_id != current]
+    deleted = []
+    for snapshot_id in others[: max(0, len(others) + 1 - keep)]:
+        paths = data.paths(snapshot_id)
+        if not is_leased(paths):
+            # Renamed first: nobody ever sees half of it.
+            gone = data.snapshots / f".deleted-{snapshot_id}"
+            paths.root.rename(gone)
+            shutil.rmtree(gone, ignore_errors=True)
+            deleted.append(snapshot_id)
+    return deleted
 
 
 def set_current(data: DataDirectory, snapshot_id: str) -> None:

@@ -11,6 +11,7 @@ from shared.snapshot import DataDirectory
 
 BACKBONES = ("auto", "efficientnet_b0", "efficientnet_lite0")
 INDEX_VIEWS = ("original", "all")
+_FOR_ONCE = ("retrain", "rehash", "force")
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,10 @@ class BuildSettings:
         max_image_pixels: larger pictures are left out.
         workers: threads that decode and embed.
         seed: of augmentation, held-out split and training.
+        keep: snapshots that stay, the published one included; older ones are deleted.
+        retrain: train the classifier again, whatever has changed; not remembered.
+        force: publish also what the gate objects to; not remembered.
+        rehash: read every image file, also where its size and time say that it is the same; not remembered.
     """
 
     catalogue: Path
@@ -44,6 +49,10 @@ class BuildSettings:
     max_image_pixels: int = 100_000_000
     workers: int = 0
     seed: int = 0
+    keep: int = 5
+    retrain: bool = False
+    rehash: bool = False
+    force: bool = False
 
     def __post_init__(self) -> None:
         """Refuse values that can't be.
@@ -59,6 +68,7 @@ class BuildSettings:
         _require(self.max_image_pixels > 0, "max-image-pixels", self.max_image_pixels, "more than 0")
         _require(0 <= self.workers <= 1024, "workers", self.workers, "0 (one a core) to 1024")
         _require(0 <= self.seed < 2**31, "seed", self.seed, "0 to 2,147,483,647")
+        _require(self.keep >= 1, "keep", self.keep, "1 or more")
 
     @property
     def threads(self) -> int:
@@ -66,9 +76,11 @@ class BuildSettings:
         return self.workers or os.cpu_count() or 1
 
     def as_dict(self) -> dict[str, Any]:
-        """For JSON; paths are absolute, so that a later build finds them from anywhere."""
+        """What is remembered; paths are absolute, so that a later build finds them from anywhere."""
         return {
-            name: str(value.resolve()) if isinstance(value, Path) else value for name, value in asdict(self).items()
+            name: str(value.resolve()) if isinstance(value, Path) else value
+            for name, value in asdict(self).items()
+            if name not in _FOR_ONCE
         }
 
 

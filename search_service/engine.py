@@ -19,6 +19,7 @@ from shared.images import ImageLimits, decode_image, to_pixels
 from shared.manifest import CategoryEntry
 from shared.partition import Hit, search_partitions
 from shared.snapshot import Snapshot
+from shared.snapshot_lease import SnapshotLease
 from shared.vectors import Vectors, unit_rows
 
 CANDIDATES = 5
@@ -51,6 +52,7 @@ class Engine:
         limits: ImageLimits | None = None,
         probe_coverage: float = 0.98,
         image_root: Path | None = None,
+        lease: SnapshotLease | None = None,
     ) -> None:
         """Serve a snapshot.
 
@@ -59,11 +61,13 @@ class Engine:
             limits: what query images are refused for.
             probe_coverage: what the categories of `probe: auto` add up to.
             image_root: where the catalogue's images lie, if not where they were indexed.
+            lease: on the snapshot; given back by `close`.
         """
         self._snapshot = snapshot
         self._limits = limits or ImageLimits()
         self._probe_coverage = probe_coverage
         self._image_root = (image_root or Path(snapshot.manifest.image_root)).resolve()
+        self._lease = lease
 
     @property
     def snapshot_id(self) -> str:
@@ -167,8 +171,10 @@ class Engine:
         return self._snapshot.manifest.categories
 
     def close(self) -> None:
-        """Close the snapshot; call it when no request uses the engine any more."""
+        """Close the snapshot and give back its lease; call it when no request uses the engine any more."""
         self._snapshot.close()
+        if self._lease is not None:
+            self._lease.close()
 
     def _embed(self, data: bytes, timing: Timing) -> Vectors:
         with timing.stage("decode"):

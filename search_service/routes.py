@@ -1,5 +1,6 @@
-"""The HTTP API. Each route reads the request, asks the engine, and answers JSON."""
+"""The HTTP API. Each route reads the request, asks one engine for all of it, and answers JSON."""
 
+from contextlib import AbstractContextManager
 from typing import Any
 
 from flask import Blueprint, Response, current_app, jsonify, request, send_file
@@ -12,6 +13,7 @@ from search_service.schemas import (
     item_json,
     read_options,
     read_query,
+    ready_json,
 )
 from search_service.settings import ServiceSettings
 from search_service.snapshot_watch import SnapshotWatch
@@ -27,13 +29,13 @@ def search() -> Response:
     """Search by an image, an item or an embedding."""
     query, given = read_query(request)
     options = read_options(given, _settings().max_top_k)
-    engine = _engine()
-    if query.image is not None:
-        answer = engine.search_image(query.image, options)
-    elif query.item_id is not None:
-        answer = engine.search_item(query.item_id, options)
-    else:
-        answer = engine.search_embedding(query.embedding or [], options)
+    with _engine() as engine:
+        if query.image is not None:
+            answer = engine.search_image(query.image, options)
+        elif query.item_id is not None:
+            answer = engine.search_item(query.item_id, options)
+        else:
+            answer = engine.search_embedding(query.embedding or [], options)
     return jsonify(answer_json(answer))
 
 
@@ -43,24 +45,27 @@ def classify() -> Response:
     query, _ = read_query(request, option_fields=())
     if query.item_id is not None:
         raise InvalidRequest("an item's category is known: GET /v1/items/<id>; wanted an image or an embedding")
-    engine = _engine()
-    if query.image is not None:
-        return jsonify(classified_json(engine.classify_image(query.image)))
-    return jsonify(classified_json(engine.classify_embedding(query.embedding or [])))
+    with _engine() as engine:
+        if query.image is not None:
+            answer = engine.classify_image(query.image)
+        else:
+            answer = engine.classify_embedding(query.embedding or [])
+    return jsonify(classified_json(answer))
 
 
 @api.get("/v1/items/<item_id:item_id>")
 def item(item_id: str) -> Response:
     """Tell what the catalogue says of an item."""
-    engine = _engine()
-    return jsonify(item_json(engine.snapshot_id, engine.item(item_id)))
+    with _engine() as engine:
+        return jsonify(item_json(engine.snapshot_id, engine.item(item_id)))
 
 
 @api.get("/v1/items/<item_id:item_id>/similar")
 def similar(item_id: str) -> Response:
     """Search for items like this one, itself left out."""
     options = read_options(_arguments("top_k", "category", "probe", "min_score"), _settings().max_top_k)
-    return jsonify(answer_json(_engine().similar(item_id, options)))
+    with _engine() as engine:
+        return jsonify(answer_json(engine.similar(item_id, options)))
 
 
 @api.get("/v1/items/<item_id:item_id>/image")
@@ -69,15 +74,16 @@ def image(item_id: str) -> Response:
     position = _arguments("position").get("position", "0")
     if not (position.isascii() and position.isdigit() and len(position) < 10):
         raise InvalidRequest(f"`position` is {position!r}; wanted a whole number from 0")
-    path = _engine().image_path(item_id, int(position))
+    with _engine() as engine:
+        path = engine.image_path(item_id, int(position))
     return send_file(path, conditional=True, max_age=_IMAGE_MAX_AGE_S)
 
 
 @api.get("/v1/categories")
 def categories() -> Response:
     """List the categories."""
-    engine = _engine()
-    return jsonify(categories_json(engine.snapshot_id, engine.categories()))
+    with _engine() as engine:
+        return jsonify(categories_json(engine.snapshot_id, engine.categories()))
 
 
 @api.get("/healthz")
@@ -88,13 +94,18 @@ def healthz() -> Response:
 
 @api.get("/readyz")
 def readyz() -> Response:
-    """Say whether a snapshot is being served."""
-    return jsonify({"status": "ready", "snapshot_id": _engine().snapshot_id})
+    """Say whether a snapshot is being served, and whether the published one was refused."""
+    with _engine() as engine:
+        return jsonify(ready_json(engine.snapshot_id, _watch().refusal))
 
 
-def _engine() -> Engine:
+def _engine() -> AbstractContextManager[Engine]:
+    return _watch().engine()
+
+
+def _watch() -> SnapshotWatch:
     watch: SnapshotWatch = current_app.extensions["snapshot_watch"]
-    return watch.engine()
+    return watch
 
 
 def _settings() -> ServiceSettings:

@@ -14,6 +14,7 @@ from flask import Request
 
 from search_service.answer import Answer, Candidate, ItemHit
 from search_service.engine import SearchOptions
+from search_service.snapshot_watch import Refusal
 from shared.catalogue import Item
 from shared.errors import InvalidEmbedding, InvalidRequest, UnsupportedBody
 from shared.manifest import CategoryEntry
@@ -192,6 +193,14 @@ def categories_json(snapshot_id: str, entries: tuple[CategoryEntry, ...]) -> dic
     """Every category."""
     categories = [{"category": entry.name, "items": entry.items, "images": entry.images} for entry in entries]
     return {"snapshot_id": snapshot_id, "categories": categories}
+
+
+def ready_json(snapshot_id: str, refusal: Refusal | None) -> dict[str, Any]:
+    """What is being served, and why that is not what is published."""
+    ready = {"status": "ready", "snapshot_id": snapshot_id}
+    if refusal is None:
+        return ready
+    return {**ready, "refused": {"snapshot_id": refusal.snapshot_id, "reason": refusal.reason}}
 
 
 def image_url(item_id: str) -> str:

@@ -29,6 +29,7 @@ class ServiceSettings:
         max_pixels: query images with more pixels are refused, before they are decoded.
         max_top_k: the most hits that a request may want.
         probe_coverage: what the probabilities of the categories that `probe: auto` searches add up to.
+        poll_s: seconds between two looks at which snapshot is published.
     """
 
     data: Path = Path("data")
@@ -42,6 +43,7 @@ class ServiceSettings:
     max_pixels: int = 50_000_000
     max_top_k: int = 1000
     probe_coverage: float = 0.98
+    poll_s: float = 1.0
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> "ServiceSettings":
@@ -97,6 +99,7 @@ _READERS: Mapping[str, Callable[[str], object]] = {
     "max_pixels": _whole(1, 2**31),
     "max_top_k": _whole(1, 100_000),
     "probe_coverage": lambda text: _between(float(text), 0.0, 1.0),
+    "poll_s": lambda text: _between(float(text), 0.01, 3600.0),
 }
 
 

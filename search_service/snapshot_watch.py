@@ -1,48 +1,170 @@
-"""Which engine answers: that of the published snapshot, once there is one."""
+"""Which engine answers: that of the published snapshot, swapped whole when another one is published.
 
+1. A thread of its own looks every `poll_s` seconds at what is published.
+2. Another snapshot is opened and verified in that thread, beside the old one: no request waits for it.
+3. The engines are swapped: requests that begin now get the new one, those in flight end on the old one.
+4. The old engine is closed when its last request ends.
+
+A snapshot that can't be opened is refused: the old one serves on, and `/readyz` says why.
+"""
+
+import logging
 import threading
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 
 from search_service.engine import Engine
 from shared.errors import NotReady, ParecidoError
 
-_RETRY_S = 1.0
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Published:
+    """The published snapshot.
+
+    Attributes:
+        snapshot_id: what `current` says.
+        written_ns: when its manifest was written; a refused snapshot is tried again when this changes.
+    """
+
+    snapshot_id: str
+    written_ns: int
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """Why the published snapshot is not the one that is served.
+
+    Attributes:
+        published: what was refused; None where it can't be told what is published.
+        reason: a sentence.
+    """
+
+    published: Published | None
+    reason: str
+
+    @property
+    def snapshot_id(self) -> str | None:
+        """The id of what was refused."""
+        return self.published.snapshot_id if self.published else None
+
+
+@dataclass
+class _Serving:
+    """An engine and the number of its users: the requests in flight, and the watch until it has a newer one."""
+
+    published: Published
+    engine: Engine
+    users: int = 1
 
 
 class SnapshotWatch:
-    """Opens the published snapshot when it is first needed; until that succeeds, tries again once a second."""
+    """Hands out the engine of the published snapshot."""
 
-    def __init__(self, open_engine: Callable[[], Engine]) -> None:
-        """Nothing is opened yet.
+    def __init__(self, read_published: Callable[[], Published], open_engine: Callable[[str], Engine]) -> None:
+        """Nothing is opened before the first `poll`.
 
         Args:
-            open_engine: opens the published snapshot, or raises a ParecidoError or OSError that says why not.
+            read_published: tells what is published; cheap, since it is asked at every poll.
+            open_engine: opens and verifies the snapshot of an id. Both raise a ParecidoError or an OSError that says
+                why they can't.
         """
+        self._read_published = read_published
         self._open_engine = open_engine
-        self._engine: Engine | None = None
-        self._reason = ""
-        self._next_try = 0.0
+        self._serving: _Serving | None = None
+        self._refusal: Refusal | None = None
         self._lock = threading.Lock()
+        self._stopped = threading.Event()
 
-    def engine(self) -> Engine:
-        """The engine that answers now.
+    @contextmanager
+    def engine(self) -> Iterator[Engine]:
+        """The engine that answers a request; it stays open until the block is left.
 
         Raises:
             NotReady: there is none, and why.
         """
-        if self._engine is None:
-            with self._lock:
-                self._try_to_open()
-        if self._engine is None:
-            raise NotReady(f"no snapshot is being served: {self._reason}")
-        return self._engine
-
-    def _try_to_open(self) -> None:
-        if self._engine is not None or time.monotonic() < self._next_try:
-            return
+        serving = self._begin()
         try:
-            self._engine = self._open_engine()
+            yield serving.engine
+        finally:
+            self._end(serving)
+
+    @property
+    def refusal(self) -> Refusal | None:
+        """Why the published snapshot is not the one that is served; None where it is."""
+        return self._refusal
+
+    def start(self, poll_s: float) -> None:
+        """Poll every `poll_s` seconds from now on, in a thread that ends with the process or by `stop`.
+
+        Call it in the process that answers, since a fork does not copy threads.
+        """
+        threading.Thread(target=self._run, args=(poll_s,), name="snapshot-watch", daemon=True).start()
+
+    def stop(self) -> None:
+        """Poll no more; what is served is served on."""
+        self._stopped.set()
+
+    def poll(self) -> None:
+        """Look once at what is published, and swap or refuse; one thread only may do this."""
+        published = None
+        try:
+            published = self._read_published()
+            if not self._is_settled(published):
+                self._swap(_Serving(published, self._open_engine(published.snapshot_id)))
         except (ParecidoError, OSError) as error:
-            self._reason = str(error)
-            self._next_try = time.monotonic() + _RETRY_S
+            self._refuse(Refusal(published, str(error)))
+        except Exception as error:  # a fault of our own must not end the service either
+            reason = f"an unexpected {type(error).__name__}; the service's log has the details"
+            self._refuse(Refusal(published, reason), error)
+
+    def _run(self, poll_s: float) -> None:
+        while not self._stopped.wait(poll_s):
+            self.poll()
+
+    def _is_settled(self, published: Published) -> bool:
+        """Whether it is served already, or was refused while another one can serve."""
+        if self._serving is None:
+            return False
+        if published == self._serving.published:
+            self._refusal = None
+            return True
+        return self._refusal is not None and published == self._refusal.published
+
+    def _swap(self, new: _Serving) -> None:
+        with self._lock:
+            old, self._serving, self._refusal = self._serving, new, None
+        _log.info("the snapshot %s is served", new.published.snapshot_id)
+        if old is not None:
+            self._end(old)
+
+    def _refuse(self, refusal: Refusal, fault: Exception | None = None) -> None:
+        """Remember it; it is logged once, not at every poll."""
+        before, self._refusal = self._refusal, refusal
+        if refusal == before:
+            return
+        if self._serving is None:
+            _log.warning("%s", _not_ready(refusal), exc_info=fault)
+        else:
+            old, new = self._serving.published.snapshot_id, refusal.snapshot_id or "what is published"
+            _log.warning("%s is refused, %s is served on: %s", new, old, refusal.reason, exc_info=fault)
+
+    def _begin(self) -> _Serving:
+        with self._lock:
+            if self._serving is None:
+                raise _not_ready(self._refusal)
+            self._serving.users += 1
+            return self._serving
+
+    def _end(self, serving: _Serving) -> None:
+        with self._lock:
+            serving.users -= 1
+            is_last = serving.users == 0
+        if is_last:
+            serving.engine.close()
+
+
+def _not_ready(refusal: Refusal | None) -> NotReady:
+    return NotReady(f"no snapshot is being served: {refusal.reason if refusal else 'none was opened yet'}")

@@ -11,25 +11,35 @@ from flask import Flask
 from search_service.app import create_app
 from search_service.engine import Engine
 from search_service.settings import ServiceSettings
-from search_service.snapshot_watch import SnapshotWatch
-from shared.errors import NotReady
+from search_service.snapshot_watch import Published, SnapshotWatch
 from shared.snapshot import DataDirectory, Snapshot
+from shared.snapshot_lease import SnapshotLease
 
 
 def make_app(settings: ServiceSettings | None = None) -> Flask:
-    """Open the published snapshot, if there is one yet, and make the application."""
+    """Open the published snapshot, if there is one yet, make the application, and watch for the next snapshot.
+
+    Gunicorn calls this in each worker, so after the fork: the watch has a thread.
+    """
     settings = settings or ServiceSettings.from_environment(os.environ)
+    data = DataDirectory(settings.data)
+    watch = SnapshotWatch(lambda: _read_published(data), lambda snapshot_id: _open_engine(data, snapshot_id, settings))
+    watch.poll()
+    watch.start(settings.poll_s)
+    return create_app(watch, settings)
 
-    def open_engine() -> Engine:
-        data = DataDirectory(settings.data)
-        paths = data.paths(data.current_id())
-        snapshot = Snapshot.open(paths, settings.interpreters, settings.inference_threads)
-        return Engine(snapshot, settings.image_limits, settings.probe_coverage, settings.image_root)
 
-    watch = SnapshotWatch(open_engine)
-    app = create_app(watch, settings)
+def _read_published(data: DataDirectory) -> Published:
+    snapshot_id = data.current_id()
+    return Published(snapshot_id, data.paths(snapshot_id).manifest.stat().st_mtime_ns)
+
+
+def _open_engine(data: DataDirectory, snapshot_id: str, settings: ServiceSettings) -> Engine:
+    paths = data.paths(snapshot_id)
+    lease = SnapshotLease(paths)
     try:
-        watch.engine()
-    except NotReady as error:
-        app.logger.warning("%s", error)
-    return app
+        snapshot = Snapshot.open(paths, settings.interpreters, settings.inference_threads)
+        return Engine(snapshot, settings.image_limits, settings.probe_coverage, settings.image_root, lease)
+    except BaseException:
+        lease.close()
+        raise

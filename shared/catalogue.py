@@ -121,6 +121,10 @@ class ItemStore:
         select = "SELECT category FROM images JOIN items USING (number) WHERE digest = ? ORDER BY number"
         return list(dict.fromkeys(category for (category,) in self._query(select, (digest,))))
 
+    def images(self) -> list[tuple[str, bytes]]:
+        """Category and SHA-256 of every image."""
+        return self._query("SELECT category, digest FROM images JOIN items USING (number)", ())
+
     def by_numbers(self, numbers: Sequence[int]) -> list[IndexedItem]:
         """The items of these numbers, in their order."""
         select = "SELECT number, item_id, category, metadata FROM items WHERE number = ?"

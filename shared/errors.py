@@ -6,6 +6,7 @@
     │   ├── CatalogueError
     │   ├── WeightsError
     │   └── SnapshotMissing     nothing is published where one was expected
+    ├── Busy                    another build is writing to the same data directory
     ├── SnapshotError           a snapshot is damaged or of another format
     ├── ImageError              exit status 2
     │   ├── ImageTooLarge       in bytes or in pixels
@@ -63,6 +64,12 @@ class SnapshotMissing(UsageError):
     """There is no published snapshot where one was expected."""
 
     code = "no_snapshot"
+
+
+class Busy(ParecidoError):
+    """Another process is writing to the data directory."""
+
+    code = "busy"
 
 
 class SnapshotError(ParecidoError):

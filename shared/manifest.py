@@ -23,6 +23,8 @@ class CategoryEntry:
         rows: how many embeddings its partition holds (images, or images and their augmented views).
         index_kind: the FAISS class.
         ann_recall_at_10: measured at build time against exact search, on a sample of its own rows.
+        content: a digest of the embeddings in the partition, by what they were made of: the same content, the same
+            index.
     """
 
     name: str
@@ -31,6 +33,7 @@ class CategoryEntry:
     rows: int
     index_kind: str
     ann_recall_at_10: float
+    content: str = ""
 
 
 @dataclass(frozen=True)
@@ -47,6 +50,7 @@ class Manifest:
         embedder_id: hash of `embedder.tflite`.
         dim: length of an embedding.
         metric: always `inner_product`.
+        recipe: names everything that embeddings depend on besides the images.
         preprocessing: `shared.images.PREPROCESSING` at the time.
         index_views: `original` or `all`.
         categories: in the order of the classifier's columns.
@@ -54,6 +58,7 @@ class Manifest:
         images: how many images.
         skipped: how many catalogue entries were left out; `report/skipped.jsonl` lists them.
         image_root: the directory that image paths are relative to.
+        content: a digest of all items with their images and metadata, in order.
         golden: `(dim,)`, the embedding of the built-in test picture.
         classifier: figures on held-out items.
         settings: the build's settings.
@@ -70,12 +75,14 @@ class Manifest:
     dim: int
     metric: str
     preprocessing: str
+    recipe: str
     index_views: str
     categories: tuple[CategoryEntry, ...]
     items: int
     images: int
     skipped: int
     image_root: str
+    content: str
     golden: tuple[float, ...]
     classifier: Mapping[str, Any]
     settings: Mapping[str, Any]

@@ -1,7 +1,9 @@
 """One category's index: a FAISS inner-product index over unit vectors, and which item each of its rows belongs to."""
 
 import hashlib
+import os
 import re
+import shutil
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -57,9 +59,22 @@ class Partition:
         index.add(embeddings)
         return cls(category, index, item_numbers)
 
-    def write(self, directory: Path) -> None:
-        """Write the partition's two files into `directory`, named by `partition_file`."""
-        faiss.write_index(self._index, str(directory / partition_file(self.category)))
+    def renumbered(self, item_numbers: NDArray[np.int64]) -> "Partition":
+        """The same index, whose `(n_rows,)` rows show these items."""
+        return Partition(self.category, self._index, item_numbers)
+
+    def write(self, directory: Path, taken_from: Path | None = None) -> None:
+        """Write the partition's two files into `directory`, named by `partition_file` and `rows_file`.
+
+        Args:
+            directory: of the new snapshot.
+            taken_from: the directory that has this very index already: it is linked rather than written.
+        """
+        index_path = directory / partition_file(self.category)
+        if taken_from is None:
+            faiss.write_index(self._index, str(index_path))
+        else:
+            _link_or_copy(taken_from / index_path.name, index_path)
         np.save(directory / rows_file(self.category), self._item_numbers)
 
     @classmethod
@@ -113,6 +128,14 @@ class Partition:
             Hit(int(number), min(1.0, float(score)))  # rounding may carry a cosine past 1
             for number, score in zip(self._item_numbers[rows], scores, strict=True)
         )
+
+
+def _link_or_copy(source: Path, target: Path) -> None:
+    """A hard link costs neither time nor space; not every file system has them."""
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copyfile(source, target)
 
 
 def best_hits(hits: Iterable[Hit]) -> list[Hit]:

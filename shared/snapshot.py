@@ -3,6 +3,8 @@
 DATA/current                        one line: the id of the published snapshot
 DATA/build.json                     the settings of the last published build, for `make reindex`
 DATA/skipped.jsonl                  what the last build left out, published or not
+DATA/cache/embeddings.sqlite        what was embedded before
+DATA/lock                           locked by the build that is writing
 DATA/snapshots/<id>/manifest.json   …and the files that `SnapshotPaths` names
 """
 
@@ -60,7 +62,7 @@ class SnapshotPaths:
     def checksums(self) -> dict[str, str]:
         """SHA-256 of every file but the manifest, by path relative to the snapshot."""
         files = sorted(path for path in self.root.rglob("*") if path.is_file() and path != self.manifest)
-        return {path.relative_to(self.root).as_posix(): _sha256(path) for path in files}
+        return {path.relative_to(self.root).as_posix(): sha256_of(path) for path in files}
 
 
 @dataclass(frozen=True)
@@ -83,6 +85,16 @@ class DataDirectory:
     def build_settings(self) -> Path:
         """The remembered settings."""
         return self.root / "build.json"
+
+    @property
+    def cache(self) -> Path:
+        """What was embedded before."""
+        return self.root / "cache" / "embeddings.sqlite"
+
+    @property
+    def lock(self) -> Path:
+        """Locked by whoever writes here; says who that is, or was."""
+        return self.root / "lock"
 
     @property
     def skipped(self) -> Path:
@@ -148,7 +160,7 @@ class Snapshot:
             SnapshotError: anything is missing, damaged, or doesn't fit this version.
         """
         manifest = Manifest.read(paths.manifest)
-        _check_files(paths, manifest)
+        check_files(paths, manifest)
         if manifest.preprocessing != PREPROCESSING:
             found = f"{manifest.preprocessing!r}; this version of Parecido uses {PREPROCESSING!r}"
             raise SnapshotError(f"{paths.root} was built with the preprocessing {found}: build it again")
@@ -202,7 +214,12 @@ class Snapshot:
         check_golden(self.embedder, np.asarray(manifest.golden, dtype=np.float32))
 
 
-def _check_files(paths: SnapshotPaths, manifest: Manifest) -> None:
+def check_files(paths: SnapshotPaths, manifest: Manifest) -> None:
+    """Compare every file with its checksum in the manifest.
+
+    Raises:
+        SnapshotError: a file is missing or damaged.
+    """
     try:
         found = paths.checksums()
     except OSError as error:
@@ -214,6 +231,7 @@ def _check_files(paths: SnapshotPaths, manifest: Manifest) -> None:
             raise SnapshotError(f"{paths.root / name} is damaged: its SHA-256 is {found[name]}, wanted {wanted}")
 
 
-def _sha256(path: Path) -> str:
+def sha256_of(path: Path) -> str:
+    """The SHA-256 of a file, in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -4,6 +4,7 @@ import re
 import subprocess
 from dataclasses import fields
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
@@ -64,10 +65,10 @@ def test_the_make_targets_are_complete() -> None:
 
 
 def test_the_routes_are_complete() -> None:
-    def never() -> None:
+    def never(*_: object) -> NoReturn:
         raise AssertionError
 
-    app = create_app(SnapshotWatch(never), ServiceSettings())
+    app = create_app(SnapshotWatch(never, never), ServiceSettings())
     served = {
         f"{method} {re.sub('<[^>]*item_id>', '<id>', rule.rule)}"
         for rule in app.url_map.iter_rules()

@@ -10,7 +10,7 @@ from fakes import FakeEmbedder, picture
 
 from indexer.augment import Augmentation
 from indexer.build_partitions import build_partitions
-from indexer.embed import EmbeddedCatalogue, embed_catalogue
+from indexer.embed import EmbeddedCatalogue, Embedding, embed_catalogue
 from indexer.read_catalogue import read_catalogue
 from indexer.report import SilentReporter
 from shared.catalogue import ItemStore, write_items
@@ -36,16 +36,15 @@ def embedded(tmp_path: Path) -> EmbeddedCatalogue:
     path = tmp_path / "items.jsonl"
     path.write_text("\n".join(json.dumps(entry) for entry in _ITEMS))
     with SilentReporter().stage("embed") as stage:
-        return embed_catalogue(
-            read_catalogue(path), FakeEmbedder(), Augmentation(copies=1), ImageLimits(), threads=2, stage=stage
-        )
+        how = Embedding(FakeEmbedder(), Augmentation(copies=1), ImageLimits(), threads=2)
+        return embed_catalogue(read_catalogue(path), how, stage)
 
 
 @pytest.fixture
 def snapshot(embedded: EmbeddedCatalogue, tmp_path: Path) -> Iterator[Snapshot]:
     """An open snapshot of `embedded` whose embedder and classifier go by colour."""
     with SilentReporter().stage("build") as stage:
-        partitions, items = build_partitions(embedded, "original", stage)
+        partitions, items = build_partitions(embedded, "original", None, stage)
     write_items(tmp_path / "items.sqlite", items)
     weights = np.zeros((FakeEmbedder.dim, 2), np.float32)
     weights[0, 1] = weights[2, 0] = 20.0  # red is warm, blue is cold
@@ -54,7 +53,7 @@ def snapshot(embedded: EmbeddedCatalogue, tmp_path: Path) -> Iterator[Snapshot]:
         embedder=FakeEmbedder(),
         classifier=Classifier(("cold", "warm"), weights, np.zeros(2, np.float32)),
         items=ItemStore(tmp_path / "items.sqlite"),
-        partitions={part.category: part for part in partitions},
+        partitions={built.partition.category: built.partition for built in partitions},
     )
     yield opened
     opened.close()
@@ -72,12 +71,14 @@ def _manifest(image_root: Path) -> Manifest:
         dim=FakeEmbedder.dim,
         metric="inner_product",
         preprocessing=PREPROCESSING,
+        recipe="r/1",
         index_views="original",
         categories=(),
         items=4,
         images=7,
         skipped=0,
         image_root=str(image_root),
+        content="c",
         golden=(),
         classifier={},
         settings={},

@@ -17,7 +17,8 @@ def _random(n: int, dim: int = 16, seed: int = 0) -> Vectors:
 
 def _build(embedded: EmbeddedCatalogue, index_views: str) -> tuple[dict[str, Partition], list[IndexedItem]]:
     with SilentReporter().stage("build") as stage:
-        partitions, items = build_partitions(embedded, index_views, stage)
+        built, items = build_partitions(embedded, index_views, None, stage)
+    partitions = [one.partition for one in built]
     assert [part.category for part in partitions] == sorted({item.category for item in embedded.items})
     return {part.category: part for part in partitions}, items
 
@@ -86,7 +87,7 @@ def test_the_stage_hears_of_every_category(mixed: EmbeddedCatalogue) -> None:
         def advance(self) -> None:
             done.append(1)
 
-    build_partitions(mixed, "original", Stage())
+    build_partitions(mixed, "original", None, Stage())
     assert len(done) == 3
 
 

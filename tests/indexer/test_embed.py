@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from indexer.augment import Augmentation
-from indexer.embed import EmbeddedCatalogue, embed_catalogue, read_limited
+from indexer.embed import EmbeddedCatalogue, Embedding, embed_catalogue, read_limited
 from indexer.read_catalogue import Problem, read_catalogue
 from indexer.report import SilentReporter
 from shared.errors import CatalogueError
@@ -47,9 +47,8 @@ def _embed(
 ) -> EmbeddedCatalogue:
     augmentation = Augmentation(copies=copies)
     with SilentReporter().stage("embed") as stage:
-        return embed_catalogue(
-            read_catalogue(path), embedder or FakeEmbedder(), augmentation, limits or ImageLimits(), threads, stage
-        )
+        how = Embedding(embedder or FakeEmbedder(), augmentation, limits or ImageLimits(), threads)
+        return embed_catalogue(read_catalogue(path), how, stage)
 
 
 def _expected(*colours: str) -> Vectors:
@@ -153,7 +152,9 @@ def test_an_image_that_goes_away_meanwhile_is_a_problem(tmp_path: Path) -> None:
     catalogue = read_catalogue(_write(tmp_path, ("1", ["red"]), ("2", ["green"])))
     (tmp_path / "red.png").unlink()
     with SilentReporter().stage("embed") as stage:
-        embedded = embed_catalogue(catalogue, FakeEmbedder(), Augmentation(copies=0), ImageLimits(), 1, stage)
+        embedded = embed_catalogue(
+            catalogue, Embedding(FakeEmbedder(), Augmentation(copies=0), ImageLimits(), 1), stage
+        )
     assert _ids(embedded) == ["2"]
     assert embedded.problems == (Problem("items.jsonl", 1, "1", "red.png can't be read: No such file or directory"),)
 
@@ -203,7 +204,7 @@ def test_the_stage_hears_of_every_image_good_or_bad(tmp_path: Path) -> None:
     path = _write(tmp_path, ("1", ["red", "text.jpg"]), ("2", ["blue"]))
     (tmp_path / "text.jpg").write_text("no picture")
     stage = _CountingStage()
-    embed_catalogue(read_catalogue(path), FakeEmbedder(), Augmentation(copies=2), ImageLimits(), 2, stage)
+    embed_catalogue(read_catalogue(path), Embedding(FakeEmbedder(), Augmentation(copies=2), ImageLimits(), 2), stage)
     assert stage.done == 3
 
 

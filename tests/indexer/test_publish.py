@@ -7,11 +7,18 @@ from types import SimpleNamespace
 import pytest
 
 from indexer import publish as module
-from indexer.publish import publish, replace_file, set_current
+from indexer.publish import replace_file, set_current, write_snapshot
 from shared.errors import SnapshotError
 from shared.snapshot import DataDirectory, SnapshotPaths
 
 _ROOT = Path(__file__).parents[2]
+
+
+def publish(data: DataDirectory, write) -> SimpleNamespace:
+    """What a build does when nothing objects."""
+    manifest = write_snapshot(data, write)
+    set_current(data, manifest.snapshot_id)
+    return manifest
 
 
 class _Killed(BaseException):
@@ -149,7 +156,7 @@ def test_an_id_that_is_taken_is_not_overwritten(data: DataDirectory) -> None:
 _KILL = """
 import os, sys
 from pathlib import Path
-from indexer.publish import publish
+from indexer.publish import write_snapshot
 from shared.snapshot import DataDirectory
 
 def write(paths):
@@ -157,7 +164,7 @@ def write(paths):
     paths.manifest.write_text("{}")
     os._exit(9)
 
-publish(DataDirectory(Path(sys.argv[1])), write)
+write_snapshot(DataDirectory(Path(sys.argv[1])), write)
 """
 
 

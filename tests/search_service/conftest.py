@@ -13,7 +13,7 @@ from werkzeug.test import TestResponse
 from search_service.app import create_app
 from search_service.engine import Engine
 from search_service.settings import ServiceSettings
-from search_service.snapshot_watch import SnapshotWatch
+from search_service.snapshot_watch import Published, SnapshotWatch
 from shared.catalogue import IndexedItem, Item, ItemStore, write_items
 from shared.classifier import Classifier
 from shared.embedder import golden_picture
@@ -151,12 +151,14 @@ def _manifest(entries: tuple[CategoryEntry, ...], image_root: Path) -> Manifest:
         dim=FakeEmbedder.dim,
         metric="inner_product",
         preprocessing=PREPROCESSING,
+        recipe="r/1",
         index_views="all",
         categories=entries,
         items=sum(entry.items for entry in entries),
         images=sum(entry.images for entry in entries),
         skipped=0,
         image_root=str(image_root),
+        content="c",
         golden=tuple(FakeEmbedder().embed(golden_picture())[0].tolist()),
         classifier={},
         settings={},
@@ -182,11 +184,23 @@ def engine_with(catalogue: TinyCatalogue) -> Callable[..., Engine]:
     return make
 
 
+@pytest.fixture(scope="session")
+def watch_on() -> Callable[[Engine], SnapshotWatch]:
+    """Makes a watch that serves an engine."""
+
+    def make(engine: Engine) -> SnapshotWatch:
+        watch = SnapshotWatch(lambda: Published(engine.snapshot_id, 0), lambda _: engine)
+        watch.poll()
+        return watch
+
+    return make
+
+
 @pytest.fixture
-def client(catalogue: TinyCatalogue) -> FlaskClient:
+def client(catalogue: TinyCatalogue, watch_on: Callable[[Engine], SnapshotWatch]) -> FlaskClient:
     settings = ServiceSettings(max_upload_bytes=100_000, max_top_k=50)
     engine = Engine(catalogue.snapshot, settings.image_limits)
-    return create_app(SnapshotWatch(lambda: engine), settings).test_client()
+    return create_app(watch_on(engine), settings).test_client()
 
 
 @pytest.fixture(scope="session")

@@ -11,7 +11,6 @@ import shared.errors
 from search_service.app import create_app
 from search_service.error_handlers import STATUS
 from search_service.settings import ServiceSettings
-from search_service.snapshot_watch import SnapshotWatch
 from shared.errors import CatalogueError, ImageError, NotReady, ParecidoError, RequestError, SnapshotError
 
 
@@ -24,11 +23,11 @@ _REACHING = [one for one in _ALL if issubclass(one, RequestError | ImageError) a
 
 
 @pytest.fixture
-def fails(engine) -> Callable[[Exception], FlaskClient]:
+def fails(engine, watch_on) -> Callable[[Exception], FlaskClient]:
     """Makes a client of an app whose route `/fail` raises the given error."""
 
     def make(error: Exception) -> FlaskClient:
-        app = create_app(SnapshotWatch(lambda: engine), ServiceSettings())
+        app = create_app(watch_on(engine), ServiceSettings())
 
         @app.get("/fail")
         def fail() -> None:

@@ -9,9 +9,10 @@ import pytest
 from flask.testing import FlaskClient
 
 from search_service.app import create_app
+from search_service.engine import Engine
 from search_service.settings import ServiceSettings
-from search_service.snapshot_watch import SnapshotWatch
-from shared.errors import SnapshotMissing
+from search_service.snapshot_watch import Published, SnapshotWatch
+from shared.errors import SnapshotError, SnapshotMissing
 
 _SEARCH_FIELDS = ["snapshot_id", "query", "searched", "hits", "timing_ms"]
 _HIT_FIELDS = ["rank", "item_id", "score", "category", "image_url", "metadata"]
@@ -34,10 +35,12 @@ def _post_image(client: FlaskClient, image: bytes, how: str, **options: object):
 
 @pytest.fixture
 def unready() -> FlaskClient:
-    def open_engine() -> None:
+    def read_published() -> Published:
         raise SnapshotMissing("nothing is published in data")
 
-    return create_app(SnapshotWatch(open_engine), ServiceSettings()).test_client()
+    watch = SnapshotWatch(read_published, lambda _: pytest.fail("there is nothing to open"))
+    watch.poll()
+    return create_app(watch, ServiceSettings()).test_client()
 
 
 # POST /v1/search
@@ -211,6 +214,53 @@ def test_an_unchanged_image_is_not_sent_again(client) -> None:
 def test_health(catalogue, client) -> None:
     assert client.get("/healthz").json == {"status": "ok"}
     assert client.get("/readyz").json == {"status": "ready", "snapshot_id": catalogue.snapshot.snapshot_id}
+
+
+@pytest.mark.parametrize(
+    ("published", "refused"),
+    [
+        (Published("broken", 1), {"snapshot_id": "broken", "reason": "mugs.faiss is damaged"}),
+        (SnapshotMissing("nothing is published"), {"snapshot_id": None, "reason": "nothing is published"}),
+    ],
+)
+def test_a_refusal_is_told_while_the_old_snapshot_serves_on(engine, published, refused) -> None:
+    def read_published() -> Published:
+        if isinstance(current[-1], Exception):
+            raise current[-1]
+        return current[-1]
+
+    def open_engine(snapshot_id: str) -> Engine:
+        if snapshot_id == "broken":
+            raise SnapshotError("mugs.faiss is damaged")
+        return engine
+
+    good = Published(engine.snapshot_id, 0)
+    current: list[Published | Exception] = [good]
+    watch = SnapshotWatch(read_published, open_engine)
+    watch.poll()
+    client = create_app(watch, ServiceSettings()).test_client()
+    ready = {"status": "ready", "snapshot_id": engine.snapshot_id}
+    for now, wanted in ((good, ready), (published, {**ready, "refused": refused}), (good, ready)):
+        current.append(now)
+        watch.poll()
+        response = client.get("/readyz")
+        assert response.status_code == 200
+        assert response.json == wanted
+        assert client.get("/v1/categories").json["snapshot_id"] == engine.snapshot_id
+
+
+@pytest.mark.parametrize("ask", ["/v1/categories", "/v1/items/mug-1", "/v1/items/none", "/v1/items/mug-1/image"])
+def test_a_request_gives_its_engine_back(engine, monkeypatch, ask) -> None:
+    closed: list[bool] = []
+    monkeypatch.setattr(Engine, "close", lambda _: closed.append(True))
+    published = [Published("first", 0)]
+    watch = SnapshotWatch(lambda: published[-1], lambda _: engine)
+    watch.poll()
+    with create_app(watch, ServiceSettings()).test_client().get(ask):
+        assert closed == []
+        published.append(Published("second", 0))
+        watch.poll()
+        assert closed == [True]
 
 
 def test_without_a_snapshot_only_healthz_answers(unready, assert_error) -> None:

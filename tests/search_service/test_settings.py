@@ -21,6 +21,7 @@ _DEFAULTS = {
     "max_pixels": 50_000_000,
     "max_top_k": 1000,
     "probe_coverage": 0.98,
+    "poll_s": 1.0,
 }
 _GOOD = {
     "data": [("/srv/data", Path("/srv/data")), (" with space ", Path("with space"))],
@@ -34,6 +35,7 @@ _GOOD = {
     "max_pixels": [("1", 1), ("2147483648", 2**31)],
     "max_top_k": [("1", 1), ("100000", 100_000)],
     "probe_coverage": [("0", 0.0), ("0.5", 0.5), ("1", 1.0)],
+    "poll_s": [("0.01", 0.01), ("5", 5.0), ("3600", 3600.0)],
 }
 _BAD = {
     "data": ["", "  "],
@@ -47,6 +49,7 @@ _BAD = {
     "max_pixels": ["0", "-5", "1e6"],
     "max_top_k": ["0", "100001", "all"],
     "probe_coverage": ["-0.1", "1.1", "nan", "inf", "98%"],
+    "poll_s": ["0", "-1", "0.001", "3601", "nan", "inf", "1s", ""],
 }
 
 

@@ -22,6 +22,7 @@ _MANIFEST = Manifest(
     dim=4,
     metric="inner_product",
     preprocessing="p/1",
+    recipe="r/1",
     index_views="original",
     categories=(
         CategoryEntry("Schuhe & Stiefel", 2, 3, 3, "IndexFlatIP", 1.0),
@@ -31,6 +32,7 @@ _MANIFEST = Manifest(
     images=4,
     skipped=1,
     image_root="/photos/not utf-8: \udcff",
+    content="c",
     golden=(0.1, -0.30000000000000004, 1e-17, 0.5),
     classifier={"category_accuracy": 0.93, "confusion": [[1, 0], [0, 2]], "temperature": None},
     settings={"seed": 0, "augmentations": 4, "weights": None},

@@ -1,0 +1,160 @@
+"""`DATA/cache/embeddings.sqlite`: what was embedded before, by content, so that only what changed is embedded again.
+
+An entry is found by the SHA-256 of an image file and the *recipe* that its views were made by (embedder, preprocessing,
+augmentation). A second table remembers each file's path, size and time of change with that digest, so that a file that
+can't have changed isn't read again.
+
+SQLite in WAL mode takes a kill at any moment: what was committed, at least once a second, stays. Each entry has a
+checksum of its own; a damaged one counts as missing and is embedded again. A database that is damaged as a whole is set
+aside and begun anew.
+"""
+
+import sqlite3
+import threading
+import time
+import zlib
+from collections.abc import Callable, Iterable
+from contextlib import closing
+from os import stat_result
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from shared.vectors import Vectors
+
+_COMMIT_S = 1.0
+# A file that changed this shortly before it was read may change again without its time of change showing it.
+_UNSETTLED_NS = 2_000_000_000
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS recipes (number INTEGER PRIMARY KEY, recipe TEXT NOT NULL UNIQUE);
+CREATE TABLE IF NOT EXISTS entries (
+    recipe INTEGER NOT NULL, digest BLOB NOT NULL, used_at INTEGER NOT NULL, checksum INTEGER NOT NULL,
+    views BLOB NOT NULL);
+CREATE UNIQUE INDEX IF NOT EXISTS entries_by_content ON entries (recipe, digest);
+CREATE TABLE IF NOT EXISTS files (
+    path TEXT PRIMARY KEY, size INTEGER NOT NULL, mtime_ns INTEGER NOT NULL, digest BLOB NOT NULL) WITHOUT ROWID;
+"""
+
+
+class EmbeddingCache:
+    """One recipe's view of the cache; safe to call from any thread, in one process at a time."""
+
+    def __init__(self, path: Path, recipe: str, n_views: int, say: Callable[[str], None]) -> None:
+        """Open the cache, or begin it.
+
+        Args:
+            path: the database.
+            recipe: names everything that embeddings depend on besides an image's bytes.
+            n_views: views an image.
+            say: takes a line for a person where something was damaged.
+        """
+        self._path = path
+        self._n_views = n_views
+        self._say = say
+        self._lock = threading.Lock()
+        self._damaged = 0
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            self._open(recipe)
+        except sqlite3.DatabaseError as error:
+            self._set_aside(error)
+            self._open(recipe)
+
+    def known_digest(self, path: str, status: stat_result) -> bytes | None:
+        """The SHA-256 of a file that can't have changed since it was last read; None where that isn't sure."""
+        found = self._fetch("SELECT size, mtime_ns, digest FROM files WHERE path = ?", (path,))
+        if found is None or (found[0], found[1]) != (status.st_size, status.st_mtime_ns):
+            return None
+        digest: bytes = found[2]
+        return digest
+
+    def remember_file(self, path: str, status: stat_result, digest: bytes) -> None:
+        """Remember the SHA-256 of a file; `status` was taken before it was read."""
+        if time.time_ns() - status.st_mtime_ns > _UNSETTLED_NS:
+            self._write(
+                "INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?)", (path, status.st_size, status.st_mtime_ns, digest)
+            )
+
+    def views(self, digest: bytes) -> Vectors | None:
+        """What was embedded of an image, `(n_views, dim)` float32; None where there is nothing, or it is damaged."""
+        select = "SELECT rowid, checksum, views FROM entries WHERE recipe = ? AND digest = ?"
+        found = self._fetch(select, (self._recipe, digest))
+        if found is None:
+            return None
+        rowid, checksum, data = found
+        if zlib.crc32(data) != checksum or len(data) % (4 * self._n_views):
+            self._write("DELETE FROM entries WHERE rowid = ?", (rowid,))
+            self._damaged += 1
+            return None
+        return np.frombuffer(data, dtype=np.float32).reshape(self._n_views, -1)
+
+    def put(self, digest: bytes, views: Vectors) -> None:
+        """Keep what was embedded of an image, `(n_views, dim)` float32."""
+        data = np.ascontiguousarray(views, dtype=np.float32).tobytes()
+        values = (self._recipe, digest, int(time.time()), zlib.crc32(data), data)
+        self._write("INSERT OR REPLACE INTO entries VALUES (?, ?, ?, ?, ?)", values)
+
+    def mark_used(self, digests: Iterable[bytes]) -> None:
+        """Note that these images are in the catalogue still: `prune` keeps what was used last."""
+        with self._lock, self._connection:
+            self._connection.executemany(
+                "UPDATE entries SET used_at = ? WHERE recipe = ? AND digest = ?",
+                [(int(time.time()), self._recipe, digest) for digest in digests],
+            )
+
+    def close(self) -> None:
+        """Commit and close; says so where entries were damaged."""
+        with self._lock:
+            self._connection.commit()
+            self._connection.close()
+        if self._damaged:
+            self._say(f"{self._damaged} damaged entries of {self._path} were embedded again")
+
+    def _open(self, recipe: str) -> None:
+        self._connection = sqlite3.connect(self._path, check_same_thread=False)
+        self._connection.execute("PRAGMA journal_mode = WAL")
+        self._connection.execute("PRAGMA synchronous = NORMAL")
+        self._connection.executescript(_SCHEMA)
+        with self._connection:
+            self._connection.execute("INSERT OR IGNORE INTO recipes (recipe) VALUES (?)", (recipe,))
+        found = self._connection.execute("SELECT number FROM recipes WHERE recipe = ?", (recipe,)).fetchone()
+        self._recipe = int(found[0])
+        self._committed = time.monotonic()
+
+    def _set_aside(self, error: sqlite3.DatabaseError) -> None:
+        aside = self._path.with_name(f"{self._path.name}.damaged")
+        self._path.replace(aside)
+        for suffix in ("-wal", "-shm"):
+            self._path.with_name(self._path.name + suffix).unlink(missing_ok=True)
+        self._say(f"the embedding cache {self._path} is damaged ({error}): set aside as {aside.name} and begun anew")
+
+    def _fetch(self, sql: str, values: tuple[Any, ...]) -> tuple[Any, ...] | None:
+        with self._lock:
+            found: tuple[Any, ...] | None = self._connection.execute(sql, values).fetchone()
+            return found
+
+    def _write(self, sql: str, values: tuple[Any, ...]) -> None:
+        with self._lock:
+            self._connection.execute(sql, values)
+            if time.monotonic() - self._committed > _COMMIT_S:
+                self._connection.commit()
+                self._committed = time.monotonic()
+
+
+def prune(path: Path, keep_days: float) -> tuple[int, int]:
+    """Drop what no build has used for `keep_days`, and give its space back.
+
+    Returns:
+        How many entries were dropped, and how many are left.
+    """
+    if not path.exists():
+        return 0, 0
+    with closing(sqlite3.connect(path)) as connection:
+        oldest = int(time.time() - keep_days * 86_400)
+        with connection:
+            dropped = connection.execute("DELETE FROM entries WHERE used_at < ?", (oldest,)).rowcount
+            connection.execute("DELETE FROM files WHERE digest NOT IN (SELECT digest FROM entries)")
+        connection.execute("VACUUM")
+        (left,) = connection.execute("SELECT count(*) FROM entries").fetchone()
+    return dropped, int(left)

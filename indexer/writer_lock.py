@@ -1,0 +1,44 @@
+"""One build at a time in a data directory, and the clearing away of what killed ones have left."""
+
+import fcntl
+import json
+import os
+import shutil
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+
+from shared.errors import Busy
+from shared.snapshot import DataDirectory
+
+
+@contextmanager
+def writer_lock(data: DataDirectory) -> Iterator[None]:
+    """Hold the data directory for writing; the kernel lets go of it should the process be killed.
+
+    Whoever holds it may clear away what killed builds have left: nobody else is writing.
+
+    Raises:
+        Busy: another process holds it; it says which.
+    """
+    with data.lock.open("a+", encoding="utf-8") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.seek(0)
+            raise Busy(f"another build is writing to {data.root}: {file.read().strip() or 'unknown'}") from None
+        holder = {"pid": os.getpid(), "host": socket.gethostname(), "since": f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"}
+        file.truncate(0)
+        file.write(json.dumps(holder))
+        file.flush()
+        _clear_leftovers(data)
+        yield
+
+
+def _clear_leftovers(data: DataDirectory) -> None:
+    for directory in data.snapshots.glob(".*"):
+        shutil.rmtree(directory, ignore_errors=True)
+    for name in (data.current.name, data.build_settings.name):
+        for file in data.root.glob(f".{name}.*"):
+            file.unlink(missing_ok=True)
