@@ -8,7 +8,7 @@ STAMP := $(VENV)/.installed
 INDEXER := $(BIN)/python -m indexer
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check unit index reindex serve evaluate verify rollback bench
+.PHONY: help setup demo test check unit index reindex serve evaluate verify rollback bench chaos
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -58,3 +58,6 @@ rollback: $(STAMP) ## publish the snapshot before the current one again
 bench: $(STAMP) ## the benchmarks, small; see docs/benchmarks.md for the full ones
 	$(BIN)/python -m benchmarks.speed --smoke
 	$(BIN)/python -m benchmarks.transforms --smoke
+
+chaos: $(STAMP) ## kill 200 builds at random moments and check what is left
+	$(BIN)/python -m benchmarks.chaos $(ARGS)

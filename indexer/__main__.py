@@ -3,6 +3,7 @@
 import argparse
 import json
 import os
+import sqlite3
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import fields, replace
@@ -41,6 +42,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _fail(options.json, error.code, str(error), error.exit_status)
     except OSError as error:
         return _fail(options.json, "system", f"{error.filename or 'the system'}: {error.strerror or error}", 1)
+    except sqlite3.Error as error:
+        return _fail(options.json, "system", f"a database can't be used: {error}", 1)
     except KeyboardInterrupt:
         return _fail(options.json, "interrupted", "interrupted; nothing was published", 1)
     if options.json:

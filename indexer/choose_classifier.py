@@ -52,7 +52,9 @@ def _published_classifier(
     if {category for category, _ in now} != {entry.name for entry in published.manifest.categories}:
         return None
     figures = published.manifest.classifier
-    changed = int(figures.get(CHANGED, 0)) + len(now ^ published.images())
+    before = published.images()
+    # One that was edited or moved has both come and gone: it counts once.
+    changed = int(figures.get(CHANGED, 0)) + max(len(now - before), len(before - now))
     if changed > MAX_CHANGED_SHARE * len(now):
         return None
     return published.classifier(), {**figures, CHANGED: changed}

@@ -13,8 +13,8 @@ import sqlite3
 import threading
 import time
 import zlib
-from collections.abc import Callable, Iterable
-from contextlib import closing
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing, contextmanager
 from os import stat_result
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ from shared.vectors import Vectors
 _COMMIT_S = 1.0
 # A file that changed this shortly before it was read may change again without its time of change showing it.
 _UNSETTLED_NS = 2_000_000_000
+_DAMAGE = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS recipes (number INTEGER PRIMARY KEY, recipe TEXT NOT NULL UNIQUE);
 CREATE TABLE IF NOT EXISTS entries (
@@ -54,12 +55,12 @@ class EmbeddingCache:
         self._say = say
         self._lock = threading.Lock()
         self._damaged = 0
+        self._recipe_name = recipe
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            self._open(recipe)
+            self._open()
         except sqlite3.DatabaseError as error:
-            self._set_aside(error)
-            self._open(recipe)
+            self._begin_anew(error)
 
     def known_digest(self, path: str, status: stat_result) -> bytes | None:
         """The SHA-256 of a file that can't have changed since it was last read; None where that isn't sure."""
@@ -97,45 +98,58 @@ class EmbeddingCache:
 
     def mark_used(self, digests: Iterable[bytes]) -> None:
         """Note that these images are in the catalogue still: `prune` keeps what was used last."""
-        with self._lock, self._connection:
-            self._connection.executemany(
-                "UPDATE entries SET used_at = ? WHERE recipe = ? AND digest = ?",
-                [(int(time.time()), self._recipe, digest) for digest in digests],
-            )
+        update = "UPDATE entries SET used_at = ? WHERE recipe = ? AND digest = ?"
+        values = [(int(time.time()), self._recipe, digest) for digest in digests]
+        with self._lock, self._damage_begins_anew(), self._connection:
+            self._connection.executemany(update, values)
 
     def close(self) -> None:
         """Commit and close; says so where entries were damaged."""
         with self._lock:
-            self._connection.commit()
+            with self._damage_begins_anew():
+                self._connection.commit()
             self._connection.close()
         if self._damaged:
             self._say(f"{self._damaged} damaged entries of {self._path} were embedded again")
 
-    def _open(self, recipe: str) -> None:
+    def _open(self) -> None:
         self._connection = sqlite3.connect(self._path, check_same_thread=False)
         self._connection.execute("PRAGMA journal_mode = WAL")
         self._connection.execute("PRAGMA synchronous = NORMAL")
         self._connection.executescript(_SCHEMA)
         with self._connection:
-            self._connection.execute("INSERT OR IGNORE INTO recipes (recipe) VALUES (?)", (recipe,))
-        found = self._connection.execute("SELECT number FROM recipes WHERE recipe = ?", (recipe,)).fetchone()
-        self._recipe = int(found[0])
+            self._connection.execute("INSERT OR IGNORE INTO recipes (recipe) VALUES (?)", (self._recipe_name,))
+        select = "SELECT number FROM recipes WHERE recipe = ?"
+        self._recipe = int(self._connection.execute(select, (self._recipe_name,)).fetchone()[0])
         self._committed = time.monotonic()
 
-    def _set_aside(self, error: sqlite3.DatabaseError) -> None:
+    @contextmanager
+    def _damage_begins_anew(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.DatabaseError as error:
+            self._begin_anew(error)
+
+    def _begin_anew(self, error: sqlite3.DatabaseError) -> None:
+        """Set a damaged database aside; a lock or a full disk is no damage and goes on to the caller."""
+        if getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF not in _DAMAGE:
+            raise error
+        self._connection.close()
         aside = self._path.with_name(f"{self._path.name}.damaged")
         self._path.replace(aside)
         for suffix in ("-wal", "-shm"):
             self._path.with_name(self._path.name + suffix).unlink(missing_ok=True)
         self._say(f"the embedding cache {self._path} is damaged ({error}): set aside as {aside.name} and begun anew")
+        self._open()
 
     def _fetch(self, sql: str, values: tuple[Any, ...]) -> tuple[Any, ...] | None:
-        with self._lock:
+        with self._lock, self._damage_begins_anew():
             found: tuple[Any, ...] | None = self._connection.execute(sql, values).fetchone()
             return found
+        return None
 
     def _write(self, sql: str, values: tuple[Any, ...]) -> None:
-        with self._lock:
+        with self._lock, self._damage_begins_anew():
             self._connection.execute(sql, values)
             if time.monotonic() - self._committed > _COMMIT_S:
                 self._connection.commit()

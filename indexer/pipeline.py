@@ -139,6 +139,7 @@ def _publish(
     """Make a snapshot `current` unless the gate objects, and remember its settings."""
     if published is not None and manifest.snapshot_id == published.manifest.snapshot_id:
         reporter.say(f"nothing has changed: {manifest.snapshot_id} stays published")
+        _remember(settings, manifest, data)
         return True
     found = objections(manifest, published.manifest if published else None)
     for objection in found:
@@ -146,9 +147,15 @@ def _publish(
     if found and not settings.force:
         reporter.say(f"not published: {manifest.snapshot_id} is kept; publish it with --force, or rollback to its id")
         return False
+    _remember(settings, manifest, data)  # first, or a kill between the two would leave nothing to reindex from
     set_current(data, manifest.snapshot_id)
-    replace_file(data.build_settings, json.dumps(dict(manifest.settings), indent=1) + "\n")
     return True
+
+
+def _remember(settings: BuildSettings, manifest: Manifest, data: DataDirectory) -> None:
+    """Keep the settings for the next build; the base as it was chosen, for `auto` could choose another tomorrow."""
+    chosen = {**settings.as_dict(), "backbone": manifest.backbone}
+    replace_file(data.build_settings, json.dumps(chosen, indent=1) + "\n")
 
 
 @contextmanager

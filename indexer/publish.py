@@ -13,10 +13,10 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
-from shared.snapshot_lease import is_leased
-
+from shared.errors import ParecidoError
 from shared.manifest import Manifest
 from shared.snapshot import DataDirectory, Snapshot, SnapshotPaths
+from shared.snapshot_lease import is_leased
 
 
 def write_snapshot(data: DataDirectory, write: Callable[[SnapshotPaths], Manifest]) -> Manifest:
@@ -49,7 +49,10 @@ def delete_old_snapshots(data: DataDirectory, keep: int) -> list[str]:
     Returns:
         The ids of those deleted.
     """
-    current = data.current_id()
+    try:
+        current = data.current_id()
+    except ParecidoError:  # the first candidate was not published, or `current` is damaged
+        return []
     others = [snapshot_id for snapshot_id in data.ids() if snapshot_id != current]
     deleted = []
     for snapshot_id in others[: max(0, len(others) + 1 - keep)]:

@@ -81,7 +81,7 @@ class SnapshotContent:
         embedder = LiteRtEmbedder(self.model, interpreters=1)
         return Manifest(
             format_version=FORMAT_VERSION,
-            snapshot_id=f"{now:%Y%m%dT%H%M%S}-{secrets.token_hex(3)}",
+            snapshot_id=f"{now:%Y%m%dT%H%M%S}{now.microsecond // 1000:03}-{secrets.token_hex(3)}",
             created_at=now.isoformat(timespec="seconds"),
             parecido_version=__version__,
             backbone=self.backbone,

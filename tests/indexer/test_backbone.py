@@ -11,6 +11,7 @@ import pytest
 from shared.embedder import LiteRtEmbedder, golden_picture
 from shared.errors import WeightsError
 from shared.images import SIDE_PX
+from shared.snapshot import sha256_of
 from shared.vectors import Pixels, unit_rows
 
 pytestmark = [
@@ -87,7 +88,7 @@ def test_b0_from_a_file_embeds_as_keras_does_before_and_after_export(
     backbone: Any, base: Any, b0_file: Path, pictures: Pixels
 ) -> None:
     loaded = backbone.load_backbone("efficientnet_b0", b0_file, pytest.fail)
-    assert (loaded.name, loaded.weights) == ("efficientnet_b0", str(b0_file))
+    assert (loaded.name, loaded.weights) == ("efficientnet_b0", f"{b0_file} (SHA-256 {sha256_of(b0_file)})")
     wanted = _raw(base, pictures)
     assert wanted.shape == (len(pictures), 1280)
     np.testing.assert_allclose(_raw(loaded.model, pictures), wanted, rtol=1e-4, atol=1e-5)
@@ -180,8 +181,8 @@ def test_auto_with_network_takes_b0_and_says_so(
     monkeypatch.setattr(backbone.keras.utils, "get_file", get_file)
     said: list[str] = []
     found = backbone.load_backbone("auto", None, said.append)
-    assert (found.name, found.weights) == ("efficientnet_b0", str(b0_file))
-    assert said == [f"backbone: efficientnet_b0 ({b0_file})"]
+    assert (found.name, found.weights) == ("efficientnet_b0", f"{b0_file} (SHA-256 {sha256_of(b0_file)})")
+    assert said == [f"backbone: efficientnet_b0 ({found.weights})"]
     name = "efficientnetb0_notop.h5"
     assert asked == [(name, name, "50bc09e76180e00e4465e1a485ddc09d")]
     assert socket.getdefaulttimeout() is None
@@ -217,8 +218,10 @@ def test_a_download_that_hangs_is_given_up(backbone: Any, monkeypatch: pytest.Mo
 def test_lite0s_file_may_be_named(backbone: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     asked: list[Path] = []
     monkeypatch.setattr(backbone.efficientnet_lite0, "build_lite0", asked.append)
-    found = backbone.load_backbone("efficientnet_lite0", tmp_path / "lite0.pth", pytest.fail)
-    assert (found.weights, asked) == (str(tmp_path / "lite0.pth"), [tmp_path / "lite0.pth"])
+    path = tmp_path / "lite0.pth"
+    path.write_bytes(b"weights")
+    found = backbone.load_backbone("efficientnet_lite0", path, pytest.fail)
+    assert (found.weights, asked) == (f"{path} (SHA-256 {sha256_of(path)})", [path])
 
 
 def _tiny(scale: float) -> Any:

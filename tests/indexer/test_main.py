@@ -144,7 +144,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> _Built:
     options = ("--backbone", "efficientnet_lite0", "--augmentations", 1)
     first = _run("build", "--catalogue", root / "shop", "--data", data, *options)
     assert first.status == 0, first.err
-    return _Built(root / "shop", data, first, _run("build", "--data", data))
+    return _Built(root / "shop", data, first, _run("build", "--data", data, "--retrain"))
 
 
 def test_build_prints_its_summary_as_one_line_of_json(built: _Built) -> None:
@@ -162,7 +162,7 @@ def test_build_prints_its_summary_as_one_line_of_json(built: _Built) -> None:
     }
     assert summary | wanted == summary
     assert summary["seconds"] > 0
-    for stage in ("read catalogue", "embed images", "train classifier", "verify and publish"):
+    for stage in ("read catalogue", "embed images", "train classifier", "write and verify"):
         assert stage in built.first.err
     assert "Traceback" not in built.first.err
 

@@ -1,0 +1,247 @@
+import hashlib
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from indexer.embedding_cache import EmbeddingCache, prune
+from shared.vectors import Vectors
+
+_ROOT = Path(__file__).parents[2]
+
+
+def _digest(number: int) -> bytes:
+    return hashlib.sha256(str(number).encode()).digest()
+
+
+def _views(number: int, n_views: int = 2) -> Vectors:
+    return np.random.default_rng(number).normal(size=(n_views, 16)).astype(np.float32)
+
+
+class _Caches:
+    """Opens caches in one place and hears what they say."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.said: list[str] = []
+
+    def open(self, recipe: str = "r", n_views: int = 2) -> closing[EmbeddingCache]:
+        return closing(EmbeddingCache(self.path, recipe, n_views, self.said.append))
+
+    def fill(self, count: int, recipe: str = "r") -> None:
+        with self.open(recipe) as cache:
+            for number in range(count):
+                cache.put(_digest(number), _views(number))
+
+    def found(self, count: int, recipe: str = "r") -> list[int]:
+        """The numbers of those that are there and as they were put."""
+        with self.open(recipe) as cache:
+            found = {number: cache.views(_digest(number)) for number in range(count)}
+        for number, views in found.items():
+            assert views is None or np.array_equal(views, _views(number))
+        return [number for number, views in found.items() if views is not None]
+
+    def sql(self, statement: str, *values: object) -> list[tuple[object, ...]]:
+        with closing(sqlite3.connect(self.path)) as connection, connection:
+            return connection.execute(statement, values).fetchall()
+
+
+@pytest.fixture
+def caches(tmp_path: Path) -> _Caches:
+    return _Caches(tmp_path / "cache" / "embeddings.sqlite")
+
+
+def test_what_is_put_is_found_again(caches: _Caches) -> None:
+    caches.fill(3)
+    assert caches.found(5) == [0, 1, 2]
+    assert caches.said == []
+
+
+def test_recipes_are_kept_apart(caches: _Caches) -> None:
+    with caches.open("one") as one:
+        one.put(_digest(0), _views(0))
+    with caches.open("two", n_views=1) as two:
+        assert two.views(_digest(0)) is None
+        two.put(_digest(0), _views(7, 1))
+    assert caches.found(1, "one") == [0]
+    with caches.open("two", n_views=1) as two:
+        np.testing.assert_array_equal(two.views(_digest(0)), _views(7, 1))
+
+
+def test_the_same_image_is_kept_once(caches: _Caches) -> None:
+    caches.fill(4)
+    caches.fill(4)
+    assert caches.sql("SELECT count(*) FROM entries") == [(4,)]
+
+
+@pytest.mark.parametrize("damage", ["views = zeroblob(128)", "views = x'00'", "checksum = checksum + 1"])
+def test_a_damaged_entry_counts_as_missing_and_is_said(caches: _Caches, damage: str) -> None:
+    caches.fill(3)
+    caches.sql(f"UPDATE entries SET {damage} WHERE digest = ?", _digest(1))
+    assert caches.found(3) == [0, 2]
+    assert caches.said == [f"1 damaged entries of {caches.path} were embedded again"]
+    caches.said.clear()
+    caches.fill(3)
+    assert caches.found(3) == [0, 1, 2]
+    assert caches.said == []
+
+
+def test_a_file_that_is_no_database_is_set_aside(caches: _Caches) -> None:
+    caches.path.parent.mkdir()
+    caches.path.write_bytes(b"garbage " * 1000)
+    caches.fill(2)
+    assert caches.found(2) == [0, 1]
+    (said,) = caches.said
+    assert said.endswith("set aside as embeddings.sqlite.damaged and begun anew")
+    assert caches.path.with_name("embeddings.sqlite.damaged").read_bytes() == b"garbage " * 1000
+
+
+def test_damage_met_on_the_way_sets_it_aside(caches: _Caches) -> None:
+    caches.fill(200)
+    with caches.path.open("r+b") as file:
+        size = file.seek(0, os.SEEK_END)
+        file.seek(3 * 4096)
+        file.write(b"\xff" * (size - 3 * 4096))
+    with caches.open() as cache:
+        for number in range(200):
+            if cache.views(_digest(number)) is None:
+                cache.put(_digest(number), _views(number))
+        cache.mark_used(map(_digest, range(200)))
+    assert "is damaged" in caches.said[0]
+    assert caches.found(200) == list(range(200))
+
+
+def test_a_locked_database_is_not_set_aside(caches: _Caches, monkeypatch: pytest.MonkeyPatch) -> None:
+    caches.fill(2)
+    connect = sqlite3.connect
+    monkeypatch.setattr(sqlite3, "connect", lambda *values, **named: connect(*values, **named, timeout=0.1))
+    with closing(connect(caches.path)) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        with pytest.raises(sqlite3.OperationalError, match="locked"):
+            caches.fill(1)
+    monkeypatch.undo()
+    assert caches.said == []
+    assert caches.found(2) == [0, 1]
+
+
+# Files
+
+
+def _file(path: Path, age_s: float) -> os.stat_result:
+    path.write_bytes(b"picture")
+    changed = time.time() - age_s
+    os.utime(path, (changed, changed))
+    return path.stat()
+
+
+def test_a_settled_file_is_remembered_until_size_or_time_differ(caches: _Caches, tmp_path: Path) -> None:
+    status = _file(tmp_path / "a.png", age_s=60)
+    with caches.open() as cache:
+        assert cache.known_digest("a.png", status) is None
+        cache.remember_file("a.png", status, _digest(1))
+        assert cache.known_digest("a.png", status) == _digest(1)
+        assert cache.known_digest("b.png", status) is None
+        assert cache.known_digest("a.png", _file(tmp_path / "a.png", age_s=50)) is None
+        (tmp_path / "a.png").write_bytes(b"longer than before")
+        os.utime(tmp_path / "a.png", ns=(status.st_mtime_ns, status.st_mtime_ns))
+        assert cache.known_digest("a.png", (tmp_path / "a.png").stat()) is None
+
+
+def test_a_remembered_file_serves_every_recipe(caches: _Caches, tmp_path: Path) -> None:
+    status = _file(tmp_path / "a.png", age_s=60)
+    with caches.open("one") as cache:
+        cache.remember_file("a.png", status, _digest(1))
+    with caches.open("two") as cache:
+        assert cache.known_digest("a.png", status) == _digest(1)
+
+
+@pytest.mark.parametrize(("age_s", "remembered"), [(0, False), (1, False), (3, True), (-60, False)])
+def test_a_file_that_changed_just_now_is_not_remembered(
+    caches: _Caches, tmp_path: Path, age_s: float, remembered: bool
+) -> None:
+    """Within the clock's grain it may change again and look the same; one from the future is as doubtful."""
+    status = _file(tmp_path / "a.png", age_s)
+    with caches.open() as cache:
+        cache.remember_file("a.png", status, _digest(1))
+        assert (cache.known_digest("a.png", status) is not None) == remembered
+
+
+# Kills, pruning, threads
+
+_PUT_AND_WAIT = """
+import sys, time
+from pathlib import Path
+import numpy as np
+from indexer.embedding_cache import EmbeddingCache
+
+cache = EmbeddingCache(Path(sys.argv[1]), "r", 2, print)
+for number in range(100):
+    cache.put(bytes([number]) * 32, np.full((2, 16), number, np.float32))
+    print(number, flush=True)
+    time.sleep(0.05)
+"""
+
+
+def test_what_was_put_over_a_second_ago_survives_a_kill(caches: _Caches) -> None:
+    command = [sys.executable, "-c", _PUT_AND_WAIT, str(caches.path)]
+    process = subprocess.Popen(command, cwd=_ROOT, stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    times = [(int(process.stdout.readline()), time.monotonic()) for _ in range(40)]
+    process.send_signal(signal.SIGKILL)
+    killed = time.monotonic()
+    process.communicate()
+    with caches.open() as cache:
+        for number, put in times:
+            views = cache.views(bytes([number]) * 32)
+            if put < killed - 1.5:  # a second, and what a busy machine needs
+                assert views is not None
+                assert (views == number).all()
+    assert times[0][1] < killed - 1.5
+    assert caches.said == []
+
+
+def test_prune_drops_what_was_not_used_for_long(caches: _Caches, tmp_path: Path) -> None:
+    caches.fill(4)
+    with caches.open() as cache:
+        for number in range(4):
+            cache.remember_file(f"{number}.png", _file(tmp_path / "a.png", age_s=60), _digest(number))
+    for number in range(3):
+        caches.sql("UPDATE entries SET used_at = used_at - 10 * 86400 WHERE digest = ?", _digest(number))
+    with caches.open() as cache:
+        cache.mark_used([_digest(0)])
+    assert prune(caches.path, keep_days=30) == (0, 4)
+    assert prune(caches.path, keep_days=7) == (2, 2)
+    assert caches.found(4) == [0, 3]
+    assert caches.sql("SELECT path FROM files ORDER BY path") == [("0.png",), ("3.png",)]
+
+
+def test_prune_of_nothing(tmp_path: Path) -> None:
+    assert prune(tmp_path / "gone.sqlite", 1) == (0, 0)
+    assert not (tmp_path / "gone.sqlite").exists()
+
+
+def test_threads_share_a_cache(caches: _Caches, tmp_path: Path) -> None:
+    status = _file(tmp_path / "a.png", age_s=60)
+    barrier = threading.Barrier(8)
+    with caches.open() as cache:
+
+        def work(first: int) -> None:
+            barrier.wait()
+            for number in range(first, first + 50):
+                cache.put(_digest(number), _views(number))
+                cache.remember_file(f"{number}", status, _digest(number))
+                np.testing.assert_array_equal(cache.views(_digest(number)), _views(number))
+
+        with ThreadPoolExecutor(8) as pool:
+            list(pool.map(work, range(0, 200, 25)))  # every number but the first and last 25 is put by two
+    assert caches.found(225) == list(range(225))
+    assert caches.sql("SELECT count(*) FROM files") == [(225,)]

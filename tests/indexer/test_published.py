@@ -1,0 +1,168 @@
+import json
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+from fakes import FakeEmbedder
+
+from indexer.published import Published, find_published
+from shared.catalogue import IndexedItem, Item, write_items
+from shared.images import PREPROCESSING
+from shared.manifest import CategoryEntry, Manifest
+from shared.partition import Partition, partition_file
+from shared.snapshot import DataDirectory, SnapshotPaths, sha256_of
+
+_WEIGHTS = b"weights"
+
+
+class _Listener:
+    """A reporter that keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.said: list[str] = []
+
+    def say(self, line: str) -> None:
+        self.said.append(line)
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> DataDirectory:
+    """One category of two items, published as `1`."""
+    (tmp_path / "weights.h5").write_bytes(_WEIGHTS)
+    data = DataDirectory(tmp_path / "data")
+    paths = data.paths("1")
+    paths.partitions.mkdir(parents=True)
+    paths.embedder.write_bytes(b"model")
+    items = [
+        IndexedItem(Item(f"{number}", "bikes", ("x.png",)), number, (number,), (bytes([number]) * 32,))
+        for number in range(2)
+    ]
+    write_items(paths.items, items)
+    Partition.build("bikes", np.eye(2, 8, dtype=np.float32), np.arange(2)).write(paths.partitions)
+    _manifest(paths, f"weights.h5 (SHA-256 {sha256_of(tmp_path / 'weights.h5')})").write(paths.manifest)
+    data.current.write_text("1\n")
+    return data
+
+
+def _manifest(paths: SnapshotPaths, weights: str, preprocessing: str = PREPROCESSING) -> Manifest:
+    return Manifest(
+        format_version=1,
+        snapshot_id="1",
+        created_at="2026-01-01T00:00:00+00:00",
+        parecido_version="0",
+        backbone="efficientnet_b0",
+        weights=weights,
+        embedder_id=FakeEmbedder.embedder_id,
+        dim=8,
+        metric="inner_product",
+        preprocessing=preprocessing,
+        recipe="r",
+        index_views="original",
+        categories=(CategoryEntry("bikes", 2, 2, 2, "IndexFlatIP", 1.0, "content"),),
+        items=2,
+        images=2,
+        skipped=0,
+        image_root="/",
+        content="c",
+        golden=(),
+        classifier={},
+        settings={},
+        checksums=paths.checksums(),
+    )
+
+
+def _find(data: DataDirectory) -> tuple[Published | None, list[str]]:
+    listener: Any = _Listener()
+    return find_published(data, listener), listener.said
+
+
+def _found(data: DataDirectory) -> Published:
+    published, said = _find(data)
+    assert published is not None, said
+    return published
+
+
+def test_the_published_snapshot_is_found(data: DataDirectory) -> None:
+    published, said = _find(data)
+    assert published is not None
+    assert (published.paths, published.manifest.snapshot_id, said) == (data.paths("1"), "1", [])
+
+
+def test_before_the_first_build_there_is_none_and_nothing_to_say(tmp_path: Path) -> None:
+    assert _find(DataDirectory(tmp_path)) == (None, [])
+
+
+def test_another_preprocessing_can_not_be_used(data: DataDirectory) -> None:
+    paths = data.paths("1")
+    _manifest(paths, "w", preprocessing="another").write(paths.manifest)
+    assert _find(data)[0] is None
+
+
+def _damage_the_seal(data: DataDirectory) -> None:
+    content = json.loads(data.paths("1").manifest.read_text(encoding="utf-8"))
+    data.paths("1").manifest.write_text(json.dumps({**content, "items": 3}))
+
+
+@pytest.mark.parametrize(
+    ("damage", "said"),
+    [
+        (lambda data: data.paths("1").embedder.write_bytes(b"modem"), "embedder.tflite is damaged"),
+        (lambda data: data.paths("1").items.unlink(), "items.sqlite is missing"),
+        (lambda data: data.current.write_text("2\n"), "names '2', which is no snapshot"),
+        (lambda data: data.current.write_bytes(b"\xff\xfe"), "can't be read"),
+        (_damage_the_seal, "its seal does not match"),
+    ],
+)
+def test_a_damaged_snapshot_is_not_used_and_said(data: DataDirectory, damage: Any, said: str) -> None:
+    damage(data)
+    published, lines = _find(data)
+    assert published is None
+    assert len(lines) == 1
+    assert lines[0].startswith("nothing of the published snapshot is taken over: ")
+    assert said in lines[0]
+
+
+def test_the_model_is_taken_over_where_it_is_the_one_that_is_wanted(data: DataDirectory, tmp_path: Path) -> None:
+    published = _found(data)
+    assert published.model("efficientnet_b0", None) == b"model"
+    assert published.model("efficientnet_lite0", None) is None
+    assert published.model("auto", None) is None
+    copy = tmp_path / "the same under another name.h5"
+    copy.write_bytes(_WEIGHTS)
+    assert published.model("efficientnet_b0", copy) == b"model"
+    copy.write_bytes(b"others")
+    assert published.model("efficientnet_b0", copy) is None
+    assert published.model("efficientnet_b0", tmp_path / "gone.h5") is None
+
+
+def test_a_partition_is_taken_over_where_its_content_is_the_same(data: DataDirectory) -> None:
+    published = _found(data)
+    part = published.partition("bikes", "content")
+    assert part is not None
+    assert part.renumbered(np.array([5, 3])).item_numbers().tolist() == [5, 3]
+    assert published.partition("bikes", "other content") is None
+    assert published.partition("mice", "content") is None
+    assert published.partition("bikes", "") is None
+
+
+def test_a_partition_without_a_content_is_never_taken_over(data: DataDirectory) -> None:
+    """Snapshots of before say nothing of it."""
+    published = _found(data)
+    entries = (CategoryEntry("bikes", 2, 2, 2, "IndexFlatIP", 1.0),)
+    old = Published(published.paths, SimpleNamespace(categories=entries))  # type: ignore[arg-type]
+    assert old.partition("bikes", "content") is None
+
+
+def test_images_by_category_and_content(data: DataDirectory) -> None:
+    assert _found(data).images() == {("bikes", b"\0" * 32), ("bikes", b"\1" * 32)}
+
+
+def test_a_partition_that_is_taken_over_is_the_same_file(data: DataDirectory, tmp_path: Path) -> None:
+    part = _found(data).partition("bikes", "content")
+    assert part is not None
+    (tmp_path / "new").mkdir()
+    part.write(tmp_path / "new", data.paths("1").partitions)
+    old, new = (directory / partition_file("bikes") for directory in (data.paths("1").partitions, tmp_path / "new"))
+    assert old.stat().st_ino == new.stat().st_ino
