@@ -24,6 +24,7 @@ import numpy as np
 from shared.vectors import Vectors
 
 _COMMIT_S = 1.0
+_USED_TO_S = 86_400
 # A file that changed this shortly before it was read may change again without its time of change showing it.
 _UNSETTLED_NS = 2_000_000_000
 _DAMAGE = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
@@ -97,9 +98,13 @@ class EmbeddingCache:
         self._write("INSERT OR REPLACE INTO entries VALUES (?, ?, ?, ?, ?)", values)
 
     def mark_used(self, digests: Iterable[bytes]) -> None:
-        """Note that these images are in the catalogue still: `prune` keeps what was used last."""
-        update = "UPDATE entries SET used_at = ? WHERE recipe = ? AND digest = ?"
-        values = [(int(time.time()), self._recipe, digest) for digest in digests]
+        """Note that these images are in the catalogue still: `prune` keeps what was used last.
+
+        To the day: SQLite writes a whole row again, its embeddings too, which a build without changes need not do.
+        """
+        update = "UPDATE entries SET used_at = ? WHERE recipe = ? AND digest = ? AND used_at < ?"
+        now = int(time.time())
+        values = [(now, self._recipe, digest, now - _USED_TO_S) for digest in digests]
         with self._lock, self._damage_begins_anew(), self._connection:
             self._connection.executemany(update, values)
 

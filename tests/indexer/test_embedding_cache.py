@@ -224,6 +224,17 @@ def test_prune_drops_what_was_not_used_for_long(caches: _Caches, tmp_path: Path)
     assert caches.sql("SELECT path FROM files ORDER BY path") == [("0.png",), ("3.png",)]
 
 
+def test_what_was_used_today_is_not_written_again(caches: _Caches) -> None:
+    caches.fill(2)
+    caches.sql("UPDATE entries SET used_at = used_at - 3600")
+    caches.sql("UPDATE entries SET used_at = used_at - 86400 WHERE digest = ?", _digest(1))
+    (before,) = caches.sql("SELECT used_at FROM entries WHERE digest = ?", _digest(0))
+    with caches.open() as cache:
+        cache.mark_used(map(_digest, range(2)))
+    assert caches.sql("SELECT used_at FROM entries WHERE digest = ?", _digest(0)) == [before]
+    assert caches.sql("SELECT used_at FROM entries WHERE digest = ?", _digest(1)) > [before]
+
+
 def test_prune_of_nothing(tmp_path: Path) -> None:
     assert prune(tmp_path / "gone.sqlite", 1) == (0, 0)
     assert not (tmp_path / "gone.sqlite").exists()
