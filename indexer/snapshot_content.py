@@ -3,9 +3,10 @@
 import hashlib
 import json
 import secrets
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -67,11 +68,21 @@ class SnapshotContent:
         manifest.write(paths.manifest)
         return manifest
 
+    @cached_property
+    def content(self) -> str:
+        """A digest of all items with their images and metadata, in order: the same content needs no new snapshot."""
+        digest = hashlib.sha256()
+        for indexed in self.items:
+            item, digests = indexed.item, [one.hex() for one in indexed.digests]
+            told = [item.item_id, item.category, item.images, digests, dict(item.metadata)]
+            digest.update(json.dumps(told, sort_keys=True).encode() + b"\n")
+        return digest.hexdigest()
+
     def is_published_as(self, manifest: Manifest) -> bool:
         """Whether a published snapshot has all of this already."""
         wanted = {built.partition.category: built.content for built in self.partitions}
         return (
-            manifest.content == content_of(self.items)
+            manifest.content == self.content
             and {entry.name: entry.content for entry in manifest.categories} == wanted
             and manifest.image_root == str(self.image_root)
         )
@@ -97,7 +108,7 @@ class SnapshotContent:
             images=sum(len(indexed.rows) for indexed in self.items),
             skipped=len(self.problems),
             image_root=str(self.image_root),
-            content=content_of(self.items),
+            content=self.content,
             golden=tuple(embedder.embed(golden_picture())[0].tolist()),
             classifier=self.figures,
             settings=self.settings,
@@ -120,16 +131,6 @@ class SnapshotContent:
             )
             for built in self.partitions
         )
-
-
-def content_of(items: Iterable[IndexedItem]) -> str:
-    """A digest of all items with their images and metadata, in order: the same content needs no new snapshot."""
-    digest = hashlib.sha256()
-    for indexed in items:
-        item = indexed.item
-        told = [item.item_id, item.category, item.images, [one.hex() for one in indexed.digests], dict(item.metadata)]
-        digest.update(json.dumps(told, sort_keys=True).encode() + b"\n")
-    return digest.hexdigest()
 
 
 def write_problems(path: Path, problems: Sequence[Problem]) -> None:
