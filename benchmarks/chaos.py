@@ -29,19 +29,15 @@ import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from PIL import Image, ImageDraw
-
+from benchmarks.drawn_catalogue import DrawnCatalogue
 from benchmarks.options import REPOSITORY
 from shared.catalogue import Item
 from shared.errors import SnapshotMissing
 from shared.snapshot import DataDirectory, Snapshot
 
 KINDS = ("full", *["cold"] * 2, *["edited"] * 5, *["nothing"] * 2)
-_CATEGORIES = ("ellipse", "line", "rectangle")
 _PICTURES = 60
-_SIDE_PX = 120
 _VIEWS = 2
 _SAFE_S = 2.0
 _PAUSE_S = 0.08
@@ -113,14 +109,9 @@ class Chaos:
         """
         self._root = root
         self._random = random.Random(seed)  # noqa: S311
-        self._catalogue = root / "items.jsonl"
         self._log = root / "embedded.log"
         self._data = DataDirectory(root / "data")
-        self._rows: list[dict[str, Any]] = []
-        self._drawn = 0
-        for _ in range(_PICTURES):
-            self._add()
-        self._write_catalogue()
+        self._catalogue = DrawnCatalogue(root, _PICTURES, self._random)
         full_s = self._build()
         # What builds take, for a start; each round corrects it.
         self._typical_s = {"full": full_s, "cold": full_s / 2, "edited": full_s / 4, "nothing": full_s / 8}
@@ -152,69 +143,20 @@ class Chaos:
         self._verify_content()
         return Round(kind, was_killed, ran_s, len(killed.times), len(safe), len(set(killed.times) & set(again.times)))
 
-    # The catalogue
-
     def _prepare(self, kind: str) -> None:
         if kind == "full":
             shutil.rmtree(self._data.root)
         if kind == "cold":
             shutil.rmtree(self._data.cache.parent)
         if kind == "edited":
-            for _ in range(self._random.randint(1, 2)):
-                self._random.choice([self._add, self._remove, self._edit, self._move, self._rename, self._reprice])()
-            self._write_catalogue()
-
-    def _add(self) -> None:
-        self._drawn += 1
-        category = self._random.choice(_CATEGORIES)
-        name = f"{self._drawn}.png"
-        self._draw(name, category)
-        self._rows.append({"item_id": f"item {self._drawn}", "category": category, "image": name, "price": 1})
-
-    def _remove(self) -> None:
-        self._rows.remove(self._any())
-
-    def _edit(self) -> None:
-        row = self._any()
-        self._draw(row["image"], row["category"])
-
-    def _move(self) -> None:
-        self._any()["category"] = self._random.choice(_CATEGORIES)
-
-    def _rename(self) -> None:
-        self._drawn += 1
-        row = self._any()
-        (self._root / row["image"]).rename(self._root / f"{self._drawn}.png")
-        row["image"] = f"{self._drawn}.png"
-
-    def _reprice(self) -> None:
-        self._any()["price"] += 1
-
-    def _any(self) -> dict[str, Any]:
-        return self._random.choice(self._rows)
-
-    def _draw(self, name: str, shape: str) -> None:
-        image = Image.new("RGB", (_SIDE_PX, _SIDE_PX), "white")
-        draw = ImageDraw.Draw(image)
-        for _ in range(3):
-            left, top = (self._random.randrange(_SIDE_PX // 2) for _ in range(2))
-            right, bottom = (side + self._random.randrange(20, _SIDE_PX // 2) for side in (left, top))
-            colour = tuple(self._random.randrange(256) for _ in range(3))
-            if shape == "line":
-                draw.line((left, top, right, bottom), colour, width=9)
-            else:
-                getattr(draw, shape)((left, top, right, bottom), fill=colour)
-        image.save(self._root / name)
-
-    def _write_catalogue(self) -> None:
-        self._catalogue.write_text("".join(json.dumps(row) + "\n" for row in self._rows), encoding="utf-8")
+            self._catalogue.change(self._random.randint(1, 2))
 
     # Builds
 
     def _start(self) -> "subprocess.Popen[str]":
         self._log.unlink(missing_ok=True)
         command = [sys.executable, "-c", _LOGGED_BUILD, str(self._log), "build", "--json"]
-        command += ["--catalogue", str(self._catalogue), "--data", str(self._data.root)]
+        command += ["--catalogue", str(self._catalogue.path), "--data", str(self._data.root)]
         command += ["--backbone", "efficientnet_lite0", "--augmentations", str(_VIEWS - 1)]
         # The gate would hold back what a classifier of sixty pictures happens to lose; it is not the question here.
         command += ["--force"]
@@ -228,8 +170,7 @@ class Chaos:
         started = time.monotonic()
         process = self._start()
         out, _ = process.communicate()
-        errors = (self._root / "stderr.log").read_text(encoding="utf-8")
-        assert process.returncode == 0, f"the build ended with {process.returncode}:\n{errors}"
+        assert process.returncode == 0, f"the build ended with {process.returncode}:\n{self._errors()}"
         embedded = json.loads(out.splitlines()[-1])["embedded"]
         logged = _VIEWS * len(_Embedded.read(self._log).times)
         assert embedded == logged, f"the build says that it embedded {embedded} views; its log has {logged}"
@@ -246,8 +187,11 @@ class Chaos:
                 os.killpg(process.pid, signal.SIGKILL)
             process.communicate()
         was_killed = process.returncode == -signal.SIGKILL
-        assert was_killed or process.returncode == 0, f"the build ended with {process.returncode}"
+        assert was_killed or process.returncode == 0, f"the build ended with {process.returncode}:\n{self._errors()}"
         return time.monotonic() - started, was_killed
+
+    def _errors(self) -> str:
+        return (self._root / "stderr.log").read_text(encoding="utf-8")
 
     # What is left
 
@@ -267,7 +211,9 @@ class Chaos:
 
     def _verify_content(self) -> None:
         found = [(item.item_id, item.category, item.images, dict(item.metadata)) for item in self._verify()]
-        wanted = [(row["item_id"], row["category"], (row["image"],), {"price": row["price"]}) for row in self._rows]
+        wanted = [
+            (row["item_id"], row["category"], (row["image"],), {"price": row["price"]}) for row in self._catalogue.rows
+        ]
         assert found == wanted, "the published snapshot has not just what the catalogue has"
         left = [path.name for path in self._data.snapshots.glob(".*")]
         left += [path.name for path in self._data.root.glob(".*")]
