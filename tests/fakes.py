@@ -1,10 +1,13 @@
 """Stand-ins for the slow parts, and tiny pictures."""
 
 import io
+from typing import Any
 
 import numpy as np
 from PIL import Image
 
+from shared.images import PREPROCESSING
+from shared.manifest import FORMAT_VERSION, Manifest
 from shared.vectors import Pixels, Vectors, unit_rows
 
 
@@ -17,6 +20,35 @@ class FakeEmbedder:
     def embed(self, pixels: Pixels) -> Vectors:
         colours = pixels.reshape(len(pixels), -1, 3).mean(axis=1) / 255
         return unit_rows(np.hstack([colours, 1 - colours, np.full((len(pixels), 2), 0.5)]))
+
+
+def fake_manifest(**fields: Any) -> Manifest:
+    """The manifest of an empty snapshot made with `FakeEmbedder`, but for the fields that are given."""
+    empty = {
+        "format_version": FORMAT_VERSION,
+        "snapshot_id": "20260101T000000-abcdef",
+        "created_at": "2026-01-01T00:00:00+00:00",
+        "parecido_version": "0",
+        "backbone": "fake",
+        "weights": "none",
+        "embedder_id": FakeEmbedder.embedder_id,
+        "dim": FakeEmbedder.dim,
+        "metric": "inner_product",
+        "preprocessing": PREPROCESSING,
+        "recipe": "r/1",
+        "index_views": "original",
+        "categories": (),
+        "items": 0,
+        "images": 0,
+        "skipped": 0,
+        "image_root": "/photos",
+        "content": "c",
+        "golden": (),
+        "classifier": {},
+        "settings": {},
+        "checksums": {},
+    }
+    return Manifest(**(empty | fields))
 
 
 def picture(colour: str | tuple[int, int, int], size: tuple[int, int] = (32, 32), file_format: str = "JPEG") -> bytes:

