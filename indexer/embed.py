@@ -1,4 +1,7 @@
-"""Decode, augment and embed a catalogue's images on all cores; what the cache has is not embedded again."""
+"""Decode, augment and embed a catalogue's images on all cores; what the cache has is not embedded again.
+
+With a cache the embeddings stay there: later stages read those that they need.
+"""
 
 import hashlib
 import itertools
@@ -15,6 +18,7 @@ from indexer.catalogue_entries import Entry
 from indexer.embedding_cache import EmbeddingCache
 from indexer.read_catalogue import Catalogue, Problem
 from indexer.report import Stage
+from indexer.views import CachedViews, Views
 from shared.catalogue import Item
 from shared.embedder import Embedder
 from shared.errors import CatalogueError, ImageError
@@ -32,7 +36,7 @@ class EmbeddedCatalogue:
         items: in the catalogue's order, with only their good images; an item's place here is its number.
         image_items: `(n_images,)` int64, the number of each image's item; images of an item stand together, in order.
         digests: the SHA-256 of each image's file.
-        views: `(n_images, 1 + copies, dim)` float32, unit rows; `views[:, 0]` are the originals.
+        views: `(n_images, 1 + copies, dim)` float32, unit rows, of which the first view is the original.
         problems: entries and images that were left out, those of reading included.
         entries: good and bad, what the share of bad ones is taken of.
         recipe: names everything that the views depend on besides the images.
@@ -42,16 +46,25 @@ class EmbeddedCatalogue:
     items: tuple[Item, ...]
     image_items: NDArray[np.int64]
     digests: tuple[bytes, ...]
-    views: NDArray[np.float32]
+    views: Views
     problems: tuple[Problem, ...]
     entries: int
     recipe: str = ""
     fresh: int = 0
 
+    def labelled_digests(self) -> Iterator[tuple[str, bytes]]:
+        """Category and SHA-256 of every image."""
+        for number, digest in zip(self.image_items.tolist(), self.digests, strict=True):
+            yield self.items[number].category, digest
+
     @property
     def originals(self) -> Vectors:
-        """`(n_images, dim)` float32: the embeddings of the untouched images."""
-        return self.views[:, 0]
+        """`(n_images, dim)` float32: the embeddings of all untouched images."""
+        return self.originals_of(np.arange(len(self.digests)))
+
+    def originals_of(self, images: NDArray[np.int64]) -> Vectors:
+        """`(n,)` places of images → `(n, dim)` float32: the embeddings of the untouched images."""
+        return self.views[images][:, 0]
 
 
 @dataclass(frozen=True)
@@ -65,10 +78,13 @@ class _Task:
 
 @dataclass(frozen=True)
 class _Embedded:
-    """One image done: the SHA-256 of its file, and `(1 + copies, dim)` float32; `fresh` if embedded now."""
+    """One image done: the SHA-256 of its file, and `(1 + copies, dim)` float32 where no cache has them.
+
+    `fresh` if it was embedded now.
+    """
 
     digest: bytes
-    views: Vectors
+    views: Vectors | None
     fresh: bool
 
 
@@ -142,12 +158,24 @@ def embed_catalogue(catalogue: Catalogue, how: Embedding, stage: Stage) -> Embed
     if not good:
         raise CatalogueError(_nothing_good(catalogue, problems))
     items, image_items = _keep_good(catalogue, good)
-    views = np.stack([one.views for one in embedded])
     digests = tuple(one.digest for one in embedded)
     fresh = sum(one.fresh for one in embedded)
-    if how.cache is not None:
-        how.cache.mark_used(one.digest for one in embedded if not one.fresh)
+    paths = [catalogue.image_root / task.image for task in good]
+    views = _views(paths, embedded, how)
     return EmbeddedCatalogue(items, image_items, digests, views, tuple(problems), catalogue.entries, how.recipe, fresh)
+
+
+def _views(paths: list[Path], embedded: list[_Embedded], how: Embedding) -> Views:
+    """What was embedded, from the cache where there is one."""
+    if how.cache is None:
+        return np.stack([one.views for one in embedded if one.views is not None])
+    how.cache.mark_used(one.digest for one in embedded if not one.fresh)
+    digests = [one.digest for one in embedded]
+
+    def embed_again(image: int) -> Vectors:
+        return _embed_again(paths[image], digests[image], how)
+
+    return CachedViews(how.cache, digests, (len(digests), 1 + how.augmentation.copies, how.embedder.dim), embed_again)
 
 
 def _chunks(tasks: list[_Task]) -> Iterator[list[_Task]]:
@@ -160,7 +188,7 @@ def _chunks(tasks: list[_Task]) -> Iterator[list[_Task]]:
 def _embed_image(path: Path, name: str, how: Embedding) -> _Embedded | str:
     """An image's embeddings, or why it can't be used."""
     try:
-        return _cached(path, how) or _embed(path, name, how)
+        return _known(path, how) or _embed(path, name, how)
     except ImageError as error:
         return str(error)
     except OSError as error:
@@ -169,32 +197,51 @@ def _embed_image(path: Path, name: str, how: Embedding) -> _Embedded | str:
         return f"{name} has no usable embedding: {error}"
 
 
-def _cached(path: Path, how: Embedding) -> _Embedded | None:
-    """What the cache has of a file that can't have changed; the file is not read."""
+def _known(path: Path, how: Embedding) -> _Embedded | None:
+    """A file that can't have changed since the cache got its embeddings; it is not read."""
     if how.cache is None or how.rehash:
         return None
     status = path.stat()
     if status.st_size > how.limits.max_bytes:
         return None
     digest = how.cache.known_digest(str(path), status)
-    views = how.cache.views(digest) if digest is not None else None
-    return None if digest is None or views is None else _Embedded(digest, views, fresh=False)
+    return _Embedded(digest, None, fresh=False) if digest is not None and how.cache.has(digest) else None
 
 
 def _embed(path: Path, name: str, how: Embedding) -> _Embedded:
     status = path.stat()
     data = read_limited(path, how.limits)
     digest = hashlib.sha256(data).digest()
-    views = how.cache.views(digest) if how.cache is not None else None
-    fresh = views is None
-    if views is None:
-        pixels = to_pixels(decode_image(data, how.limits, name))
-        views = how.embedder.embed(np.stack(how.augmentation.views(pixels, digest)))
+    cached = how.cache is not None and how.cache.has(digest)
+    views = None if cached else _embed_bytes(data, digest, name, how)
     if how.cache is not None:
         how.cache.remember_file(str(path), status, digest)
-        if fresh:
+        if views is not None:
             how.cache.put(digest, views)
-    return _Embedded(digest, views, fresh)
+    return _Embedded(digest, views if how.cache is None else None, fresh=not cached)
+
+
+def _embed_bytes(data: bytes, digest: bytes, name: str, how: Embedding) -> Vectors:
+    pixels = to_pixels(decode_image(data, how.limits, name))
+    return how.embedder.embed(np.stack(how.augmentation.views(pixels, digest)))
+
+
+def _embed_again(path: Path, digest: bytes, how: Embedding) -> Vectors:
+    """What the cache lost after it was last asked for it.
+
+    Raises:
+        CatalogueError: the file is another one by now.
+    """
+    try:
+        data = read_limited(path, how.limits)
+    except OSError as error:
+        raise CatalogueError(f"{path} was there a moment ago: {error.strerror}; build again") from error
+    if hashlib.sha256(data).digest() != digest:
+        raise CatalogueError(f"{path} was changed while the catalogue was read; build again")
+    views = _embed_bytes(data, digest, str(path), how)
+    if how.cache is not None:
+        how.cache.put(digest, views)
+    return views
 
 
 def read_limited(path: Path, limits: ImageLimits) -> bytes:

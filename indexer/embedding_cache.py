@@ -6,7 +6,8 @@ can't have changed isn't read again.
 
 SQLite in WAL mode takes a kill at any moment: what was committed, at least once a second, stays. Each entry has a
 checksum of its own; a damaged one counts as missing and is embedded again. A database that is damaged as a whole is set
-aside and begun anew.
+aside and begun anew. What is asked and noted of every image in every build lies in narrow rows apart from the
+embeddings, so that a build without changes neither reads nor writes these.
 """
 
 import sqlite3
@@ -14,13 +15,14 @@ import threading
 import time
 import zlib
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from os import stat_result
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from shared.errors import StorageError
 from shared.vectors import Vectors
 
 _COMMIT_S = 1.0
@@ -28,19 +30,33 @@ _USED_TO_S = 86_400
 # A file that changed this shortly before it was read may change again without its time of change showing it.
 _UNSETTLED_NS = 2_000_000_000
 _DAMAGE = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
-_SCHEMA = """
+_VERSION = 2
+_SCHEMA = f"""
+PRAGMA auto_vacuum = INCREMENTAL;
+PRAGMA journal_mode = WAL;
 CREATE TABLE IF NOT EXISTS recipes (number INTEGER PRIMARY KEY, recipe TEXT NOT NULL UNIQUE);
 CREATE TABLE IF NOT EXISTS entries (
-    recipe INTEGER NOT NULL, digest BLOB NOT NULL, used_at INTEGER NOT NULL, checksum INTEGER NOT NULL,
-    views BLOB NOT NULL);
-CREATE UNIQUE INDEX IF NOT EXISTS entries_by_content ON entries (recipe, digest);
+    number INTEGER PRIMARY KEY, recipe INTEGER NOT NULL, digest BLOB NOT NULL, used_at INTEGER NOT NULL,
+    UNIQUE (recipe, digest));
+CREATE TABLE IF NOT EXISTS views (number INTEGER PRIMARY KEY, checksum INTEGER NOT NULL, views BLOB NOT NULL);
 CREATE TABLE IF NOT EXISTS files (
     path TEXT PRIMARY KEY, size INTEGER NOT NULL, mtime_ns INTEGER NOT NULL, digest BLOB NOT NULL) WITHOUT ROWID;
+PRAGMA user_version = {_VERSION};
 """
 
 
+class _OtherVersion(sqlite3.DatabaseError):
+    """A cache that another version of Parecido made; as good as no database."""
+
+    sqlite_errorcode = sqlite3.SQLITE_NOTADB
+
+
 class EmbeddingCache:
-    """One recipe's view of the cache; safe to call from any thread, in one process at a time."""
+    """One recipe's view of the cache; safe to call from any thread, in one process at a time.
+
+    Attributes:
+        n_put: how many images' embeddings were put into it since it was opened.
+    """
 
     def __init__(self, path: Path, recipe: str, n_views: int, say: Callable[[str], None]) -> None:
         """Open the cache, or begin it.
@@ -56,6 +72,7 @@ class EmbeddingCache:
         self._say = say
         self._lock = threading.Lock()
         self._damaged = 0
+        self.n_put = 0
         self._recipe_name = recipe
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
@@ -74,37 +91,48 @@ class EmbeddingCache:
     def remember_file(self, path: str, status: stat_result, digest: bytes) -> None:
         """Remember the SHA-256 of a file; `status` was taken before it was read."""
         if time.time_ns() - status.st_mtime_ns > _UNSETTLED_NS:
-            self._write(
-                "INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?)", (path, status.st_size, status.st_mtime_ns, digest)
-            )
+            values = (path, status.st_size, status.st_mtime_ns, digest)
+            self._write(("INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?)", values))
+
+    def has(self, digest: bytes) -> bool:
+        """Whether an image was embedded before; whether its embeddings are undamaged shows when they are read."""
+        return self._number(digest) is not None
 
     def views(self, digest: bytes) -> Vectors | None:
         """What was embedded of an image, `(n_views, dim)` float32; None where there is nothing, or it is damaged."""
-        select = "SELECT rowid, checksum, views FROM entries WHERE recipe = ? AND digest = ?"
-        found = self._fetch(select, (self._recipe, digest))
-        if found is None:
+        number = self._number(digest)
+        if number is None:
             return None
-        rowid, checksum, data = found
-        if zlib.crc32(data) != checksum or len(data) % (4 * self._n_views):
-            self._write("DELETE FROM entries WHERE rowid = ?", (rowid,))
+        found = self._fetch("SELECT checksum, views FROM views WHERE number = ?", (number,))
+        if found is None or zlib.crc32(found[1]) != found[0] or len(found[1]) % (4 * self._n_views):
+            self._write(
+                ("DELETE FROM entries WHERE number = ?", (number,)), ("DELETE FROM views WHERE number = ?", (number,))
+            )
             self._damaged += 1
             return None
-        return np.frombuffer(data, dtype=np.float32).reshape(self._n_views, -1)
+        return np.frombuffer(found[1], dtype=np.float32).reshape(self._n_views, -1)
 
     def put(self, digest: bytes, views: Vectors) -> None:
         """Keep what was embedded of an image, `(n_views, dim)` float32."""
         data = np.ascontiguousarray(views, dtype=np.float32).tobytes()
-        values = (self._recipe, digest, int(time.time()), zlib.crc32(data), data)
-        self._write("INSERT OR REPLACE INTO entries VALUES (?, ?, ?, ?, ?)", values)
+        name = (self._recipe, digest)
+        self.n_put += 1
+        self._write(
+            (
+                "INSERT INTO entries (recipe, digest, used_at) VALUES (?, ?, ?) ON CONFLICT DO NOTHING",
+                (*name, int(time.time())),
+            ),
+            (
+                "INSERT OR REPLACE INTO views SELECT number, ?, ? FROM entries WHERE recipe = ? AND digest = ?",
+                (zlib.crc32(data), data, *name),
+            ),
+        )
 
     def mark_used(self, digests: Iterable[bytes]) -> None:
-        """Note that these images are in the catalogue still: `prune` keeps what was used last.
-
-        To the day: SQLite writes a whole row again, its embeddings too, which a build without changes need not do.
-        """
+        """Note, to the day, that these images are in the catalogue still: `prune` keeps what was used last."""
         update = "UPDATE entries SET used_at = ? WHERE recipe = ? AND digest = ? AND used_at < ?"
         now = int(time.time())
-        values = [(now, self._recipe, digest, now - _USED_TO_S) for digest in digests]
+        values = ((now, self._recipe, digest, now - _USED_TO_S) for digest in digests)
         with self._lock, self._damage_begins_anew(), self._connection:
             self._connection.executemany(update, values)
 
@@ -119,14 +147,22 @@ class EmbeddingCache:
 
     def _open(self) -> None:
         self._connection = sqlite3.connect(self._path, check_same_thread=False)
-        self._connection.execute("PRAGMA journal_mode = WAL")
-        self._connection.execute("PRAGMA synchronous = NORMAL")
+        (version,) = self._connection.execute("PRAGMA user_version").fetchone()
+        (tables,) = self._connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+        if tables and version != _VERSION:
+            raise _OtherVersion(f"it has format version {version}; this version of Parecido uses {_VERSION}")
         self._connection.executescript(_SCHEMA)
+        self._connection.execute("PRAGMA synchronous = NORMAL")
         with self._connection:
             self._connection.execute("INSERT OR IGNORE INTO recipes (recipe) VALUES (?)", (self._recipe_name,))
         select = "SELECT number FROM recipes WHERE recipe = ?"
         self._recipe = int(self._connection.execute(select, (self._recipe_name,)).fetchone()[0])
         self._committed = time.monotonic()
+
+    def _number(self, digest: bytes) -> int | None:
+        select = "SELECT number FROM entries WHERE recipe = ? AND digest = ?"
+        found = self._fetch(select, (self._recipe, digest))
+        return None if found is None else int(found[0])
 
     @contextmanager
     def _damage_begins_anew(self) -> Iterator[None]:
@@ -138,13 +174,13 @@ class EmbeddingCache:
     def _begin_anew(self, error: sqlite3.DatabaseError) -> None:
         """Set a damaged database aside; a lock or a full disk is no damage and goes on to the caller."""
         if getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF not in _DAMAGE:
-            raise error
+            raise StorageError(f"the embedding cache {self._path} can't be used: {error}") from error
         self._connection.close()
         aside = self._path.with_name(f"{self._path.name}.damaged")
         self._path.replace(aside)
         for suffix in ("-wal", "-shm"):
             self._path.with_name(self._path.name + suffix).unlink(missing_ok=True)
-        self._say(f"the embedding cache {self._path} is damaged ({error}): set aside as {aside.name} and begun anew")
+        self._say(f"the embedding cache {self._path} can't be used ({error}): set aside as {aside.name}, begun anew")
         self._open()
 
     def _fetch(self, sql: str, values: tuple[Any, ...]) -> tuple[Any, ...] | None:
@@ -153,27 +189,10 @@ class EmbeddingCache:
             return found
         return None
 
-    def _write(self, sql: str, values: tuple[Any, ...]) -> None:
+    def _write(self, *statements: tuple[str, tuple[Any, ...]]) -> None:
         with self._lock, self._damage_begins_anew():
-            self._connection.execute(sql, values)
+            for sql, values in statements:
+                self._connection.execute(sql, values)
             if time.monotonic() - self._committed > _COMMIT_S:
                 self._connection.commit()
                 self._committed = time.monotonic()
-
-
-def prune(path: Path, keep_days: float) -> tuple[int, int]:
-    """Drop what no build has used for `keep_days`, and give its space back.
-
-    Returns:
-        How many entries were dropped, and how many are left.
-    """
-    if not path.exists():
-        return 0, 0
-    with closing(sqlite3.connect(path)) as connection:
-        oldest = int(time.time() - keep_days * 86_400)
-        with connection:
-            dropped = connection.execute("DELETE FROM entries WHERE used_at < ?", (oldest,)).rowcount
-            connection.execute("DELETE FROM files WHERE digest NOT IN (SELECT digest FROM entries)")
-        connection.execute("VACUUM")
-        (left,) = connection.execute("SELECT count(*) FROM entries").fetchone()
-    return dropped, int(left)

@@ -1,6 +1,7 @@
 """Snapshots: where their parts lie, which one is `current`, and opening one.
 
 DATA/current                        one line: the id of the published snapshot
+DATA/published                      the ids of those that are or were published, a line each
 DATA/build.json                     the settings of the last published build, for `make reindex`
 DATA/skipped.jsonl                  what the last build left out, published or not
 DATA/cache/embeddings.sqlite        what was embedded before
@@ -80,6 +81,11 @@ class DataDirectory:
     def current(self) -> Path:
         """The one-line file that names the published snapshot."""
         return self.root / "current"
+
+    @property
+    def published(self) -> Path:
+        """The ids of the snapshots that are or were published; the others were held back."""
+        return self.root / "published"
 
     @property
     def build_settings(self) -> Path:
