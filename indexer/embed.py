@@ -5,16 +5,16 @@ With a cache the embeddings stay there: later stages read those that they need.
 
 import hashlib
 import itertools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from indexer.augment import Augmentation
-from indexer.catalogue_entries import Entry
 from indexer.embedding_cache import EmbeddingCache
 from indexer.read_catalogue import Catalogue, Problem
 from indexer.report import Stage
@@ -26,6 +26,7 @@ from shared.images import PREPROCESSING, ImageLimits, decode_image, to_pixels
 from shared.vectors import Vectors
 
 _CHUNK = 1024
+_Result = TypeVar("_Result")
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,6 @@ class EmbeddedCatalogue:
         problems: entries and images that were left out, those of reading included.
         entries: good and bad, what the share of bad ones is taken of.
         recipe: names everything that the views depend on besides the images.
-        fresh: how many images were embedded now; the others came from the cache.
     """
 
     items: tuple[Item, ...]
@@ -50,7 +50,6 @@ class EmbeddedCatalogue:
     problems: tuple[Problem, ...]
     entries: int
     recipe: str = ""
-    fresh: int = 0
 
     def labelled_digests(self) -> Iterator[tuple[str, bytes]]:
         """Category and SHA-256 of every image."""
@@ -67,16 +66,14 @@ class EmbeddedCatalogue:
         return self.views[images][:, 0]
 
 
-@dataclass(frozen=True)
-class _Task:
-    """One image to embed."""
+class Task(NamedTuple):
+    """One image of a catalogue: the number of its item there, and its path."""
 
     number: int
     image: str
-    source: Entry
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class _Embedded:
     """One image done: the SHA-256 of its file, and `(1 + copies, dim)` float32 where no cache has them.
 
@@ -111,13 +108,12 @@ class Embedding:
     @property
     def recipe(self) -> str:
         """Names everything that views depend on besides the image."""
-        parts = (
-            self.embedder.embedder_id,
-            PREPROCESSING,
-            self.augmentation.recipe(),
-            f"<= {self.limits.max_pixels} px",
-        )
-        return " | ".join(parts)
+        return recipe_of(self.embedder.embedder_id, self.augmentation, self.limits)
+
+
+def recipe_of(embedder_id: str, augmentation: Augmentation, limits: ImageLimits) -> str:
+    """Names everything that views depend on besides the image."""
+    return " | ".join((embedder_id, PREPROCESSING, augmentation.recipe(), f"<= {limits.max_pixels} px"))
 
 
 def embed_catalogue(catalogue: Catalogue, how: Embedding, stage: Stage) -> EmbeddedCatalogue:
@@ -131,38 +127,71 @@ def embed_catalogue(catalogue: Catalogue, how: Embedding, stage: Stage) -> Embed
     Raises:
         CatalogueError: not one image is good.
     """
-    tasks = [
-        _Task(number, image, source)
-        for number, (item, source) in enumerate(zip(catalogue.items, catalogue.sources, strict=True))
-        for image in item.images
-    ]
 
-    def work(task: _Task) -> _Embedded | Problem:
-        found = _embed_image(catalogue.image_root / task.image, task.image, how)
-        if isinstance(found, str):
-            return Problem(task.source.file, task.source.row, catalogue.items[task.number].item_id, found)
-        return found
+    def work(path: Path, name: str) -> _Embedded:
+        return _known(path, how) or _embed(path, name, how)
 
-    good: list[_Task] = []
-    embedded: list[_Embedded] = []
-    problems = list(catalogue.problems)
-    with ThreadPoolExecutor(how.threads, thread_name_prefix="embed") as pool:
-        for chunk in _chunks(tasks):
-            for task, found in zip(chunk, pool.map(work, chunk), strict=True):
+    tasks, embedded, problems = each_image(catalogue, work, how.threads, stage)
+    if not tasks:
+        raise CatalogueError(_nothing_good(catalogue, problems))
+    items, image_items = keep_good(catalogue, tasks)
+    digests = tuple(one.digest for one in embedded)
+    paths = [catalogue.image_root / task.image for task in tasks]
+    views = _views(paths, embedded, how)
+    return EmbeddedCatalogue(
+        items, image_items, digests, views, tuple(catalogue.problems + problems), catalogue.entries, how.recipe
+    )
+
+
+def each_image(
+    catalogue: Catalogue, work: Callable[[Path, str], _Result], threads: int, stage: Stage
+) -> tuple[list[Task], list[_Result], tuple[Problem, ...]]:
+    """Do something with every image of a catalogue, on several threads.
+
+    Args:
+        catalogue: whose images.
+        work: takes an image's path, and its name for messages; may raise ImageError, OSError or ValueError.
+        threads: how many images are under way at once.
+        stage: is told of each image done.
+
+    Returns:
+        The images that it worked for, with its results, in the catalogue's order; and the others.
+    """
+
+    def safely(task: Task) -> _Result | str:
+        try:
+            return work(catalogue.image_root / task.image, task.image)
+        except ImageError as error:
+            return str(error)
+        except OSError as error:
+            return f"{task.image} can't be read: {error.strerror}"
+        except ValueError as error:
+            return f"{task.image} has no usable embedding: {error}"
+
+    good: list[Task] = []
+    results: list[_Result] = []
+    problems: list[Problem] = []
+    with ThreadPoolExecutor(threads, thread_name_prefix="image") as pool:
+        for chunk in _chunks(_tasks(catalogue)):
+            for task, result in zip(chunk, pool.map(safely, chunk), strict=True):
                 stage.advance()
-                if isinstance(found, Problem):
-                    problems.append(found)
+                if isinstance(result, str):
+                    source = catalogue.sources[task.number]
+                    problems.append(Problem(source.file, source.row, catalogue.items[task.number].item_id, result))
                 else:
                     good.append(task)
-                    embedded.append(found)
-    if not good:
-        raise CatalogueError(_nothing_good(catalogue, problems))
-    items, image_items = _keep_good(catalogue, good)
-    digests = tuple(one.digest for one in embedded)
-    fresh = sum(one.fresh for one in embedded)
-    paths = [catalogue.image_root / task.image for task in good]
-    views = _views(paths, embedded, how)
-    return EmbeddedCatalogue(items, image_items, digests, views, tuple(problems), catalogue.entries, how.recipe, fresh)
+                    results.append(result)
+    return good, results, tuple(problems)
+
+
+def _tasks(catalogue: Catalogue) -> Iterator[Task]:
+    return (Task(number, image) for number, item in enumerate(catalogue.items) for image in item.images)
+
+
+def _chunks(tasks: Iterator[Task]) -> Iterator[list[Task]]:
+    """Bounded pieces, so that a large catalogue's futures and results don't all wait in memory."""
+    while chunk := list(itertools.islice(tasks, _CHUNK)):
+        yield chunk
 
 
 def _views(paths: list[Path], embedded: list[_Embedded], how: Embedding) -> Views:
@@ -176,25 +205,6 @@ def _views(paths: list[Path], embedded: list[_Embedded], how: Embedding) -> View
         return _embed_again(paths[image], digests[image], how)
 
     return CachedViews(how.cache, digests, (len(digests), 1 + how.augmentation.copies, how.embedder.dim), embed_again)
-
-
-def _chunks(tasks: list[_Task]) -> Iterator[list[_Task]]:
-    """Bounded pieces, so that a large catalogue's futures and results don't all wait in memory."""
-    rest = iter(tasks)
-    while chunk := list(itertools.islice(rest, _CHUNK)):
-        yield chunk
-
-
-def _embed_image(path: Path, name: str, how: Embedding) -> _Embedded | str:
-    """An image's embeddings, or why it can't be used."""
-    try:
-        return _known(path, how) or _embed(path, name, how)
-    except ImageError as error:
-        return str(error)
-    except OSError as error:
-        return f"{name} can't be read: {error.strerror}"
-    except ValueError as error:
-        return f"{name} has no usable embedding: {error}"
 
 
 def _known(path: Path, how: Embedding) -> _Embedded | None:
@@ -250,7 +260,7 @@ def read_limited(path: Path, limits: ImageLimits) -> bytes:
         return file.read(limits.max_bytes + 1)
 
 
-def _keep_good(catalogue: Catalogue, good: list[_Task]) -> tuple[tuple[Item, ...], NDArray[np.int64]]:
+def keep_good(catalogue: Catalogue, good: list[Task]) -> tuple[tuple[Item, ...], NDArray[np.int64]]:
     """Number the items that have a good image from 0, in order, so that a bad one leaves no gap."""
     items: list[Item] = []
     image_items: list[int] = []
@@ -261,7 +271,8 @@ def _keep_good(catalogue: Catalogue, good: list[_Task]) -> tuple[tuple[Item, ...
     return tuple(items), np.asarray(image_items, dtype=np.int64)
 
 
-def _nothing_good(catalogue: Catalogue, problems: list[Problem]) -> str:
+def _nothing_good(catalogue: Catalogue, found: tuple[Problem, ...]) -> str:
+    problems = catalogue.problems + found
     return (
         f"the catalogue {catalogue.path} has no usable image; 1 of {len(problems)} problems: {problems[0].sentence()}"
     )

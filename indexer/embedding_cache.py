@@ -55,10 +55,13 @@ class EmbeddingCache:
     """One recipe's view of the cache; safe to call from any thread, in one process at a time.
 
     Attributes:
+        recipe: names everything that embeddings depend on besides an image's bytes.
         n_put: how many images' embeddings were put into it since it was opened.
     """
 
-    def __init__(self, path: Path, recipe: str, n_views: int, say: Callable[[str], None]) -> None:
+    def __init__(
+        self, path: Path, recipe: str, n_views: int, say: Callable[[str], None], read_only: bool = False
+    ) -> None:
         """Open the cache, or begin it.
 
         Args:
@@ -66,6 +69,10 @@ class EmbeddingCache:
             recipe: names everything that embeddings depend on besides an image's bytes.
             n_views: views an image.
             say: takes a line for a person where something was damaged.
+            read_only: change nothing; there has to be a cache.
+
+        Raises:
+            StorageError: it can't be opened; with `read_only` also where it is damaged.
         """
         self._path = path
         self._n_views = n_views
@@ -73,8 +80,8 @@ class EmbeddingCache:
         self._lock = threading.Lock()
         self._damaged = 0
         self.n_put = 0
-        self._recipe_name = recipe
-        path.parent.mkdir(parents=True, exist_ok=True)
+        self.recipe = recipe
+        self._read_only = read_only
         try:
             self._open()
         except sqlite3.DatabaseError as error:
@@ -146,17 +153,22 @@ class EmbeddingCache:
             self._say(f"{self._damaged} damaged entries of {self._path} were embedded again")
 
     def _open(self) -> None:
-        self._connection = sqlite3.connect(self._path, check_same_thread=False)
+        if not self._read_only:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+        uri = f"{self._path.resolve().as_uri()}?mode={'ro' if self._read_only else 'rwc'}"
+        self._connection = sqlite3.connect(uri, uri=True, check_same_thread=False)
         (version,) = self._connection.execute("PRAGMA user_version").fetchone()
         (tables,) = self._connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
         if tables and version != _VERSION:
             raise _OtherVersion(f"it has format version {version}; this version of Parecido uses {_VERSION}")
-        self._connection.executescript(_SCHEMA)
-        self._connection.execute("PRAGMA synchronous = NORMAL")
-        with self._connection:
-            self._connection.execute("INSERT OR IGNORE INTO recipes (recipe) VALUES (?)", (self._recipe_name,))
+        if not self._read_only:
+            self._connection.executescript(_SCHEMA)
+            self._connection.execute("PRAGMA synchronous = NORMAL")
+            with self._connection:
+                self._connection.execute("INSERT OR IGNORE INTO recipes (recipe) VALUES (?)", (self.recipe,))
         select = "SELECT number FROM recipes WHERE recipe = ?"
-        self._recipe = int(self._connection.execute(select, (self._recipe_name,)).fetchone()[0])
+        found = self._connection.execute(select, (self.recipe,)).fetchone()
+        self._recipe = -1 if found is None else int(found[0])
         self._committed = time.monotonic()
 
     def _number(self, digest: bytes) -> int | None:
@@ -173,7 +185,7 @@ class EmbeddingCache:
 
     def _begin_anew(self, error: sqlite3.DatabaseError) -> None:
         """Set a damaged database aside; a lock or a full disk is no damage and goes on to the caller."""
-        if getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF not in _DAMAGE:
+        if self._read_only or getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF not in _DAMAGE:
             raise StorageError(f"the embedding cache {self._path} can't be used: {error}") from error
         self._connection.close()
         aside = self._path.with_name(f"{self._path.name}.damaged")

@@ -13,7 +13,6 @@ from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from indexer.augment import Augmentation
 from indexer.build_partitions import plan_partitions
 from indexer.choose_base import Base, choose_base
 from indexer.choose_classifier import choose_classifier
@@ -30,7 +29,6 @@ from indexer.snapshot_content import SnapshotContent, new_snapshot_id, write_pro
 from indexer.writer_lock import writer_lock
 from shared.embedder import LiteRtEmbedder
 from shared.errors import CatalogueError, SettingsError
-from shared.images import ImageLimits
 from shared.manifest import Manifest
 from shared.snapshot import DataDirectory
 
@@ -169,8 +167,8 @@ def _embedding(
     """How images are embedded, and the cache, open for as long as embeddings are read."""
     how = Embedding(
         LiteRtEmbedder(base.model, settings.threads),
-        Augmentation(copies=settings.augmentations, seed=settings.seed),
-        ImageLimits(settings.max_image_bytes, settings.max_image_pixels),
+        settings.augmentation,
+        settings.image_limits,
         settings.threads,
         rehash=settings.rehash,
     )

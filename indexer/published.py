@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from indexer.compare import States, states
 from indexer.report import Reporter
 from shared.catalogue import ItemStore
 from shared.classifier import Classifier
@@ -51,6 +52,16 @@ class Published:
         """Every image, by `image_keys`."""
         with closing(ItemStore(self.paths.items)) as items:
             return image_keys(items.images())
+
+    def states(self) -> States:
+        """Every item, for comparing."""
+        return snapshot_states(self.paths)
+
+
+def snapshot_states(paths: SnapshotPaths) -> States:
+    """Every item of a snapshot on the disk, for comparing."""
+    with closing(ItemStore(paths.items)) as items:
+        return states((indexed.item, indexed.digests) for indexed in items)
 
 
 def image_keys(images: Iterable[tuple[str, bytes]]) -> NDArray[np.uint64]:

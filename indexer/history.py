@@ -1,0 +1,163 @@
+"""The snapshots of a data directory: which there are, going back to one, what is different between two."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from indexer.compare import Changes, compare
+from indexer.publish import published_ids, set_current
+from indexer.published import snapshot_states
+from indexer.writer_lock import writer_lock
+from shared.errors import SnapshotMissing
+from shared.manifest import Manifest
+from shared.snapshot import DataDirectory, Snapshot, SnapshotPaths
+
+
+@dataclass(frozen=True)
+class SnapshotSummary:
+    """One snapshot.
+
+    Attributes:
+        snapshot_id: its id.
+        state: `current`, `published` (it was once) or `held back` (by the gate).
+        created_at: ISO 8601, UTC.
+        backbone: the base.
+        categories: how many.
+        items: how many.
+        images: how many.
+        category_accuracy: on held-out items; None where there were none.
+        bytes: of its files, those included that it shares with other snapshots.
+    """
+
+    snapshot_id: str
+    state: str
+    created_at: str
+    backbone: str
+    categories: int
+    items: int
+    images: int
+    category_accuracy: float | None
+    bytes: int
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class SnapshotDiff:
+    """What is different between two snapshots.
+
+    Attributes:
+        before: the one.
+        after: the other.
+        changes: item by item.
+        category_items: each category's number of items in the one and in the other, where they differ.
+        shared_bytes: of the files that both have on the disk once.
+    """
+
+    before: SnapshotSummary
+    after: SnapshotSummary
+    changes: Changes
+    category_items: Mapping[str, tuple[int, int]]
+    shared_bytes: int
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return asdict(self)
+
+
+def list_snapshots(data: DataDirectory) -> list[SnapshotSummary]:
+    """Every snapshot, oldest first.
+
+    Raises:
+        SnapshotMissing: nothing is published here.
+    """
+    current, once_published = data.current_id(), published_ids(data)
+    return [_summary(data, snapshot_id, current, once_published) for snapshot_id in data.ids()]
+
+
+def roll_back(data: DataDirectory, snapshot_id: str | None) -> tuple[str, str]:
+    """Publish an earlier snapshot again, after verifying it.
+
+    Args:
+        data: where.
+        snapshot_id: None for the last one before the current one that was published.
+
+    Returns:
+        The ids of what is current now, and of what was.
+
+    Raises:
+        SnapshotMissing: there is no such snapshot.
+        SnapshotError: it is damaged.
+        Busy: a build is writing there.
+    """
+    data.current_id()  # nothing was ever published here, most likely a mistyped path: no lock is made then
+    with writer_lock(data):
+        current = data.current_id()
+        earlier = [one for one in data.ids() if one < current and one in published_ids(data)]
+        if snapshot_id is None and not earlier:
+            raise SnapshotMissing(f"no snapshot in {data.snapshots} was published before {current}, the current one")
+        chosen = snapshot_id or earlier[-1]
+        Snapshot.open(existing(data, chosen), interpreters=1).close()
+        set_current(data, chosen)
+    return chosen, current
+
+
+def diff(data: DataDirectory, before: str, after: str) -> SnapshotDiff:
+    """Tell two snapshots apart.
+
+    Raises:
+        SnapshotMissing: one of them does not exist.
+        SnapshotError: one of them is damaged.
+    """
+    paths = [existing(data, before), existing(data, after)]
+    current, once_published = data.current_id(), published_ids(data)
+    one, other = (_summary(data, snapshot_id, current, once_published) for snapshot_id in (before, after))
+    first, second = ({entry.name: entry.items for entry in Manifest.read(path.manifest).categories} for path in paths)
+    counts = {name: (first.get(name, 0), second.get(name, 0)) for name in sorted(first.keys() | second.keys())}
+    return SnapshotDiff(
+        before=one,
+        after=other,
+        changes=compare(*(snapshot_states(path) for path in paths)),
+        category_items={name: pair for name, pair in counts.items() if pair[0] != pair[1]},
+        shared_bytes=_shared_bytes(*paths),
+    )
+
+
+def existing(data: DataDirectory, snapshot_id: str) -> SnapshotPaths:
+    """Where a snapshot lies.
+
+    Raises:
+        SnapshotMissing: there is none of this id.
+    """
+    if snapshot_id not in data.ids():
+        raise SnapshotMissing(f"there is no snapshot {snapshot_id!r} in {data.snapshots}")
+    return data.paths(snapshot_id)
+
+
+def _summary(data: DataDirectory, snapshot_id: str, current: str, once_published: set[str]) -> SnapshotSummary:
+    paths = data.paths(snapshot_id)
+    manifest = Manifest.read(paths.manifest)
+    state = "published" if snapshot_id in once_published else "held back"
+    return SnapshotSummary(
+        snapshot_id=snapshot_id,
+        state="current" if snapshot_id == current else state,
+        created_at=manifest.created_at,
+        backbone=manifest.backbone,
+        categories=len(manifest.categories),
+        items=manifest.items,
+        images=manifest.images,
+        category_accuracy=manifest.classifier["category_accuracy"],
+        bytes=sum(path.stat().st_size for path in _files(paths)),
+    )
+
+
+def _shared_bytes(one: SnapshotPaths, other: SnapshotPaths) -> int:
+    inodes = {path.stat().st_ino for path in _files(one)}
+    return sum(path.stat().st_size for path in _files(other) if path.stat().st_ino in inodes)
+
+
+def _files(paths: SnapshotPaths) -> list[Path]:
+    return [path for path in paths.root.rglob("*") if path.is_file()]
