@@ -13,10 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from indexer.embed import EmbeddedCatalogue
+from indexer.link import link_or_copy
 from indexer.published import Published
 from shared.catalogue import IndexedItem
 from shared.manifest import CategoryEntry
-from shared.partition import INDEX_KIND, Partition, take_over
+from shared.partition import INDEX_KIND, Partition, partition_file, write_rows
 from shared.vectors import Vectors
 
 _SAMPLE = 64
@@ -106,7 +107,9 @@ def write_partition(
         What the manifest says of it.
     """
     if planned.published is not None and published is not None:
-        take_over(planned.category, planned.item_numbers, published.paths.partitions, directory)
+        name = partition_file(planned.category)
+        link_or_copy(published.paths.partitions / name, directory / name)
+        write_rows(directory, planned.category, planned.item_numbers)
         # The rows' items are only numbered anew, which changes no neighbour.
         recall = planned.published.ann_recall_at_10
     else:

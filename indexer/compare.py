@@ -26,11 +26,21 @@ def states(items: Iterable[tuple[Item, tuple[bytes, ...]]]) -> States:
 
 @dataclass(frozen=True)
 class Moved:
-    """An item that is in another category now."""
+    """An item that is in another category now, or has another id.
+
+    Where ids are paths, as those of folders are, an item gets another id with its category: it is known by its images.
+    """
 
     item_id: str
-    before: str
-    after: str
+    category: str
+    was_item_id: str
+    was_category: str
+
+    def told(self) -> str:
+        """For a person."""
+        if self.item_id != self.was_item_id:
+            return f"{self.was_item_id} → {self.item_id}"
+        return f"{self.item_id}: {self.was_category} → {self.category}"
 
 
 @dataclass(frozen=True)
@@ -40,7 +50,7 @@ class Changes:
     Attributes:
         added: only in the later state.
         removed: only in the earlier one.
-        moved: in another category.
+        moved: in another category, or called otherwise.
         edited: other images.
         described: other metadata alone.
         unchanged: how many are the same.
@@ -62,7 +72,7 @@ class Changes:
         told = {
             "added": self.added,
             "removed": self.removed,
-            "moved": [f"{one.item_id} ({one.before} → {one.after})" for one in self.moved],
+            "moved": [one.told() for one in self.moved],
             "other images": self.edited,
             "other metadata": self.described,
         }
@@ -73,22 +83,32 @@ class Changes:
 def compare(before: States, after: States) -> Changes:
     """Tell two states apart; ids are sorted."""
     both = sorted(before.keys() & after.keys())
-    moved = [Moved(one, before[one].category, after[one].category) for one in both if _moved(before[one], after[one])]
     edited = [one for one in both if before[one].digests != after[one].digests]
     described = [one for one in both if _described(before[one], after[one])]
+    moved = [_moved(one, one, before, after) for one in both if before[one].category != after[one].category]
     touched = {one.item_id for one in moved} | set(edited) | set(described)
+    renamed = _renamed(before, after)
     return Changes(
-        added=tuple(sorted(after.keys() - before.keys())),
-        removed=tuple(sorted(before.keys() - after.keys())),
-        moved=tuple(moved),
+        added=tuple(sorted(after.keys() - before.keys() - renamed.values())),
+        removed=tuple(sorted(before.keys() - after.keys() - renamed.keys())),
+        moved=tuple(moved) + tuple(_moved(was, now, before, after) for was, now in sorted(renamed.items())),
         edited=tuple(edited),
         described=tuple(described),
         unchanged=len(both) - len(touched),
     )
 
 
-def _moved(before: ItemState, after: ItemState) -> bool:
-    return before.category != after.category
+def _moved(was: str, now: str, before: States, after: States) -> Moved:
+    return Moved(now, after[now].category, was, before[was].category)
+
+
+def _renamed(before: States, after: States) -> dict[str, str]:
+    """From the ids of items that are gone to those of new ones with the very same images."""
+    new: dict[tuple[bytes, ...], list[str]] = {}
+    for item_id in sorted(after.keys() - before.keys(), reverse=True):
+        new.setdefault(after[item_id].digests, []).append(item_id)
+    gone = sorted(before.keys() - after.keys())
+    return {was: ids.pop() for was in gone if (ids := new.get(before[was].digests))}
 
 
 def _described(before: ItemState, after: ItemState) -> bool:

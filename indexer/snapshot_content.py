@@ -15,13 +15,14 @@ from indexer.choose_base import Base
 from indexer.choose_classifier import ChosenClassifier
 from indexer.embed import EmbeddedCatalogue
 from indexer.held_out import HeldOut
+from indexer.link import link_or_copy
 from indexer.published import Published
 from indexer.read_catalogue import Problem
 from indexer.report import Stage
 from indexer.settings import BuildSettings
 from shared import __version__
 from shared.catalogue import IndexedItem, write_items
-from shared.embedder import LiteRtEmbedder, golden_picture
+from shared.embedder import LiteRtEmbedder, embedder_id, golden_picture
 from shared.images import PREPROCESSING
 from shared.manifest import FORMAT_VERSION, CategoryEntry, Manifest
 from shared.snapshot import SnapshotPaths
@@ -65,7 +66,7 @@ class SnapshotContent:
         """
         paths.partitions.mkdir(parents=True)
         paths.report.mkdir()
-        paths.embedder.write_bytes(self.base.model)
+        self._write_embedder(paths)
         self.chosen.classifier.save(paths.classifier)
         write_items(paths.items, self.items)
         entries = []
@@ -76,6 +77,13 @@ class SnapshotContent:
         manifest = self._manifest(snapshot_id, tuple(entries), paths.checksums())
         manifest.write(paths.manifest)
         return manifest
+
+    def _write_embedder(self, paths: SnapshotPaths) -> None:
+        published = self.published
+        if published is not None and published.manifest.embedder_id == embedder_id(self.base.model):
+            link_or_copy(published.paths.embedder, paths.embedder)
+        else:
+            paths.embedder.write_bytes(self.base.model)
 
     @cached_property
     def content(self) -> str:

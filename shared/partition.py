@@ -2,9 +2,7 @@
 
 import errno
 import hashlib
-import os
 import re
-import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -79,7 +77,7 @@ class Partition:
             faiss.write_index(self._index, str(path))
         except RuntimeError as error:  # FAISS's own, whatever went wrong
             raise OSError(errno.EIO, f"the index can't be written: {error}", str(path)) from error
-        _write_rows(directory, self.category, self._item_numbers)
+        write_rows(directory, self.category, self._item_numbers)
 
     @classmethod
     def open(cls, category: str, directory: Path) -> "Partition":
@@ -134,29 +132,9 @@ class Partition:
         )
 
 
-def take_over(category: str, item_numbers: NDArray[np.int64], source: Path, directory: Path) -> None:
-    """Put a partition into `directory` whose index another directory has already: it is linked rather than written.
-
-    Args:
-        category: its name.
-        item_numbers: `(n_rows,)` int64, the item that each row shows now.
-        source: the directory that has it.
-        directory: where its files go.
-    """
-    _link_or_copy(source / partition_file(category), directory / partition_file(category))
-    _write_rows(directory, category, item_numbers)
-
-
-def _write_rows(directory: Path, category: str, item_numbers: NDArray[np.int64]) -> None:
+def write_rows(directory: Path, category: str, item_numbers: NDArray[np.int64]) -> None:
+    """Write which item each row of a partition shows, `(n_rows,)` int64, beside its index."""
     np.save(directory / rows_file(category), item_numbers)
-
-
-def _link_or_copy(source: Path, target: Path) -> None:
-    """A hard link costs neither time nor space; not every file system has them."""
-    try:
-        os.link(source, target)
-    except OSError:
-        shutil.copyfile(source, target)
 
 
 def best_hits(hits: Iterable[Hit]) -> list[Hit]:
