@@ -89,8 +89,8 @@ def compare(before: States, after: States) -> Changes:
     touched = {one.item_id for one in moved} | set(edited) | set(described)
     renamed = _renamed(before, after)
     return Changes(
-        added=tuple(sorted(after.keys() - before.keys() - renamed.values())),
-        removed=tuple(sorted(before.keys() - after.keys() - renamed.keys())),
+        added=tuple(sorted(after.keys() - before.keys() - set(renamed.values()))),
+        removed=tuple(sorted(before.keys() - after.keys() - set(renamed))),
         moved=tuple(moved) + tuple(_moved(was, now, before, after) for was, now in sorted(renamed.items())),
         edited=tuple(edited),
         described=tuple(described),
