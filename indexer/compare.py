@@ -108,7 +108,7 @@ def _renamed(before: States, after: States) -> dict[str, str]:
     for item_id in sorted(after.keys() - before.keys(), reverse=True):
         new.setdefault(after[item_id].digests, []).append(item_id)
     gone = sorted(before.keys() - after.keys())
-    return {was: ids.pop() for was in gone if (ids := new.get(before[was].digests))}
+    return {was: ids.pop() for was in gone if before[was].digests and (ids := new.get(before[was].digests))}
 
 
 def _described(before: ItemState, after: ItemState) -> bool:
