@@ -28,7 +28,7 @@ from indexer.settings import BuildSettings
 from indexer.snapshot_content import SnapshotContent, new_snapshot_id, write_problems
 from indexer.writer_lock import writer_lock
 from shared.embedder import LiteRtEmbedder
-from shared.errors import CatalogueError, SettingsError
+from shared.errors import CatalogueError, SettingsError, StorageError
 from shared.manifest import Manifest
 from shared.snapshot import DataDirectory
 
@@ -186,7 +186,10 @@ def _writable(settings: BuildSettings) -> DataDirectory:
 
 def _judge_problems(data: DataDirectory, catalogue: Catalogue, problems: Sequence[Problem], max_bad: float) -> None:
     """Write down what is bad, and go on only if it is little."""
-    write_problems(data.skipped, problems)
+    try:
+        write_problems(data.skipped, problems)
+    except OSError as error:
+        raise StorageError(f"{data.skipped} can't be written: {error.strerror}") from error
     if len(problems) <= max_bad * catalogue.entries:
         return
     shown = [problem.sentence() for problem in problems[:_PROBLEMS_SHOWN]]

@@ -38,13 +38,13 @@ def write_snapshot(data: DataDirectory, write: Callable[[SnapshotPaths], Manifes
         _flush_tree(building.root)
         Snapshot.open(building, interpreters=1).close()
         building.root.rename(data.paths(manifest.snapshot_id).root)
+        _flush(data.snapshots)
     except (OSError, sqlite3.Error) as error:
         shutil.rmtree(building.root, ignore_errors=True)
         raise StorageError(f"no snapshot can be written to {data.snapshots}: {error}; {_free(data)}") from error
     except BaseException:
         shutil.rmtree(building.root, ignore_errors=True)
         raise
-    _flush(data.snapshots)
     return manifest
 
 
@@ -87,7 +87,11 @@ def _delete(data: DataDirectory, snapshot_id: str) -> bool:
 
 
 def set_current(data: DataDirectory, snapshot_id: str) -> None:
-    """Make a complete snapshot the published one, and remember that it was."""
+    """Make a complete snapshot the published one, and remember that it was.
+
+    Raises:
+        StorageError: the disk is full, or can't be written.
+    """
     once_published = published_ids(data) | {snapshot_id}
     kept = [one for one in data.ids() if one in once_published]
     replace_file(data.published, "".join(f"{one}\n" for one in kept))
@@ -106,16 +110,23 @@ def published_ids(data: DataDirectory) -> set[str]:
 
 
 def replace_file(path: Path, text: str) -> None:
-    """Replace a small file whole, or not at all."""
+    """Replace a small file whole, or not at all.
+
+    Raises:
+        StorageError: the disk is full, or can't be written.
+    """
     beside = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         beside.write_text(text, encoding="utf-8")
         _flush(beside)
         beside.replace(path)
+        _flush(path.parent)
+    except OSError as error:
+        beside.unlink(missing_ok=True)
+        raise StorageError(f"{path} can't be written: {error.strerror}") from error
     except BaseException:
         beside.unlink(missing_ok=True)
         raise
-    _flush(path.parent)
 
 
 def _flush_tree(root: Path) -> None:

@@ -24,12 +24,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fakes import is_leased
 from PIL import Image, ImageDraw
 
 from indexer.publish import set_current
 from shared.manifest import Manifest
 from shared.snapshot import DataDirectory
-from shared.snapshot_lease import is_leased
 
 pytestmark = [
     pytest.mark.tensorflow,

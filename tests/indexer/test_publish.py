@@ -8,7 +8,7 @@ import pytest
 
 from indexer import publish as module
 from indexer.publish import replace_file, set_current, write_snapshot
-from shared.errors import SnapshotError
+from shared.errors import SnapshotError, StorageError
 from shared.snapshot import DataDirectory, SnapshotPaths
 
 _ROOT = Path(__file__).parents[2]
@@ -49,13 +49,20 @@ def _files(root: Path) -> list[str]:
     return sorted(path.relative_to(root).as_posix() for path in root.rglob("*") if path.is_file())
 
 
-_OLD = ["current", "snapshots/old/embedder.tflite", "snapshots/old/manifest.json", "snapshots/old/partitions/c.faiss"]
-_NEW = [name.replace("old", "new") for name in _OLD if name != "current"]
+_OLD = [
+    "current",
+    "published",
+    "snapshots/old/embedder.tflite",
+    "snapshots/old/manifest.json",
+    "snapshots/old/partitions/c.faiss",
+]
+_NEW = [name.replace("old", "new") for name in _OLD if name.startswith("snapshots")]
 
 
 def test_a_snapshot_is_renamed_into_place_and_current(data: DataDirectory) -> None:
     assert publish(data, _write("new")).snapshot_id == "new"
     assert data.current.read_bytes() == b"new\n"
+    assert data.published.read_bytes() == b"new\nold\n"
     assert _files(data.root) == sorted(_OLD + _NEW)
 
 
@@ -108,7 +115,7 @@ def test_a_failure_before_the_rename_leaves_everything_as_it_was(
         monkeypatch.setattr(module.Snapshot, "open", fail)
     if step == "rename":
         monkeypatch.setattr(Path, "rename", fail)
-    with pytest.raises(type(error)):
+    with pytest.raises(StorageError if isinstance(error, OSError) else type(error)):
         publish(data, write)
     assert _files(data.root) == _OLD
     assert sorted(path.name for path in data.snapshots.iterdir()) == ["old"]
@@ -135,11 +142,11 @@ def test_a_failure_to_flush_leaves_current_and_no_half_snapshot(
     fail_at(0)
     publish(data, _write("count"))
     total = len(calls)
-    assert total == 8  # five of the snapshot, `snapshots`, the new `current`, and the directory around it
+    assert total == 10  # five of the snapshot, `snapshots`; `published`, then `current`, each with their directory
     set_current(data, "old")
     for wanted in range(1, total + 1):
         fail_at(wanted)
-        with pytest.raises(OSError, match="Input/output error"):
+        with pytest.raises(StorageError, match="Input/output error"):
             publish(data, _write(f"new{wanted}"))
         # Once it is renamed it is complete; once `current` is replaced, only its flush can fail.
         assert (f"new{wanted}" in data.ids()) == (wanted > 5)
@@ -148,7 +155,7 @@ def test_a_failure_to_flush_leaves_current_and_no_half_snapshot(
 
 
 def test_an_id_that_is_taken_is_not_overwritten(data: DataDirectory) -> None:
-    with pytest.raises(OSError, match="not empty"):
+    with pytest.raises(StorageError, match="not empty"):
         publish(data, _write("old"))
     assert _files(data.root) == _OLD
 
@@ -193,7 +200,7 @@ def test_replace_file_replaces_whole_or_not_at_all(tmp_path: Path, monkeypatch: 
     for name in ("write_text", "replace"):
         with monkeypatch.context() as patch:
             patch.setattr(Path, name, fail)
-            with pytest.raises(OSError, match="Input/output error"):
+            with pytest.raises(StorageError, match="current can't be written: Input/output error"):
                 replace_file(path, "third\n")
         assert path.read_text(encoding="utf-8") == "sécond\n"
         assert [entry.name for entry in tmp_path.iterdir()] == ["current"]
