@@ -93,6 +93,11 @@ class Service:
 
     def ask(self, path: str, body: dict | None = None) -> tuple[int, Any]:
         """Status and JSON; every request has a connection of its own."""
+        status, content = self.fetch(path, body)
+        return status, json.loads(content)
+
+    def fetch(self, path: str, body: dict | None = None) -> tuple[int, bytes]:
+        """As `ask`, whatever the answer is."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=_WAIT_S)
         with closing(connection):
             if body is None:
@@ -100,7 +105,7 @@ class Service:
             else:
                 connection.request("POST", path, json.dumps(body), {"Content-Type": "application/json"})
             response = connection.getresponse()
-            return response.status, json.loads(response.read())
+            return response.status, response.read()
 
     def workers(self) -> list[int]:
         return [

@@ -12,6 +12,7 @@ from indexer.__main__ import _parser
 from indexer.settings import BuildSettings
 from search_service.app import create_app
 from search_service.error_handlers import STATUS
+from search_service.metrics import Metrics
 from search_service.settings import ServiceSettings
 from search_service.snapshot_watch import SnapshotWatch
 
@@ -72,7 +73,7 @@ def test_the_routes_are_complete() -> None:
     def never(*_: object) -> NoReturn:
         raise AssertionError
 
-    app = create_app(SnapshotWatch(never, never), ServiceSettings())
+    app = create_app(SnapshotWatch(never, never), ServiceSettings(), Metrics(0.98))
     served = {
         f"{method} {re.sub('<[^>]*item_id>', '<id>', rule.rule)}"
         for rule in app.url_map.iter_rules()
