@@ -158,8 +158,8 @@ def test_a_request_is_counted_by_rule_method_and_status(service) -> None:
 
 
 def test_a_fault_of_our_own_is_counted_as_500() -> None:
-    # It has no `item`, so a bug is met.
-    moved = _moved(client := _Service(_SmallEngine("broken")).client, lambda: client.get("/v1/items/x"))
+    client = _Service(_SmallEngine("broken")).client  # it has no `item`: a bug
+    moved = _moved(client, lambda: client.get("/v1/items/x"))
     rule = "/v1/items/<item_id:item_id>"
     assert _named(moved, "parecido_requests_total") == {f"method=GET,route={rule},status=500": 1}
 
