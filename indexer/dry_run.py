@@ -19,6 +19,7 @@ from indexer.read_catalogue import Catalogue, read_catalogue
 from indexer.report import Reporter, Stage
 from indexer.settings import BuildSettings
 from shared.embedder import embedder_id
+from shared.errors import StorageError
 from shared.snapshot import DataDirectory
 
 
@@ -58,9 +59,10 @@ def dry_run(settings: BuildSettings, reporter: Reporter) -> DryRun:
     data = DataDirectory(settings.data)
     published = find_published(data, reporter)
     catalogue = read_catalogue(settings.catalogue, settings.image_root)
-    with _cache(settings, data, published) as cache:
+    recipe = _recipe(settings, published)
+    with _cache(settings, data, recipe, reporter) as cache:
         with reporter.stage("look at images", catalogue.n_images) as stage:
-            seen = _look(catalogue, settings, cache, stage)
+            seen = _look(catalogue, settings, recipe, cache, stage)
         to_embed = sum(cache is None or not cache.has(digest) for digest in set(seen.digests))
     planned, items = plan_partitions(seen, settings.index_views, published)
     keys = image_keys(seen.labelled_digests())
@@ -87,22 +89,32 @@ def show(found: DryRun, reporter: Reporter) -> None:
     reporter.say("dry run: nothing was changed")
 
 
+def _recipe(settings: BuildSettings, published: Published | None) -> str:
+    """How the catalogue would be embedded; empty where the base is yet to be exported."""
+    model = published.model(settings.backbone, settings.weights) if published else None
+    return recipe_of(embedder_id(model), settings.augmentation, settings.image_limits) if model is not None else ""
+
+
 @contextmanager
 def _cache(
-    settings: BuildSettings, data: DataDirectory, published: Published | None
+    settings: BuildSettings, data: DataDirectory, recipe: str, reporter: Reporter
 ) -> Iterator[EmbeddingCache | None]:
-    """The cache by the recipe of the published base; None where it can't help."""
-    model = published.model(settings.backbone, settings.weights) if published else None
-    if model is None or not data.cache.exists():
+    """The cache; None where there is none, or it can't be read without writing."""
+    cache = None
+    if data.cache.exists():
+        try:
+            cache = EmbeddingCache(data.cache, recipe, 1 + settings.augmentations, reporter.say, read_only=True)
+        except StorageError as error:
+            reporter.say(f"every image counts as one to embed: {error}")
+    if cache is None:
         yield None
         return
-    recipe = recipe_of(embedder_id(model), settings.augmentation, settings.image_limits)
-    with closing(EmbeddingCache(data.cache, recipe, 1 + settings.augmentations, lambda _: None, True)) as cache:
+    with closing(cache):
         yield cache
 
 
 def _look(
-    catalogue: Catalogue, settings: BuildSettings, cache: EmbeddingCache | None, stage: Stage
+    catalogue: Catalogue, settings: BuildSettings, recipe: str, cache: EmbeddingCache | None, stage: Stage
 ) -> EmbeddedCatalogue:
     """The catalogue as it would be embedded, but without embeddings."""
 
@@ -114,6 +126,5 @@ def _look(
     tasks, digests, problems = each_image(catalogue, work, settings.threads, stage)
     items, image_items = keep_good(catalogue, tasks)
     views = np.empty((len(digests), 1 + settings.augmentations, 0), dtype=np.float32)
-    recipe = "" if cache is None else cache.recipe
     found = catalogue.problems + problems
     return EmbeddedCatalogue(items, image_items, tuple(digests), views, found, catalogue.entries, recipe)

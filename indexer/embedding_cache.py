@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 
-from shared.errors import StorageError
+from indexer.storage import storage_error
 from shared.vectors import Vectors
 
 _COMMIT_S = 1.0
@@ -186,7 +186,7 @@ class EmbeddingCache:
     def _begin_anew(self, error: sqlite3.DatabaseError) -> None:
         """Set a damaged database aside; a lock or a full disk is no damage and goes on to the caller."""
         if self._read_only or getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF not in _DAMAGE:
-            raise StorageError(f"the embedding cache {self._path} can't be used: {error}") from error
+            raise storage_error(f"the embedding cache {self._path} can't be used", self._path.parent, error) from error
         self._connection.close()
         aside = self._path.with_name(f"{self._path.name}.damaged")
         self._path.replace(aside)

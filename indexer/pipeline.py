@@ -26,9 +26,10 @@ from indexer.read_catalogue import Catalogue, Problem, read_catalogue
 from indexer.report import Reporter
 from indexer.settings import BuildSettings
 from indexer.snapshot_content import SnapshotContent, new_snapshot_id, write_problems
+from indexer.storage import storage_error
 from indexer.writer_lock import writer_lock
 from shared.embedder import LiteRtEmbedder
-from shared.errors import CatalogueError, SettingsError, StorageError
+from shared.errors import CatalogueError, SettingsError
 from shared.manifest import Manifest
 from shared.snapshot import DataDirectory
 
@@ -189,7 +190,7 @@ def _judge_problems(data: DataDirectory, catalogue: Catalogue, problems: Sequenc
     try:
         write_problems(data.skipped, problems)
     except OSError as error:
-        raise StorageError(f"{data.skipped} can't be written: {error.strerror}") from error
+        raise storage_error(f"{data.skipped} can't be written", data.root, error) from error
     if len(problems) <= max_bad * catalogue.entries:
         return
     shown = [problem.sentence() for problem in problems[:_PROBLEMS_SHOWN]]

@@ -14,7 +14,8 @@ import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 
-from shared.errors import ParecidoError, StorageError
+from indexer.storage import storage_error
+from shared.errors import ParecidoError
 from shared.manifest import Manifest
 from shared.snapshot import DataDirectory, Snapshot, SnapshotPaths
 from shared.snapshot_lease import unleased
@@ -41,15 +42,11 @@ def write_snapshot(data: DataDirectory, write: Callable[[SnapshotPaths], Manifes
         _flush(data.snapshots)
     except (OSError, sqlite3.Error) as error:
         shutil.rmtree(building.root, ignore_errors=True)
-        raise StorageError(f"no snapshot can be written to {data.snapshots}: {error}; {_free(data)}") from error
+        raise storage_error(f"no snapshot can be written to {data.snapshots}", data.root, error) from error
     except BaseException:
         shutil.rmtree(building.root, ignore_errors=True)
         raise
     return manifest
-
-
-def _free(data: DataDirectory) -> str:
-    return f"{shutil.disk_usage(data.root).free / 1e6:,.0f} MB are free; what is published stays published"
 
 
 def delete_old_snapshots(data: DataDirectory, keep: int) -> list[str]:
@@ -123,7 +120,7 @@ def replace_file(path: Path, text: str) -> None:
         _flush(path.parent)
     except OSError as error:
         beside.unlink(missing_ok=True)
-        raise StorageError(f"{path} can't be written: {error.strerror}") from error
+        raise storage_error(f"{path} can't be written", path.parent, error) from error
     except BaseException:
         beside.unlink(missing_ok=True)
         raise

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import BinaryIO
 
+from indexer.storage import storage_error
 from shared.errors import Busy, StorageError
 from shared.snapshot import DataDirectory
 
@@ -50,7 +51,7 @@ def _open(data: DataDirectory) -> BinaryIO:
 
 
 def _cannot_write(data: DataDirectory, error: OSError) -> StorageError:
-    return StorageError(f"the data directory {data.root} can't be written: {error.strerror}")
+    return storage_error(f"the data directory {data.root} can't be written", data.root, error)
 
 
 def _clear_leftovers(data: DataDirectory) -> None:
