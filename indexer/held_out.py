@@ -62,8 +62,13 @@ class HeldOut:
 
     @classmethod
     def of(cls, embedded: EmbeddedCatalogue, seed: int) -> "HeldOut":
-        """Hold out items of a catalogue; of very many, a random part of their images is judged."""
+        """Hold out items of a catalogue; of very many, a random part of their images is judged.
+
+        Of a single category none is held out: it can't be missed, so there is nothing to judge.
+        """
         items = held_out_items(embedded.items, seed)
+        if len({item.category for item in embedded.items}) == 1:
+            items[:] = False
         images = np.flatnonzero(items[embedded.image_items])
         if len(images) > _MOST_JUDGED:
             images = np.sort(np.random.default_rng(seed).permutation(images)[:_MOST_JUDGED])

@@ -42,7 +42,7 @@ class SnapshotSummary:
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""
-        return asdict(self)
+        return {**asdict(self), "current": self.state == "current"}
 
 
 @dataclass(frozen=True)
@@ -98,7 +98,7 @@ def roll_back(data: DataDirectory, snapshot_id: str | None) -> tuple[str, str]:
         current = data.current_id()
         earlier = [one for one in data.ids() if one < current and one in published_ids(data)]
         if snapshot_id is None and not earlier:
-            raise SnapshotMissing(f"no snapshot in {data.snapshots} was published before {current}, the current one")
+            raise SnapshotMissing(f"no published snapshot in {data.snapshots} is older than {current}, the current one")
         chosen = snapshot_id or earlier[-1]
         Snapshot.open(existing(data, chosen), interpreters=1).close()
         set_current(data, chosen)
