@@ -58,9 +58,10 @@ def dry_run(settings: BuildSettings, reporter: Reporter) -> DryRun:
     data = DataDirectory(settings.data)
     published = find_published(data, reporter)
     catalogue = read_catalogue(settings.catalogue, settings.image_root)
-    with _cache(settings, data, published) as cache:
+    recipe = _recipe(settings, published)
+    with _cache(settings, data, recipe) as cache:
         with reporter.stage("look at images", catalogue.n_images) as stage:
-            seen = _look(catalogue, settings, cache, stage)
+            seen = _look(catalogue, settings, recipe, cache, stage)
         to_embed = sum(cache is None or not cache.has(digest) for digest in set(seen.digests))
     planned, items = plan_partitions(seen, settings.index_views, published)
     keys = image_keys(seen.labelled_digests())
@@ -87,22 +88,24 @@ def show(found: DryRun, reporter: Reporter) -> None:
     reporter.say("dry run: nothing was changed")
 
 
-@contextmanager
-def _cache(
-    settings: BuildSettings, data: DataDirectory, published: Published | None
-) -> Iterator[EmbeddingCache | None]:
-    """The cache by the recipe of the published base; None where it can't help."""
+def _recipe(settings: BuildSettings, published: Published | None) -> str:
+    """What images would be embedded by; empty where the base is not the published one, and so not known yet."""
     model = published.model(settings.backbone, settings.weights) if published else None
-    if model is None or not data.cache.exists():
+    return "" if model is None else recipe_of(embedder_id(model), settings.augmentation, settings.image_limits)
+
+
+@contextmanager
+def _cache(settings: BuildSettings, data: DataDirectory, recipe: str) -> Iterator[EmbeddingCache | None]:
+    """The cache; None where it can't help."""
+    if not recipe or not data.cache.exists():
         yield None
         return
-    recipe = recipe_of(embedder_id(model), settings.augmentation, settings.image_limits)
     with closing(EmbeddingCache(data.cache, recipe, 1 + settings.augmentations, lambda _: None, True)) as cache:
         yield cache
 
 
 def _look(
-    catalogue: Catalogue, settings: BuildSettings, cache: EmbeddingCache | None, stage: Stage
+    catalogue: Catalogue, settings: BuildSettings, recipe: str, cache: EmbeddingCache | None, stage: Stage
 ) -> EmbeddedCatalogue:
     """The catalogue as it would be embedded, but without embeddings."""
 
@@ -114,6 +117,5 @@ def _look(
     tasks, digests, problems = each_image(catalogue, work, settings.threads, stage)
     items, image_items = keep_good(catalogue, tasks)
     views = np.empty((len(digests), 1 + settings.augmentations, 0), dtype=np.float32)
-    recipe = "" if cache is None else cache.recipe
     found = catalogue.problems + problems
     return EmbeddedCatalogue(items, image_items, tuple(digests), views, found, catalogue.entries, recipe)
