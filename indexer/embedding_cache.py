@@ -155,7 +155,7 @@ class EmbeddingCache:
     def _open(self) -> None:
         if not self._read_only:
             self._path.parent.mkdir(parents=True, exist_ok=True)
-        uri = f"{self._path.resolve().as_uri()}?mode={'ro' if self._read_only else 'rwc'}"
+        uri = f"{self._path.resolve().as_uri()}?mode={self._mode()}"
         self._connection = sqlite3.connect(uri, uri=True, check_same_thread=False)
         (version,) = self._connection.execute("PRAGMA user_version").fetchone()
         (tables,) = self._connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
@@ -170,6 +170,12 @@ class EmbeddingCache:
         found = self._connection.execute(select, (self.recipe,)).fetchone()
         self._recipe = -1 if found is None else int(found[0])
         self._committed = time.monotonic()
+
+    def _mode(self) -> str:
+        """Of opening. While no build has it open, there is no log beside it, and reading would make one."""
+        if not self._read_only:
+            return "rwc"
+        return "ro" if self._path.with_name(f"{self._path.name}-wal").exists() else "ro&immutable=1"
 
     def _number(self, digest: bytes) -> int | None:
         select = "SELECT number FROM entries WHERE recipe = ? AND digest = ?"

@@ -264,9 +264,10 @@ def test_what_an_interrupted_beginning_left_is_no_other_version(caches: _Caches)
 
 
 def _state(path: Path) -> dict[str, tuple[int, int, bytes]]:
-    """Every file beside the database, but SQLite's index of the log, which readers may make."""
-    files = [file for file in path.parent.iterdir() if not file.name.endswith("-shm")]
-    return {file.name: (file.stat().st_mtime_ns, file.stat().st_ino, file.read_bytes()) for file in files}
+    """The directory of the database and every file in it."""
+    files = {file.name: file.read_bytes() for file in path.parent.iterdir()} | {"": b""}
+    status = {name: (path.parent / name).stat() for name in files}
+    return {name: (status[name].st_mtime_ns, status[name].st_ino, content) for name, content in files.items()}
 
 
 def test_read_only_tells_the_same_and_writes_nothing(caches: _Caches, tmp_path: Path) -> None:
@@ -281,9 +282,20 @@ def test_read_only_tells_the_same_and_writes_nothing(caches: _Caches, tmp_path: 
         np.testing.assert_array_equal(cache.views(_digest(2)), _views(2))
     with closing(EmbeddingCache(caches.path, "another", 2, caches.said.append, True)) as cache:
         assert not cache.has(_digest(0))
-    after = {name: state for name, state in _state(caches.path).items() if name in before or state[2]}
-    assert after == before
+    assert _state(caches.path) == before
     assert caches.sql("SELECT recipe FROM recipes") == [("r",)]
+
+
+def test_read_only_sees_what_a_build_under_way_has_committed(caches: _Caches) -> None:
+    with caches.open() as writer:
+        writer.put(_digest(0), _views(0))
+        writer.mark_used([])  # commits
+        with closing(EmbeddingCache(caches.path, "r", 2, caches.said.append, True)) as reader:
+            np.testing.assert_array_equal(reader.views(_digest(0)), _views(0))
+            writer.put(_digest(1), _views(1))
+            assert not reader.has(_digest(1))
+    assert caches.found(2) == [0, 1]
+    assert [path.name for path in caches.path.parent.iterdir()] == [caches.path.name]
 
 
 @pytest.mark.parametrize("content", [b"garbage " * 1000, None])
