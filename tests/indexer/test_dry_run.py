@@ -206,8 +206,9 @@ def test_a_damaged_snapshot_is_said_and_all_would_be_made_again(
     assert quick_shop.build().json["published"]
 
 
-def test_a_damaged_cache_is_no_traceback(quick_shop: Shop, quick_stages_called: list[str]) -> None:
+def test_with_a_damaged_cache_every_image_counts_as_one_to_embed(quick_shop: Shop) -> None:
     quick_shop.data.cache.write_bytes(b"garbage " * 1000)
-    done = _refused(quick_shop)
-    assert (done.status, done.json["error"]["code"]) == (1, "storage")
+    done = quick_shop.build("--dry-run")
+    assert (done.status, done.json["images_to_embed"]) == (0, done.json["images"])
     assert "embeddings.sqlite can't be used" in done.err
+    assert quick_shop.data.cache.read_bytes() == b"garbage " * 1000
