@@ -81,7 +81,7 @@ def test_rolling_back_skips_what_was_held_back(quick_shop: Shop, monkeypatch: py
     assert roll_back(quick_shop.data, None) == (first, second)
     assert quick_shop.data.current_id() == first
     assert _states(quick_shop) == {first: "current", candidate: "held back", second: "published"}
-    with pytest.raises(SnapshotMissing, match=f"was published before {first}, the current one"):
+    with pytest.raises(SnapshotMissing, match=f"is older than {first}, the current one"):
         roll_back(quick_shop.data, None)
 
 
