@@ -4,10 +4,10 @@ An entry is found by the SHA-256 of an image file and the *recipe* that its view
 augmentation). A second table remembers each file's path, size and time of change with that digest, so that a file that
 can't have changed isn't read again.
 
-SQLite in WAL mode takes a kill at any moment: what was committed, at least once a second, stays. Each entry has a
-checksum of its own; a damaged one counts as missing and is embedded again. A database that is damaged as a whole is set
-aside and begun anew. What is asked and noted of every image in every build lies in narrow rows apart from the
-embeddings, so that a build without changes neither reads nor writes these.
+SQLite in WAL mode takes a kill at any moment: what was committed, at least once a second, stays. Each row has a
+checksum of its own, also over what it is found by; a damaged one counts as missing, so its image is embedded again. A
+database that is damaged as a whole is set aside and begun anew. What is asked and noted of every image in every build
+lies in narrow rows apart from the embeddings, so that a build without changes neither reads nor writes these.
 """
 
 import sqlite3
@@ -29,8 +29,17 @@ _COMMIT_S = 1.0
 _USED_TO_S = 86_400
 # A file that changed this shortly before it was read may change again without its time of change showing it.
 _UNSETTLED_NS = 2_000_000_000
-_DAMAGE = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
-_VERSION = 2
+# Our statements are right, so what a schema or an index can't carry out is damaged.
+_DAMAGE = (
+    sqlite3.SQLITE_CORRUPT,
+    sqlite3.SQLITE_NOTADB,
+    sqlite3.SQLITE_ERROR,
+    sqlite3.SQLITE_CONSTRAINT,
+    sqlite3.SQLITE_MISMATCH,
+)
+# Where SQLite's message quotes damaged text, Python can't decode the message.
+_DATABASE_ERRORS = (sqlite3.DatabaseError, UnicodeDecodeError)
+_VERSION = 3
 _SCHEMA = f"""
 PRAGMA auto_vacuum = INCREMENTAL;
 PRAGMA journal_mode = WAL;
@@ -40,13 +49,14 @@ CREATE TABLE IF NOT EXISTS entries (
     UNIQUE (recipe, digest));
 CREATE TABLE IF NOT EXISTS views (number INTEGER PRIMARY KEY, checksum INTEGER NOT NULL, views BLOB NOT NULL);
 CREATE TABLE IF NOT EXISTS files (
-    path TEXT PRIMARY KEY, size INTEGER NOT NULL, mtime_ns INTEGER NOT NULL, digest BLOB NOT NULL) WITHOUT ROWID;
+    path TEXT PRIMARY KEY, size INTEGER NOT NULL, mtime_ns INTEGER NOT NULL, digest BLOB NOT NULL,
+    checksum INTEGER NOT NULL) WITHOUT ROWID;
 PRAGMA user_version = {_VERSION};
 """
 
 
-class _OtherVersion(sqlite3.DatabaseError):
-    """A cache that another version of Parecido made; as good as no database."""
+class _Unusable(sqlite3.DatabaseError):
+    """A cache that another version of Parecido made, or whose recipes are damaged; as good as no database."""
 
     sqlite_errorcode = sqlite3.SQLITE_NOTADB
 
@@ -84,22 +94,22 @@ class EmbeddingCache:
         self._read_only = read_only
         try:
             self._open()
-        except sqlite3.DatabaseError as error:
+        except _DATABASE_ERRORS as error:
             self._begin_anew(error)
 
     def known_digest(self, path: str, status: stat_result) -> bytes | None:
         """The SHA-256 of a file that can't have changed since it was last read; None where that isn't sure."""
-        found = self._fetch("SELECT size, mtime_ns, digest FROM files WHERE path = ?", (path,))
+        found = self._fetch("SELECT size, mtime_ns, digest, checksum FROM files WHERE path = ?", (path,))
         if found is None or (found[0], found[1]) != (status.st_size, status.st_mtime_ns):
             return None
-        digest: bytes = found[2]
-        return digest
+        digest = found[2]
+        return digest if isinstance(digest, bytes) and _file_checksum(path, status, digest) == found[3] else None
 
     def remember_file(self, path: str, status: stat_result, digest: bytes) -> None:
         """Remember the SHA-256 of a file; `status` was taken before it was read."""
         if time.time_ns() - status.st_mtime_ns > _UNSETTLED_NS:
-            values = (path, status.st_size, status.st_mtime_ns, digest)
-            self._write(("INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?)", values))
+            values = (path, status.st_size, status.st_mtime_ns, digest, _file_checksum(path, status, digest))
+            self._write(("INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?, ?)", values))
 
     def has(self, digest: bytes) -> bool:
         """Whether an image was embedded before; whether its embeddings are undamaged shows when they are read."""
@@ -111,7 +121,7 @@ class EmbeddingCache:
         if number is None:
             return None
         found = self._fetch("SELECT checksum, views FROM views WHERE number = ?", (number,))
-        if found is None or zlib.crc32(found[1]) != found[0] or len(found[1]) % (4 * self._n_views):
+        if found is None or not self._is_whole(digest, *found):
             self._write(
                 ("DELETE FROM entries WHERE number = ?", (number,)), ("DELETE FROM views WHERE number = ?", (number,))
             )
@@ -131,7 +141,7 @@ class EmbeddingCache:
             ),
             (
                 "INSERT OR REPLACE INTO views SELECT number, ?, ? FROM entries WHERE recipe = ? AND digest = ?",
-                (zlib.crc32(data), data, *name),
+                (self._checksum(digest, data), data, *name),
             ),
         )
 
@@ -146,9 +156,11 @@ class EmbeddingCache:
     def close(self) -> None:
         """Commit and close; says so where entries were damaged."""
         with self._lock:
-            with self._damage_begins_anew():
-                self._connection.commit()
-            self._connection.close()
+            try:
+                with self._damage_begins_anew():
+                    self._connection.commit()
+            finally:
+                self._connection.close()
         if self._damaged:
             self._say(f"{self._damaged} damaged entries of {self._path} were embedded again")
 
@@ -157,10 +169,11 @@ class EmbeddingCache:
             self._path.parent.mkdir(parents=True, exist_ok=True)
         uri = f"{self._path.resolve().as_uri()}?mode={self._mode()}"
         self._connection = sqlite3.connect(uri, uri=True, check_same_thread=False)
+        self._connection.text_factory = bytes  # a flipped bit makes text of bytes, which need not be valid
         (version,) = self._connection.execute("PRAGMA user_version").fetchone()
         (tables,) = self._connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
         if tables and version != _VERSION:
-            raise _OtherVersion(f"it has format version {version}; this version of Parecido uses {_VERSION}")
+            raise _Unusable(f"it has format version {version}; this version of Parecido uses {_VERSION}")
         if not self._read_only:
             self._connection.executescript(_SCHEMA)
             self._connection.execute("PRAGMA synchronous = NORMAL")
@@ -168,7 +181,9 @@ class EmbeddingCache:
                 self._connection.execute("INSERT OR IGNORE INTO recipes (recipe) VALUES (?)", (self.recipe,))
         select = "SELECT number FROM recipes WHERE recipe = ?"
         found = self._connection.execute(select, (self.recipe,)).fetchone()
-        self._recipe = -1 if found is None else int(found[0])
+        if found is not None and not isinstance(found[0], int):
+            raise _Unusable("its recipes are damaged")
+        self._recipe = -1 if found is None else found[0]
         self._committed = time.monotonic()
 
     def _mode(self) -> str:
@@ -180,18 +195,26 @@ class EmbeddingCache:
     def _number(self, digest: bytes) -> int | None:
         select = "SELECT number FROM entries WHERE recipe = ? AND digest = ?"
         found = self._fetch(select, (self._recipe, digest))
-        return None if found is None else int(found[0])
+        return found[0] if found is not None and isinstance(found[0], int) else None
+
+    def _checksum(self, digest: bytes, data: bytes) -> int:
+        return zlib.crc32(data, zlib.crc32(digest, zlib.crc32(self.recipe.encode())))
+
+    def _is_whole(self, digest: bytes, checksum: object, data: object) -> bool:
+        if not isinstance(data, bytes) or len(data) % (4 * self._n_views):
+            return False
+        return self._checksum(digest, data) == checksum
 
     @contextmanager
     def _damage_begins_anew(self) -> Iterator[None]:
         try:
             yield
-        except sqlite3.DatabaseError as error:
+        except _DATABASE_ERRORS as error:
             self._begin_anew(error)
 
-    def _begin_anew(self, error: sqlite3.DatabaseError) -> None:
+    def _begin_anew(self, error: sqlite3.DatabaseError | UnicodeDecodeError) -> None:
         """Set a damaged database aside; a lock or a full disk is no damage and goes on to the caller."""
-        if self._read_only or getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF not in _DAMAGE:
+        if self._read_only or not _is_damage(error):
             raise storage_error(f"the embedding cache {self._path} can't be used", self._path.parent, error) from error
         self._connection.close()
         aside = self._path.with_name(f"{self._path.name}.damaged")
@@ -214,3 +237,13 @@ class EmbeddingCache:
             if time.monotonic() - self._committed > _COMMIT_S:
                 self._connection.commit()
                 self._committed = time.monotonic()
+
+
+def _file_checksum(path: str, status: stat_result, digest: bytes) -> int:
+    return zlib.crc32(f"{path} {status.st_size} {status.st_mtime_ns}".encode() + digest)
+
+
+def _is_damage(error: sqlite3.DatabaseError | UnicodeDecodeError) -> bool:
+    if isinstance(error, UnicodeDecodeError):
+        return True
+    return getattr(error, "sqlite_errorcode", sqlite3.SQLITE_MISUSE) & 0xFF in _DAMAGE

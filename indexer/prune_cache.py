@@ -50,7 +50,7 @@ def prune_cache(path: Path, keep_days: float, max_bytes: int | None = None) -> P
     try:
         with closing(sqlite3.connect(path)) as connection:
             return _prune(connection, int(time.time() - keep_days * 86_400), max_bytes)
-    except sqlite3.Error as error:
+    except (sqlite3.Error, UnicodeDecodeError) as error:  # the latter where a message quotes damaged text
         raise StorageError(f"the embedding cache {path} can't be pruned: {error}") from error
 
 

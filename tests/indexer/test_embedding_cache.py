@@ -96,6 +96,68 @@ def test_a_damaged_entry_counts_as_missing_and_is_said(caches: _Caches, damage: 
     assert caches.said == []
 
 
+@pytest.mark.parametrize("value", ["'text'", "5", "1.5", "x''", "x'ffffffff'"])
+def test_an_entry_of_another_type_counts_as_missing(caches: _Caches, value: str) -> None:
+    """A single flipped bit makes text of a blob, and SQLite takes any type anywhere."""
+    caches.fill(3)
+    caches.sql(f"UPDATE views SET views = {value} WHERE number = 2")
+    assert caches.found(3) == [0, 2]
+    caches.fill(3)
+    assert caches.found(3) == [0, 1, 2]
+
+
+@pytest.mark.parametrize("value", ["CAST(digest AS TEXT)", "'text'", "5", "1.5", "x''"])
+def test_a_file_whose_digest_is_of_another_type_is_not_known(caches: _Caches, tmp_path: Path, value: str) -> None:
+    status = _file(tmp_path / "a.png", age_s=60)
+    with caches.open() as cache:
+        cache.remember_file("a.png", status, b"\xff" * 32)
+    caches.sql(f"UPDATE files SET digest = {value}")
+    with caches.open() as cache:
+        assert cache.known_digest("a.png", status) in (None, b"\xff" * 32)
+        cache.remember_file("a.png", status, _digest(1))
+        assert cache.known_digest("a.png", status) == _digest(1)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_whatever_bits_flip_nothing_wrong_is_found(caches: _Caches, tmp_path: Path, seed: int) -> None:
+    """…and nothing is raised: what is damaged is put again, into this database or a new one."""
+    status = _file(tmp_path / "a.png", age_s=60)
+    with caches.open() as cache:
+        for number in range(30):
+            cache.put(_digest(number), _views(number))
+            cache.remember_file(f"{number}.png", status, _digest(number))
+    whole = caches.path.read_bytes()
+    random = np.random.default_rng(seed)
+    for _ in range(40):
+        content = np.frombuffer(whole, dtype=np.uint8).copy()
+        places = random.integers(0, len(content), random.integers(1, 40))
+        content[places] ^= (1 << random.integers(0, 8, len(places))).astype(np.uint8)
+        caches.path.write_bytes(content.tobytes())
+        with caches.open() as cache:
+            for number in range(30):
+                known = cache.known_digest(f"{number}.png", status)
+                assert known in (None, _digest(number))
+                views = cache.views(_digest(number))
+                if views is None:
+                    cache.put(_digest(number), _views(number))
+                else:
+                    np.testing.assert_array_equal(views, _views(number))
+                cache.remember_file(f"{number}.png", status, _digest(number))
+            cache.mark_used(map(_digest, range(30)))
+        for leftover in caches.path.parent.iterdir():
+            leftover.unlink()
+
+
+def test_views_of_another_image_are_not_taken_for_its_own(caches: _Caches) -> None:
+    caches.fill(2)
+    caches.sql("UPDATE views SET number = number + 10")
+    caches.sql("UPDATE views SET number = 13 - number")
+    with caches.open() as cache:
+        assert [cache.has(_digest(number)) for number in range(2)] == [True, True]
+    assert caches.found(2) == []
+    assert caches.said == [f"2 damaged entries of {caches.path} were embedded again"]
+
+
 def test_a_file_that_is_no_database_is_set_aside(caches: _Caches) -> None:
     caches.path.parent.mkdir()
     caches.path.write_bytes(b"garbage " * 1000)
@@ -245,7 +307,7 @@ def test_one_of_another_version_is_set_aside(caches: _Caches) -> None:
     caches.sql("PRAGMA user_version = 1")
     assert caches.found(2) == []
     (said,) = caches.said
-    assert "(it has format version 1; this version of Parecido uses 2): set aside as embeddings.sqlite.damaged" in said
+    assert "(it has format version 1; this version of Parecido uses 3): set aside as embeddings.sqlite.damaged" in said
     caches.said.clear()
     caches.fill(2)
     assert caches.found(2) == [0, 1]

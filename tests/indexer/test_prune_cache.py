@@ -48,10 +48,11 @@ def _fill(path: Path, count: int, recipe: str = "r", dim: int = 16) -> None:
         for number in range(count):
             cache.put(_digest(number), np.full((1, dim), number, np.float32))
             cache.remember_file(f"{number}.png", status, _digest(number))
-    for number in range(count):
-        select = "(SELECT number FROM recipes WHERE recipe = ?)"
-        update = f"UPDATE entries SET used_at = ? WHERE digest = ? AND recipe = {select}"
-        _sql(path, update, int(time.time()) - number * _DAY_S - 60, _digest(number), recipe)
+    select = "(SELECT number FROM recipes WHERE recipe = ?)"
+    update = f"UPDATE entries SET used_at = ? WHERE digest = ? AND recipe = {select}"
+    now = int(time.time()) - 60
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.executemany(update, [(now - number * _DAY_S, _digest(number), recipe) for number in range(count)])
 
 
 @pytest.fixture
