@@ -130,7 +130,7 @@ def test_a_disk_that_is_full_while_images_are_embedded(shop: Shop, disk: _Disk, 
     before, hits = shop.data.current_id(), shop.hits()
     disk.leave(200_000)
     message = _failed(shop.build(), "storage")
-    assert message == f"the embedding cache {shop.data.cache} can't be used: database or disk is full"
+    assert message.startswith(f"the embedding cache {shop.data.cache} can't be used: database or disk is full; 0 MB")
     assert (_verified(shop), shop.hits()) == (before, hits)
     committed = _embedded(shop.data)
     assert 12 < committed < 36
@@ -152,7 +152,7 @@ def test_a_disk_that_is_full_while_the_snapshot_is_written(shop: Shop, disk: _Di
     message = _failed(shop.build("--index-views", "all"), "storage")
     assert message.startswith(f"no snapshot can be written to {shop.data.snapshots}: ")
     assert "No space left on device" in message
-    assert message.endswith("MB are free; what is published stays published")
+    assert message.endswith("MB are free. What is published stays published")
     assert (_verified(shop), shop.hits()) == (before, hits)
     assert set(shop.data.root.rglob("*")) <= files  # nothing of it is left
     disk.make_room()
@@ -199,7 +199,7 @@ def test_a_data_directory_that_can_not_be_written_is_still_read(shop: Shop, disk
         shop.change("discs 3", price=99)
         for done in (shop.build(), shop.run("rollback"), shop.run("cache", "prune")):
             message = _failed(done, "storage")
-            assert message == f"the data directory {shop.data.root} can't be written: Read-only file system"
+            assert message.startswith(f"the data directory {shop.data.root} can't be written: Read-only file system")
         assert _verified(shop) == shop.data.current_id()
         assert len(shop.run("snapshots").json["snapshots"]) == 2
         assert len(shop.run("diff", first).json["changes"]["added"]) == 24
