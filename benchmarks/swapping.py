@@ -94,9 +94,9 @@ class Load:
 def main() -> None:
     """Measure, print and store."""
     parser = option_parser("swapping", __doc__)
-    parser.add_argument("--swaps", type=int, default=50, help="in all (default: 50)")
+    parser.add_argument("--swaps", type=int, help="in all (default: 50, in a small run 4)")
     options = parser.parse_args()
-    swaps = 4 if options.smoke else options.swaps
+    swaps = options.swaps or (4 if options.smoke else 50)
     train = list_photos(options.photos, "train")
     images = [photo.path.read_bytes() for photo in sample(list_photos(options.photos, "validation"), 100)]
     with tempfile.TemporaryDirectory(prefix="parecido-benchmark-") as directory:
