@@ -149,8 +149,7 @@ def _train(embedded: EmbeddedCatalogue, judging: EmbeddedCatalogue, choice: Choi
     with choice.change(), SilentReporter().stage("") as stage:
         classifier, epochs = train_classifier.train_classifier(learned, held_out, seed, stage)
     seconds = time.perf_counter() - started
-    column = {category: place for place, category in enumerate(classifier.categories)}
-    truth = np.array([column.get(judging.items[number].category, -1) for number in judging.image_items])
+    truth = judging.columns(np.arange(len(judging.image_items)), classifier.categories)
     probabilities = classifier.probabilities(judging.originals)
     right = probabilities.argmax(axis=1) == truth
     return Trained(

@@ -113,10 +113,12 @@ def _verify(options: argparse.Namespace, reporter: Reporter) -> Result:
 
 def _snapshots(options: argparse.Namespace, reporter: Reporter) -> Result:
     listed = [one.as_dict() for one in list_snapshots(DataDirectory(options.data))]
-    shown = [{name: value for name, value in one.items() if name != "current"} for one in listed]
-    reporter.table("Snapshots, oldest first", list(shown[0]), [list(one.values()) for one in shown])
-    (current,) = [one["snapshot_id"] for one in listed if one["current"]]
-    return {"current": current, "snapshots": listed}
+    reporter.table("Snapshots, oldest first", list(listed[0]), [list(one.values()) for one in listed])
+    (current,) = [one["snapshot_id"] for one in listed if one["state"] == "current"]
+    return {
+        "current": current,
+        "snapshots": [{**one, "current": one["snapshot_id"] == current} for one in listed],
+    }
 
 
 def _rollback(options: argparse.Namespace, reporter: Reporter) -> Result:

@@ -68,10 +68,7 @@ def choose_classifier(
         reporter: told why it is trained, and of each epoch.
     """
     now = image_keys(embedded.labelled_digests())
-    categories = {item.category for item in embedded.items}
-    reason = reason_to_train(published, embedded.recipe, categories, now)
-    if settings.retrain:
-        reason = "asked for by --retrain"
+    reason = reason_to_train(published, embedded.recipe, set(embedded.categories), now, settings.retrain)
     if reason is None and published is not None:
         epochs = int(published.manifest.classifier.get("epochs", 0))
         return ChosenClassifier(published.classifier(), False, epochs, changed_images(published, now))
@@ -84,7 +81,7 @@ def choose_classifier(
 
 
 def reason_to_train(
-    published: Published | None, recipe: str, categories: set[str], images: NDArray[np.uint64]
+    published: Published | None, recipe: str, categories: set[str], images: NDArray[np.uint64], retrain: bool = False
 ) -> str | None:
     """Why the published classifier does not fit a catalogue any more; None where it does.
 
@@ -93,7 +90,10 @@ def reason_to_train(
         recipe: that the catalogue is embedded by.
         categories: of the catalogue.
         images: of the catalogue, by `image_keys`.
+        retrain: the user wants it trained, whatever has changed.
     """
+    if retrain:
+        return "asked for by --retrain"
     if published is None:
         return "there is none yet"
     if published.manifest.recipe != recipe:

@@ -14,7 +14,7 @@ from indexer.choose_classifier import reason_to_train
 from indexer.compare import Changes, compare, states
 from indexer.embed import EmbeddedCatalogue, each_image, keep_good, read_limited, recipe_of
 from indexer.embedding_cache import EmbeddingCache
-from indexer.published import Published, find_published, image_keys
+from indexer.published import Published, find_published, image_keys, snapshot_states
 from indexer.read_catalogue import Catalogue, read_catalogue
 from indexer.report import Reporter, Stage
 from indexer.settings import BuildSettings
@@ -66,15 +66,16 @@ def dry_run(settings: BuildSettings, reporter: Reporter) -> DryRun:
         to_embed = sum(cache is None or not cache.has(digest) for digest in set(seen.digests))
     planned, items = plan_partitions(seen, settings.index_views, published)
     keys = image_keys(seen.labelled_digests())
-    reason = reason_to_train(published, seen.recipe, {item.category for item in seen.items}, keys)
+    reason = reason_to_train(published, seen.recipe, set(seen.categories), keys, settings.retrain)
+    now = states((indexed.item, indexed.digests) for indexed in items)
     return DryRun(
         items=len(seen.items),
         images=len(seen.digests),
         skipped=len(seen.problems),
-        changes=None if published is None else compare(published.states(), states((i.item, i.digests) for i in items)),
+        changes=None if published is None else compare(snapshot_states(published.paths), now),
         images_to_embed=to_embed,
         partitions_to_build=tuple(one.category for one in planned if one.published is None),
-        reason_to_train="asked for by --retrain" if settings.retrain else reason,
+        reason_to_train=reason,
     )
 
 

@@ -5,7 +5,7 @@ With a cache the embeddings stay there: later stages read those that they need.
 
 import hashlib
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -50,6 +50,17 @@ class EmbeddedCatalogue:
     problems: tuple[Problem, ...]
     entries: int
     recipe: str = ""
+
+    @property
+    def categories(self) -> tuple[str, ...]:
+        """The categories of the items, sorted: the order of the classifier's columns."""
+        return tuple(sorted({item.category for item in self.items}))
+
+    def columns(self, images: NDArray[np.int64], categories: Sequence[str]) -> NDArray[np.int64]:
+        """`(n,)` places of images → `(n,)`: the place of each one's category in `categories`, -1 for none."""
+        column = {category: place for place, category in enumerate(categories)}
+        labels = [column.get(self.items[number].category, -1) for number in self.image_items[images]]
+        return np.array(labels, dtype=np.int64)
 
     def labelled_digests(self) -> Iterator[tuple[str, bytes]]:
         """Category and SHA-256 of every image."""

@@ -5,9 +5,9 @@ come or gone beside it, so that the published classifier and its successor can b
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -67,7 +67,7 @@ class HeldOut:
         Of a single category none is held out: it can't be missed, so there is nothing to judge.
         """
         items = held_out_items(embedded.items, seed)
-        if len({item.category for item in embedded.items}) == 1:
+        if len(embedded.categories) == 1:
             items[:] = False
         images = np.flatnonzero(items[embedded.image_items])
         if len(images) > _MOST_JUDGED:
@@ -91,9 +91,7 @@ class HeldOut:
 
     def columns(self, categories: Sequence[str]) -> NDArray[np.int64]:
         """`(n_images,)`: the place of each image's category in `categories`, -1 where it is not among them."""
-        column = {category: place for place, category in enumerate(categories)}
-        numbers = self.embedded.image_items[self.images]
-        return np.array([column.get(self.embedded.items[number].category, -1) for number in numbers], dtype=np.int64)
+        return self.embedded.columns(self.images, categories)
 
     def of_categories(self, categories: Sequence[str]) -> "HeldOut":
         """The same, but only the images of these categories are judged."""
@@ -102,14 +100,15 @@ class HeldOut:
 
     def category_accuracy(self, classifier: Classifier) -> float | None:
         """The share of the images whose category a classifier finds; None where there are none."""
-        if not self.n_images:
-            return None
-        probabilities = classifier.probabilities(self.originals)
-        return category_accuracy_at(1, probabilities, self.columns(classifier.categories))
+        return self._judge(classifier, partial(category_accuracy_at, 1))
 
     def calibration_error(self, classifier: Classifier) -> float | None:
         """How far its confidence is off, on average; None where there are none."""
+        return self._judge(classifier, expected_calibration_error)
+
+    def _judge(
+        self, classifier: Classifier, figure: Callable[[NDArray[np.float32], NDArray[np.int64]], float]
+    ) -> float | None:
         if not self.n_images:
             return None
-        probabilities = classifier.probabilities(self.originals)
-        return expected_calibration_error(probabilities, self.columns(classifier.categories))
+        return figure(classifier.probabilities(self.originals), self.columns(classifier.categories))

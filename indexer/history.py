@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 from indexer.compare import Changes, compare
@@ -42,7 +41,7 @@ class SnapshotSummary:
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""
-        return {**asdict(self), "current": self.state == "current"}
+        return asdict(self)
 
 
 @dataclass(frozen=True)
@@ -75,7 +74,8 @@ def list_snapshots(data: DataDirectory) -> list[SnapshotSummary]:
         SnapshotMissing: nothing is published here.
     """
     current, once_published = data.current_id(), published_ids(data)
-    return [_summary(data, snapshot_id, current, once_published) for snapshot_id in data.ids()]
+    every = [data.paths(snapshot_id) for snapshot_id in data.ids()]
+    return [_summary(paths, Manifest.read(paths.manifest), current, once_published) for paths in every]
 
 
 def roll_back(data: DataDirectory, snapshot_id: str | None) -> tuple[str, str]:
@@ -96,7 +96,8 @@ def roll_back(data: DataDirectory, snapshot_id: str | None) -> tuple[str, str]:
     data.current_id()  # nothing was ever published here, most likely a mistyped path: no lock is made then
     with writer_lock(data):
         current = data.current_id()
-        earlier = [one for one in data.ids() if one < current and one in published_ids(data)]
+        once_published = published_ids(data)
+        earlier = [one for one in data.ids() if one < current and one in once_published]
         if snapshot_id is None and not earlier:
             raise SnapshotMissing(f"no published snapshot in {data.snapshots} is older than {current}, the current one")
         chosen = snapshot_id or earlier[-1]
@@ -114,8 +115,11 @@ def diff(data: DataDirectory, before: str, after: str) -> SnapshotDiff:
     """
     paths = [existing(data, before), existing(data, after)]
     current, once_published = data.current_id(), published_ids(data)
-    one, other = (_summary(data, snapshot_id, current, once_published) for snapshot_id in (before, after))
-    first, second = ({entry.name: entry.items for entry in Manifest.read(path.manifest).categories} for path in paths)
+    manifests = [Manifest.read(path.manifest) for path in paths]
+    one, other = (
+        _summary(path, manifest, current, once_published) for path, manifest in zip(paths, manifests, strict=True)
+    )
+    first, second = ({entry.name: entry.items for entry in manifest.categories} for manifest in manifests)
     counts = {name: (first.get(name, 0), second.get(name, 0)) for name in sorted(first.keys() | second.keys())}
     return SnapshotDiff(
         before=one,
@@ -137,9 +141,8 @@ def existing(data: DataDirectory, snapshot_id: str) -> SnapshotPaths:
     return data.paths(snapshot_id)
 
 
-def _summary(data: DataDirectory, snapshot_id: str, current: str, once_published: set[str]) -> SnapshotSummary:
-    paths = data.paths(snapshot_id)
-    manifest = Manifest.read(paths.manifest)
+def _summary(paths: SnapshotPaths, manifest: Manifest, current: str, once_published: set[str]) -> SnapshotSummary:
+    snapshot_id = paths.root.name
     state = "published" if snapshot_id in once_published else "held back"
     return SnapshotSummary(
         snapshot_id=snapshot_id,
@@ -150,14 +153,10 @@ def _summary(data: DataDirectory, snapshot_id: str, current: str, once_published
         items=manifest.items,
         images=manifest.images,
         category_accuracy=manifest.classifier["category_accuracy"],
-        bytes=sum(path.stat().st_size for path in _files(paths)),
+        bytes=sum(path.stat().st_size for path in paths.files()),
     )
 
 
 def _shared_bytes(one: SnapshotPaths, other: SnapshotPaths) -> int:
-    inodes = {path.stat().st_ino for path in _files(one)}
-    return sum(path.stat().st_size for path in _files(other) if path.stat().st_ino in inodes)
-
-
-def _files(paths: SnapshotPaths) -> list[Path]:
-    return [path for path in paths.root.rglob("*") if path.is_file()]
+    inodes = {path.stat().st_ino for path in one.files()}
+    return sum(path.stat().st_size for path in other.files() if path.stat().st_ino in inodes)

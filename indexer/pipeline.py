@@ -125,9 +125,10 @@ def _build(settings: BuildSettings, data: DataDirectory, published: Published | 
             base, embedded, chosen, held_out, partitions, items, published, catalogue.image_root, settings
         )
         if published is not None and content.is_published():
-            return _Built(published.manifest, [], cache.n_put * embedded.views.shape[1], len(embedded.problems))
-        manifest = _write(data, content, reporter)
-        found = objections(manifest, chosen.classifier, held_out, published)
+            manifest, found = published.manifest, []
+        else:
+            manifest = _write(data, content, reporter)
+            found = objections(manifest, chosen.classifier, held_out, published)
         return _Built(manifest, found, cache.n_put * embedded.views.shape[1], len(embedded.problems))
 
 

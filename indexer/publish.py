@@ -40,11 +40,10 @@ def write_snapshot(data: DataDirectory, write: Callable[[SnapshotPaths], Manifes
         Snapshot.open(building, interpreters=1).close()
         building.root.rename(data.paths(manifest.snapshot_id).root)
         _flush(data.snapshots)
-    except (OSError, sqlite3.Error) as error:
+    except BaseException as error:
         shutil.rmtree(building.root, ignore_errors=True)
-        raise storage_error(f"no snapshot can be written to {data.snapshots}", data.root, error) from error
-    except BaseException:
-        shutil.rmtree(building.root, ignore_errors=True)
+        if isinstance(error, OSError | sqlite3.Error):
+            raise storage_error(f"no snapshot can be written to {data.snapshots}", data.root, error) from error
         raise
     return manifest
 
@@ -118,11 +117,10 @@ def replace_file(path: Path, text: str) -> None:
         _flush(beside)
         beside.replace(path)
         _flush(path.parent)
-    except OSError as error:
+    except BaseException as error:
         beside.unlink(missing_ok=True)
-        raise storage_error(f"{path} can't be written", path.parent, error) from error
-    except BaseException:
-        beside.unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            raise storage_error(f"{path} can't be written", path.parent, error) from error
         raise
 
 

@@ -53,10 +53,6 @@ class Published:
         with closing(ItemStore(self.paths.items)) as items:
             return image_keys(items.images())
 
-    def states(self) -> States:
-        """Every item, for comparing."""
-        return snapshot_states(self.paths)
-
 
 def snapshot_states(paths: SnapshotPaths) -> States:
     """Every item of a snapshot on the disk, for comparing."""

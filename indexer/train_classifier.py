@@ -45,7 +45,7 @@ def train_classifier(embedded: EmbeddedCatalogue, held_out: HeldOut, seed: int, 
     Returns:
         The head, and the epochs that it was trained for.
     """
-    categories = tuple(sorted({item.category for item in embedded.items}))
+    categories = embedded.categories
     if len(categories) == 1:  # there is nothing to learn: every query belongs to it
         return Classifier(categories, np.zeros((embedded.views.shape[-1], 1), np.float32), np.zeros(1, np.float32)), 0
     learned, labels = _learned(embedded, held_out, categories, seed)
@@ -60,9 +60,8 @@ def _learned(
     embedded: EmbeddedCatalogue, held_out: HeldOut, categories: Sequence[str], seed: int
 ) -> tuple[Vectors, NDArray[np.int64]]:
     """The views to learn from, `(n, dim)` float32, and their columns; of very many images a balanced part."""
-    column = {category: place for place, category in enumerate(categories)}
     images = np.flatnonzero(~held_out.items[embedded.image_items])
-    labels = np.array([column[embedded.items[n].category] for n in embedded.image_items[images]], dtype=np.int64)
+    labels = embedded.columns(images, categories)
     n_views = embedded.views.shape[1]
     chosen = balanced(labels, max(1, _MAX_LEARNED_VIEWS // n_views), seed)
     views = embedded.views[images[chosen]]

@@ -60,9 +60,13 @@ class SnapshotPaths:
         """What the build has to say: the summary, and the entries that it left out."""
         return self.root / "report"
 
+    def files(self) -> list[Path]:
+        """Every file, sorted."""
+        return sorted(path for path in self.root.rglob("*") if path.is_file())
+
     def checksums(self) -> dict[str, str]:
         """SHA-256 of every file but the manifest, by path relative to the snapshot."""
-        files = sorted(path for path in self.root.rglob("*") if path.is_file() and path != self.manifest)
+        files = (path for path in self.files() if path != self.manifest)
         return {path.relative_to(self.root).as_posix(): sha256_of(path) for path in files}
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from fakes import FakeEmbedder
 
-from indexer.published import Published, find_published, image_keys
+from indexer.published import Published, find_published, image_keys, snapshot_states
 from shared.catalogue import IndexedItem, Item, write_items
 from shared.images import PREPROCESSING
 from shared.manifest import CategoryEntry, Manifest
@@ -160,4 +160,6 @@ def test_image_keys_tell_a_hundred_thousand_images_apart() -> None:
 
 
 def test_states_tell_category_images_and_metadata(data: DataDirectory) -> None:
-    assert _found(data).states() == {str(number): ("bikes", (bytes([number]) * 32,), {}) for number in range(2)}
+    assert snapshot_states(_found(data).paths) == {
+        str(number): ("bikes", (bytes([number]) * 32,), {}) for number in range(2)
+    }
