@@ -388,8 +388,9 @@ def test_a_thread_polls_whatever_happens_until_it_is_stopped(data) -> None:
             enough.set()
         raise looks[-1]
 
+    before = set(threading.enumerate())  # a watch of another test may be just ending
     watch = _in_a_thread(look, data)
-    [thread] = [one for one in threading.enumerate() if one.name == "snapshot-watch" and one.is_alive()]
+    [thread] = set(threading.enumerate()) - before
     assert thread.daemon
     assert enough.wait(_WAIT_S)
     watch.stop()
