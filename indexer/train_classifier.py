@@ -30,7 +30,9 @@ _MAX_EPOCHS = 200
 _PATIENCE_EPOCHS = 5
 _MIN_LOSS_DROP = 1e-3
 _EPOCHS_WITHOUT_HELD_OUT = 30
-_MAX_LEARNED_VIEWS = 50_000  # 0.26 GB, and as much again in TensorFlow: memory must not grow with the catalogue
+_MAX_LEARNED_VIEWS = 50_000  # 0.13 GB: memory must not grow with the catalogue
+_PREFETCHED = 4
+_CHUNK_IMAGES = 4096
 
 
 def train_classifier(embedded: EmbeddedCatalogue, held_out: HeldOut, seed: int, stage: Stage) -> tuple[Classifier, int]:
@@ -58,14 +60,17 @@ def train_classifier(embedded: EmbeddedCatalogue, held_out: HeldOut, seed: int, 
 
 def _learned(
     embedded: EmbeddedCatalogue, held_out: HeldOut, categories: Sequence[str], seed: int
-) -> tuple[Vectors, NDArray[np.int64]]:
-    """The views to learn from, `(n, dim)` float32, and their columns; of very many images a balanced part."""
+) -> tuple[NDArray[np.float16], NDArray[np.int64]]:
+    """The views to learn from, `(n, dim)` float16, and their columns; of very many images a balanced part."""
     images = np.flatnonzero(~held_out.items[embedded.image_items])
     labels = embedded.columns(images, categories)
-    n_views = embedded.views.shape[1]
+    n_views, dim = embedded.views.shape[1:]
     chosen = balanced(labels, max(1, _MAX_LEARNED_VIEWS // n_views), seed)
-    views = embedded.views[images[chosen]]
-    return views.reshape(-1, views.shape[-1]), np.repeat(labels[chosen], n_views)
+    views = np.empty((len(chosen), n_views, dim), dtype=np.float16)
+    for start in range(0, len(chosen), _CHUNK_IMAGES):
+        part = slice(start, start + _CHUNK_IMAGES)
+        views[part] = embedded.views[images[chosen[part]]]
+    return views.reshape(-1, dim), np.repeat(labels[chosen], n_views)
 
 
 def balanced(labels: NDArray[np.int64], most: int, seed: int) -> NDArray[np.int64]:
@@ -105,7 +110,7 @@ def fit_temperature(logits: NDArray[np.float32], labels: NDArray[np.int64]) -> f
 
 
 def _fit(
-    learned: Vectors,
+    learned: NDArray[np.float16],
     learned_labels: NDArray[np.int64],
     judged: Vectors,
     judged_labels: NDArray[np.int64],
@@ -113,15 +118,17 @@ def _fit(
     seed: int,
     stage: Stage,
 ) -> tuple[NDArray[np.float32], NDArray[np.float32], int]:
-    """Train on standardised embeddings, then fold the standardisation into weights and bias; `learned` is used up."""
+    """Train on standardised embeddings, then fold the standardisation into weights and bias."""
     keras.utils.set_random_seed(seed)
     tf.config.experimental.enable_op_determinism()
-    mean = learned.mean(axis=0)
-    std = np.sqrt(np.maximum(np.einsum("ij,ij->j", learned, learned) / len(learned) - mean**2, 0.0))
-    # What hardly varies in a small catalogue may well vary in a query, and would outweigh all the rest of it.
-    scale = _INPUT_SCALE / (np.maximum(std, _MIN_STD_SHARE * std.mean()) + 1e-6)
+    mean, scale = _standardisation(learned)
     head = keras.Sequential(
-        [keras.layers.Input((learned.shape[1],)), keras.layers.Dropout(_DROPOUT), keras.layers.Dense(n_categories)]
+        [
+            keras.layers.Input((learned.shape[1],)),
+            keras.layers.Rescaling(scale, offset=-mean * scale),
+            keras.layers.Dropout(_DROPOUT),
+            keras.layers.Dense(n_categories),
+        ]
     )
     head.compile(
         keras.optimizers.AdamW(_LEARNING_RATE, weight_decay=_WEIGHT_DECAY),
@@ -139,13 +146,12 @@ def _fit(
         )
     counts = np.bincount(learned_labels, minlength=n_categories)
     history = head.fit(
-        _standardise(learned, mean, scale),
-        learned_labels,
-        batch_size=_BATCH,
+        _batches(learned, learned_labels, seed),
         epochs=_MAX_EPOCHS if len(judged) else _EPOCHS_WITHOUT_HELD_OUT,
         class_weight={label: len(learned_labels) / n_categories / count for label, count in enumerate(counts)},
-        validation_data=(_standardise(judged.copy(), mean, scale), judged_labels) if len(judged) else None,
+        validation_data=(judged, judged_labels) if len(judged) else None,
         callbacks=callbacks,
+        shuffle=False,  # `_batches` does
         verbose=0,
     )
     kernel, bias = head.layers[-1].get_weights()
@@ -153,8 +159,26 @@ def _fit(
     return weights, (bias - mean @ weights).astype(np.float32), len(history.epoch)
 
 
-def _standardise(rows: Vectors, mean: NDArray[np.float32], scale: NDArray[np.float32]) -> Vectors:
-    """In place: a second array of this size is what memory would not have."""
-    rows -= mean
-    rows *= scale
-    return rows
+def _standardisation(learned: NDArray[np.float16]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """What is subtracted from each dimension, and what it is multiplied by then."""
+    mean = learned.mean(axis=0, dtype=np.float32)
+    squares = np.einsum("ij,ij->j", learned, learned, dtype=np.float32) / len(learned)
+    std = np.sqrt(np.maximum(squares - mean**2, 0.0))
+    # What hardly varies in a small catalogue may well vary in a query, and would outweigh all the rest of it.
+    return mean, (_INPUT_SCALE / (np.maximum(std, _MIN_STD_SHARE * std.mean()) + 1e-6)).astype(np.float32)
+
+
+def _batches(views: NDArray[np.float16], labels: NDArray[np.int64], seed: int) -> tf.data.Dataset:
+    """Views and labels in a new order each epoch.
+
+    Views are taken a batch at a time: given all at once, Keras would hold them once more, as float32.
+    """
+
+    def rows(chosen: NDArray[np.int64]) -> NDArray[np.float32]:
+        return views[chosen].astype(np.float32)
+
+    def batch(chosen: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        taken = tf.ensure_shape(tf.numpy_function(rows, [chosen], tf.float32), (None, views.shape[1]))
+        return taken, tf.gather(labels, chosen)
+
+    return tf.data.Dataset.range(len(labels)).shuffle(len(labels), seed).batch(_BATCH).map(batch).prefetch(_PREFETCHED)

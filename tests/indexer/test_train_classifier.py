@@ -54,6 +54,12 @@ def _truth(embedded: EmbeddedCatalogue, classifier: Classifier) -> np.ndarray:
     return np.array([classifier.categories.index(embedded.items[n].category) for n in embedded.image_items])
 
 
+def _owners(embedded: EmbeddedCatalogue) -> dict[bytes, int]:
+    """The item of each view, by the bytes that the view is learned as."""
+    views = embedded.views[np.arange(len(embedded.digests))].astype(np.float16)
+    return {row.tobytes(): n for n, rows in zip(embedded.image_items, views, strict=True) for row in rows}
+
+
 def test_categories_that_lie_apart_are_told_apart(trainer: Any) -> None:
     embedded = _clusters({"b": 30, "a": 20, "c": 25}, images=2)
     classifier, epochs = _train(trainer, embedded)
@@ -91,10 +97,10 @@ def test_what_is_held_out_is_neither_learned_nor_an_augmented_copy(
     monkeypatch.setattr(trainer, "_fit", fit)
     _train(trainer, embedded)
     learned, learned_labels, judged, judged_labels = seen
-    owner = {row.tobytes(): n for n, views in zip(embedded.image_items, embedded.views, strict=True) for row in views}
+    owner = _owners(embedded)
     originals = {row.tobytes() for row in embedded.originals}
     learned_items = [owner[row.tobytes()] for row in learned]
-    judged_items = [owner[row.tobytes()] for row in judged]
+    judged_items = [owner[row.tobytes()] for row in judged.astype(np.float16)]
     assert not set(learned_items) & set(judged_items)
     assert set(learned_items) | set(judged_items) == set(range(33))
     assert len(learned) + 3 * len(judged) == 33 * 9
@@ -112,7 +118,7 @@ def test_of_very_many_images_a_balanced_part_is_learned(trainer: Any, monkeypatc
     learned, labels = trainer._learned(embedded, HeldOut.of(embedded, 0), ("a", "b", "c"), 0)
     assert learned.shape == (20, _DIM)
     assert np.bincount(labels).tolist() == [8, 4, 8]  # each of b, and as many of a as of c
-    owner = {row.tobytes(): n for n, views in zip(embedded.image_items, embedded.views, strict=True) for row in views}
+    owner = _owners(embedded)
     items = [owner[row.tobytes()] for row in learned]
     assert items[::2] == items[1::2]  # every view of an image
     assert labels.tolist() == [["a", "b", "c"].index(embedded.items[n].category) for n in items]
@@ -187,11 +193,13 @@ def test_folding_the_standardisation_changes_no_logit(trainer: Any, monkeypatch:
     monkeypatch.setattr(keras.Model, "fit", watch)
     classifier, _ = _train(trainer, embedded)
     ((head, inputs, judged_inputs),) = heads
-    assert np.abs(inputs.mean(axis=0)).max() < 1e-4
-    np.testing.assert_allclose(inputs.std(axis=0), 0.3, rtol=1e-3)
+    learned = np.concatenate([np.asarray(views) for views, _ in inputs])
+    standardised = np.asarray(head.layers[0](learned))
+    assert np.abs(standardised.mean(axis=0)).max() < 1e-3
+    np.testing.assert_allclose(standardised.std(axis=0), 0.3, rtol=1e-3)
     held = held_out_items(embedded.items, 0)  # an image an item
-    learned = embedded.views[~held].reshape(-1, _DIM)
-    wanted = np.asarray(head(inputs, training=False))
+    assert len(learned) == 2 * (~held).sum()
+    wanted = np.asarray(head(learned, training=False))
     assert np.ptp(wanted) > 1
     np.testing.assert_allclose(classifier.logits(learned), wanted, atol=1e-4)
     wanted = np.asarray(head(judged_inputs, training=False))
@@ -232,6 +240,17 @@ def test_the_temperature_is_the_best_there_is(trainer: Any, sharpness: float) ->
 def test_the_temperature_has_bounds(trainer: Any, label: int, least: float, most: float) -> None:
     """Where all are right, or all wrong, the best temperature would be 0, or infinite."""
     assert least <= trainer.fit_temperature(np.array([[3.0, 0.0]] * 4, np.float32), np.full(4, label)) <= most
+
+
+def test_each_epoch_has_every_view_once_with_its_label_in_another_order(trainer: Any) -> None:
+    views = np.arange(600, dtype=np.float16)[:, np.newaxis] * np.ones(3, np.float16)
+    batches = trainer._batches(views, np.arange(600) % 7, 0)
+    epochs = [[(np.asarray(rows), np.asarray(labels)) for rows, labels in batches] for _ in range(2)]
+    assert [len(rows) for rows, _ in epochs[0]] == [256, 256, 88]
+    orders = [np.concatenate([rows[:, 0] for rows, _ in epoch]).astype(int).tolist() for epoch in epochs]
+    assert orders[0] != orders[1]
+    assert sorted(orders[0]) == sorted(orders[1]) == list(range(600))
+    assert all((labels == rows[:, 0] % 7).all() for epoch in epochs for rows, labels in epoch)
 
 
 def test_the_stage_hears_of_every_epoch(trainer: Any) -> None:
