@@ -16,10 +16,18 @@ from numpy.typing import NDArray
 
 from indexer.augment import Augmentation
 from indexer.embed import Embedding, embed_catalogue
-from indexer.metrics import category_accuracy_at, expected_calibration_error, precision
+from indexer.metrics import (
+    ReliabilityBin,
+    category_accuracy_at,
+    expected_calibration_error,
+    interval,
+    precision,
+    probe_auto,
+    reliability,
+)
 from indexer.read_catalogue import read_catalogue
 from indexer.report import Reporter
-from shared.classifier import ranking
+from shared.classifier import PROBE_COVERAGE, ranking
 from shared.images import ImageLimits
 from shared.partition import Hit, best_hits
 from shared.snapshot import Snapshot
@@ -45,8 +53,11 @@ class Evaluation:
         queries: how many photos.
         skipped: photos that could not be read.
         category_accuracy: share whose true category is the predicted one.
+        category_accuracy_interval: 95 %, for so many queries.
         category_accuracy_at_2: …is among the two most probable: what a search with probe 2 covers.
         category_accuracy_at_3: …among three.
+        probe_auto_coverage: …is among those that a search with probe auto covers, at the service's default setting.
+        probe_auto_partitions: how many partitions that searches on average.
         expected_calibration_error: 15 bins of equal width.
         category_precision_at_10: mean share of the 10 hits of a strict search that have the true category.
         category_precision_at_10_probe_2: …of a search over the two most probable categories.
@@ -56,14 +67,18 @@ class Evaluation:
         strict_hits_outside_prediction: hits of strict searches that are not of the predicted category; 0 unless broken.
         unknown_categories: true categories that the snapshot doesn't have; their queries count as mistakes.
         by_category: each true category.
+        reliability: confidence against accuracy.
     """
 
     snapshot_id: str
     queries: int
     skipped: int
     category_accuracy: float
+    category_accuracy_interval: tuple[float, float]
     category_accuracy_at_2: float
     category_accuracy_at_3: float
+    probe_auto_coverage: float
+    probe_auto_partitions: float
     expected_calibration_error: float
     category_precision_at_10: float
     category_precision_at_10_probe_2: float
@@ -73,6 +88,7 @@ class Evaluation:
     strict_hits_outside_prediction: int
     unknown_categories: tuple[str, ...]
     by_category: tuple[CategoryFigures, ...]
+    reliability: tuple[ReliabilityBin, ...]
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""
@@ -116,13 +132,18 @@ def evaluate(snapshot: Snapshot, queries: Path, threads: int, reporter: Reporter
 
     strict, unfiltered = hits(1), hits(len(categories))
     predicted = [categories[place] for place in ranked[:, 0]]
+    accuracy = category_accuracy_at(1, probabilities, labels)
+    covered, probed = probe_auto(probabilities, labels, PROBE_COVERAGE)
     return Evaluation(
         snapshot_id=snapshot.snapshot_id,
         queries=len(truth),
         skipped=len(embedded.problems),
-        category_accuracy=category_accuracy_at(1, probabilities, labels),
+        category_accuracy=accuracy,
+        category_accuracy_interval=interval(accuracy, len(truth)),
         category_accuracy_at_2=category_accuracy_at(2, probabilities, labels),
         category_accuracy_at_3=category_accuracy_at(3, probabilities, labels),
+        probe_auto_coverage=covered,
+        probe_auto_partitions=probed,
         expected_calibration_error=expected_calibration_error(probabilities, labels),
         category_precision_at_10=precision(strict, truth),
         category_precision_at_10_probe_2=precision(hits(2), truth),
@@ -134,6 +155,7 @@ def evaluate(snapshot: Snapshot, queries: Path, threads: int, reporter: Reporter
         ),
         unknown_categories=tuple(sorted(set(truth) - set(categories))),
         by_category=_by_category(truth, predicted),
+        reliability=reliability(probabilities, labels),
     )
 
 
@@ -153,6 +175,9 @@ def show(evaluation: Evaluation, reporter: Reporter) -> None:
     """Print the figures for a person."""
     rows = [(figures.category, figures.queries, figures.category_accuracy) for figures in evaluation.by_category]
     reporter.table("By category", ["category", "queries", "category_accuracy"], rows)
+    rows = [tuple(asdict(one).values()) for one in evaluation.reliability]
+    header = ["confidence above", "up to", "queries", "mean confidence", "category_accuracy"]
+    reporter.table("Reliability", header, rows)
     figures = [(name, value) for name, value in evaluation.as_dict().items() if isinstance(value, int | float | str)]
     reporter.table("Evaluation", ["figure", "value"], figures)
     if evaluation.unknown_categories:

@@ -1,9 +1,31 @@
 """Figures over arrays of predictions and hits; pure functions."""
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
+from scipy.stats import binomtest
 
-from shared.classifier import ranking
+from shared.classifier import covering, ranking
+
+
+@dataclass(frozen=True)
+class ReliabilityBin:
+    """The queries whose confidence lies within one bin: of a calibrated classifier, the last two figures agree.
+
+    Attributes:
+        above: the bin's lower border, exclusive (inclusive for 0).
+        up_to: its upper border.
+        queries: how many.
+        confidence: their mean.
+        category_accuracy: share of them that is right.
+    """
+
+    above: float
+    up_to: float
+    queries: int
+    confidence: float
+    category_accuracy: float
 
 
 def category_accuracy_at(k: int, probabilities: NDArray[np.float32], truth: NDArray[np.int64]) -> float:
@@ -17,8 +39,16 @@ def category_accuracy_at(k: int, probabilities: NDArray[np.float32], truth: NDAr
     return float((ranking(probabilities)[:, :k] == truth[:, np.newaxis]).any(axis=1).mean())
 
 
-def expected_calibration_error(probabilities: NDArray[np.float32], truth: NDArray[np.int64], bins: int = 15) -> float:
-    """How far confidence and accuracy lie apart: Guo et al., 2017, equal-width bins.
+def interval(share: float, n: int) -> tuple[float, float]:
+    """The 95 % interval of a share that was counted over `n` queries (Wilson, 1927)."""
+    found = binomtest(round(share * n), n).proportion_ci(0.95, method="wilson")
+    return float(found.low), float(found.high)
+
+
+def reliability(
+    probabilities: NDArray[np.float32], truth: NDArray[np.int64], bins: int = 15
+) -> tuple[ReliabilityBin, ...]:
+    """Confidence against accuracy, in the bins of equal width that have queries.
 
     Args:
         probabilities: `(n, n_categories)`.
@@ -27,11 +57,34 @@ def expected_calibration_error(probabilities: NDArray[np.float32], truth: NDArra
     """
     confidence, right = probabilities.max(axis=1), probabilities.argmax(axis=1) == truth
     places = np.clip(np.ceil(confidence * bins).astype(int) - 1, 0, bins - 1)
-    gaps = [
-        (places == place).mean() * abs(confidence[places == place].mean() - right[places == place].mean())
-        for place in np.unique(places)
-    ]
-    return float(np.sum(gaps))
+    found = []
+    for place in np.unique(places).tolist():
+        inside = places == place
+        mean, accuracy = float(confidence[inside].mean()), float(right[inside].mean())
+        found.append(ReliabilityBin(place / bins, (place + 1) / bins, int(inside.sum()), mean, accuracy))
+    return tuple(found)
+
+
+def expected_calibration_error(probabilities: NDArray[np.float32], truth: NDArray[np.int64], bins: int = 15) -> float:
+    """How far confidence and accuracy lie apart: Guo et al., 2017, equal-width bins; arguments as of `reliability`."""
+    found = reliability(probabilities, truth, bins)
+    return sum(one.queries * abs(one.confidence - one.category_accuracy) for one in found) / len(truth)
+
+
+def probe_auto(probabilities: NDArray[np.float32], truth: NDArray[np.int64], coverage: float) -> tuple[float, float]:
+    """What `probe: auto` would search.
+
+    Args:
+        probabilities: `(n, n_categories)`.
+        truth: `(n,)` columns; -1 is never among those searched.
+        coverage: what the probabilities of the categories searched add up to.
+
+    Returns:
+        The share of queries whose category is searched, and the mean number of categories searched.
+    """
+    counts = np.array([covering(row, coverage) for row in probabilities])
+    places = np.where(ranking(probabilities) == truth[:, np.newaxis], np.arange(probabilities.shape[1]), np.inf)
+    return float((places.min(axis=1) < counts).mean()), float(counts.mean())
 
 
 def precision(found: list[list[str]], truth: list[str]) -> float:

@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from search_service.answer import Answer, Candidate, ItemHit, Timing
 from shared.catalogue import IndexedItem, Item
-from shared.classifier import covering, ranking
+from shared.classifier import PROBE_COVERAGE, covering, ranking
 from shared.errors import ImageNotFound, InvalidEmbedding, InvalidRequest
 from shared.images import ImageLimits, decode_image, to_pixels
 from shared.manifest import CategoryEntry
@@ -50,7 +50,7 @@ class Engine:
         self,
         snapshot: Snapshot,
         limits: ImageLimits | None = None,
-        probe_coverage: float = 0.98,
+        probe_coverage: float = PROBE_COVERAGE,
         image_root: Path | None = None,
         lease: SnapshotLease | None = None,
     ) -> None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+from shared.classifier import PROBE_COVERAGE
 from shared.errors import SettingsError
 from shared.images import ImageLimits
 
@@ -42,7 +43,7 @@ class ServiceSettings:
     max_upload_bytes: int = 20 * 1024 * 1024
     max_pixels: int = 50_000_000
     max_top_k: int = 1000
-    probe_coverage: float = 0.98
+    probe_coverage: float = PROBE_COVERAGE
     poll_s: float = 1.0
 
     @classmethod

@@ -9,6 +9,9 @@ from numpy.typing import NDArray
 from shared.errors import SnapshotError
 from shared.vectors import Vectors
 
+PROBE_COVERAGE = 0.98
+"""What the probabilities of the categories searched by `probe: auto` add up to, unless the service is set otherwise."""
+
 
 @dataclass(frozen=True)
 class Classifier:

@@ -40,6 +40,10 @@ def test_the_figures_are_those_counted_by_hand(evaluation: Evaluation) -> None:
     # Two are right and two wrong, all with a confidence of nearly 1.
     assert evaluation.expected_calibration_error == pytest.approx(0.5, abs=0.001)
     assert evaluation.strict_hits_outside_prediction == 0
+    # So sure, probe auto searches one category; two of four lie there.
+    assert (evaluation.probe_auto_coverage, evaluation.probe_auto_partitions) == (2 / 4, 1.0)
+    assert evaluation.category_accuracy_interval == pytest.approx((0.1500, 0.8500), abs=1e-4)
+    assert [(one.queries, one.category_accuracy) for one in evaluation.reliability] == [(4, 0.5)]
 
 
 def test_categories_are_judged_one_by_one(evaluation: Evaluation) -> None:

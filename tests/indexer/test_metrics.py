@@ -1,7 +1,15 @@
 import numpy as np
 import pytest
 
-from indexer.metrics import category_accuracy_at, expected_calibration_error, precision
+from indexer.metrics import (
+    ReliabilityBin,
+    category_accuracy_at,
+    expected_calibration_error,
+    interval,
+    precision,
+    probe_auto,
+    reliability,
+)
 
 _PROBABILITIES = np.array([[0.6, 0.3, 0.1], [0.2, 0.5, 0.3], [0.4, 0.35, 0.25], [0.1, 0.2, 0.7]], np.float32)
 
@@ -53,6 +61,38 @@ def test_a_confidence_on_a_border_belongs_to_the_bin_below() -> None:
     probabilities, truth = _binary(0.6, 0.55, 0.65), np.array([0, 0, 1])
     wanted = 2 / 3 * abs(0.575 - 1) + 1 / 3 * 0.65
     assert expected_calibration_error(probabilities, truth, bins=10) == pytest.approx(wanted)
+
+
+def test_reliability_has_the_bins_that_have_queries() -> None:
+    found = reliability(_binary(0.85, 0.875, 0.95, 0.5), np.array([0, 1, -1, 0]), bins=10)
+    assert found == (
+        ReliabilityBin(0.4, 0.5, 1, 0.5, 1.0),
+        ReliabilityBin(0.8, 0.9, 2, 0.8625, 0.5),
+        ReliabilityBin(0.9, 1.0, 1, 0.95, 0.0),
+    )
+
+
+@pytest.mark.parametrize(
+    ("share", "n", "wanted"),
+    # Brown, Cai and DasGupta, 2001: Wilson's centre is (x + z²/2) / (n + z²).
+    [(0.9, 100, (0.8256, 0.9448)), (1.0, 10, (0.7225, 1.0)), (0.0, 10, (0.0, 0.2775)), (0.5, 2, (0.0945, 0.9055))],
+)
+def test_interval(share: float, n: int, wanted: tuple[float, float]) -> None:
+    assert interval(share, n) == pytest.approx(wanted, abs=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("coverage", "truth", "wanted"),
+    [
+        (0.6, [0, 1, 0, 2], (1.0, 6 / 4)),  # 1, 2, 2 and 1 categories
+        (0.6, [1, 2, 1, 0], (0.5, 6 / 4)),
+        (0.6, [2, 0, 2, -1], (0.0, 6 / 4)),
+        (1.0, [2, 0, 2, 1], (1.0, 3.0)),
+        (0.0, [0, 1, 0, 0], (0.75, 1.0)),
+    ],
+)
+def test_probe_auto_counts_what_is_searched(coverage: float, truth: list[int], wanted: tuple[float, float]) -> None:
+    assert probe_auto(_PROBABILITIES, np.array(truth), coverage) == pytest.approx(wanted)
 
 
 def test_precision_is_the_mean_share_of_right_hits() -> None:
