@@ -5,6 +5,7 @@ A record has the query's embedding and not its image: enough to train from, and 
 
 import base64
 import json
+import math
 import re
 from dataclasses import dataclass
 from datetime import datetime
@@ -143,6 +144,7 @@ def _optional_text(content: dict[str, Any], name: str) -> str | None:
 
 def _number(content: dict[str, Any], name: str) -> float:
     value = content.get(name)
-    if not isinstance(value, int | float) or isinstance(value, bool):
-        raise ValueError(f"`{name}` is no number")
-    return float(value)
+    try:
+        return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else math.nan
+    except OverflowError:
+        return math.inf

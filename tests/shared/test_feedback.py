@@ -122,6 +122,7 @@ def test_a_record_that_cannot_be_names_the_field(fields: dict[str, Any], message
         ("snapshot_id", [None, ""]),
         ("embedder_id", [None, []]),
         ("predicted", [None, "mugs", {}, {"category": "mugs"}, {"category": "mugs", "confidence": True}]),
+        ("predicted", [{"category": "mugs", "confidence": 10**400}, {"category": "mugs", "confidence": float("nan")}]),
         ("category", [None, "", 3]),
         ("clicked_item_id", ["", 3]),
         ("image_sha256", ["", "x", 3]),
