@@ -242,6 +242,9 @@ def _add_build_options(sub: argparse.ArgumentParser) -> None:
     sub.add_argument("--workers", type=int, metavar="N", help="threads that decode and embed (default: one a core)")
     sub.add_argument("--seed", type=int, help="of augmentation, held-out split and training (default: 0)")
     sub.add_argument("--keep", type=int, metavar="N", help="snapshots that stay (default: 5)")
+    sub.add_argument(
+        "--feedback", type=Path, metavar="FILE", help="train from what users told the service, too (PARECIDO_FEEDBACK)"
+    )
     sub.add_argument("--dry-run", action="store_true", help="say what would change, and change nothing")
     sub.add_argument("--retrain", action="store_true", help="train the classifier again, whatever has changed")
     sub.add_argument("--rehash", action="store_true", help="read every image file, also those that look unchanged")

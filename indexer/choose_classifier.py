@@ -1,7 +1,8 @@
 """Whether the published classifier still fits, or has to be trained again.
 
 It is kept while the embeddings are the same kind, the categories are the same, and of the images at most
-`MAX_CHANGED_SHARE` came, went or moved since it was trained. `--retrain` trains it whatever has changed.
+`MAX_CHANGED_SHARE` came, went or moved since it was trained, and the feedback that it learned from is the same.
+`--retrain` trains it whatever has changed.
 """
 
 from collections.abc import Iterable, Mapping
@@ -14,12 +15,14 @@ from numpy.typing import NDArray
 from indexer.embed import EmbeddedCatalogue
 from indexer.held_out import HeldOut
 from indexer.published import Published, image_keys
+from indexer.read_feedback import LabelledQueries
 from indexer.report import Reporter
 from indexer.settings import BuildSettings
 from shared.classifier import Classifier
 
 MAX_CHANGED_SHARE = 0.05
 CHANGED = "images_changed_since_training"
+FEEDBACK = "feedback_digest"
 
 
 @dataclass(frozen=True)
@@ -31,12 +34,14 @@ class ChosenClassifier:
         is_new: whether it was trained now.
         epochs: that it was trained for.
         changed: images that came, went or moved since it was trained.
+        queries: that it learned from besides the catalogue; None for none.
     """
 
     classifier: Classifier
     is_new: bool
     epochs: int
     changed: int
+    queries: LabelledQueries | None = None
 
     def figures(self, held_out: HeldOut) -> Mapping[str, Any]:
         """For the manifest: what it reaches on items that it didn't learn, None where there are none."""
@@ -48,6 +53,8 @@ class ChosenClassifier:
             "temperature": self.classifier.temperature,
             "epochs": self.epochs,
             CHANGED: self.changed,
+            "feedback_queries": 0 if self.queries is None else len(self.queries.categories),
+            FEEDBACK: None if self.queries is None else self.queries.digest,
         }
 
 
@@ -57,6 +64,7 @@ def choose_classifier(
     embedded: EmbeddedCatalogue,
     held_out: HeldOut,
     reporter: Reporter,
+    queries: LabelledQueries | None = None,
 ) -> ChosenClassifier:
     """The published classifier where it still fits, else a newly trained one.
 
@@ -66,22 +74,28 @@ def choose_classifier(
         embedded: the catalogue as it is now.
         held_out: the items of it that are kept from training.
         reporter: told why it is trained, and of each epoch.
+        queries: from feedback, to learn from as well.
     """
     now = image_keys(embedded.labelled_digests())
-    reason = reason_to_train(published, embedded.recipe, set(embedded.categories), now, settings.retrain)
+    reason = reason_to_train(published, embedded.recipe, set(embedded.categories), now, settings.retrain, queries)
     if reason is None and published is not None:
         epochs = int(published.manifest.classifier.get("epochs", 0))
-        return ChosenClassifier(published.classifier(), False, epochs, changed_images(published, now))
+        return ChosenClassifier(published.classifier(), False, epochs, changed_images(published, now), queries)
     from indexer.train_classifier import train_classifier
 
     reporter.say(f"the classifier is trained: {reason}")
     with reporter.stage("train classifier") as stage:
-        classifier, epochs = train_classifier(embedded, held_out, settings.seed, stage)
-    return ChosenClassifier(classifier, True, epochs, 0)
+        classifier, epochs = train_classifier(embedded, held_out, settings.seed, stage, queries)
+    return ChosenClassifier(classifier, True, epochs, 0, queries)
 
 
 def reason_to_train(
-    published: Published | None, recipe: str, categories: set[str], images: NDArray[np.uint64], retrain: bool = False
+    published: Published | None,
+    recipe: str,
+    categories: set[str],
+    images: NDArray[np.uint64],
+    retrain: bool = False,
+    queries: LabelledQueries | None = None,
 ) -> str | None:
     """Why the published classifier does not fit a catalogue any more; None where it does.
 
@@ -91,6 +105,7 @@ def reason_to_train(
         categories: of the catalogue.
         images: of the catalogue, by `image_keys`.
         retrain: the user wants it trained, whatever has changed.
+        queries: from feedback, to learn from as well.
     """
     if retrain:
         return "asked for by --retrain"
@@ -102,6 +117,8 @@ def reason_to_train(
     if categories != old:
         told = (("new", categories - old), ("gone", old - categories))
         return "categories are " + ", ".join(f"{what}: {_some(names)}" for what, names in told if names)
+    if published.manifest.classifier.get(FEEDBACK) != (None if queries is None else queries.digest):
+        return "the feedback changed since it was last"
     changed = changed_images(published, images)
     if changed > MAX_CHANGED_SHARE * len(images):
         return f"{changed} of {len(images)} images changed since it was last, more than {MAX_CHANGED_SHARE:.0%}"

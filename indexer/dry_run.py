@@ -16,6 +16,7 @@ from indexer.embed import EmbeddedCatalogue, each_image, keep_good, read_limited
 from indexer.embedding_cache import EmbeddingCache
 from indexer.published import Published, find_published, image_keys, snapshot_states
 from indexer.read_catalogue import Catalogue, read_catalogue
+from indexer.read_feedback import LabelledQueries, read_feedback, require_feedback
 from indexer.report import Reporter, Stage
 from indexer.settings import BuildSettings
 from shared.embedder import embedder_id
@@ -55,18 +56,22 @@ def dry_run(settings: BuildSettings, reporter: Reporter) -> DryRun:
 
     Raises:
         CatalogueError: the catalogue can't be read, or has nothing usable.
+        SettingsError: the feedback file can't be read.
     """
+    require_feedback(settings.feedback)
     data = DataDirectory(settings.data)
     published = find_published(data, reporter)
     catalogue = read_catalogue(settings.catalogue, settings.image_root)
-    recipe = _recipe(settings, published)
+    model = published.model(settings.backbone, settings.weights) if published else None
+    recipe = _recipe(settings, model)
     with _cache(settings, data, recipe, reporter) as cache:
         with reporter.stage("look at images", catalogue.n_images) as stage:
             seen = _look(catalogue, settings, recipe, cache, stage)
         to_embed = sum(cache is None or not cache.has(digest) for digest in set(seen.digests))
     planned, items = plan_partitions(seen, settings.index_views, published)
     keys = image_keys(seen.labelled_digests())
-    reason = reason_to_train(published, seen.recipe, set(seen.categories), keys, settings.retrain)
+    queries = _queries(settings, published, model, seen, reporter)
+    reason = reason_to_train(published, seen.recipe, set(seen.categories), keys, settings.retrain, queries)
     now = states((indexed.item, indexed.digests) for indexed in items)
     return DryRun(
         items=len(seen.items),
@@ -90,10 +95,22 @@ def show(found: DryRun, reporter: Reporter) -> None:
     reporter.say("dry run: nothing was changed")
 
 
-def _recipe(settings: BuildSettings, published: Published | None) -> str:
+def _recipe(settings: BuildSettings, model: bytes | None) -> str:
     """How the catalogue would be embedded; empty where the base is yet to be exported."""
-    model = published.model(settings.backbone, settings.weights) if published else None
     return recipe_of(embedder_id(model), settings.augmentation, settings.image_limits) if model is not None else ""
+
+
+def _queries(
+    settings: BuildSettings,
+    published: Published | None,
+    model: bytes | None,
+    seen: EmbeddedCatalogue,
+    reporter: Reporter,
+) -> LabelledQueries | None:
+    """The feedback to train from; none where the base is yet to be exported: then there is reason enough to train."""
+    if published is None or model is None:
+        return None
+    return read_feedback(settings.feedback, embedder_id(model), published.manifest.dim, seen, reporter)
 
 
 @contextmanager

@@ -23,6 +23,7 @@ from indexer.held_out import HeldOut
 from indexer.publish import delete_old_snapshots, replace_file, set_current, write_snapshot
 from indexer.published import Published, find_published
 from indexer.read_catalogue import Catalogue, Problem, read_catalogue
+from indexer.read_feedback import read_feedback, require_feedback
 from indexer.report import Reporter
 from indexer.settings import BuildSettings
 from indexer.snapshot_content import SnapshotContent, new_snapshot_id, write_problems
@@ -75,11 +76,12 @@ def build(settings: BuildSettings, reporter: Reporter) -> BuildSummary:
     Raises:
         CatalogueError: the catalogue can't be read, is empty, or too much of it is bad.
         WeightsError: the backbone's weights can't be had.
-        SettingsError: the data directory can't be made.
+        SettingsError: the data directory can't be made, or the feedback file is not there.
         StorageError: the disk is full, or can't be written.
         Busy: another build is writing there.
     """
     started = time.monotonic()
+    require_feedback(settings.feedback)
     data = _writable(settings)
     with writer_lock(data):
         published = find_published(data, reporter)
@@ -120,7 +122,9 @@ def _build(settings: BuildSettings, data: DataDirectory, published: Published | 
 
         partitions, items = plan_partitions(embedded, settings.index_views, published)
         held_out = HeldOut.of(embedded, settings.seed)
-        chosen = choose_classifier(settings, published, embedded, held_out, reporter)
+        embedder = how.embedder
+        queries = read_feedback(settings.feedback, embedder.embedder_id, embedder.dim, embedded, reporter)
+        chosen = choose_classifier(settings, published, embedded, held_out, reporter, queries)
         content = SnapshotContent(
             base, embedded, chosen, held_out, partitions, items, published, catalogue.image_root, settings
         )

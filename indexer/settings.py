@@ -34,6 +34,7 @@ class BuildSettings:
         workers: threads that decode and embed.
         seed: of augmentation, held-out split and training.
         keep: snapshots that stay, the published one included; older ones are deleted.
+        feedback: the file that the service appends feedback to, to train from as well.
         retrain: train the classifier again, whatever has changed; not remembered.
         force: publish also what the gate objects to; not remembered.
         rehash: read every image file, also where its size and time say that it is the same; not remembered.
@@ -52,6 +53,7 @@ class BuildSettings:
     workers: int = 0
     seed: int = 0
     keep: int = 5
+    feedback: Path | None = None
     retrain: bool = False
     rehash: bool = False
     force: bool = False
@@ -112,7 +114,7 @@ def remembered_settings(data: Path) -> BuildSettings:
         raise SettingsError(f"{path} can't be read: {error}") from error
     if not isinstance(found, dict):
         raise SettingsError(f"{path} is no JSON object but {type(found).__name__}")
-    paths = {name for name in ("catalogue", "image_root", "weights") if found.get(name) is not None}
+    paths = {name for name in ("catalogue", "image_root", "weights", "feedback") if found.get(name) is not None}
     known = {field.name for field in fields(BuildSettings)}
     try:
         values: dict[str, Any] = {

@@ -14,6 +14,7 @@ from scipy.optimize import minimize_scalar
 
 from indexer.embed import EmbeddedCatalogue
 from indexer.held_out import HeldOut
+from indexer.read_feedback import LabelledQueries
 from indexer.report import Stage
 from shared.classifier import Classifier, softmax
 from shared.vectors import Vectors
@@ -35,7 +36,9 @@ _PREFETCHED = 4
 _CHUNK_IMAGES = 4096
 
 
-def train_classifier(embedded: EmbeddedCatalogue, held_out: HeldOut, seed: int, stage: Stage) -> tuple[Classifier, int]:
+def train_classifier(
+    embedded: EmbeddedCatalogue, held_out: HeldOut, seed: int, stage: Stage, queries: LabelledQueries | None = None
+) -> tuple[Classifier, int]:
     """Train the head on a catalogue; the same catalogue and seed give the same head.
 
     Args:
@@ -43,6 +46,7 @@ def train_classifier(embedded: EmbeddedCatalogue, held_out: HeldOut, seed: int, 
         held_out: the items that it must not see, to stop by and to fit the temperature on.
         seed: of the start and the order.
         stage: is told of each epoch.
+        queries: to learn from as well; none of them is held out.
 
     Returns:
         The head, and the epochs that it was trained for.
@@ -50,7 +54,7 @@ def train_classifier(embedded: EmbeddedCatalogue, held_out: HeldOut, seed: int, 
     categories = embedded.categories
     if len(categories) == 1:  # there is nothing to learn: every query belongs to it
         return Classifier(categories, np.zeros((embedded.views.shape[-1], 1), np.float32), np.zeros(1, np.float32)), 0
-    learned, labels = _learned(embedded, held_out, categories, seed)
+    learned, labels = _learned(embedded, held_out, categories, seed, queries)
     judged, judged_labels = held_out.originals, held_out.columns(categories)
     weights, bias, epochs = _fit(learned, labels, judged, judged_labels, len(categories), seed, stage)
     raw = Classifier(categories, weights, bias)
@@ -59,17 +63,29 @@ def train_classifier(embedded: EmbeddedCatalogue, held_out: HeldOut, seed: int, 
 
 
 def _learned(
-    embedded: EmbeddedCatalogue, held_out: HeldOut, categories: Sequence[str], seed: int
+    embedded: EmbeddedCatalogue,
+    held_out: HeldOut,
+    categories: Sequence[str],
+    seed: int,
+    queries: LabelledQueries | None = None,
 ) -> tuple[NDArray[np.float16], NDArray[np.int64]]:
-    """The views to learn from, `(n, dim)` float16, and their columns; of very many images a balanced part."""
+    """The views to learn from, `(n, dim)` float16, and their columns; of very many images a balanced part.
+
+    A query counts as much as an image of the catalogue, in that choice and beyond it: as often as an image has views.
+    """
     images = np.flatnonzero(~held_out.items[embedded.image_items])
     labels = embedded.columns(images, categories)
+    if queries is not None:
+        labels = np.concatenate([labels, queries.columns(categories)])
     n_views, dim = embedded.views.shape[1:]
     chosen = balanced(labels, max(1, _MAX_LEARNED_VIEWS // n_views), seed)
     views = np.empty((len(chosen), n_views, dim), dtype=np.float16)
-    for start in range(0, len(chosen), _CHUNK_IMAGES):
-        part = slice(start, start + _CHUNK_IMAGES)
+    n_images = int(np.searchsorted(chosen, len(images)))  # `chosen` ascends: queries come last
+    for start in range(0, n_images, _CHUNK_IMAGES):
+        part = slice(start, min(start + _CHUNK_IMAGES, n_images))
         views[part] = embedded.views[images[chosen[part]]]
+    if queries is not None:
+        views[n_images:] = queries.embeddings[chosen[n_images:] - len(images), np.newaxis]
     return views.reshape(-1, dim), np.repeat(labels[chosen], n_views)
 
 

@@ -8,6 +8,7 @@ from flask import Flask, Response, current_app, g, request
 from werkzeug.routing import BaseConverter
 
 from search_service.error_handlers import register_error_handlers
+from search_service.feedback import FeedbackFile
 from search_service.metrics import Metrics
 from search_service.routes import api
 from search_service.settings import ServiceSettings
@@ -18,13 +19,16 @@ _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _BODY_EXTRA_BYTES = 256 * 1024
 
 
-def create_app(watch: SnapshotWatch, settings: ServiceSettings, metrics: Metrics) -> Flask:
+def create_app(
+    watch: SnapshotWatch, settings: ServiceSettings, metrics: Metrics, feedback: FeedbackFile | None = None
+) -> Flask:
     """Make the application.
 
     Args:
         watch: gives the engine that answers.
         settings: limits on requests.
         metrics: counts requests, and observes the watch.
+        feedback: keeps what clients tell; None for taking none.
     """
     app = Flask("search_service", static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = settings.max_upload_bytes * 4 // 3 + _BODY_EXTRA_BYTES
@@ -36,6 +40,7 @@ def create_app(watch: SnapshotWatch, settings: ServiceSettings, metrics: Metrics
     app.extensions["snapshot_watch"] = watch
     app.extensions["settings"] = settings
     app.extensions["metrics"] = metrics
+    app.extensions["feedback"] = feedback
     app.before_request(_name_request)
     app.after_request(_sign_response)
     app.after_request(_count_request)

@@ -12,9 +12,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from search_service.answer import Answer, Candidate, ItemHit, Timing
+from search_service.told import Told
 from shared.catalogue import IndexedItem, Item
 from shared.classifier import PROBE_COVERAGE, covering, ranking
 from shared.errors import ImageNotFound, InvalidEmbedding, InvalidRequest
+from shared.feedback import Feedback
 from shared.images import ImageLimits, decode_image, to_pixels
 from shared.manifest import CategoryEntry
 from shared.partition import Hit, search_partitions
@@ -143,6 +145,32 @@ class Engine:
             InvalidEmbedding: another shape, or no direction.
         """
         return self._classified(self._unit(embedding), Timing())
+
+    def feedback_on_image(self, data: bytes, told: Told) -> Feedback:
+        """A record of what a client tells of an image, without the image.
+
+        Raises:
+            ImageError: it can't be used.
+            RequestError: what is told does not fit the snapshot; see `Told.of`.
+        """
+        queries = self._embed(data, Timing())
+        return told.of(self._snapshot, queries, image_sha256=hashlib.sha256(data).hexdigest())
+
+    def feedback_on_embedding(self, embedding: ArrayLike, told: Told) -> Feedback:
+        """As `feedback_on_image`, for a vector.
+
+        Raises:
+            InvalidEmbedding: another shape, or no direction.
+        """
+        return told.of(self._snapshot, self._unit(embedding))
+
+    def feedback_on_item(self, item_id: str, told: Told) -> Feedback:
+        """As `feedback_on_image`, for an item of the catalogue.
+
+        Raises:
+            UnknownItem: there is none of this id.
+        """
+        return told.of(self._snapshot, self._embeddings(self._snapshot.items.by_id(item_id)), query_item_id=item_id)
 
     def item(self, item_id: str) -> Item:
         """An item of the catalogue.

@@ -8,12 +8,14 @@ from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
 from shared.errors import (
     BrokenImage,
+    FeedbackOff,
     ImageNotFound,
     ImageTooLarge,
     InvalidEmbedding,
     InvalidRequest,
     NotReady,
     ParecidoError,
+    StorageError,
     UnknownCategory,
     UnknownItem,
     UnsupportedBody,
@@ -25,12 +27,14 @@ STATUS: Mapping[type[ParecidoError], int] = {
     UnknownItem: 404,
     UnknownCategory: 404,
     ImageNotFound: 404,
+    FeedbackOff: 404,
     ImageTooLarge: 413,
     UnsupportedBody: 415,
     UnsupportedImage: 415,
     BrokenImage: 422,
     InvalidEmbedding: 422,
     NotReady: 503,
+    StorageError: 507,
 }
 
 _log = logging.getLogger(__name__)

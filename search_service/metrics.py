@@ -18,6 +18,7 @@ from search_service.answer import Answer
 from search_service.engine import Engine
 from search_service.snapshot_watch import Refusal
 from search_service.worker_states import Served, WorkerState, WorkerStates
+from shared.feedback import Feedback
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 UNMATCHED = "unmatched"
@@ -25,6 +26,8 @@ _OTHER = "other"
 # A client may send any word as method; labels have only these, and `_OTHER`.
 _METHODS = frozenset(("CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "TRACE"))
 _STAGES = ("decode", "embed", "classify", "search")
+_FEEDBACK_KINDS = ("category", "click")
+_PREDICTIONS = ("right", "wrong")
 _REQUEST_BOUNDS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 _STAGE_BOUNDS_S = (0.0001, 0.00025, 0.0005, *_REQUEST_BOUNDS_S[:-2])
 _CONFIDENCE_BOUNDS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99, 0.999)
@@ -64,6 +67,14 @@ class Metrics:
         self._uncertain = self._counter(
             "parecido_uncertain_queries_total", "Queries with a confidence below PARECIDO_PROBE_COVERAGE."
         )
+        self._feedback = self._counter(
+            "parecido_feedback_total",
+            "Feedback kept; was the prediction right?",
+            ("kind", "prediction"),
+        )
+        for kind in _FEEDBACK_KINDS:
+            for prediction in _PREDICTIONS:
+                self._feedback.labels(kind, prediction)  # so that each begins at 0
         self._swaps = self._counter("parecido_snapshot_swaps_total", "Snapshots swapped for another, in all workers.")
         self._refusals = self._counter("parecido_snapshot_refusals_total", "Snapshots refused, in all workers.")
 
@@ -95,6 +106,11 @@ class Metrics:
             self._confidence.observe(confidence)
             if confidence < self._uncertain_below:
                 self._uncertain.inc()
+
+    def feedback(self, record: Feedback) -> None:
+        """Count feedback that was kept; a click on an item counts as one also where the category was named too."""
+        kind = "category" if record.clicked_item_id is None else "click"
+        self._feedback.labels(kind, "right" if record.predicted_category == record.category else "wrong").inc()
 
     def swapped(self, engine: Engine) -> None:
         """Note what is served from now on; the first snapshot of a worker is no swap."""

@@ -6,19 +6,23 @@ from typing import Any
 from flask import Blueprint, Response, current_app, jsonify, request, send_file
 
 from search_service.engine import Engine
+from search_service.feedback import FeedbackFile
 from search_service.metrics import CONTENT_TYPE, Metrics
 from search_service.schemas import (
+    FEEDBACK_FIELDS,
     answer_json,
     categories_json,
     classified_json,
+    feedback_json,
     item_json,
     read_options,
     read_query,
+    read_told,
     ready_json,
 )
 from search_service.settings import ServiceSettings
 from search_service.snapshot_watch import SnapshotWatch
-from shared.errors import InvalidRequest
+from shared.errors import FeedbackOff, InvalidRequest
 
 api = Blueprint("api", __name__)
 
@@ -54,6 +58,24 @@ def classify() -> Response:
             answer = engine.classify_embedding(query.embedding or [])
     _metrics().query(answer, is_classified=True)
     return jsonify(classified_json(answer))
+
+
+@api.post("/v1/feedback")
+def feedback() -> tuple[Response, int]:
+    """Keep what a query really showed, to learn from."""
+    file = _feedback_file()
+    query, given = read_query(request, FEEDBACK_FIELDS)
+    told = read_told(given)
+    with _engine() as engine:
+        if query.image is not None:
+            record = engine.feedback_on_image(query.image, told)
+        elif query.item_id is not None:
+            record = engine.feedback_on_item(query.item_id, told)
+        else:
+            record = engine.feedback_on_embedding(query.embedding or [], told)
+    file.append(record)
+    _metrics().feedback(record)
+    return jsonify(feedback_json(record)), 201
 
 
 @api.get("/v1/items/<item_id:item_id>")
@@ -122,6 +144,13 @@ def _watch() -> SnapshotWatch:
 def _metrics() -> Metrics:
     metrics: Metrics = current_app.extensions["metrics"]
     return metrics
+
+
+def _feedback_file() -> FeedbackFile:
+    file: FeedbackFile | None = current_app.extensions["feedback"]
+    if file is None:
+        raise FeedbackOff("this service takes no feedback: PARECIDO_FEEDBACK names no file to keep it in")
+    return file
 
 
 def _settings() -> ServiceSettings:

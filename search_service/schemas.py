@@ -15,12 +15,15 @@ from flask import Request
 from search_service.answer import Answer, Candidate, ItemHit
 from search_service.engine import SearchOptions
 from search_service.snapshot_watch import Refusal
+from search_service.told import Told
 from shared.catalogue import Item
 from shared.errors import InvalidEmbedding, InvalidRequest, UnsupportedBody
+from shared.feedback import Feedback
 from shared.manifest import CategoryEntry
 
 _QUERY_FIELDS = ("image_base64", "item_id", "embedding")
 _OPTION_FIELDS = ("top_k", "category", "probe", "min_score")
+FEEDBACK_FIELDS = ("category", "clicked_item_id")
 _SURROGATE = re.compile(r"[\ud800-\udfff]")
 
 
@@ -93,10 +96,14 @@ def _image_base64(value: Any) -> Query:
 
 
 def _item_id(value: Any) -> Query:
+    return Query(item_id=_text("item_id", value))
+
+
+def _text(name: str, value: Any) -> str:
     # A lone surrogate, which an escape in JSON lets in, is no character: no database takes it.
     if not isinstance(value, str) or not value or _SURROGATE.search(value):
-        raise InvalidRequest("`item_id` is no text")
-    return Query(item_id=value)
+        raise InvalidRequest(f"`{name}` is no text")
+    return value
 
 
 def _embedding(value: Any) -> Query:
@@ -118,15 +125,28 @@ def read_options(given: Mapping[str, Any], max_top_k: int) -> SearchOptions:
         InvalidRequest: it names the option, what was found and what was wanted.
     """
     options = SearchOptions()
-    category = given.get("category")
-    if category is not None and (not isinstance(category, str) or not category):
-        raise InvalidRequest(f"`category` is {category!r}; wanted the name of a category")
     return SearchOptions(
         top_k=_whole("top_k", given.get("top_k", options.top_k), max_top_k),
-        category=category,
+        category=_category(given.get("category")),
         probe=_probe(given.get("probe", options.probe)),
         min_score=_score(given.get("min_score")),
     )
+
+
+def read_told(given: Mapping[str, Any]) -> Told:
+    """Check what is told of a query.
+
+    Raises:
+        InvalidRequest: neither field is there, or one that can't be.
+    """
+    clicked = given.get("clicked_item_id")
+    return Told(_category(given.get("category")), None if clicked is None else _text("clicked_item_id", clicked))
+
+
+def _category(value: Any) -> str | None:
+    if value is not None and (not isinstance(value, str) or not value):
+        raise InvalidRequest(f"`category` is {value!r}; wanted the name of a category")
+    return value
 
 
 def _whole(name: str, value: Any, most: int) -> int:
@@ -174,6 +194,11 @@ def answer_json(answer: Answer) -> dict[str, Any]:
 def classified_json(answer: Answer) -> dict[str, Any]:
     """The answer where nothing was searched."""
     return {"snapshot_id": answer.snapshot_id, "query": _query_json(answer), "timing_ms": _timing_json(answer)}
+
+
+def feedback_json(record: Feedback) -> dict[str, Any]:
+    """The answer to feedback that was kept."""
+    return {"snapshot_id": record.snapshot_id, "feedback_id": record.feedback_id, "category": record.category}
 
 
 def item_json(snapshot_id: str, item: Item) -> dict[str, Any]:

@@ -31,6 +31,7 @@ class ServiceSettings:
         max_top_k: the most hits that a request may want.
         probe_coverage: what the probabilities of the categories that `probe: auto` searches add up to.
         poll_s: seconds between two looks at which snapshot is published.
+        feedback: the file that feedback is appended to; None for taking none.
     """
 
     data: Path = Path("data")
@@ -45,6 +46,7 @@ class ServiceSettings:
     max_top_k: int = 1000
     probe_coverage: float = PROBE_COVERAGE
     poll_s: float = 1.0
+    feedback: Path | None = None
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> "ServiceSettings":
@@ -101,6 +103,7 @@ _READERS: Mapping[str, Callable[[str], object]] = {
     "max_top_k": _whole(1, 100_000),
     "probe_coverage": lambda text: _between(float(text), 0.0, 1.0),
     "poll_s": lambda text: _between(float(text), 0.01, 3600.0),
+    "feedback": lambda text: Path(_text(text)),
 }
 
 

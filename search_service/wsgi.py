@@ -11,6 +11,7 @@ from flask import Flask
 
 from search_service.app import create_app
 from search_service.engine import Engine
+from search_service.feedback import FeedbackFile
 from search_service.metrics import Metrics
 from search_service.settings import ServiceSettings
 from search_service.snapshot_watch import Published, SnapshotWatch
@@ -33,7 +34,8 @@ def make_app(settings: ServiceSettings | None = None) -> Flask:
     )
     watch.poll()
     watch.start(settings.poll_s)
-    return create_app(watch, settings, metrics)
+    feedback = FeedbackFile(settings.feedback) if settings.feedback else None
+    return create_app(watch, settings, metrics, feedback)
 
 
 def _read_published(data: DataDirectory) -> Published:

@@ -20,6 +20,7 @@
         ├── UnknownItem
         ├── UnknownCategory
         ├── ImageNotFound
+        ├── FeedbackOff
         └── NotReady
 
 Messages say what was wrong, where (file, row, field), what was wanted and what was found. `code` is the stable
@@ -74,7 +75,7 @@ class Busy(ParecidoError):
 
 
 class StorageError(ParecidoError):
-    """The data directory can't be written: the disk is full, read-only or failing."""
+    """Something can't be written: the disk is full, read-only or failing."""
 
     code = "storage"
 
@@ -150,6 +151,12 @@ class ImageNotFound(RequestError):
     """The item is known, but its image file is not where the catalogue had it."""
 
     code = "image_not_found"
+
+
+class FeedbackOff(RequestError):
+    """The service keeps no feedback."""
+
+    code = "feedback_off"
 
 
 class NotReady(RequestError):

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -19,6 +20,8 @@ from urllib.parse import quote
 
 import pytest
 from PIL import Image, ImageDraw
+
+from shared.feedback import Feedback
 
 pytestmark = pytest.mark.tensorflow
 
@@ -266,6 +269,24 @@ def test_two_workers_answer(published, tmp_path) -> None:
         for _ in range(8):
             assert service.post("/v1/search", {"item_id": _ITEM}).json["hits"][0]["item_id"] == _ITEM
     assert service.process.returncode == 0
+
+
+def test_two_workers_keep_feedback_in_one_file(published, tmp_path) -> None:
+    data, kept = tmp_path / "data", tmp_path / "feedback.jsonl"
+    data.symlink_to(published.data)
+    body = {"image_base64": base64.b64encode((published.catalogue / _ITEM).read_bytes()).decode(), "category": "disc"}
+    with _Service(data, PARECIDO_WORKERS="2", PARECIDO_FEEDBACK=str(kept)) as service:
+        service.wait_for("/readyz", 200)
+        with ThreadPoolExecutor(8) as threads:
+            answers = list(threads.map(lambda _: service.post("/v1/feedback", body), range(32)))
+        counted = service.get("/metrics").body.decode()
+    assert {answer.status for answer in answers} == {201}
+    records = [Feedback.from_line(line) for line in kept.read_bytes().splitlines()]
+    assert sorted(one.feedback_id for one in records) == sorted(answer.json["feedback_id"] for answer in answers)
+    assert {(one.category, one.predicted_category, one.embedding.shape) for one in records} == {
+        ("disc", "square", (1280,))
+    }
+    assert 'parecido_feedback_total{kind="category",prediction="wrong"} 32.0' in counted
 
 
 def test_a_damaged_snapshot_is_not_served_until_it_is_mended(published, tmp_path) -> None:

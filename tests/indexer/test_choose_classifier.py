@@ -1,5 +1,6 @@
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -8,10 +9,11 @@ import numpy as np
 import pytest
 from fakes import fake_manifest
 
-from indexer.choose_classifier import CHANGED, ChosenClassifier, choose_classifier, reason_to_train
+from indexer.choose_classifier import CHANGED, FEEDBACK, ChosenClassifier, choose_classifier, reason_to_train
 from indexer.embed import EmbeddedCatalogue
 from indexer.held_out import HeldOut
 from indexer.published import Published, image_keys
+from indexer.read_feedback import LabelledQueries
 from indexer.report import SilentReporter
 from indexer.settings import BuildSettings
 from shared.catalogue import Item
@@ -40,9 +42,9 @@ class _Published(Published):
         return "kept"
 
 
-def _published(changed: int = 0, recipe: str = _RECIPE) -> Published:
+def _published(changed: int = 0, recipe: str = _RECIPE, feedback: str | None = None) -> Published:
     categories = tuple(CategoryEntry(name, 50, 50, 50, "IndexFlatIP", 1.0) for name in ("cold", "warm"))
-    figures = {"category_accuracy": 0.9, "epochs": 3, CHANGED: changed}
+    figures = {"category_accuracy": 0.9, "epochs": 3, CHANGED: changed, FEEDBACK: feedback}
     return _Published(
         SnapshotPaths(Path("gone")), fake_manifest(recipe=recipe, categories=categories, classifier=figures)
     )
@@ -55,11 +57,21 @@ def _embedded(images: list[tuple[str, bytes]]) -> EmbeddedCatalogue:
     return EmbeddedCatalogue(items, np.arange(len(images)), digests, views, (), len(images), _RECIPE)
 
 
-def _choose(images: list[tuple[str, bytes]], published: Published | None, retrain: bool = False) -> tuple[Any, ...]:
+def _queries(digest: str) -> LabelledQueries:
+    return LabelledQueries(np.ones((2, 1), np.float32), ("cold", "warm"), digest)
+
+
+def _choose(
+    images: list[tuple[str, bytes]],
+    published: Published | None,
+    retrain: bool = False,
+    queries: LabelledQueries | None = None,
+) -> tuple[Any, ...]:
     """Whether it is new, its epochs, and the images changed since it was trained."""
     settings = BuildSettings(Path("c"), Path("d"), retrain=retrain)
     embedded = _embedded(images)
-    chosen = choose_classifier(settings, published, embedded, HeldOut.of(embedded, 0), SilentReporter())
+    chosen = choose_classifier(settings, published, embedded, HeldOut.of(embedded, 0), SilentReporter(), queries)
+    assert chosen.queries is queries
     assert chosen.classifier == ("trained" if chosen.is_new else "kept")
     return chosen.is_new, chosen.epochs, chosen.changed
 
@@ -116,6 +128,26 @@ def test_a_category_that_came_or_went_trains() -> None:
     assert _choose([one for one in _NAMES if one[0] == "cold"], _published()) == _TRAINED
 
 
+def test_feedback_that_came_changed_or_went_trains() -> None:
+    assert _choose(_NAMES, _published(), queries=_queries("new")) == _TRAINED
+    assert _choose(_NAMES, _published(feedback="old"), queries=_queries("new")) == _TRAINED
+    assert _choose(_NAMES, _published(feedback="old")) == _TRAINED
+    assert _choose(_NAMES, _published(changed=3, feedback="old"), queries=_queries("old")) == _kept(3)
+
+
+def test_a_snapshot_from_before_there_was_feedback_learned_from_none() -> None:
+    published = _published()
+    figures = {name: figure for name, figure in published.manifest.classifier.items() if name != FEEDBACK}
+    old = _Published(published.paths, replace(published.manifest, classifier=figures))
+    assert _choose(_NAMES, old) == _kept(0)
+    assert _choose(_NAMES, old, queries=_queries("new")) == _TRAINED
+
+
+def test_the_reason_names_feedback() -> None:
+    reason = reason_to_train(_published(), _RECIPE, {"cold", "warm"}, image_keys(_NAMES), queries=_queries("new"))
+    assert reason == "the feedback changed since it was last"
+
+
 @pytest.mark.parametrize(
     ("categories", "wanted"),
     [
@@ -144,6 +176,9 @@ def test_the_figures_are_those_of_held_out_items() -> None:
     assert figures["category_accuracy"] == 0.5
     assert figures["expected_calibration_error"] == pytest.approx(1 / (1 + np.exp(-4.5)) - 0.5)
     assert (figures["temperature"], figures["epochs"], figures[CHANGED]) == (2.0, 3, 5)
+    assert (figures["feedback_queries"], figures[FEEDBACK]) == (0, None)
+    figures = ChosenClassifier(head, False, 3, 5, _queries("new")).figures(held_out)
+    assert (figures["feedback_queries"], figures[FEEDBACK]) == (2, "new")
 
 
 def test_choosing_does_not_import_tensorflow() -> None:

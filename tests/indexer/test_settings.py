@@ -1,5 +1,6 @@
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -52,11 +53,13 @@ def test_settings_are_remembered_with_absolute_paths(tmp_path: Path, monkeypatch
     data = tmp_path / "data"
     data.mkdir()
     given = _settings(image_root=Path("photos"), weights=Path("b0.h5"), augmentations=5, max_bad=0.5, seed=9)
+    given = replace(given, feedback=Path("told.jsonl"))
     (data / "build.json").write_text(json.dumps(given.as_dict()))
     found = remembered_settings(data)
     assert found.catalogue == tmp_path / "shop"
     assert found.image_root == tmp_path / "photos"
     assert found.weights == tmp_path / "b0.h5"
+    assert found.feedback == tmp_path / "told.jsonl"
     assert found.data == data
     assert (found.augmentations, found.max_bad, found.seed, found.backbone) == (5, 0.5, 9, "auto")
 
@@ -64,7 +67,7 @@ def test_settings_are_remembered_with_absolute_paths(tmp_path: Path, monkeypatch
 def test_paths_that_were_not_given_stay_so(tmp_path: Path) -> None:
     (tmp_path / "build.json").write_text(json.dumps(_settings().as_dict()))
     found = remembered_settings(tmp_path)
-    assert (found.image_root, found.weights) == (None, None)
+    assert (found.image_root, found.weights, found.feedback) == (None, None, None)
 
 
 def test_a_data_directory_that_was_moved_is_itself(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import pytest
 
 from indexer.embed import EmbeddedCatalogue
 from indexer.held_out import HeldOut, held_out_items
+from indexer.read_feedback import LabelledQueries
 from indexer.report import SilentReporter
 from shared.catalogue import Item
 from shared.classifier import Classifier, softmax
@@ -123,6 +124,86 @@ def test_of_very_many_images_a_balanced_part_is_learned(trainer: Any, monkeypatc
     assert items[::2] == items[1::2]  # every view of an image
     assert labels.tolist() == [["a", "b", "c"].index(embedded.items[n].category) for n in items]
     assert not held_out_items(embedded.items, 0)[items].any()
+
+
+def _queries(embeddings: np.ndarray, categories: str) -> LabelledQueries:
+    return LabelledQueries(unit_rows(embeddings), tuple(categories), "digest")
+
+
+def test_a_query_from_feedback_counts_as_much_as_an_image(trainer: Any) -> None:
+    embedded = _clusters({"a": 20, "b": 12}, images=2, copies=2)
+    held_out = HeldOut.of(embedded, 0)
+    queries = _queries(np.random.default_rng(1).normal(size=(3, _DIM)), "bab")
+    plain, plain_labels = trainer._learned(embedded, held_out, ("a", "b"), 0)
+    learned, labels = trainer._learned(embedded, held_out, ("a", "b"), 0, queries)
+    np.testing.assert_array_equal(learned[: len(plain)], plain)
+    np.testing.assert_array_equal(labels[: len(plain)], plain_labels)
+    np.testing.assert_array_equal(learned[len(plain) :], np.repeat(queries.embeddings.astype(np.float16), 3, axis=0))
+    assert labels[len(plain) :].tolist() == [1, 1, 1, 0, 0, 0, 1, 1, 1]
+
+
+def test_of_very_many_images_and_queries_a_balanced_part_is_learned(
+    trainer: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ten of two views each: every image and query of b, and as many of a, wherever they come from."""
+    monkeypatch.setattr(trainer, "_MAX_LEARNED_VIEWS", 21)
+    monkeypatch.setattr(trainer, "_CHUNK_IMAGES", 2)
+    embedded = _clusters({"a": 90, "b": 2})
+    queries = _queries(np.random.default_rng(1).normal(size=(40, _DIM)), "a" * 37 + "bbb")
+    learned, labels = trainer._learned(embedded, HeldOut.of(embedded, 0), ("a", "b"), 0, queries)
+    assert learned.shape == (20, _DIM)
+    assert np.bincount(labels).tolist() == [10, 10]
+    owner = _owners(embedded)
+    rows = {row.astype(np.float16).tobytes(): place for place, row in enumerate(queries.embeddings)}
+    for row, label in zip(learned, labels, strict=True):
+        if row.tobytes() in rows:
+            assert label == "ab".index(queries.categories[rows[row.tobytes()]])
+        else:
+            assert label == "ab".index(embedded.items[owner[row.tobytes()]].category)
+    found = {rows[row.tobytes()] for row in learned if row.tobytes() in rows}
+    assert found >= {37, 38, 39}
+    assert found & set(range(37))
+
+
+def test_corrections_change_what_queries_like_them_are_taken_for(trainer: Any) -> None:
+    """A category's customers send photos that look otherwise than its catalogue, and rather like another's."""
+    embedded = _clusters({"a": 40, "b": 40, "c": 40})
+    centres = {
+        category: embedded.originals[[item.category == category for item in embedded.items]].mean(axis=0)
+        for category in "abc"
+    }
+    random = np.random.default_rng(7)
+    aside = unit_rows(random.normal(size=(1, _DIM)))[0]
+    centre = 0.2 * centres["a"] + 0.8 * centres["b"] + 0.5 * aside
+    sent = unit_rows(centre + 0.03 * random.normal(size=(120, _DIM)))
+    told, later = _queries(sent[:20], "a" * 20), sent[20:]
+
+    before, _ = _train(trainer, embedded)
+    held_out = HeldOut.of(embedded, 0)
+    with SilentReporter().stage("train") as stage:
+        after, _ = trainer.train_classifier(embedded, held_out, 0, stage, told)
+    taken_for_a = [(one.probabilities(later).argmax(axis=1) == 0).mean() for one in (before, after)]
+    assert taken_for_a[0] < 0.1
+    assert taken_for_a[1] > 0.9
+    assert held_out.category_accuracy(after) >= held_out.category_accuracy(before) - 0.06  # one of 18
+
+
+def test_class_weights_count_feedback(trainer: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    import keras
+
+    given: list[dict[int, float]] = []
+    fit = keras.Model.fit
+
+    def watch(self: Any, *arguments: Any, class_weight: dict[int, float], **options: Any) -> Any:
+        given.append(class_weight)
+        return fit(self, *arguments, class_weight=class_weight, **options)
+
+    monkeypatch.setattr(keras.Model, "fit", watch)
+    embedded = _clusters({"a": 3, "b": 3}, copies=0)
+    queries = _queries(np.random.default_rng(1).normal(size=(4, _DIM)), "bbbb")
+    with SilentReporter().stage("train") as stage:
+        trainer.train_classifier(embedded, HeldOut.of(embedded, 0), 0, stage, queries)
+    assert given == [{0: pytest.approx(10 / 2 / 3), 1: pytest.approx(10 / 2 / 7)}]
 
 
 @pytest.mark.parametrize(("most", "wanted"), [(0, [0, 0]), (1, [0, 1]), (6, [3, 3]), (9, [4, 5]), (99, [94, 5])])

@@ -12,7 +12,7 @@ from search_service.app import create_app
 from search_service.error_handlers import STATUS
 from search_service.metrics import Metrics
 from search_service.settings import ServiceSettings
-from shared.errors import CatalogueError, ImageError, NotReady, ParecidoError, RequestError, SnapshotError
+from shared.errors import CatalogueError, ImageError, NotReady, ParecidoError, RequestError, SnapshotError, StorageError
 
 
 class _UnknownError(ParecidoError):
@@ -20,7 +20,8 @@ class _UnknownError(ParecidoError):
 
 
 _ALL = [one for one in vars(shared.errors).values() if isinstance(one, type) and issubclass(one, ParecidoError)]
-_REACHING = [one for one in _ALL if issubclass(one, RequestError | ImageError) and not one.__subclasses__()]
+_KINDS = RequestError | ImageError | StorageError
+_REACHING = [one for one in _ALL if issubclass(one, _KINDS) and not one.__subclasses__()]
 
 
 @pytest.fixture

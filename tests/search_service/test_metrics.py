@@ -24,6 +24,7 @@ _FAMILIES = {
     "parecido_stage_seconds": "histogram",
     "parecido_confidence": "histogram",
     "parecido_uncertain_queries": "counter",
+    "parecido_feedback": "counter",
     "parecido_snapshot_swaps": "counter",
     "parecido_snapshot_refusals": "counter",
     "parecido_ready": "gauge",

@@ -10,6 +10,7 @@ from flask.testing import FlaskClient
 
 from search_service.app import create_app
 from search_service.engine import Engine
+from search_service.feedback import FeedbackFile
 from search_service.metrics import Metrics
 from search_service.settings import ServiceSettings
 from search_service.snapshot_watch import Published, SnapshotWatch
@@ -35,13 +36,13 @@ def _post_image(client: FlaskClient, image: bytes, how: str, **options: object):
 
 
 @pytest.fixture
-def unready() -> FlaskClient:
+def unready(tmp_path) -> FlaskClient:
     def read_published() -> Published:
         raise SnapshotMissing("nothing is published in data")
 
     watch = SnapshotWatch(read_published, lambda _: pytest.fail("there is nothing to open"))
     watch.poll()
-    return create_app(watch, ServiceSettings(), Metrics(0.98)).test_client()
+    return create_app(watch, ServiceSettings(), Metrics(0.98), FeedbackFile(tmp_path / "feedback.jsonl")).test_client()
 
 
 # POST /v1/search
@@ -275,6 +276,7 @@ def test_without_a_snapshot_only_healthz_answers(unready, assert_error) -> None:
         lambda: unready.post("/v1/search", json={"item_id": "mug-1"}),
         lambda: unready.post("/v1/search", **_multipart(b"image")),
         lambda: unready.post("/v1/classify", json={"embedding": [1]}),
+        lambda: unready.post("/v1/feedback", json={"item_id": "mug-1", "category": "mugs"}),
     ]
     for ask in asks:
         response = ask()

@@ -19,7 +19,9 @@ from search_service.schemas import (
     item_json,
     read_options,
     read_query,
+    read_told,
 )
+from search_service.told import Told
 from shared.catalogue import Item
 from shared.errors import InvalidRequest
 from shared.manifest import CategoryEntry
@@ -107,6 +109,33 @@ def test_options_are_read_from_text_and_json(given, wanted) -> None:
 def test_a_message_says_what_was_found_and_wanted(given, message) -> None:
     with pytest.raises(InvalidRequest) as caught:
         read_options(given, max_top_k=100)
+    assert str(caught.value) == message
+
+
+@pytest.mark.parametrize(
+    ("given", "wanted"),
+    [
+        ({"category": "hats/caps 🎩"}, Told(category="hats/caps 🎩")),
+        ({"clicked_item_id": "a//b é"}, Told(clicked_item_id="a//b é")),
+        ({"category": "a", "clicked_item_id": "b"}, Told("a", "b")),
+    ],
+)
+def test_what_is_told_is_read(given, wanted) -> None:
+    assert read_told(given) == wanted
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({}, "found neither `category` nor `clicked_item_id`; wanted one of them at least"),
+        ({"category": 7}, "`category` is 7; wanted the name of a category"),
+        ({"clicked_item_id": ["b"]}, "`clicked_item_id` is no text"),
+        ({"category": "a", "clicked_item_id": ""}, "`clicked_item_id` is no text"),
+    ],
+)
+def test_what_can_not_be_told_is_refused(given, message) -> None:
+    with pytest.raises(InvalidRequest) as caught:
+        read_told(given)
     assert str(caught.value) == message
 
 

@@ -22,6 +22,7 @@ _DEFAULTS = {
     "max_top_k": 1000,
     "probe_coverage": 0.98,
     "poll_s": 1.0,
+    "feedback": None,
 }
 _GOOD = {
     "data": [("/srv/data", Path("/srv/data")), (" with space ", Path("with space"))],
@@ -36,6 +37,7 @@ _GOOD = {
     "max_top_k": [("1", 1), ("100000", 100_000)],
     "probe_coverage": [("0", 0.0), ("0.5", 0.5), ("1", 1.0)],
     "poll_s": [("0.01", 0.01), ("5", 5.0), ("3600", 3600.0)],
+    "feedback": [("/srv/feedback.jsonl", Path("/srv/feedback.jsonl"))],
 }
 _BAD = {
     "data": ["", "  "],
@@ -50,6 +52,7 @@ _BAD = {
     "max_top_k": ["0", "100001", "all"],
     "probe_coverage": ["-0.1", "1.1", "nan", "inf", "98%"],
     "poll_s": ["0", "-1", "0.001", "3601", "nan", "inf", "1s", ""],
+    "feedback": ["", " "],
 }
 
 

@@ -90,6 +90,18 @@ def test_it_watches_in_the_background(make_app, tmp_path) -> None:
         assert looked.wait(10)
 
 
+def test_feedback_is_kept_where_the_setting_says(make_app, tmp_path, assert_error, caplog) -> None:
+    path = tmp_path / "feedback.jsonl"
+    make_app(ServiceSettings(data=tmp_path, feedback=path))
+    assert path.read_bytes() == b""
+    off = make_app(ServiceSettings(data=tmp_path)).test_client()
+    assert_error(off.post("/v1/feedback", json={}), 404, "feedback_off")
+    with caplog.at_level(logging.WARNING):
+        client = make_app(ServiceSettings(data=tmp_path, feedback=tmp_path / "gone" / "f.jsonl")).test_client()
+    assert "feedback will not be kept" in caplog.text
+    assert client.get("/healthz").status_code == 200
+
+
 @pytest.mark.parametrize("manifest", [b"", b"{}"])
 def test_a_snapshot_that_can_not_be_opened_is_not_leased(make_app, tmp_path, assert_error, manifest) -> None:
     paths = DataDirectory(tmp_path).paths("20250102T030405-abc")

@@ -1,0 +1,80 @@
+"""What a client tells of a query, and what becomes of it: a record of feedback. Knows nothing of the web."""
+
+import uuid
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from shared.errors import InvalidRequest
+from shared.feedback import Feedback
+from shared.snapshot import Snapshot
+from shared.vectors import Vectors
+
+
+@dataclass(frozen=True)
+class Told:
+    """What a query really showed: one of these at least.
+
+    Attributes:
+        category: that it showed.
+        clicked_item_id: the item that was chosen; what it showed is then of that item's category.
+    """
+
+    category: str | None = None
+    clicked_item_id: str | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse to tell nothing.
+
+        Raises:
+            InvalidRequest: neither is there.
+        """
+        if self.category is None and self.clicked_item_id is None:
+            raise InvalidRequest("found neither `category` nor `clicked_item_id`; wanted one of them at least")
+
+    def of(
+        self,
+        snapshot: Snapshot,
+        queries: Vectors,
+        image_sha256: str | None = None,
+        query_item_id: str | None = None,
+    ) -> Feedback:
+        """A record, with what a snapshot's classifier takes the query for.
+
+        Args:
+            snapshot: that judges it.
+            queries: `(n_pictures, dim)`, of one query; one picture unless an item is the query.
+            image_sha256: of the image file, where there is one.
+            query_item_id: of the item that is the query, where one is.
+
+        Raises:
+            UnknownCategory: `category` is none of the snapshot's.
+            UnknownItem: `clicked_item_id` is none of the snapshot's.
+            InvalidRequest: they contradict each other.
+        """
+        probabilities = snapshot.classifier.probabilities(queries).mean(axis=0)
+        best = int(probabilities.argmax())
+        return Feedback(
+            feedback_id=uuid.uuid4().hex,
+            time=datetime.now(UTC),
+            snapshot_id=snapshot.snapshot_id,
+            embedder_id=snapshot.embedder.embedder_id,
+            predicted_category=snapshot.classifier.categories[best],
+            confidence=round(float(probabilities[best]), 6),
+            category=self._right_category(snapshot),
+            clicked_item_id=self.clicked_item_id,
+            image_sha256=image_sha256,
+            query_item_id=query_item_id,
+            embedding=queries[0] if query_item_id is None else None,
+        )
+
+    def _right_category(self, snapshot: Snapshot) -> str:
+        if self.category is not None:
+            snapshot.partition(self.category)
+        if self.clicked_item_id is None:
+            assert self.category is not None
+            return self.category
+        clicked = snapshot.items.by_id(self.clicked_item_id).item.category
+        if self.category not in (None, clicked):
+            found = f"`category` is {self.category!r}, but the item {self.clicked_item_id!r} is of {clicked!r}"
+            raise InvalidRequest(f"{found}; wanted one of them, or two that agree")
+        return clicked
