@@ -80,7 +80,7 @@ def train_classifier(embedded: EmbeddedCatalogue, seed: int, stage: Stage) -> tu
     learned = embedded.views[~held].reshape(-1, embedded.views.shape[-1])
     learned_labels = np.repeat(labels[~held], embedded.views.shape[1])
     judged, judged_labels = embedded.originals[held], labels[held]
-    weights, bias, epochs = _fit(learned, learned_labels, judged, judged_labels, len(categories), seed, stage)
+    weights, bias, epochs = fit_head(learned, learned_labels, judged, judged_labels, len(categories), seed, stage)
 
     raw = Classifier(categories, weights, bias)
     temperature = fit_temperature(raw.logits(judged), judged_labels) if held.any() else 1.0
@@ -122,7 +122,7 @@ def fit_temperature(logits: NDArray[np.float32], labels: NDArray[np.int64]) -> f
     return float(np.exp(found.x))
 
 
-def _fit(
+def fit_head(
     learned: Vectors,
     learned_labels: NDArray[np.int64],
     judged: Vectors,

@@ -86,7 +86,7 @@ def test_what_is_held_out_is_neither_learned_nor_an_augmented_copy(
         seen.extend([learned, learned_labels, judged, judged_labels])
         return np.zeros((_DIM, n), np.float32), np.zeros(n, np.float32), 1
 
-    monkeypatch.setattr(trainer, "_fit", fit)
+    monkeypatch.setattr(trainer, "fit_head", fit)
     _train(trainer, embedded)
     learned, learned_labels, judged, judged_labels = seen
     owner = {row.tobytes(): n for n, views in zip(embedded.image_items, embedded.views, strict=True) for row in views}
