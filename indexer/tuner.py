@@ -64,9 +64,13 @@ class Tuner:
     def accuracy(self) -> float:
         """Share of the judged pictures that the head gives their category."""
         features, labels = self._lesson.features, self._lesson.labels
-        judged = unit_rows(self._embeddings(features.originals[features.n_learned :]))
-        logits = judged * self._length @ self._weights.numpy() + self._bias.numpy()
+        weights, bias = self.head()
+        logits = unit_rows(self._embeddings(features.originals[features.n_learned :])) @ weights + bias
         return float((logits.argmax(axis=1) == labels[features.n_learned :]).mean())
+
+    def head(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """The head as it is now: weights `(dim, n_categories)` and bias `(n_categories,)` for unit embeddings."""
+        return (self._weights.numpy() * self._length).astype(np.float32), self._bias.numpy()
 
     def train(self, checkpoint: TuningCheckpoint, stage: Stage) -> None:
         """Train for all epochs, from the checkpoint on if there is one.
@@ -132,8 +136,9 @@ class Tuner:
     def _make_optimizer(self) -> keras.optimizers.Optimizer:
         steps = self._lesson.epochs * self._steps_an_epoch()
         warm_up = max(1, round(_WARM_UP_SHARE * steps))
+        # Not from 0: of a small catalogue's few steps the first would be lost.
         rate = keras.optimizers.schedules.CosineDecay(
-            0.0, max(1, steps - warm_up), warmup_target=_LEARNING_RATE, warmup_steps=warm_up
+            _LEARNING_RATE / warm_up, max(1, steps - warm_up), warmup_target=_LEARNING_RATE, warmup_steps=warm_up
         )
         optimizer = keras.optimizers.AdamW(rate, weight_decay=_WEIGHT_DECAY)
         optimizer.exclude_from_weight_decay([variable for variable in self._variables if len(variable.shape) == 1])
