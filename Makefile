@@ -58,6 +58,8 @@ rollback: $(STAMP) ## publish the snapshot before the current one again
 bench: $(STAMP) ## the benchmarks, small; see docs/benchmarks.md for the full ones
 	$(BIN)/python -m benchmarks.speed --smoke
 	$(BIN)/python -m benchmarks.transforms --smoke
+	$(BIN)/python -m benchmarks.reindexing --smoke
+	$(BIN)/python -m benchmarks.swapping --smoke
 
 chaos: $(STAMP) ## kill 200 builds at random moments and check what is left
 	$(BIN)/python -m benchmarks.chaos $(ARGS)

@@ -31,6 +31,7 @@ from benchmarks.rows import print_records, store
 from indexer import train_classifier
 from indexer.augment import Augmentation
 from indexer.embed import EmbeddedCatalogue, Embedding, embed_catalogue
+from indexer.held_out import HeldOut
 from indexer.metrics import category_accuracy_at, expected_calibration_error
 from indexer.report import SilentReporter
 from shared.embedder import LiteRtEmbedder
@@ -140,22 +141,23 @@ def _embed(photos: Sequence[Photo], root: Path, embedder: LiteRtEmbedder, copies
 
 def _train(embedded: EmbeddedCatalogue, judging: EmbeddedCatalogue, choice: Choice, seed: int) -> Trained:
     # A copy depends on its number, not on how many there are: the first two of four are those of two.
-    learned = replace(embedded, views=embedded.views[:, : 1 + choice.copies])
+    views = embedded.views[np.arange(len(embedded.digests))][:, : 1 + choice.copies]
+    learned = replace(embedded, views=views)
+    held_out = HeldOut.of(learned, seed)
     keras.utils.clear_session()  # what earlier runs left
     started = time.perf_counter()
     with choice.change(), SilentReporter().stage("") as stage:
-        classifier, held_out = train_classifier.train_classifier(learned, seed, stage)
+        classifier, epochs = train_classifier.train_classifier(learned, held_out, seed, stage)
     seconds = time.perf_counter() - started
-    column = {category: place for place, category in enumerate(classifier.categories)}
-    truth = np.array([column.get(judging.items[number].category, -1) for number in judging.image_items])
+    truth = judging.columns(np.arange(len(judging.image_items)), classifier.categories)
     probabilities = classifier.probabilities(judging.originals)
     right = probabilities.argmax(axis=1) == truth
     return Trained(
         category_accuracy=category_accuracy_at(1, probabilities, truth),
         mean_category_accuracy=float(np.mean([right[truth == label].mean() for label in np.unique(truth)])),
         expected_calibration_error=expected_calibration_error(probabilities, truth),
-        held_out_accuracy=held_out.category_accuracy or 0.0,
-        epochs=held_out.epochs,
+        held_out_accuracy=held_out.category_accuracy(classifier) or 0.0,
+        epochs=epochs,
         seconds=seconds,
     )
 

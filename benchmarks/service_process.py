@@ -46,19 +46,20 @@ class Service:
 
 
 @contextmanager
-def service(data: Path, inference_threads: int) -> Iterator[Service]:
-    """Run the service with one worker until the block is left.
+def service(data: Path, inference_threads: int, workers: int = 1) -> Iterator[Service]:
+    """Run the service until the block is left.
 
     Args:
         data: the data directory to serve.
         inference_threads: threads within one inference.
+        workers: processes.
     """
     port = _free_port()
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PARECIDO_")}
     environment |= {
         "PARECIDO_DATA": str(data.resolve()),
         "PARECIDO_PORT": str(port),
-        "PARECIDO_WORKERS": "1",
+        "PARECIDO_WORKERS": str(workers),
         "PARECIDO_INFERENCE_THREADS": str(inference_threads),
     }
     log_path = data / "service.log"

@@ -14,13 +14,14 @@ from typing import Any
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 from indexer.build_partitions import ann_recall_at_10
+from indexer.history import diff, existing, list_snapshots, roll_back
 from indexer.pipeline import build
-from indexer.publish import set_current
+from indexer.prune_cache import prune_cache
 from indexer.report import Reporter, TerminalReporter
 from indexer.settings import BACKBONES, INDEX_VIEWS, BuildSettings, remembered_settings
+from indexer.writer_lock import writer_lock
 from shared import __version__
 from shared.errors import ParecidoError, SnapshotMissing
-from shared.manifest import Manifest
 from shared.snapshot import DataDirectory, Snapshot
 
 Result = dict[str, Any]
@@ -59,7 +60,14 @@ def _fail(as_json: bool, code: str, message: str, status: int) -> int:
 
 
 def _build(options: argparse.Namespace, reporter: Reporter) -> Result:
-    return build(build_settings(options), reporter).as_dict()
+    settings = build_settings(options)
+    if not options.dry_run:
+        return build(settings, reporter).as_dict()
+    from indexer import dry_run
+
+    found = dry_run.dry_run(settings, reporter)
+    dry_run.show(found, reporter)
+    return found.as_dict()
 
 
 def build_settings(options: argparse.Namespace) -> BuildSettings:
@@ -104,37 +112,41 @@ def _verify(options: argparse.Namespace, reporter: Reporter) -> Result:
 
 
 def _snapshots(options: argparse.Namespace, reporter: Reporter) -> Result:
-    data = DataDirectory(options.data)
-    current = data.current_id()
-    manifests = [Manifest.read(data.paths(snapshot_id).manifest) for snapshot_id in data.ids()]
-    listed = [
-        {
-            "snapshot_id": manifest.snapshot_id,
-            "current": manifest.snapshot_id == current,
-            "created_at": manifest.created_at,
-            "backbone": manifest.backbone,
-            "categories": len(manifest.categories),
-            "items": manifest.items,
-            "category_accuracy": manifest.classifier["category_accuracy"],
-        }
-        for manifest in manifests
-    ]
-    rows = [["*" if one["current"] else "", *(str(one[key]) for key in one if key != "current")] for one in listed]
-    reporter.table("Snapshots, oldest first", ["", *(key for key in listed[0] if key != "current")], rows)
-    return {"current": current, "snapshots": listed}
+    listed = [one.as_dict() for one in list_snapshots(DataDirectory(options.data))]
+    reporter.table("Snapshots, oldest first", list(listed[0]), [list(one.values()) for one in listed])
+    (current,) = [one["snapshot_id"] for one in listed if one["state"] == "current"]
+    return {
+        "current": current,
+        "snapshots": [{**one, "current": one["snapshot_id"] == current} for one in listed],
+    }
 
 
 def _rollback(options: argparse.Namespace, reporter: Reporter) -> Result:
+    chosen, was = roll_back(DataDirectory(options.data), options.snapshot)
+    reporter.say(f"current is {chosen} now, was {was}")
+    return {"snapshot_id": chosen, "was": was}
+
+
+def _diff(options: argparse.Namespace, reporter: Reporter) -> Result:
     data = DataDirectory(options.data)
-    current = data.current_id()
-    earlier = [snapshot_id for snapshot_id in data.ids() if snapshot_id < current]
-    if options.snapshot is None and not earlier:
-        raise SnapshotMissing(f"there is no snapshot in {data.snapshots} older than {current}, the current one")
-    chosen = options.snapshot or earlier[-1]
-    _open(data, chosen).close()
-    set_current(data, chosen)
-    reporter.say(f"current is {chosen} now, was {current}")
-    return {"snapshot_id": chosen, "was": current}
+    found = diff(data, options.before, options.after or data.current_id())
+    before, after = found.before.as_dict(), found.after.as_dict()
+    reporter.table("Snapshots", ["figure", "before", "after"], [(name, before[name], after[name]) for name in before])
+    reporter.table("Items", ["change", "items", "which"], found.changes.rows())
+    categories = [(name, *pair) for name, pair in found.category_items.items()]
+    reporter.table("Items by category, where they differ", ["category", "before", "after"], categories)
+    reporter.say(f"{found.shared_bytes:,} bytes are on the disk once for both")
+    return found.as_dict()
+
+
+def _prune(options: argparse.Namespace, reporter: Reporter) -> Result:
+    data = DataDirectory(options.data)
+    if not data.cache.exists():
+        raise SnapshotMissing(f"there is no cache in {data.root}")
+    with writer_lock(data):
+        pruned = prune_cache(data.cache, options.keep_days, options.max_bytes)
+    reporter.say(f"{pruned.dropped} entries dropped, {pruned.left} left in {pruned.bytes:,} bytes")
+    return pruned.as_dict()
 
 
 def _export(options: argparse.Namespace, reporter: Reporter) -> Result:
@@ -163,9 +175,7 @@ def _open_current(root: Path) -> Snapshot:
 
 
 def _open(data: DataDirectory, snapshot_id: str) -> Snapshot:
-    if snapshot_id not in data.ids():
-        raise SnapshotMissing(f"there is no snapshot {snapshot_id!r} in {data.snapshots}")
-    return Snapshot.open(data.paths(snapshot_id), _THREADS)
+    return Snapshot.open(existing(data, snapshot_id), _THREADS)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -173,8 +183,10 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"parecido {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
-    def add(name: str, command: Callable[[argparse.Namespace, Reporter], Result], text: str) -> argparse.ArgumentParser:
-        sub = commands.add_parser(name, help=text, description=text, argument_default=None)
+    def add(
+        name: str, command: Callable[[argparse.Namespace, Reporter], Result], text: str, to: Any = commands
+    ) -> argparse.ArgumentParser:
+        sub: argparse.ArgumentParser = to.add_parser(name, help=text, description=text, argument_default=None)
         sub.add_argument("--data", type=Path, default=Path("data"), help="the data directory (default: data)")
         sub.add_argument("--json", action="store_true", help="print one JSON object as the last line of output")
         sub.set_defaults(command=command)
@@ -190,7 +202,16 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("snapshot", nargs="?", help="its id (default: the published one)")
     add("snapshots", _snapshots, "List the snapshots.")
     sub = add("rollback", _rollback, "Publish an earlier snapshot again.")
-    sub.add_argument("snapshot", nargs="?", help="its id (default: the one before the published one)")
+    sub.add_argument("snapshot", nargs="?", help="its id (default: the one that was published before)")
+    sub = add("diff", _diff, "Tell two snapshots apart: items, figures, sizes.")
+    sub.add_argument("before", help="the id of the one")
+    sub.add_argument("after", nargs="?", help="the id of the other (default: the published one)")
+    cache = commands.add_parser("cache", help="Look after the embedding cache.").add_subparsers(
+        required=True, metavar="COMMAND"
+    )
+    sub = add("prune", _prune, "Drop from the embedding cache what no build has used for long.", cache)
+    sub.add_argument("--keep-days", type=float, default=30.0, help="days without use that an entry stays (default: 30)")
+    sub.add_argument("--max-bytes", type=int, help="then drop the longest unused until the rest take no more than this")
     sub = add("export", _export, "Write all images' embeddings as embeddings.npy with paths.json.")
     sub.add_argument("--out", type=Path, required=True, help="the directory to write to")
     sub = add("visualize", _visualize, "Draw a query with its category and hits.")
@@ -221,6 +242,7 @@ def _add_build_options(sub: argparse.ArgumentParser) -> None:
     sub.add_argument("--workers", type=int, metavar="N", help="threads that decode and embed (default: one a core)")
     sub.add_argument("--seed", type=int, help="of augmentation, held-out split and training (default: 0)")
     sub.add_argument("--keep", type=int, metavar="N", help="snapshots that stay (default: 5)")
+    sub.add_argument("--dry-run", action="store_true", help="say what would change, and change nothing")
     sub.add_argument("--retrain", action="store_true", help="train the classifier again, whatever has changed")
     sub.add_argument("--rehash", action="store_true", help="read every image file, also those that look unchanged")
     sub.add_argument("--force", action="store_true", help="publish also what is worse than the published snapshot")

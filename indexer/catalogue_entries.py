@@ -17,7 +17,7 @@ _FOREIGN_SUFFIXES = frozenset(
 )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Entry:
     """A row of a catalogue file, or an image in a folder, before it is checked; `error` where it can't even be read."""
 

@@ -4,12 +4,17 @@ It is kept while the embeddings are the same kind, the categories are the same, 
 `MAX_CHANGED_SHARE` came, went or moved since it was trained. `--retrain` trains it whatever has changed.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from indexer.embed import EmbeddedCatalogue
-from indexer.published import Published
-from indexer.report import Stage
+from indexer.held_out import HeldOut
+from indexer.published import Published, image_keys
+from indexer.report import Reporter
 from indexer.settings import BuildSettings
 from shared.classifier import Classifier
 
@@ -17,44 +22,105 @@ MAX_CHANGED_SHARE = 0.05
 CHANGED = "images_changed_since_training"
 
 
+@dataclass(frozen=True)
+class ChosenClassifier:
+    """The head of the candidate.
+
+    Attributes:
+        classifier: published, or newly trained.
+        is_new: whether it was trained now.
+        epochs: that it was trained for.
+        changed: images that came, went or moved since it was trained.
+    """
+
+    classifier: Classifier
+    is_new: bool
+    epochs: int
+    changed: int
+
+    def figures(self, held_out: HeldOut) -> Mapping[str, Any]:
+        """For the manifest: what it reaches on items that it didn't learn, None where there are none."""
+        return {
+            "items": held_out.n_items,
+            "images": held_out.n_images,
+            "category_accuracy": held_out.category_accuracy(self.classifier),
+            "expected_calibration_error": held_out.calibration_error(self.classifier),
+            "temperature": self.classifier.temperature,
+            "epochs": self.epochs,
+            CHANGED: self.changed,
+        }
+
+
 def choose_classifier(
-    settings: BuildSettings, published: Published | None, embedded: EmbeddedCatalogue, stage: Stage
-) -> tuple[Classifier, Mapping[str, Any]]:
+    settings: BuildSettings,
+    published: Published | None,
+    embedded: EmbeddedCatalogue,
+    held_out: HeldOut,
+    reporter: Reporter,
+) -> ChosenClassifier:
     """The published classifier where it still fits, else a newly trained one.
 
     Args:
         settings: `seed`, and `retrain` to train in any case.
         published: the snapshot that is being replaced.
         embedded: the catalogue as it is now.
-        stage: is told of each epoch.
-
-    Returns:
-        The classifier, and its figures on held-out items for the manifest.
+        held_out: the items of it that are kept from training.
+        reporter: told why it is trained, and of each epoch.
     """
-    kept = None if settings.retrain else _published_classifier(published, embedded)
-    if kept is not None:
-        return kept
+    now = image_keys(embedded.labelled_digests())
+    reason = reason_to_train(published, embedded.recipe, set(embedded.categories), now, settings.retrain)
+    if reason is None and published is not None:
+        epochs = int(published.manifest.classifier.get("epochs", 0))
+        return ChosenClassifier(published.classifier(), False, epochs, changed_images(published, now))
     from indexer.train_classifier import train_classifier
 
-    classifier, held_out = train_classifier(embedded, settings.seed, stage)
-    return classifier, {**held_out.as_dict(), CHANGED: 0}
+    reporter.say(f"the classifier is trained: {reason}")
+    with reporter.stage("train classifier") as stage:
+        classifier, epochs = train_classifier(embedded, held_out, settings.seed, stage)
+    return ChosenClassifier(classifier, True, epochs, 0)
 
 
-def _published_classifier(
-    published: Published | None, embedded: EmbeddedCatalogue
-) -> tuple[Classifier, Mapping[str, Any]] | None:
-    if published is None or published.manifest.recipe != embedded.recipe:
-        return None
-    now = {
-        (embedded.items[number].category, digest)
-        for number, digest in zip(embedded.image_items, embedded.digests, strict=True)
-    }
-    if {category for category, _ in now} != {entry.name for entry in published.manifest.categories}:
-        return None
-    figures = published.manifest.classifier
-    before = published.images()
+def reason_to_train(
+    published: Published | None, recipe: str, categories: set[str], images: NDArray[np.uint64], retrain: bool = False
+) -> str | None:
+    """Why the published classifier does not fit a catalogue any more; None where it does.
+
+    Args:
+        published: the snapshot that is being replaced.
+        recipe: that the catalogue is embedded by.
+        categories: of the catalogue.
+        images: of the catalogue, by `image_keys`.
+        retrain: the user wants it trained, whatever has changed.
+    """
+    if retrain:
+        return "asked for by --retrain"
+    if published is None:
+        return "there is none yet"
+    if published.manifest.recipe != recipe:
+        return "images are embedded in another way"
+    old = {entry.name for entry in published.manifest.categories}
+    if categories != old:
+        told = (("new", categories - old), ("gone", old - categories))
+        return "categories are " + ", ".join(f"{what}: {_some(names)}" for what, names in told if names)
+    changed = changed_images(published, images)
+    if changed > MAX_CHANGED_SHARE * len(images):
+        return f"{changed} of {len(images)} images changed since it was last, more than {MAX_CHANGED_SHARE:.0%}"
+    return None
+
+
+def changed_images(published: Published, images: NDArray[np.uint64]) -> int:
+    """How many images came, went or moved since the published classifier was trained.
+
+    Args:
+        published: the snapshot that is being replaced.
+        images: of the catalogue, by `image_keys`.
+    """
+    same = len(np.intersect1d(images, published.image_keys, assume_unique=True))
     # One that was edited or moved has both come and gone: it counts once.
-    changed = int(figures.get(CHANGED, 0)) + max(len(now - before), len(before - now))
-    if changed > MAX_CHANGED_SHARE * len(now):
-        return None
-    return published.classifier(), {**figures, CHANGED: changed}
+    now = max(len(images), len(published.image_keys)) - same
+    return int(published.manifest.classifier.get(CHANGED, 0)) + now
+
+
+def _some(names: Iterable[str]) -> str:
+    ordered = sorted(names)
+    return ", ".join(ordered[:3]) + (f" and {len(ordered) - 3} more" if len(ordered) > 3 else "")

@@ -97,8 +97,7 @@ def evaluate(snapshot: Snapshot, queries: Path, threads: int, reporter: Reporter
         embedded = embed_catalogue(catalogue, how, stage)
     truth = [embedded.items[number].category for number in embedded.image_items]
     categories = snapshot.classifier.categories
-    column = {category: place for place, category in enumerate(categories)}
-    labels = np.array([column.get(category, -1) for category in truth], dtype=np.int64)
+    labels = embedded.columns(np.arange(len(truth)), categories)
     probabilities = snapshot.classifier.probabilities(embedded.originals)
     ranked = ranking(probabilities)
 

@@ -13,23 +13,23 @@ from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from indexer.augment import Augmentation
-from indexer.build_partitions import build_partitions
+from indexer.build_partitions import plan_partitions
 from indexer.choose_base import Base, choose_base
 from indexer.choose_classifier import choose_classifier
-from indexer.embed import EmbeddedCatalogue, Embedding, embed_catalogue
+from indexer.embed import Embedding, embed_catalogue
 from indexer.embedding_cache import EmbeddingCache
 from indexer.gate import objections
+from indexer.held_out import HeldOut
 from indexer.publish import delete_old_snapshots, replace_file, set_current, write_snapshot
 from indexer.published import Published, find_published
 from indexer.read_catalogue import Catalogue, Problem, read_catalogue
 from indexer.report import Reporter
 from indexer.settings import BuildSettings
-from indexer.snapshot_content import SnapshotContent, write_problems
+from indexer.snapshot_content import SnapshotContent, new_snapshot_id, write_problems
+from indexer.storage import storage_error
 from indexer.writer_lock import writer_lock
 from shared.embedder import LiteRtEmbedder
 from shared.errors import CatalogueError, SettingsError
-from shared.images import ImageLimits
 from shared.manifest import Manifest
 from shared.snapshot import DataDirectory
 
@@ -75,26 +75,37 @@ def build(settings: BuildSettings, reporter: Reporter) -> BuildSummary:
     Raises:
         CatalogueError: the catalogue can't be read, is empty, or too much of it is bad.
         WeightsError: the backbone's weights can't be had.
-        SettingsError: the data directory can't be written.
+        SettingsError: the data directory can't be made.
+        StorageError: the disk is full, or can't be written.
         Busy: another build is writing there.
     """
     started = time.monotonic()
     data = _writable(settings)
     with writer_lock(data):
         published = find_published(data, reporter)
-        manifest, embedded = _build(settings, data, published, reporter)
-        good = _publish(settings, data, manifest, published, reporter)
+        built = _build(settings, data, published, reporter)
+        good = _publish(settings, data, built, published, reporter)
         delete_old_snapshots(data, settings.keep)
-    n_views = embedded.fresh * embedded.views.shape[1]
-    summary = _summary(manifest, good, n_views, len(embedded.problems), time.monotonic() - started)
-    _show(summary, manifest, data, reporter)
+    summary = _summary(built, good, time.monotonic() - started)
+    _show(summary, built.manifest, data, reporter)
     return summary
 
 
-def _build(
-    settings: BuildSettings, data: DataDirectory, published: Published | None, reporter: Reporter
-) -> tuple[Manifest, EmbeddedCatalogue]:
-    """The stages; the published snapshot's manifest comes back where it has all of it already."""
+@dataclass(frozen=True)
+class _Built:
+    """What a build has made: the manifest of a complete snapshot, and what the gate objects to it.
+
+    The snapshot is the published one where that has all of the catalogue already.
+    """
+
+    manifest: Manifest
+    objections: list[str]
+    embedded_views: int
+    skipped: int
+
+
+def _build(settings: BuildSettings, data: DataDirectory, published: Published | None, reporter: Reporter) -> _Built:
+    """The stages."""
     with reporter.stage("read catalogue"):
         catalogue = read_catalogue(settings.catalogue, settings.image_root)
     _judge_problems(data, catalogue, catalogue.problems, settings.max_bad)
@@ -102,53 +113,46 @@ def _build(
     with reporter.stage("load backbone"):
         base = choose_base(settings, published, reporter)
 
-    n_images = sum(len(item.images) for item in catalogue.items)
-    with reporter.stage("embed images", n_images) as stage, _embedding(settings, base, data, reporter) as how:
-        embedded = embed_catalogue(catalogue, how, stage)
-    _judge_problems(data, catalogue, embedded.problems, settings.max_bad)
+    with _embedding(settings, base, data, reporter) as (how, cache):
+        with reporter.stage("embed images", catalogue.n_images) as stage:
+            embedded = embed_catalogue(catalogue, how, stage)
+        _judge_problems(data, catalogue, embedded.problems, settings.max_bad)
 
-    with reporter.stage("train classifier") as stage:
-        classifier, figures = choose_classifier(settings, published, embedded, stage)
+        partitions, items = plan_partitions(embedded, settings.index_views, published)
+        held_out = HeldOut.of(embedded, settings.seed)
+        chosen = choose_classifier(settings, published, embedded, held_out, reporter)
+        content = SnapshotContent(
+            base, embedded, chosen, held_out, partitions, items, published, catalogue.image_root, settings
+        )
+        if published is not None and content.is_published():
+            manifest, found = published.manifest, []
+        else:
+            manifest = _write(data, content, reporter)
+            found = objections(manifest, chosen.classifier, held_out, published)
+        return _Built(manifest, found, cache.n_put * embedded.views.shape[1], len(embedded.problems))
 
-    with reporter.stage("build partitions", len(classifier.categories)) as stage:
-        partitions, items = build_partitions(embedded, settings.index_views, published, stage)
 
-    content = SnapshotContent(
-        backbone=base.name,
-        weights=base.weights,
-        model=base.model,
-        classifier=classifier,
-        figures=figures,
-        partitions=partitions,
-        taken_from=published.paths.partitions if published else None,
-        items=items,
-        problems=embedded.problems,
-        image_root=catalogue.image_root,
-        settings={**settings.as_dict(), "backbone": base.name},
-        recipe=embedded.recipe,
-    )
-    if published is not None and not settings.retrain and content.is_published_as(published.manifest):
-        return published.manifest, embedded
-    with reporter.stage("write and verify"):
-        return write_snapshot(data, content.write), embedded
+def _write(data: DataDirectory, content: SnapshotContent, reporter: Reporter) -> Manifest:
+    with reporter.stage("write partitions", len(content.partitions)) as stage:
+        return write_snapshot(data, lambda paths: content.write(paths, new_snapshot_id(data.ids()), stage))
 
 
 def _publish(
-    settings: BuildSettings, data: DataDirectory, manifest: Manifest, published: Published | None, reporter: Reporter
+    settings: BuildSettings, data: DataDirectory, built: _Built, published: Published | None, reporter: Reporter
 ) -> bool:
     """Make a snapshot `current` unless the gate objects, and remember its settings."""
-    if published is not None and manifest.snapshot_id == published.manifest.snapshot_id:
-        reporter.say(f"nothing has changed: {manifest.snapshot_id} stays published")
-        _remember(settings, manifest, data)
+    snapshot_id = built.manifest.snapshot_id
+    if published is not None and snapshot_id == published.manifest.snapshot_id:
+        reporter.say(f"nothing has changed: {snapshot_id} stays published")
+        _remember(settings, built.manifest, data)
         return True
-    found = objections(manifest, published.manifest if published else None)
-    for objection in found:
+    for objection in built.objections:
         reporter.say(f"objection: {objection}")
-    if found and not settings.force:
-        reporter.say(f"not published: {manifest.snapshot_id} is kept; publish it with --force, or rollback to its id")
+    if built.objections and not settings.force:
+        reporter.say(f"not published: {snapshot_id} is kept; publish it with --force, or rollback to its id")
         return False
-    _remember(settings, manifest, data)  # first, or a kill between the two would leave nothing to reindex from
-    set_current(data, manifest.snapshot_id)
+    _remember(settings, built.manifest, data)  # first, or a kill between the two would leave nothing to reindex from
+    set_current(data, snapshot_id)
     return True
 
 
@@ -159,17 +163,19 @@ def _remember(settings: BuildSettings, manifest: Manifest, data: DataDirectory) 
 
 
 @contextmanager
-def _embedding(settings: BuildSettings, base: Base, data: DataDirectory, reporter: Reporter) -> Iterator[Embedding]:
-    """How images are embedded, with the cache open."""
+def _embedding(
+    settings: BuildSettings, base: Base, data: DataDirectory, reporter: Reporter
+) -> Iterator[tuple[Embedding, EmbeddingCache]]:
+    """How images are embedded, and the cache, open for as long as embeddings are read."""
     how = Embedding(
         LiteRtEmbedder(base.model, settings.threads),
-        Augmentation(copies=settings.augmentations, seed=settings.seed),
-        ImageLimits(settings.max_image_bytes, settings.max_image_pixels),
+        settings.augmentation,
+        settings.image_limits,
         settings.threads,
         rehash=settings.rehash,
     )
     with closing(EmbeddingCache(data.cache, how.recipe, 1 + settings.augmentations, reporter.say)) as cache:
-        yield replace(how, cache=cache)
+        yield replace(how, cache=cache), cache
 
 
 def _writable(settings: BuildSettings) -> DataDirectory:
@@ -182,7 +188,10 @@ def _writable(settings: BuildSettings) -> DataDirectory:
 
 def _judge_problems(data: DataDirectory, catalogue: Catalogue, problems: Sequence[Problem], max_bad: float) -> None:
     """Write down what is bad, and go on only if it is little."""
-    write_problems(data.skipped, problems)
+    try:
+        write_problems(data.skipped, problems)
+    except OSError as error:
+        raise storage_error(f"{data.skipped} can't be written", data.root, error) from error
     if len(problems) <= max_bad * catalogue.entries:
         return
     shown = [problem.sentence() for problem in problems[:_PROBLEMS_SHOWN]]
@@ -194,15 +203,16 @@ def _judge_problems(data: DataDirectory, catalogue: Catalogue, problems: Sequenc
     )
 
 
-def _summary(manifest: Manifest, published: bool, n_views: int, skipped: int, seconds: float) -> BuildSummary:
+def _summary(built: _Built, published: bool, seconds: float) -> BuildSummary:
+    manifest = built.manifest
     return BuildSummary(
         snapshot_id=manifest.snapshot_id,
         published=published,
         backbone=manifest.backbone,
         items=manifest.items,
         images=manifest.images,
-        skipped=skipped,
-        embedded=n_views,
+        skipped=built.skipped,
+        embedded=built.embedded_views,
         categories=len(manifest.categories),
         category_accuracy=manifest.classifier["category_accuracy"],
         seconds=round(seconds, 3),

@@ -10,13 +10,15 @@ A build killed at any moment leaves at most a hidden directory, which nobody ope
 import os
 import secrets
 import shutil
+import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 
+from indexer.storage import storage_error
 from shared.errors import ParecidoError
 from shared.manifest import Manifest
 from shared.snapshot import DataDirectory, Snapshot, SnapshotPaths
-from shared.snapshot_lease import is_leased
+from shared.snapshot_lease import unleased
 
 
 def write_snapshot(data: DataDirectory, write: Callable[[SnapshotPaths], Manifest]) -> Manifest:
@@ -28,23 +30,29 @@ def write_snapshot(data: DataDirectory, write: Callable[[SnapshotPaths], Manifes
 
     Raises:
         SnapshotError: what was written does not verify; nothing of it is left then.
+        StorageError: the disk is full, or can't be written; nothing of it is left then.
     """
-    data.snapshots.mkdir(parents=True, exist_ok=True)
     building = SnapshotPaths(data.snapshots / f".building-{secrets.token_hex(6)}")
     try:
+        data.snapshots.mkdir(parents=True, exist_ok=True)
         manifest = write(building)
         _flush_tree(building.root)
         Snapshot.open(building, interpreters=1).close()
         building.root.rename(data.paths(manifest.snapshot_id).root)
-    except BaseException:
+        _flush(data.snapshots)
+    except BaseException as error:
         shutil.rmtree(building.root, ignore_errors=True)
+        if isinstance(error, OSError | sqlite3.Error):
+            raise storage_error(f"no snapshot can be written to {data.snapshots}", data.root, error) from error
         raise
-    _flush(data.snapshots)
     return manifest
 
 
 def delete_old_snapshots(data: DataDirectory, keep: int) -> list[str]:
-    """Delete the oldest snapshots but the last `keep`, never the published one nor one that a service has open.
+    """Delete all but the published snapshot, the last `keep - 1` that were published before, and a newer candidate.
+
+    A candidate that was not published takes no other's place: it stays until it is older than what is published. What
+    a service has open stays too.
 
     Returns:
         The ids of those deleted.
@@ -53,35 +61,67 @@ def delete_old_snapshots(data: DataDirectory, keep: int) -> list[str]:
         current = data.current_id()
     except ParecidoError:  # the first candidate was not published, or `current` is damaged
         return []
+    once_published = published_ids(data)
     others = [snapshot_id for snapshot_id in data.ids() if snapshot_id != current]
-    deleted = []
-    for snapshot_id in others[: max(0, len(others) + 1 - keep)]:
-        paths = data.paths(snapshot_id)
-        if not is_leased(paths):
-            # Renamed first: nobody ever sees half of it.
-            gone = data.snapshots / f".deleted-{snapshot_id}"
+    rejected = [snapshot_id for snapshot_id in others if snapshot_id not in once_published]
+    earlier = [snapshot_id for snapshot_id in others if snapshot_id in once_published]
+    old = earlier[: max(0, len(earlier) + 1 - keep)] + rejected[:-1]
+    old += [one for one in rejected[-1:] if one < current]
+    return [snapshot_id for snapshot_id in sorted(old) if _delete(data, snapshot_id)]
+
+
+def _delete(data: DataDirectory, snapshot_id: str) -> bool:
+    """Delete a snapshot that nobody has open, and say whether it could be."""
+    paths = data.paths(snapshot_id)
+    # Renamed first: nobody ever sees half of it. Whoever opens it just now finds it gone, and looks again.
+    gone = data.snapshots / f".deleted-{snapshot_id}"
+    with unleased(paths) as free:
+        if free:
             paths.root.rename(gone)
-            shutil.rmtree(gone, ignore_errors=True)
-            deleted.append(snapshot_id)
-    return deleted
+    shutil.rmtree(gone, ignore_errors=True)
+    return free
 
 
 def set_current(data: DataDirectory, snapshot_id: str) -> None:
-    """Make a complete snapshot the published one."""
+    """Make a complete snapshot the published one, and remember that it was.
+
+    Raises:
+        StorageError: the disk is full, or can't be written.
+    """
+    once_published = published_ids(data) | {snapshot_id}
+    kept = [one for one in data.ids() if one in once_published]
+    replace_file(data.published, "".join(f"{one}\n" for one in kept))
     replace_file(data.current, f"{snapshot_id}\n")
 
 
+def published_ids(data: DataDirectory) -> set[str]:
+    """The ids of the snapshots that are or were published, as opposed to candidates that the gate held back.
+
+    Where the list of them is lost, all count as published.
+    """
+    try:
+        return set(data.published.read_text(encoding="utf-8").split())
+    except (OSError, UnicodeDecodeError):
+        return set(data.ids()) if data.current.exists() else set()
+
+
 def replace_file(path: Path, text: str) -> None:
-    """Replace a small file whole, or not at all."""
+    """Replace a small file whole, or not at all.
+
+    Raises:
+        StorageError: the disk is full, or can't be written.
+    """
     beside = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         beside.write_text(text, encoding="utf-8")
         _flush(beside)
         beside.replace(path)
-    except BaseException:
+        _flush(path.parent)
+    except BaseException as error:
         beside.unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            raise storage_error(f"{path} can't be written", path.parent, error) from error
         raise
-    _flush(path.parent)
 
 
 def _flush_tree(root: Path) -> None:

@@ -1,15 +1,22 @@
 """The published snapshot, as far as the next build can take it over."""
 
+import hashlib
+from collections.abc import Iterable
+from contextlib import closing
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
+from indexer.compare import States, states
 from indexer.report import Reporter
 from shared.catalogue import ItemStore
 from shared.classifier import Classifier
 from shared.errors import ParecidoError, SnapshotMissing
 from shared.images import PREPROCESSING
 from shared.manifest import CategoryEntry, Manifest
-from shared.partition import Partition
 from shared.snapshot import DataDirectory, SnapshotPaths, check_files, sha256_of
 
 
@@ -36,22 +43,31 @@ class Published:
         """The head."""
         return Classifier.open(self.paths.classifier)
 
-    def partition(self, category: str, content: str) -> Partition | None:
-        """A category's partition, if it was made of just this content."""
-        entry = self.entry(category)
-        return Partition.open(category, self.paths.partitions) if entry and entry.content == content else None
-
     def entry(self, category: str) -> CategoryEntry | None:
         """What the manifest says of a category."""
         return next((entry for entry in self.manifest.categories if entry.name == category), None)
 
-    def images(self) -> set[tuple[str, bytes]]:
-        """Every image by category and SHA-256."""
-        items = ItemStore(self.paths.items)
-        try:
-            return set(items.images())
-        finally:
-            items.close()
+    @cached_property
+    def image_keys(self) -> NDArray[np.uint64]:
+        """Every image, by `image_keys`."""
+        with closing(ItemStore(self.paths.items)) as items:
+            return image_keys(items.images())
+
+
+def snapshot_states(paths: SnapshotPaths) -> States:
+    """Every item of a snapshot on the disk, for comparing."""
+    with closing(ItemStore(paths.items)) as items:
+        return states((indexed.item, indexed.digests) for indexed in items)
+
+
+def image_keys(images: Iterable[tuple[str, bytes]]) -> NDArray[np.uint64]:
+    """Images by category and SHA-256, in eight bytes each: enough to count those that two catalogues share.
+
+    Returns:
+        `(n,)` uint64, ascending, each once.
+    """
+    keys = (hashlib.sha256(b"\0".join([category.encode(), digest])).digest()[:8] for category, digest in images)
+    return np.unique(np.frombuffer(b"".join(keys), dtype=np.uint64))
 
 
 def find_published(data: DataDirectory, reporter: Reporter) -> Published | None:
@@ -60,6 +76,9 @@ def find_published(data: DataDirectory, reporter: Reporter) -> Published | None:
         paths = data.paths(data.current_id())
         manifest = Manifest.read(paths.manifest)
         if manifest.preprocessing != PREPROCESSING:
+            reporter.say(
+                f"nothing of the published snapshot is taken over: its preprocessing is {manifest.preprocessing!r}"
+            )
             return None
         check_files(paths, manifest)
     except SnapshotMissing:

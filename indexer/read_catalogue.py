@@ -11,7 +11,7 @@ import os
 import re
 import unicodedata
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -71,9 +71,14 @@ class Catalogue:
     problems: tuple[Problem, ...]
 
     @property
+    def n_images(self) -> int:
+        """How many images the items have."""
+        return sum(len(item.images) for item in self.items)
+
+    @property
     def entries(self) -> int:
         """How many there were, good and bad: what `--max-bad` is a share of."""
-        return sum(len(item.images) for item in self.items) + len(self.problems)
+        return self.n_images + len(self.problems)
 
 
 def read_catalogue(path: Path, image_root: Path | None = None) -> Catalogue:
@@ -111,7 +116,7 @@ def _check_entries(path: Path, root: Path, entries: Iterable[Entry]) -> Catalogu
             continue
         seen[item.item_id] = entry
         items.append(item)
-        sources.append(entry)
+        sources.append(replace(entry, fields={}))  # the item has them
     if not items and not problems:
         hint = "expected a folder a category with images in it" if path.is_dir() else "expected an item a line"
         raise CatalogueError(f"the catalogue {path} is empty: {hint}")

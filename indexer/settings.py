@@ -6,7 +6,9 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from indexer.augment import Augmentation
 from shared.errors import SettingsError, SnapshotMissing
+from shared.images import ImageLimits
 from shared.snapshot import DataDirectory
 
 BACKBONES = ("auto", "efficientnet_b0", "efficientnet_lite0")
@@ -74,6 +76,16 @@ class BuildSettings:
     def threads(self) -> int:
         """How many threads decode and embed."""
         return self.workers or os.cpu_count() or 1
+
+    @property
+    def augmentation(self) -> Augmentation:
+        """How augmented copies are made."""
+        return Augmentation(copies=self.augmentations, seed=self.seed)
+
+    @property
+    def image_limits(self) -> ImageLimits:
+        """What images are left out for."""
+        return ImageLimits(self.max_image_bytes, self.max_image_pixels)
 
     def as_dict(self) -> dict[str, Any]:
         """What is remembered; paths are absolute, so that a later build finds them from anywhere."""

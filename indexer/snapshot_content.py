@@ -2,24 +2,32 @@
 
 import hashlib
 import json
+import re
 import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
-from indexer.build_partitions import BuiltPartition, ann_recall_at_10
+from indexer.build_partitions import PlannedPartition, write_partition
+from indexer.choose_base import Base
+from indexer.choose_classifier import ChosenClassifier
+from indexer.embed import EmbeddedCatalogue
+from indexer.held_out import HeldOut
+from indexer.link import link_or_copy
+from indexer.published import Published
 from indexer.read_catalogue import Problem
+from indexer.report import Stage
+from indexer.settings import BuildSettings
 from shared import __version__
 from shared.catalogue import IndexedItem, write_items
-from shared.classifier import Classifier
-from shared.embedder import LiteRtEmbedder, golden_picture
+from shared.embedder import LiteRtEmbedder, embedder_id, golden_picture
 from shared.images import PREPROCESSING
 from shared.manifest import FORMAT_VERSION, CategoryEntry, Manifest
-from shared.partition import INDEX_KIND
 from shared.snapshot import SnapshotPaths
+
+_STAMP = re.compile(r"[0-9]{8}T[0-9]{9}(?=-)")
 
 
 @dataclass(frozen=True)
@@ -27,46 +35,55 @@ class SnapshotContent:
     """What the stages of a build have made.
 
     Attributes:
-        backbone: the name of the base.
-        weights: where its weights came from.
-        model: the exported base, the bytes of `embedder.tflite`.
-        classifier: the head.
-        figures: its figures on held-out items.
-        partitions: one a category, in the order of the classifier's columns.
-        taken_from: the partitions directory of the published snapshot, for those that are taken over.
+        base: the exported base.
+        embedded: the catalogue's views.
+        chosen: the classifier.
+        held_out: the items that judge it.
+        partitions: planned, one a category, in the order of the classifier's columns.
         items: with their rows in the partitions.
-        problems: what was left out.
+        published: the snapshot that partitions are taken over from.
         image_root: what image paths are relative to.
         settings: the build's.
-        recipe: names everything that embeddings depend on besides the images.
     """
 
-    backbone: str
-    weights: str
-    model: bytes
-    classifier: Classifier
-    figures: Mapping[str, Any]
-    partitions: Sequence[BuiltPartition]
-    taken_from: Path | None
+    base: Base
+    embedded: EmbeddedCatalogue
+    chosen: ChosenClassifier
+    held_out: HeldOut
+    partitions: Sequence[PlannedPartition]
     items: Sequence[IndexedItem]
-    problems: Sequence[Problem]
+    published: Published | None
     image_root: Path
-    settings: Mapping[str, Any]
-    recipe: str
+    settings: BuildSettings
 
-    def write(self, paths: SnapshotPaths) -> Manifest:
-        """Write every file into an empty directory, the manifest last."""
+    def write(self, paths: SnapshotPaths, snapshot_id: str, stage: Stage) -> Manifest:
+        """Write every file into an empty directory, the manifest last.
+
+        Args:
+            paths: of the directory, which does not exist yet.
+            snapshot_id: what the snapshot will be called.
+            stage: is told of each partition.
+        """
         paths.partitions.mkdir(parents=True)
         paths.report.mkdir()
-        paths.embedder.write_bytes(self.model)
-        self.classifier.save(paths.classifier)
+        self._write_embedder(paths)
+        self.chosen.classifier.save(paths.classifier)
         write_items(paths.items, self.items)
-        for built in self.partitions:
-            built.partition.write(paths.partitions, self.taken_from if built.taken_over else None)
-        write_problems(paths.report / "skipped.jsonl", self.problems)
-        manifest = self._manifest(paths.checksums())
+        entries = []
+        for planned in self.partitions:
+            entries.append(write_partition(planned, self.embedded, paths.partitions, self.published))
+            stage.advance()
+        write_problems(paths.report / "skipped.jsonl", self.embedded.problems)
+        manifest = self._manifest(snapshot_id, tuple(entries), paths.checksums())
         manifest.write(paths.manifest)
         return manifest
+
+    def _write_embedder(self, paths: SnapshotPaths) -> None:
+        published = self.published
+        if published is not None and published.manifest.embedder_id == embedder_id(self.base.model):
+            link_or_copy(published.paths.embedder, paths.embedder)
+        else:
+            paths.embedder.write_bytes(self.base.model)
 
     @cached_property
     def content(self) -> str:
@@ -78,59 +95,57 @@ class SnapshotContent:
             digest.update(json.dumps(told, sort_keys=True).encode() + b"\n")
         return digest.hexdigest()
 
-    def is_published_as(self, manifest: Manifest) -> bool:
-        """Whether a published snapshot has all of this already."""
-        wanted = {built.partition.category: built.content for built in self.partitions}
+    def is_published(self) -> bool:
+        """Whether the published snapshot has all of this already."""
+        if self.published is None or self.chosen.is_new:
+            return False
+        manifest = self.published.manifest
         return (
             manifest.content == self.content
-            and {entry.name: entry.content for entry in manifest.categories} == wanted
+            and len(manifest.categories) == len(self.partitions)
+            and all(planned.published is not None for planned in self.partitions)
             and manifest.image_root == str(self.image_root)
         )
 
-    def _manifest(self, checksums: Mapping[str, str]) -> Manifest:
-        now = datetime.now(UTC)
-        embedder = LiteRtEmbedder(self.model, interpreters=1)
+    def _manifest(
+        self, snapshot_id: str, categories: tuple[CategoryEntry, ...], checksums: Mapping[str, str]
+    ) -> Manifest:
+        embedder = LiteRtEmbedder(self.base.model, interpreters=1)
         return Manifest(
             format_version=FORMAT_VERSION,
-            snapshot_id=f"{now:%Y%m%dT%H%M%S}{now.microsecond // 1000:03}-{secrets.token_hex(3)}",
-            created_at=now.isoformat(timespec="seconds"),
+            snapshot_id=snapshot_id,
+            created_at=datetime.now(UTC).isoformat(timespec="seconds"),
             parecido_version=__version__,
-            backbone=self.backbone,
-            weights=self.weights,
+            backbone=self.base.name,
+            weights=self.base.weights,
             embedder_id=embedder.embedder_id,
             dim=embedder.dim,
             metric="inner_product",
             preprocessing=PREPROCESSING,
-            recipe=self.recipe,
-            index_views=str(self.settings["index_views"]),
-            categories=self._category_entries(),
+            recipe=self.embedded.recipe,
+            index_views=self.settings.index_views,
+            categories=categories,
             items=len(self.items),
             images=sum(len(indexed.rows) for indexed in self.items),
-            skipped=len(self.problems),
+            skipped=len(self.embedded.problems),
             image_root=str(self.image_root),
             content=self.content,
             golden=tuple(embedder.embed(golden_picture())[0].tolist()),
-            classifier=self.figures,
-            settings=self.settings,
+            classifier=self.chosen.figures(self.held_out),
+            settings={**self.settings.as_dict(), "backbone": self.base.name},
             checksums=checksums,
         )
 
-    def _category_entries(self) -> tuple[CategoryEntry, ...]:
-        images = dict.fromkeys(self.classifier.categories, 0)
-        for indexed in self.items:
-            images[indexed.item.category] += len(indexed.rows)
-        return tuple(
-            CategoryEntry(
-                name=built.partition.category,
-                items=built.partition.n_items,
-                images=images[built.partition.category],
-                rows=built.partition.n_rows,
-                index_kind=INDEX_KIND,
-                ann_recall_at_10=ann_recall_at_10(built.partition),
-                content=built.content,
-            )
-            for built in self.partitions
-        )
+
+def new_snapshot_id(existing: Sequence[str]) -> str:
+    """An id that sorts after all existing ones, also where the clock was put back."""
+    now = datetime.now(UTC)
+    stamp = f"{now:%Y%m%dT%H%M%S}{now.microsecond // 1000:03}"
+    latest = max((found[0] for one in existing if (found := _STAMP.match(one))), default="")
+    if stamp <= latest:
+        date, _, time = latest.partition("T")
+        stamp = f"{date}T{int(time) + 1:09}"
+    return f"{stamp}-{secrets.token_hex(3)}"
 
 
 def write_problems(path: Path, problems: Sequence[Problem]) -> None:

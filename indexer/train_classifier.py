@@ -1,12 +1,10 @@
 """Train the head: one Dense softmax on the frozen base's embeddings of originals and augmented copies.
 
-1. Hold out a share of the items of each category.
-2. Train in Keras on the rest, with class weights, until the held-out loss stops falling.
-3. Fit the temperature on the held-out items (Guo et al., 2017, "On Calibration of Modern Neural Networks").
+1. Train in Keras on what is not held out, with class weights, until the held-out loss stops falling.
+2. Fit the temperature on the held-out items (Guo et al., 2017, "On Calibration of Modern Neural Networks").
 """
 
-from dataclasses import asdict, dataclass
-from typing import Any
+from collections.abc import Sequence
 
 import keras
 import numpy as np
@@ -15,13 +13,12 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
 
 from indexer.embed import EmbeddedCatalogue
-from indexer.metrics import category_accuracy_at, expected_calibration_error
+from indexer.held_out import HeldOut
 from indexer.report import Stage
 from shared.classifier import Classifier, softmax
 from shared.vectors import Vectors
 
 # Chosen by held-out accuracy on the clothing photos, benchmarks/classifier.py; docs/decisions/0004-classifier.md.
-_HELD_OUT_SHARE = 0.15
 _INPUT_SCALE = 0.3
 _MIN_STD_SHARE = 0.1
 _DROPOUT = 0.5
@@ -33,77 +30,67 @@ _MAX_EPOCHS = 200
 _PATIENCE_EPOCHS = 5
 _MIN_LOSS_DROP = 1e-3
 _EPOCHS_WITHOUT_HELD_OUT = 30
+_MAX_LEARNED_VIEWS = 50_000  # 0.13 GB: memory must not grow with the catalogue
+_PREFETCHED = 4
+_CHUNK_IMAGES = 4096
 
 
-@dataclass(frozen=True)
-class HeldOutFigures:
-    """What the classifier reaches on items that it didn't learn; None where there were too few to hold any out.
-
-    Attributes:
-        items: how many items were held out.
-        images: their images, which were judged.
-        category_accuracy: on them.
-        expected_calibration_error: on them, after the temperature was fitted on the same.
-        temperature: the fitted one, 1 where nothing could be fitted.
-        epochs: trained until.
-    """
-
-    items: int
-    images: int
-    category_accuracy: float | None
-    expected_calibration_error: float | None
-    temperature: float
-    epochs: int
-
-    def as_dict(self) -> dict[str, Any]:
-        """For JSON."""
-        return asdict(self)
-
-
-def train_classifier(embedded: EmbeddedCatalogue, seed: int, stage: Stage) -> tuple[Classifier, HeldOutFigures]:
+def train_classifier(embedded: EmbeddedCatalogue, held_out: HeldOut, seed: int, stage: Stage) -> tuple[Classifier, int]:
     """Train the head on a catalogue; the same catalogue and seed give the same head.
 
     Args:
         embedded: the catalogue's views.
-        seed: of the held-out split, the start and the order.
+        held_out: the items that it must not see, to stop by and to fit the temperature on.
+        seed: of the start and the order.
         stage: is told of each epoch.
+
+    Returns:
+        The head, and the epochs that it was trained for.
     """
-    categories = tuple(sorted({item.category for item in embedded.items}))
-    if len(categories) == 1:
-        return _only_one(categories, embedded.views.shape[-1])
-    column = {category: place for place, category in enumerate(categories)}
-    item_labels = np.array([column[item.category] for item in embedded.items], dtype=np.int64)
-    held_items = hold_out(item_labels, seed)
-    held = held_items[embedded.image_items]
-    labels = item_labels[embedded.image_items]
-
-    learned = embedded.views[~held].reshape(-1, embedded.views.shape[-1])
-    learned_labels = np.repeat(labels[~held], embedded.views.shape[1])
-    judged, judged_labels = embedded.originals[held], labels[held]
-    weights, bias, epochs = fit_head(learned, learned_labels, judged, judged_labels, len(categories), seed, stage)
-
+    categories = embedded.categories
+    if len(categories) == 1:  # there is nothing to learn: every query belongs to it
+        return Classifier(categories, np.zeros((embedded.views.shape[-1], 1), np.float32), np.zeros(1, np.float32)), 0
+    learned, labels = _learned(embedded, held_out, categories, seed)
+    judged, judged_labels = held_out.originals, held_out.columns(categories)
+    weights, bias, epochs = fit_head(learned, labels, judged, judged_labels, len(categories), seed, stage)
     raw = Classifier(categories, weights, bias)
-    temperature = fit_temperature(raw.logits(judged), judged_labels) if held.any() else 1.0
-    classifier = Classifier(categories, weights, bias, temperature)
-    return classifier, _figures(classifier, judged, judged_labels, int(held_items.sum()), epochs)
+    temperature = fit_temperature(raw.logits(judged), judged_labels) if len(judged) else 1.0
+    return Classifier(categories, weights, bias, temperature), epochs
 
 
-def hold_out(item_labels: NDArray[np.int64], seed: int) -> NDArray[np.bool_]:
-    """Choose a share of each category's items, never all of them.
+def _learned(
+    embedded: EmbeddedCatalogue, held_out: HeldOut, categories: Sequence[str], seed: int
+) -> tuple[NDArray[np.float16], NDArray[np.int64]]:
+    """The views to learn from, `(n, dim)` float16, and their columns; of very many images a balanced part."""
+    images = np.flatnonzero(~held_out.items[embedded.image_items])
+    labels = embedded.columns(images, categories)
+    n_views, dim = embedded.views.shape[1:]
+    chosen = balanced(labels, max(1, _MAX_LEARNED_VIEWS // n_views), seed)
+    views = np.empty((len(chosen), n_views, dim), dtype=np.float16)
+    for start in range(0, len(chosen), _CHUNK_IMAGES):
+        part = slice(start, start + _CHUNK_IMAGES)
+        views[part] = embedded.views[images[chosen[part]]]
+    return views.reshape(-1, dim), np.repeat(labels[chosen], n_views)
+
+
+def balanced(labels: NDArray[np.int64], most: int, seed: int) -> NDArray[np.int64]:
+    """Choose at most so many, as evenly over the labels as they allow.
 
     Args:
-        item_labels: `(n_items,)`.
+        labels: `(n,)`.
+        most: how many at most.
         seed: of the choice.
 
     Returns:
-        `(n_items,)` bool.
+        The places of those chosen, ascending.
     """
-    random = np.random.default_rng(seed)
-    held = np.zeros(len(item_labels), dtype=np.bool_)
-    for label in np.unique(item_labels):
-        members = random.permutation(np.flatnonzero(item_labels == label))
-        held[members[: round(_HELD_OUT_SHARE * len(members))]] = True
-    return held
+    if len(labels) <= most:
+        return np.arange(len(labels))
+    shuffled = np.random.default_rng(seed).permutation(len(labels))
+    by_label = shuffled[np.argsort(labels[shuffled], kind="stable")]
+    starts = np.searchsorted(labels[by_label], labels[by_label])
+    turn = np.arange(len(labels)) - starts  # the first of every label, then the second of every label, …
+    return np.sort(by_label[np.argsort(turn, kind="stable")[:most]])
 
 
 def fit_temperature(logits: NDArray[np.float32], labels: NDArray[np.int64]) -> float:
@@ -123,7 +110,7 @@ def fit_temperature(logits: NDArray[np.float32], labels: NDArray[np.int64]) -> f
 
 
 def fit_head(
-    learned: Vectors,
+    learned: Vectors | NDArray[np.float16],
     learned_labels: NDArray[np.int64],
     judged: Vectors,
     judged_labels: NDArray[np.int64],
@@ -134,11 +121,14 @@ def fit_head(
     """Train on standardised embeddings, then fold the standardisation into weights and bias."""
     keras.utils.set_random_seed(seed)
     tf.config.experimental.enable_op_determinism()
-    mean, std = learned.mean(axis=0), learned.std(axis=0)
-    # What hardly varies in a small catalogue may well vary in a query, and would outweigh all the rest of it.
-    scale = _INPUT_SCALE / (np.maximum(std, _MIN_STD_SHARE * std.mean()) + 1e-6)
+    mean, scale = _standardisation(learned)
     head = keras.Sequential(
-        [keras.layers.Input((learned.shape[1],)), keras.layers.Dropout(_DROPOUT), keras.layers.Dense(n_categories)]
+        [
+            keras.layers.Input((learned.shape[1],)),
+            keras.layers.Rescaling(scale, offset=-mean * scale),
+            keras.layers.Dropout(_DROPOUT),
+            keras.layers.Dense(n_categories),
+        ]
     )
     head.compile(
         keras.optimizers.AdamW(_LEARNING_RATE, weight_decay=_WEIGHT_DECAY),
@@ -156,13 +146,12 @@ def fit_head(
         )
     counts = np.bincount(learned_labels, minlength=n_categories)
     history = head.fit(
-        (learned - mean) * scale,
-        learned_labels,
-        batch_size=_BATCH,
+        _batches(learned, learned_labels, seed),
         epochs=_MAX_EPOCHS if len(judged) else _EPOCHS_WITHOUT_HELD_OUT,
         class_weight={label: len(learned_labels) / n_categories / count for label, count in enumerate(counts)},
-        validation_data=((judged - mean) * scale, judged_labels) if len(judged) else None,
+        validation_data=(judged, judged_labels) if len(judged) else None,
         callbacks=callbacks,
+        shuffle=False,  # `_batches` does
         verbose=0,
     )
     kernel, bias = head.layers[-1].get_weights()
@@ -170,18 +159,26 @@ def fit_head(
     return weights, (bias - mean @ weights).astype(np.float32), len(history.epoch)
 
 
-def _figures(
-    classifier: Classifier, judged: Vectors, labels: NDArray[np.int64], items: int, epochs: int
-) -> HeldOutFigures:
-    accuracy = error = None
-    if len(judged):
-        probabilities = classifier.probabilities(judged)
-        accuracy = category_accuracy_at(1, probabilities, labels)
-        error = expected_calibration_error(probabilities, labels)
-    return HeldOutFigures(items, len(judged), accuracy, error, classifier.temperature, epochs)
+def _standardisation(learned: NDArray[np.float16]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """What is subtracted from each dimension, and what it is multiplied by then."""
+    mean = learned.mean(axis=0, dtype=np.float32)
+    squares = np.einsum("ij,ij->j", learned, learned, dtype=np.float32) / len(learned)
+    std = np.sqrt(np.maximum(squares - mean**2, 0.0))
+    # What hardly varies in a small catalogue may well vary in a query, and would outweigh all the rest of it.
+    return mean, (_INPUT_SCALE / (np.maximum(std, _MIN_STD_SHARE * std.mean()) + 1e-6)).astype(np.float32)
 
 
-def _only_one(categories: tuple[str, ...], dim: int) -> tuple[Classifier, HeldOutFigures]:
-    """With a single category there is nothing to learn: every query belongs to it."""
-    classifier = Classifier(categories, np.zeros((dim, 1), np.float32), np.zeros(1, np.float32))
-    return classifier, HeldOutFigures(0, 0, None, None, 1.0, 0)
+def _batches(views: NDArray[np.float16], labels: NDArray[np.int64], seed: int) -> tf.data.Dataset:
+    """Views and labels in a new order each epoch.
+
+    Views are taken a batch at a time: given all at once, Keras would hold them once more, as float32.
+    """
+
+    def rows(chosen: NDArray[np.int64]) -> NDArray[np.float32]:
+        return views[chosen].astype(np.float32)
+
+    def batch(chosen: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        taken = tf.ensure_shape(tf.numpy_function(rows, [chosen], tf.float32), (None, views.shape[1]))
+        return taken, tf.gather(labels, chosen)
+
+    return tf.data.Dataset.range(len(labels)).shuffle(len(labels), seed).batch(_BATCH).map(batch).prefetch(_PREFETCHED)

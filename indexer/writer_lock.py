@@ -8,8 +8,10 @@ import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from typing import BinaryIO
 
-from shared.errors import Busy
+from indexer.storage import storage_error
+from shared.errors import Busy, StorageError
 from shared.snapshot import DataDirectory
 
 
@@ -21,24 +23,40 @@ def writer_lock(data: DataDirectory) -> Iterator[None]:
 
     Raises:
         Busy: another process holds it; it says which.
+        StorageError: the directory can't be written.
     """
-    with data.lock.open("a+", encoding="utf-8") as file:
+    with _open(data) as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             file.seek(0)
-            raise Busy(f"another build is writing to {data.root}: {file.read().strip() or 'unknown'}") from None
+            raise Busy(
+                f"another build is writing to {data.root}: {file.read().decode().strip() or 'unknown'}"
+            ) from None
         holder = {"pid": os.getpid(), "host": socket.gethostname(), "since": f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"}
-        file.truncate(0)
-        file.write(json.dumps(holder))
-        file.flush()
-        _clear_leftovers(data)
+        _clear_leftovers(data)  # first: it makes room on a full disk
+        try:
+            file.truncate(0)
+            file.write(json.dumps(holder).encode())
+        except OSError as error:
+            raise _cannot_write(data, error) from error
         yield
+
+
+def _open(data: DataDirectory) -> BinaryIO:
+    try:
+        return data.lock.open("a+b", buffering=0)
+    except OSError as error:
+        raise _cannot_write(data, error) from error
+
+
+def _cannot_write(data: DataDirectory, error: OSError) -> StorageError:
+    return storage_error(f"the data directory {data.root} can't be written", data.root, error)
 
 
 def _clear_leftovers(data: DataDirectory) -> None:
     for directory in data.snapshots.glob(".*"):
         shutil.rmtree(directory, ignore_errors=True)
-    for name in (data.current.name, data.build_settings.name):
+    for name in (data.current.name, data.published.name, data.build_settings.name):
         for file in data.root.glob(f".{name}.*"):
             file.unlink(missing_ok=True)

@@ -1,12 +1,14 @@
 """The Flask application, made from parts that are handed in."""
 
 import re
+import time
 import uuid
 
-from flask import Flask, Response, g, request
+from flask import Flask, Response, current_app, g, request
 from werkzeug.routing import BaseConverter
 
 from search_service.error_handlers import register_error_handlers
+from search_service.metrics import Metrics
 from search_service.routes import api
 from search_service.settings import ServiceSettings
 from search_service.snapshot_watch import SnapshotWatch
@@ -16,12 +18,13 @@ _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _BODY_EXTRA_BYTES = 256 * 1024
 
 
-def create_app(watch: SnapshotWatch, settings: ServiceSettings) -> Flask:
+def create_app(watch: SnapshotWatch, settings: ServiceSettings, metrics: Metrics) -> Flask:
     """Make the application.
 
     Args:
         watch: gives the engine that answers.
         settings: limits on requests.
+        metrics: counts requests, and observes the watch.
     """
     app = Flask("search_service", static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = settings.max_upload_bytes * 4 // 3 + _BODY_EXTRA_BYTES
@@ -32,8 +35,10 @@ def create_app(watch: SnapshotWatch, settings: ServiceSettings) -> Flask:
     app.url_map.converters["item_id"] = _ItemId
     app.extensions["snapshot_watch"] = watch
     app.extensions["settings"] = settings
+    app.extensions["metrics"] = metrics
     app.before_request(_name_request)
     app.after_request(_sign_response)
+    app.after_request(_count_request)
     app.register_blueprint(api)
     register_error_handlers(app)
     return app
@@ -48,6 +53,7 @@ class _ItemId(BaseConverter):
 
 
 def _name_request() -> None:
+    g.started = time.perf_counter()
     given = request.headers.get("X-Request-ID", "")
     g.request_id = given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
 
@@ -55,4 +61,11 @@ def _name_request() -> None:
 def _sign_response(response: Response) -> Response:
     response.headers["X-Request-ID"] = g.get("request_id", "")
     response.headers["X-Content-Type-Options"] = "nosniff"
+    return response
+
+
+def _count_request(response: Response) -> Response:
+    metrics: Metrics = current_app.extensions["metrics"]
+    route = request.url_rule.rule if request.url_rule else None
+    metrics.request(route, request.method, response.status_code, time.perf_counter() - g.started)
     return response

@@ -74,6 +74,11 @@ class Engine:
         """The snapshot being served."""
         return self._snapshot.snapshot_id
 
+    @property
+    def created_at(self) -> str:
+        """When the snapshot was built: ISO 8601, UTC."""
+        return self._snapshot.manifest.created_at
+
     def search_image(self, data: bytes, options: SearchOptions) -> Answer:
         """Search by the bytes of an image file.
 

@@ -6,6 +6,7 @@ from typing import Any
 from flask import Blueprint, Response, current_app, jsonify, request, send_file
 
 from search_service.engine import Engine
+from search_service.metrics import CONTENT_TYPE, Metrics
 from search_service.schemas import (
     answer_json,
     categories_json,
@@ -36,6 +37,7 @@ def search() -> Response:
             answer = engine.search_item(query.item_id, options)
         else:
             answer = engine.search_embedding(query.embedding or [], options)
+    _metrics().query(answer, is_classified=query.item_id is None)
     return jsonify(answer_json(answer))
 
 
@@ -50,6 +52,7 @@ def classify() -> Response:
             answer = engine.classify_image(query.image)
         else:
             answer = engine.classify_embedding(query.embedding or [])
+    _metrics().query(answer, is_classified=True)
     return jsonify(classified_json(answer))
 
 
@@ -65,7 +68,9 @@ def similar(item_id: str) -> Response:
     """Search for items like this one, itself left out."""
     options = read_options(_arguments("top_k", "category", "probe", "min_score"), _settings().max_top_k)
     with _engine() as engine:
-        return jsonify(answer_json(engine.similar(item_id, options)))
+        answer = engine.similar(item_id, options)
+    _metrics().query(answer, is_classified=False)
+    return jsonify(answer_json(answer))
 
 
 @api.get("/v1/items/<item_id:item_id>/image")
@@ -99,6 +104,12 @@ def readyz() -> Response:
         return jsonify(ready_json(engine.snapshot_id, _watch().refusal))
 
 
+@api.get("/metrics")
+def metrics() -> Response:
+    """Tell Prometheus, also where nothing is served."""
+    return Response(_metrics().text(), content_type=CONTENT_TYPE)
+
+
 def _engine() -> AbstractContextManager[Engine]:
     return _watch().engine()
 
@@ -106,6 +117,11 @@ def _engine() -> AbstractContextManager[Engine]:
 def _watch() -> SnapshotWatch:
     watch: SnapshotWatch = current_app.extensions["snapshot_watch"]
     return watch
+
+
+def _metrics() -> Metrics:
+    metrics: Metrics = current_app.extensions["metrics"]
+    return metrics
 
 
 def _settings() -> ServiceSettings:

@@ -13,6 +13,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Protocol
 
 from search_service.engine import Engine
 from shared.errors import NotReady, ParecidoError
@@ -51,6 +52,19 @@ class Refusal:
         return self.published.snapshot_id if self.published else None
 
 
+class WatchObserver(Protocol):
+    """Is told what the watch does, by the thread that polls. What it raises is logged and changes nothing."""
+
+    def swapped(self, engine: Engine) -> None:
+        """This engine answers from now on; what was refused before no longer counts."""
+
+    def refused(self, refusal: Refusal) -> None:
+        """The published snapshot is not served; told once, not at every poll."""
+
+    def recovered(self) -> None:
+        """The snapshot that was served all the time is the published one again."""
+
+
 @dataclass
 class _Serving:
     """An engine and the number of its users: the requests in flight, and the watch until it has a newer one."""
@@ -63,16 +77,23 @@ class _Serving:
 class SnapshotWatch:
     """Hands out the engine of the published snapshot."""
 
-    def __init__(self, read_published: Callable[[], Published], open_engine: Callable[[str], Engine]) -> None:
+    def __init__(
+        self,
+        read_published: Callable[[], Published],
+        open_engine: Callable[[str], Engine],
+        observer: WatchObserver | None = None,
+    ) -> None:
         """Nothing is opened before the first `poll`.
 
         Args:
             read_published: tells what is published; cheap, since it is asked at every poll.
             open_engine: opens and verifies the snapshot of an id. Both raise a ParecidoError or an OSError that says
                 why they can't.
+            observer: is told of swaps and refusals.
         """
         self._read_published = read_published
         self._open_engine = open_engine
+        self._observer = observer
         self._serving: _Serving | None = None
         self._refusal: Refusal | None = None
         self._lock = threading.Lock()
@@ -129,7 +150,9 @@ class SnapshotWatch:
         if self._serving is None:
             return False
         if published == self._serving.published:
-            self._refusal = None
+            if self._refusal is not None:
+                self._refusal = None
+                self._tell(lambda observer: observer.recovered())
             return True
         return self._refusal is not None and published == self._refusal.published
 
@@ -137,6 +160,7 @@ class SnapshotWatch:
         with self._lock:
             old, self._serving, self._refusal = self._serving, new, None
         _log.info("the snapshot %s is served", new.published.snapshot_id)
+        self._tell(lambda observer: observer.swapped(new.engine))
         if old is not None:
             self._end(old)
 
@@ -150,6 +174,15 @@ class SnapshotWatch:
         else:
             old, new = self._serving.published.snapshot_id, refusal.snapshot_id or "what is published"
             _log.warning("%s is refused, %s is served on: %s", new, old, refusal.reason, exc_info=fault)
+        self._tell(lambda observer: observer.refused(refusal))
+
+    def _tell(self, tell: Callable[[WatchObserver], None]) -> None:
+        if self._observer is None:
+            return
+        try:
+            tell(self._observer)
+        except Exception:
+            _log.exception("the observer of the watch failed")
 
     def _begin(self) -> _Serving:
         with self._lock:

@@ -1,6 +1,7 @@
 """The application as gunicorn runs it: the only place that reads the environment."""
 
 import os
+from pathlib import Path
 
 # FAISS would take every core for one request, from inside a process that handles several (faiss#1035): one OpenMP
 # thread each, set before it is imported.
@@ -10,6 +11,7 @@ from flask import Flask
 
 from search_service.app import create_app
 from search_service.engine import Engine
+from search_service.metrics import Metrics
 from search_service.settings import ServiceSettings
 from search_service.snapshot_watch import Published, SnapshotWatch
 from shared.snapshot import DataDirectory, Snapshot
@@ -19,14 +21,19 @@ from shared.snapshot_lease import SnapshotLease
 def make_app(settings: ServiceSettings | None = None) -> Flask:
     """Open the published snapshot, if there is one yet, make the application, and watch for the next snapshot.
 
-    Gunicorn calls this in each worker, so after the fork: the watch has a thread.
+    Gunicorn calls this in each worker, so after the fork: the watch has a thread. Where there are several workers,
+    `PROMETHEUS_MULTIPROC_DIR` names the directory that they share their metrics in.
     """
     settings = settings or ServiceSettings.from_environment(os.environ)
     data = DataDirectory(settings.data)
-    watch = SnapshotWatch(lambda: _read_published(data), lambda snapshot_id: _open_engine(data, snapshot_id, settings))
+    shared = os.environ.get("PROMETHEUS_MULTIPROC_DIR")
+    metrics = Metrics(settings.probe_coverage, Path(shared) if shared else None)
+    watch = SnapshotWatch(
+        lambda: _read_published(data), lambda snapshot_id: _open_engine(data, snapshot_id, settings), metrics
+    )
     watch.poll()
     watch.start(settings.poll_s)
-    return create_app(watch, settings)
+    return create_app(watch, settings, metrics)
 
 
 def _read_published(data: DataDirectory) -> Published:

@@ -24,7 +24,7 @@ CREATE INDEX images_by_digest ON images (digest);
 """
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Item:
     """One product.
 
@@ -41,7 +41,7 @@ class Item:
     metadata: Metadata = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class IndexedItem:
     """An item in a snapshot.
 
@@ -121,9 +121,9 @@ class ItemStore:
         select = "SELECT category FROM images JOIN items USING (number) WHERE digest = ? ORDER BY number"
         return list(dict.fromkeys(category for (category,) in self._query(select, (digest,))))
 
-    def images(self) -> list[tuple[str, bytes]]:
+    def images(self) -> Iterator[tuple[str, bytes]]:
         """Category and SHA-256 of every image."""
-        return self._query("SELECT category, digest FROM images JOIN items USING (number)", ())
+        return iter(self._connection().execute("SELECT category, digest FROM images JOIN items USING (number)"))
 
     def by_numbers(self, numbers: Sequence[int]) -> list[IndexedItem]:
         """The items of these numbers, in their order."""
@@ -132,8 +132,8 @@ class ItemStore:
 
     def __iter__(self) -> Iterator[IndexedItem]:
         """Every item, by number."""
-        numbers = [number for (number,) in self._query("SELECT number FROM items ORDER BY number", ())]
-        return iter(self.by_numbers(numbers))
+        select = "SELECT number, item_id, category, metadata FROM items ORDER BY number"
+        return map(self._indexed, self._connection().execute(select))
 
     def close(self) -> None:
         """Close every thread's connection; call it when no thread uses the store any more."""

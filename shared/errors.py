@@ -7,6 +7,7 @@
     │   ├── WeightsError
     │   └── SnapshotMissing     nothing is published where one was expected
     ├── Busy                    another build is writing to the same data directory
+    ├── StorageError            the disk is full, read-only or failing
     ├── SnapshotError           a snapshot is damaged or of another format
     ├── ImageError              exit status 2
     │   ├── ImageTooLarge       in bytes or in pixels
@@ -70,6 +71,12 @@ class Busy(ParecidoError):
     """Another process is writing to the data directory."""
 
     code = "busy"
+
+
+class StorageError(ParecidoError):
+    """The data directory can't be written: the disk is full, read-only or failing."""
+
+    code = "storage"
 
 
 class SnapshotError(ParecidoError):

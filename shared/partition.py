@@ -1,10 +1,9 @@
 """One category's index: a FAISS inner-product index over unit vectors, and which item each of its rows belongs to."""
 
+import errno
 import hashlib
-import os
 import re
-import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -55,27 +54,30 @@ class Partition:
     @classmethod
     def build(cls, category: str, embeddings: Vectors, item_numbers: NDArray[np.int64]) -> "Partition":
         """Index `(n_rows, dim)` unit rows exactly."""
-        index = faiss.IndexFlatIP(embeddings.shape[1])
-        index.add(embeddings)
+        return cls.of_pieces(category, iter([embeddings]), item_numbers)
+
+    @classmethod
+    def of_pieces(cls, category: str, pieces: Iterator[Vectors], item_numbers: NDArray[np.int64]) -> "Partition":
+        """Index unit rows exactly that come `(n, dim)` float32 at a time."""
+        first = next(pieces)
+        index = faiss.IndexFlatIP(first.shape[1])
+        index.add(first)
+        for piece in pieces:
+            index.add(piece)
         return cls(category, index, item_numbers)
 
-    def renumbered(self, item_numbers: NDArray[np.int64]) -> "Partition":
-        """The same index, whose `(n_rows,)` rows show these items."""
-        return Partition(self.category, self._index, item_numbers)
-
-    def write(self, directory: Path, taken_from: Path | None = None) -> None:
+    def write(self, directory: Path) -> None:
         """Write the partition's two files into `directory`, named by `partition_file` and `rows_file`.
 
-        Args:
-            directory: of the new snapshot.
-            taken_from: the directory that has this very index already: it is linked rather than written.
+        Raises:
+            OSError: the disk is full, or `directory` can't be written.
         """
-        index_path = directory / partition_file(self.category)
-        if taken_from is None:
-            faiss.write_index(self._index, str(index_path))
-        else:
-            _link_or_copy(taken_from / index_path.name, index_path)
-        np.save(directory / rows_file(self.category), self._item_numbers)
+        path = directory / partition_file(self.category)
+        try:
+            faiss.write_index(self._index, str(path))
+        except RuntimeError as error:  # FAISS's own, whatever went wrong
+            raise OSError(errno.EIO, f"the index can't be written: {error}", str(path)) from error
+        write_rows(directory, self.category, self._item_numbers)
 
     @classmethod
     def open(cls, category: str, directory: Path) -> "Partition":
@@ -114,7 +116,7 @@ class Partition:
                 return [hits[:wanted] for hits in found]
             fetched *= 4
 
-    def embeddings(self, rows: Sequence[int]) -> Vectors:
+    def embeddings(self, rows: Sequence[int] | NDArray[np.int64]) -> Vectors:
         """The embeddings in these rows, `(len(rows), dim)` float32."""
         found: Vectors = self._index.reconstruct_batch(np.asarray(rows, dtype=np.int64))
         return found
@@ -130,12 +132,9 @@ class Partition:
         )
 
 
-def _link_or_copy(source: Path, target: Path) -> None:
-    """A hard link costs neither time nor space; not every file system has them."""
-    try:
-        os.link(source, target)
-    except OSError:
-        shutil.copyfile(source, target)
+def write_rows(directory: Path, category: str, item_numbers: NDArray[np.int64]) -> None:
+    """Write which item each row of a partition shows, `(n_rows,)` int64, beside its index."""
+    np.save(directory / rows_file(category), item_numbers)
 
 
 def best_hits(hits: Iterable[Hit]) -> list[Hit]:

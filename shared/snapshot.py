@@ -1,6 +1,7 @@
 """Snapshots: where their parts lie, which one is `current`, and opening one.
 
 DATA/current                        one line: the id of the published snapshot
+DATA/published                      the ids of those that are or were published, a line each
 DATA/build.json                     the settings of the last published build, for `make reindex`
 DATA/skipped.jsonl                  what the last build left out, published or not
 DATA/cache/embeddings.sqlite        what was embedded before
@@ -59,9 +60,13 @@ class SnapshotPaths:
         """What the build has to say: the summary, and the entries that it left out."""
         return self.root / "report"
 
+    def files(self) -> list[Path]:
+        """Every file, sorted."""
+        return sorted(path for path in self.root.rglob("*") if path.is_file())
+
     def checksums(self) -> dict[str, str]:
         """SHA-256 of every file but the manifest, by path relative to the snapshot."""
-        files = sorted(path for path in self.root.rglob("*") if path.is_file() and path != self.manifest)
+        files = (path for path in self.files() if path != self.manifest)
         return {path.relative_to(self.root).as_posix(): sha256_of(path) for path in files}
 
 
@@ -80,6 +85,11 @@ class DataDirectory:
     def current(self) -> Path:
         """The one-line file that names the published snapshot."""
         return self.root / "current"
+
+    @property
+    def published(self) -> Path:
+        """The ids of the snapshots that are or were published; the others were held back."""
+        return self.root / "published"
 
     @property
     def build_settings(self) -> Path:

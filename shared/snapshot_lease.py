@@ -6,7 +6,8 @@ killed one leaves nothing behind; and it needs no more than reading, so a read-o
 
 import fcntl
 import os
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
 
 from shared.errors import SnapshotError
 from shared.snapshot import SnapshotPaths
@@ -28,7 +29,7 @@ class SnapshotLease:
             self._manifest = paths.manifest.open("rb")
         except OSError as error:
             raise SnapshotError(f"the manifest {paths.manifest} can't be read: {error.strerror}") from error
-        # Where the file system has no locks there is nothing to take: `is_leased` counts all as leased there.
+        # Where the file system has no locks there is nothing to take: `unleased` counts all as leased there.
         with suppress(OSError):
             fcntl.flock(self._manifest, fcntl.LOCK_SH)
         if not self._is_at(paths):
@@ -47,13 +48,19 @@ class SnapshotLease:
             return False
 
 
-def is_leased(paths: SnapshotPaths) -> bool:
-    """Whether anybody has the snapshot open, in whatever process; True as well where that can't be told."""
-    try:
-        with paths.manifest.open("rb") as manifest:
+@contextmanager
+def unleased(paths: SnapshotPaths) -> Iterator[bool]:
+    """Whether nobody has the snapshot open, in whatever process; False as well where that can't be told.
+
+    Where it is True, nobody gets a lease before the block is left.
+    """
+    with ExitStack() as held:
+        try:
+            manifest = held.enter_context(paths.manifest.open("rb"))
             fcntl.flock(manifest, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except FileNotFoundError:
-        return False
-    except OSError:
-        return True
-    return False
+        except FileNotFoundError:
+            yield True
+        except OSError:
+            yield False
+        else:
+            yield True

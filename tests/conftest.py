@@ -5,6 +5,10 @@ import sys
 from pathlib import Path
 
 import pytest
+import quick_stages
+from shop import Shop
+
+from shared import embedder
 
 _ROOT = Path(__file__).parents[1]
 _CLOTHING = _ROOT.parent / "shared" / "data" / "clothing"
@@ -38,3 +42,23 @@ def lite0_tflite(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
     assert done.returncode == 0, f"the export of EfficientNet-Lite0 failed:\n{done.stderr}"
     return path
+
+
+@pytest.fixture
+def quick_stages_called(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Builds in this process neither need TensorFlow nor a model; the list says what was exported and trained."""
+    for name, stage in quick_stages.STAGES.items():
+        monkeypatch.setitem(sys.modules, name, stage)
+    monkeypatch.setattr(embedder, "_Interpreter", quick_stages.ColourInterpreter)
+    quick_stages.called.clear()
+    return quick_stages.called
+
+
+@pytest.fixture
+def quick_shop(quick_stages_called: list[str], tmp_path: Path) -> Shop:
+    """A shop of 36 small pictures that was built once, by colour."""
+    shop = Shop(tmp_path / "shop").draw(side=40)
+    done = shop.first_build()
+    assert done.status == 0, done.err
+    quick_stages_called.clear()
+    return shop

@@ -8,6 +8,8 @@ from PIL import Image
 
 from shared.images import PREPROCESSING
 from shared.manifest import FORMAT_VERSION, Manifest
+from shared.snapshot import SnapshotPaths
+from shared.snapshot_lease import unleased
 from shared.vectors import Pixels, Vectors, unit_rows
 
 
@@ -61,3 +63,9 @@ def encoded(image: Image.Image, file_format: str, **options: object) -> bytes:
     file = io.BytesIO()
     image.save(file, file_format, **options)
     return file.getvalue()
+
+
+def is_leased(paths: SnapshotPaths) -> bool:
+    """Whether retention would leave a snapshot alone."""
+    with unleased(paths) as free:
+        return not free

@@ -4,14 +4,16 @@ import re
 import subprocess
 from dataclasses import fields
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
 from indexer.__main__ import _parser
 from indexer.settings import BuildSettings
 from search_service.app import create_app
 from search_service.error_handlers import STATUS
+from search_service.metrics import Metrics
 from search_service.settings import ServiceSettings
 from search_service.snapshot_watch import SnapshotWatch
 
@@ -45,15 +47,19 @@ def test_the_settings_table_is_complete_and_has_the_defaults() -> None:
 def test_the_build_options_are_complete_and_have_the_defaults() -> None:
     documented = table(README, "| `build …` |")
     defaults = {field.name: field.default for field in fields(BuildSettings)}
-    expected = {f"--{name.replace('_', '-')}" for name in defaults if name not in ("catalogue", "data")}
-    assert documented.keys() == expected
+    build = _commands()["build"]
+    expected = {name for action in build._actions for name in action.option_strings if name.startswith("--")}
+    assert documented.keys() == expected - {"--catalogue", "--data", "--json", "--help"}
     for name in ("augmentations", "index_views", "max_bad", "max_image_bytes", "max_image_pixels", "seed"):
         assert documented[f"--{name.replace('_', '-')}"][0].strip("`") == str(defaults[name])
 
 
+def _commands() -> dict[str, Any]:
+    return next(action for action in _parser()._actions if action.choices).choices
+
+
 def test_the_commands_are_complete() -> None:
-    commands = next(action for action in _parser()._actions if action.choices).choices
-    assert table(README, "| `python -m indexer …` |").keys() == set(commands)
+    assert table(README, "| `python -m indexer …` |").keys() == set(_commands())
 
 
 def test_the_make_targets_are_complete() -> None:
@@ -68,13 +74,25 @@ def test_the_routes_are_complete() -> None:
     def never(*_: object) -> NoReturn:
         raise AssertionError
 
-    app = create_app(SnapshotWatch(never, never), ServiceSettings())
+    app = create_app(SnapshotWatch(never, never), ServiceSettings(), Metrics(0.98))
     served = {
         f"{method} {re.sub('<[^>]*item_id>', '<id>', rule.rule)}"
         for rule in app.url_map.iter_rules()
         for method in rule.methods - {"HEAD", "OPTIONS"}
     }
     assert table(API, "| route |").keys() == served
+
+
+def test_the_metrics_are_complete_and_have_their_types() -> None:
+    documented = table(API, "| metric |")
+    families = {family.name: family for family in text_string_to_metric_families(Metrics(0.98).text().decode())}
+    names = {name: f"{name}_total" if family.type == "counter" else name for name, family in families.items()}
+    assert documented.keys() == set(names.values())
+    for name, family in families.items():
+        assert documented[names[name]][0].split(":")[0] == family.type
+    operations = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
+    used = {re.sub("_(bucket|count|sum)$", "", name) for name in re.findall(r"parecido_[a-z_]+", operations)}
+    assert used <= documented.keys()
 
 
 def test_the_error_codes_are_complete() -> None:

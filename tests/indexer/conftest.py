@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from fakes import FakeEmbedder, fake_manifest, picture
+from partitions import open_partitions
 
 from indexer.augment import Augmentation
-from indexer.build_partitions import build_partitions
 from indexer.embed import EmbeddedCatalogue, Embedding, embed_catalogue
 from indexer.read_catalogue import read_catalogue
 from indexer.report import SilentReporter
@@ -42,8 +42,7 @@ def embedded(tmp_path: Path) -> EmbeddedCatalogue:
 @pytest.fixture
 def snapshot(embedded: EmbeddedCatalogue, tmp_path: Path) -> Iterator[Snapshot]:
     """An open snapshot of `embedded` whose embedder and classifier go by colour."""
-    with SilentReporter().stage("build") as stage:
-        partitions, items = build_partitions(embedded, "original", None, stage)
+    partitions, items = open_partitions(embedded)
     write_items(tmp_path / "items.sqlite", items)
     weights = np.zeros((FakeEmbedder.dim, 2), np.float32)
     weights[0, 1] = weights[2, 0] = 20.0  # red is warm, blue is cold
@@ -52,7 +51,7 @@ def snapshot(embedded: EmbeddedCatalogue, tmp_path: Path) -> Iterator[Snapshot]:
         embedder=FakeEmbedder(),
         classifier=Classifier(("cold", "warm"), weights, np.zeros(2, np.float32)),
         items=ItemStore(tmp_path / "items.sqlite"),
-        partitions={built.partition.category: built.partition for built in partitions},
+        partitions=partitions,
     )
     yield opened
     opened.close()

@@ -1,13 +1,20 @@
+from dataclasses import replace
+from pathlib import Path
+
 import faiss
 import numpy as np
 import pytest
+from fakes import fake_manifest
 from numpy.typing import NDArray
+from partitions import make_partitions, open_partitions
 
-from indexer.build_partitions import ann_recall_at_10, build_partitions
+from indexer import build_partitions as module
+from indexer.build_partitions import ann_recall_at_10, plan_partitions
 from indexer.embed import EmbeddedCatalogue
-from indexer.report import SilentReporter
+from indexer.published import Published
 from shared.catalogue import IndexedItem, Item
-from shared.partition import Partition
+from shared.partition import Partition, partition_file, rows_file
+from shared.snapshot import SnapshotPaths
 from shared.vectors import Vectors, unit_rows
 
 
@@ -16,11 +23,9 @@ def _random(n: int, dim: int = 16, seed: int = 0) -> Vectors:
 
 
 def _build(embedded: EmbeddedCatalogue, index_views: str) -> tuple[dict[str, Partition], list[IndexedItem]]:
-    with SilentReporter().stage("build") as stage:
-        built, items = build_partitions(embedded, index_views, None, stage)
-    partitions = [one.partition for one in built]
-    assert [part.category for part in partitions] == sorted({item.category for item in embedded.items})
-    return {part.category: part for part in partitions}, items
+    partitions, items = open_partitions(embedded, index_views)
+    assert list(partitions) == sorted({item.category for item in embedded.items})
+    return partitions, items
 
 
 @pytest.fixture
@@ -80,15 +85,125 @@ def test_every_view_that_is_indexed_finds_its_own_item(mixed: EmbeddedCatalogue,
         assert all(hits[0].score == pytest.approx(1.0, abs=1e-6) for hits in found)
 
 
-def test_the_stage_hears_of_every_category(mixed: EmbeddedCatalogue) -> None:
-    done = []
+@pytest.mark.parametrize("index_views", ["original", "all"])
+def test_the_pieces_that_embeddings_come_in_change_nothing(
+    mixed: EmbeddedCatalogue, monkeypatch: pytest.MonkeyPatch, index_views: str
+) -> None:
+    whole, _ = _build(mixed, index_views)
+    monkeypatch.setattr(module, "_CHUNK", 7)
+    pieces, _ = _build(mixed, index_views)
+    for category, part in whole.items():
+        assert part.n_rows > 7
+        every_row = range(part.n_rows)
+        np.testing.assert_array_equal(pieces[category].embeddings(every_row), part.embeddings(every_row))
+        np.testing.assert_array_equal(pieces[category].item_numbers(), part.item_numbers())
 
-    class Stage:
-        def advance(self) -> None:
-            done.append(1)
 
-    build_partitions(mixed, "original", None, Stage())
-    assert len(done) == 3
+class _Counting:
+    """Views that count the images whose embeddings are read, and the most at a time."""
+
+    def __init__(self, views: NDArray[np.float32]) -> None:
+        self._views = views
+        self.shape = views.shape
+        self.read: list[int] = []
+        self.most = 0
+
+    def __getitem__(self, images: NDArray[np.int64]) -> NDArray[np.float32]:
+        self.read += images.tolist()
+        self.most = max(self.most, len(images))
+        return self._views[images]
+
+
+def test_planning_reads_no_embedding_and_building_reads_each_once(mixed: EmbeddedCatalogue, tmp_path: Path) -> None:
+    views = _Counting(np.asarray(mixed.views))
+    counted = replace(mixed, views=views)
+    planned, _ = plan_partitions(counted, "original", None)
+    assert views.read == []
+    make_partitions(counted, "original", tmp_path)
+    assert sorted(views.read) == list(range(len(mixed.digests)))
+    assert views.most == max(len(one.images) for one in planned)  # one partition at a time
+
+
+def _published(embedded: EmbeddedCatalogue, root: Path) -> Published:
+    """A snapshot of the partitions alone, without embedder, classifier and items."""
+    paths = SnapshotPaths(root)
+    paths.partitions.mkdir(parents=True)
+    entries, _ = make_partitions(embedded, "original", paths.partitions)
+    return Published(paths, fake_manifest(categories=tuple(entries)))
+
+
+def _inode(directory: Path, category: str) -> int:
+    return (directory / partition_file(category)).stat().st_ino
+
+
+def test_the_same_images_take_the_published_index_over_and_read_nothing(
+    mixed: EmbeddedCatalogue, tmp_path: Path
+) -> None:
+    """Other numbers and other metadata are no other images."""
+    published = _published(mixed, tmp_path / "old")
+    other_ids = tuple(replace(item, item_id=f"new {item.item_id}") for item in mixed.items)
+    views = _Counting(np.asarray(mixed.views))
+    entries, _ = make_partitions(replace(mixed, items=other_ids, views=views), "original", tmp_path, published)
+    assert views.read == []
+    assert entries == list(published.manifest.categories)
+    for entry in entries:
+        assert _inode(tmp_path, entry.name) == _inode(published.paths.partitions, entry.name)
+        assert (tmp_path / rows_file(entry.name)).stat().st_nlink == 1
+
+
+def test_where_items_got_other_numbers_their_rows_are_written_anew(mixed: EmbeddedCatalogue, tmp_path: Path) -> None:
+    published = _published(mixed, tmp_path / "old")
+    gone = next(place for place, item in enumerate(mixed.items) if item.category == "a")
+    left = mixed.image_items != gone
+    numbers = mixed.image_items[left] - (mixed.image_items[left] > gone)
+    smaller = EmbeddedCatalogue(
+        mixed.items[:gone] + mixed.items[gone + 1 :],
+        numbers,
+        tuple(digest for digest, here in zip(mixed.digests, left, strict=True) if here),
+        mixed.views[np.flatnonzero(left)],
+        (),
+        int(left.sum()),
+    )
+    entries, items = make_partitions(smaller, "original", tmp_path, published)
+    same = {
+        entry.name: _inode(tmp_path, entry.name) == _inode(published.paths.partitions, entry.name) for entry in entries
+    }
+    assert same == {"a": False, "b": True, "c": True}
+    for indexed in items:
+        part = Partition.open(indexed.item.category, tmp_path)
+        assert set(part.item_numbers()[list(indexed.rows)]) == {indexed.number}
+        np.testing.assert_array_equal(
+            part.embeddings(indexed.rows), smaller.originals[smaller.image_items == indexed.number]
+        )
+
+
+@pytest.mark.parametrize("change", [{"recipe": "another"}, {"digests": None}])
+def test_other_embeddings_take_nothing_over(
+    mixed: EmbeddedCatalogue, tmp_path: Path, change: dict[str, object]
+) -> None:
+    published = _published(mixed, tmp_path / "old")
+    if "digests" in change:
+        change = {"digests": tuple(b"new" + digest for digest in mixed.digests)}
+    planned, _ = plan_partitions(replace(mixed, **change), "original", published)
+    assert [one.published for one in planned] == [None] * 3
+
+
+def test_other_views_and_another_order_take_nothing_over(mixed: EmbeddedCatalogue, tmp_path: Path) -> None:
+    published = _published(mixed, tmp_path / "old")
+    assert [one.published for one in plan_partitions(mixed, "all", published)[0]] == [None] * 3
+    assert all(one.published is not None for one in plan_partitions(mixed, "original", published)[0])
+    back = EmbeddedCatalogue(
+        mixed.items[::-1], 29 - mixed.image_items[::-1], mixed.digests[::-1], mixed.views[::-1], (), mixed.entries
+    )
+    assert [one.published for one in plan_partitions(back, "original", published)[0]] == [None] * 3
+
+
+def test_a_partition_without_a_content_is_never_taken_over(mixed: EmbeddedCatalogue, tmp_path: Path) -> None:
+    """Snapshots of before say nothing of it."""
+    published = _published(mixed, tmp_path / "old")
+    entries = tuple(replace(entry, content="") for entry in published.manifest.categories)
+    old = Published(published.paths, fake_manifest(categories=entries))
+    assert [one.published for one in plan_partitions(mixed, "original", old)[0]] == [None] * 3
 
 
 @pytest.mark.parametrize("index_views", ["original", "all"])

@@ -6,36 +6,46 @@ from typing import Any
 
 import numpy as np
 import pytest
+from fakes import fake_manifest
 
-from indexer.choose_classifier import CHANGED, choose_classifier
+from indexer.choose_classifier import CHANGED, ChosenClassifier, choose_classifier, reason_to_train
 from indexer.embed import EmbeddedCatalogue
+from indexer.held_out import HeldOut
+from indexer.published import Published, image_keys
+from indexer.report import SilentReporter
 from indexer.settings import BuildSettings
 from shared.catalogue import Item
+from shared.classifier import Classifier
+from shared.manifest import CategoryEntry
+from shared.snapshot import SnapshotPaths
 
 _RECIPE = "r"
 _NAMES = [("cold" if number % 2 else "warm", f"{number}".encode()) for number in range(100)]
-_TRAINED = ("trained", {"images": 7, CHANGED: 0})
-
-
-class _Figures:
-    def as_dict(self) -> dict[str, Any]:
-        return {"images": 7}
+_TRAINED = (True, 7, 0)
 
 
 @pytest.fixture(autouse=True)
 def _trainer(monkeypatch: pytest.MonkeyPatch) -> None:
     """Training stands in for itself: what is tested is whether it is called."""
-    trainer = SimpleNamespace(train_classifier=lambda *_: ("trained", _Figures()))
+    trainer = SimpleNamespace(train_classifier=lambda *_: ("trained", 7))
     monkeypatch.setitem(sys.modules, "indexer.train_classifier", trainer)
 
 
-def _published(changed: int = 0, recipe: str = _RECIPE) -> Any:
-    manifest = SimpleNamespace(
-        recipe=recipe,
-        categories=[SimpleNamespace(name="cold"), SimpleNamespace(name="warm")],
-        classifier={"category_accuracy": 0.9, CHANGED: changed},
+class _Published(Published):
+    """A snapshot of `_NAMES`, with no files."""
+
+    image_keys = image_keys(_NAMES)
+
+    def classifier(self) -> Any:
+        return "kept"
+
+
+def _published(changed: int = 0, recipe: str = _RECIPE) -> Published:
+    categories = tuple(CategoryEntry(name, 50, 50, 50, "IndexFlatIP", 1.0) for name in ("cold", "warm"))
+    figures = {"category_accuracy": 0.9, "epochs": 3, CHANGED: changed}
+    return _Published(
+        SnapshotPaths(Path("gone")), fake_manifest(recipe=recipe, categories=categories, classifier=figures)
     )
-    return SimpleNamespace(manifest=manifest, images=lambda: set(_NAMES), classifier=lambda: "kept")
 
 
 def _embedded(images: list[tuple[str, bytes]]) -> EmbeddedCatalogue:
@@ -45,9 +55,17 @@ def _embedded(images: list[tuple[str, bytes]]) -> EmbeddedCatalogue:
     return EmbeddedCatalogue(items, np.arange(len(images)), digests, views, (), len(images), _RECIPE)
 
 
-def _choose(images: list[tuple[str, bytes]], published: Any, retrain: bool = False) -> Any:
+def _choose(images: list[tuple[str, bytes]], published: Published | None, retrain: bool = False) -> tuple[Any, ...]:
+    """Whether it is new, its epochs, and the images changed since it was trained."""
     settings = BuildSettings(Path("c"), Path("d"), retrain=retrain)
-    return choose_classifier(settings, published, _embedded(images), SimpleNamespace(advance=lambda: None))
+    embedded = _embedded(images)
+    chosen = choose_classifier(settings, published, embedded, HeldOut.of(embedded, 0), SilentReporter())
+    assert chosen.classifier == ("trained" if chosen.is_new else "kept")
+    return chosen.is_new, chosen.epochs, chosen.changed
+
+
+def _kept(changed: int) -> tuple[bool, int, int]:
+    return False, 3, changed
 
 
 def _edited(count: int) -> list[tuple[str, bytes]]:
@@ -63,8 +81,8 @@ def test_the_first_build_trains() -> None:
     assert _choose(_NAMES, None) == _TRAINED
 
 
-def test_nothing_changed_keeps_the_classifier_and_its_figures() -> None:
-    assert _choose(_NAMES, _published(changed=3)) == ("kept", {"category_accuracy": 0.9, CHANGED: 3})
+def test_nothing_changed_keeps_the_classifier_and_its_count_of_changes() -> None:
+    assert _choose(_NAMES, _published(changed=3)) == _kept(3)
 
 
 def test_retrain_trains_whatever_has_changed() -> None:
@@ -77,25 +95,55 @@ def test_another_recipe_trains() -> None:
 
 @pytest.mark.parametrize("change", [_edited, _moved])
 def test_an_image_that_was_edited_or_moved_counts_once(change: Any) -> None:
-    assert _choose(change(5), _published()) == ("kept", {"category_accuracy": 0.9, CHANGED: 5})
+    assert _choose(change(5), _published()) == _kept(5)
     assert _choose(change(6), _published()) == _TRAINED
 
 
 def test_images_that_came_or_went_count() -> None:
     came = [*_NAMES, *[("cold", f"new {number}".encode()) for number in range(5)]]
-    assert _choose(came, _published())[1][CHANGED] == 5
-    assert _choose(_NAMES[4:], _published())[1][CHANGED] == 4
+    assert _choose(came, _published()) == _kept(5)
+    assert _choose(_NAMES[4:], _published()) == _kept(4)
     assert _choose(_NAMES[5:], _published()) == _TRAINED  # 5 of 95 are over 5 %
 
 
 def test_changes_add_up_until_it_is_trained_again() -> None:
-    assert _choose(_edited(2), _published(changed=3))[1][CHANGED] == 5
+    assert _choose(_edited(2), _published(changed=3)) == _kept(5)
     assert _choose(_edited(2), _published(changed=4)) == _TRAINED
 
 
 def test_a_category_that_came_or_went_trains() -> None:
     assert _choose([*_NAMES, ("hats", b"hat")], _published()) == _TRAINED
     assert _choose([one for one in _NAMES if one[0] == "cold"], _published()) == _TRAINED
+
+
+@pytest.mark.parametrize(
+    ("categories", "wanted"),
+    [
+        ({"cold", "warm"}, None),
+        ({"cold", "warm", "hats"}, "categories are new: hats"),
+        ({"cold"}, "categories are gone: warm"),
+        ({"cold", *"abcdef"}, "categories are new: a, b, c and 3 more, gone: warm"),
+    ],
+)
+def test_the_reason_names_categories(categories: set[str], wanted: str | None) -> None:
+    assert reason_to_train(_published(), _RECIPE, categories, image_keys(_NAMES)) == wanted
+
+
+def test_the_reason_counts_images() -> None:
+    reason = reason_to_train(_published(changed=4), _RECIPE, {"cold", "warm"}, image_keys(_edited(2)))
+    assert reason == "6 of 100 images changed since it was last, more than 5%"
+
+
+def test_the_figures_are_those_of_held_out_items() -> None:
+    """A head that calls everything cold is right about half of what is held out, whatever it learned."""
+    embedded = _embedded(_NAMES)
+    held_out = HeldOut.of(embedded, 0)
+    head = Classifier(("cold", "warm"), np.zeros((1, 2), np.float32), np.array([9.0, 0.0], np.float32), 2.0)
+    figures = ChosenClassifier(head, False, 3, 5).figures(held_out)
+    assert figures["items"] == figures["images"] == 16
+    assert figures["category_accuracy"] == 0.5
+    assert figures["expected_calibration_error"] == pytest.approx(1 / (1 + np.exp(-4.5)) - 0.5)
+    assert (figures["temperature"], figures["epochs"], figures[CHANGED]) == (2.0, 3, 5)
 
 
 def test_choosing_does_not_import_tensorflow() -> None:

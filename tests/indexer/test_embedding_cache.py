@@ -13,7 +13,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from indexer.embedding_cache import EmbeddingCache, prune
+from indexer.embedding_cache import EmbeddingCache
+from shared.errors import StorageError
 from shared.vectors import Vectors
 
 _ROOT = Path(__file__).parents[2]
@@ -86,7 +87,7 @@ def test_the_same_image_is_kept_once(caches: _Caches) -> None:
 @pytest.mark.parametrize("damage", ["views = zeroblob(128)", "views = x'00'", "checksum = checksum + 1"])
 def test_a_damaged_entry_counts_as_missing_and_is_said(caches: _Caches, damage: str) -> None:
     caches.fill(3)
-    caches.sql(f"UPDATE entries SET {damage} WHERE digest = ?", _digest(1))
+    caches.sql(f"UPDATE views SET {damage} WHERE number = 2")
     assert caches.found(3) == [0, 2]
     assert caches.said == [f"1 damaged entries of {caches.path} were embedded again"]
     caches.said.clear()
@@ -95,13 +96,75 @@ def test_a_damaged_entry_counts_as_missing_and_is_said(caches: _Caches, damage: 
     assert caches.said == []
 
 
+@pytest.mark.parametrize("value", ["'text'", "5", "1.5", "x''", "x'ffffffff'"])
+def test_an_entry_of_another_type_counts_as_missing(caches: _Caches, value: str) -> None:
+    """A single flipped bit makes text of a blob, and SQLite takes any type anywhere."""
+    caches.fill(3)
+    caches.sql(f"UPDATE views SET views = {value} WHERE number = 2")
+    assert caches.found(3) == [0, 2]
+    caches.fill(3)
+    assert caches.found(3) == [0, 1, 2]
+
+
+@pytest.mark.parametrize("value", ["CAST(digest AS TEXT)", "'text'", "5", "1.5", "x''"])
+def test_a_file_whose_digest_is_of_another_type_is_not_known(caches: _Caches, tmp_path: Path, value: str) -> None:
+    status = _file(tmp_path / "a.png", age_s=60)
+    with caches.open() as cache:
+        cache.remember_file("a.png", status, b"\xff" * 32)
+    caches.sql(f"UPDATE files SET digest = {value}")
+    with caches.open() as cache:
+        assert cache.known_digest("a.png", status) in (None, b"\xff" * 32)
+        cache.remember_file("a.png", status, _digest(1))
+        assert cache.known_digest("a.png", status) == _digest(1)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_whatever_bits_flip_nothing_wrong_is_found(caches: _Caches, tmp_path: Path, seed: int) -> None:
+    """…and nothing is raised: what is damaged is put again, into this database or a new one."""
+    status = _file(tmp_path / "a.png", age_s=60)
+    with caches.open() as cache:
+        for number in range(30):
+            cache.put(_digest(number), _views(number))
+            cache.remember_file(f"{number}.png", status, _digest(number))
+    whole = caches.path.read_bytes()
+    random = np.random.default_rng(seed)
+    for _ in range(40):
+        content = np.frombuffer(whole, dtype=np.uint8).copy()
+        places = random.integers(0, len(content), random.integers(1, 40))
+        content[places] ^= (1 << random.integers(0, 8, len(places))).astype(np.uint8)
+        caches.path.write_bytes(content.tobytes())
+        with caches.open() as cache:
+            for number in range(30):
+                known = cache.known_digest(f"{number}.png", status)
+                assert known in (None, _digest(number))
+                views = cache.views(_digest(number))
+                if views is None:
+                    cache.put(_digest(number), _views(number))
+                else:
+                    np.testing.assert_array_equal(views, _views(number))
+                cache.remember_file(f"{number}.png", status, _digest(number))
+            cache.mark_used(map(_digest, range(30)))
+        for leftover in caches.path.parent.iterdir():
+            leftover.unlink()
+
+
+def test_views_of_another_image_are_not_taken_for_its_own(caches: _Caches) -> None:
+    caches.fill(2)
+    caches.sql("UPDATE views SET number = number + 10")
+    caches.sql("UPDATE views SET number = 13 - number")
+    with caches.open() as cache:
+        assert [cache.has(_digest(number)) for number in range(2)] == [True, True]
+    assert caches.found(2) == []
+    assert caches.said == [f"2 damaged entries of {caches.path} were embedded again"]
+
+
 def test_a_file_that_is_no_database_is_set_aside(caches: _Caches) -> None:
     caches.path.parent.mkdir()
     caches.path.write_bytes(b"garbage " * 1000)
     caches.fill(2)
     assert caches.found(2) == [0, 1]
     (said,) = caches.said
-    assert said.endswith("set aside as embeddings.sqlite.damaged and begun anew")
+    assert said.endswith("can't be used (file is not a database): set aside as embeddings.sqlite.damaged, begun anew")
     assert caches.path.with_name("embeddings.sqlite.damaged").read_bytes() == b"garbage " * 1000
 
 
@@ -116,7 +179,7 @@ def test_damage_met_on_the_way_sets_it_aside(caches: _Caches) -> None:
             if cache.views(_digest(number)) is None:
                 cache.put(_digest(number), _views(number))
         cache.mark_used(map(_digest, range(200)))
-    assert "is damaged" in caches.said[0]
+    assert "can't be used (database disk image is malformed): set aside" in caches.said[0]
     assert caches.found(200) == list(range(200))
 
 
@@ -126,7 +189,7 @@ def test_a_locked_database_is_not_set_aside(caches: _Caches, monkeypatch: pytest
     monkeypatch.setattr(sqlite3, "connect", lambda *values, **named: connect(*values, **named, timeout=0.1))
     with closing(connect(caches.path)) as other:
         other.execute("BEGIN EXCLUSIVE")
-        with pytest.raises(sqlite3.OperationalError, match="locked"):
+        with pytest.raises(StorageError, match="can't be used: database is locked"):
             caches.fill(1)
     monkeypatch.undo()
     assert caches.said == []
@@ -209,21 +272,6 @@ def test_what_was_put_over_a_second_ago_survives_a_kill(caches: _Caches) -> None
     assert caches.said == []
 
 
-def test_prune_drops_what_was_not_used_for_long(caches: _Caches, tmp_path: Path) -> None:
-    caches.fill(4)
-    with caches.open() as cache:
-        for number in range(4):
-            cache.remember_file(f"{number}.png", _file(tmp_path / "a.png", age_s=60), _digest(number))
-    for number in range(3):
-        caches.sql("UPDATE entries SET used_at = used_at - 10 * 86400 WHERE digest = ?", _digest(number))
-    with caches.open() as cache:
-        cache.mark_used([_digest(0)])
-    assert prune(caches.path, keep_days=30) == (0, 4)
-    assert prune(caches.path, keep_days=7) == (2, 2)
-    assert caches.found(4) == [0, 3]
-    assert caches.sql("SELECT path FROM files ORDER BY path") == [("0.png",), ("3.png",)]
-
-
 def test_what_was_used_today_is_not_written_again(caches: _Caches) -> None:
     caches.fill(2)
     caches.sql("UPDATE entries SET used_at = used_at - 3600")
@@ -235,9 +283,91 @@ def test_what_was_used_today_is_not_written_again(caches: _Caches) -> None:
     assert caches.sql("SELECT used_at FROM entries WHERE digest = ?", _digest(1)) > [before]
 
 
-def test_prune_of_nothing(tmp_path: Path) -> None:
-    assert prune(tmp_path / "gone.sqlite", 1) == (0, 0)
-    assert not (tmp_path / "gone.sqlite").exists()
+def test_has_tells_without_reading(caches: _Caches) -> None:
+    """Whether an entry is damaged shows when it is read, and from then on it is not there."""
+    caches.fill(2)
+    caches.sql("UPDATE views SET checksum = checksum + 1 WHERE number = 1")
+    with caches.open() as cache:
+        assert [cache.has(_digest(number)) for number in range(3)] == [True, True, False]
+        assert cache.views(_digest(0)) is None
+        assert [cache.has(_digest(number)) for number in range(3)] == [False, True, False]
+    assert caches.sql("SELECT count(*) FROM views") == [(1,)]
+
+
+def test_what_is_put_is_counted(caches: _Caches) -> None:
+    caches.fill(3)
+    with caches.open() as cache:
+        assert cache.n_put == 0
+        cache.put(_digest(7), _views(7))
+        assert cache.n_put == 1
+
+
+def test_one_of_another_version_is_set_aside(caches: _Caches) -> None:
+    caches.fill(2)
+    caches.sql("PRAGMA user_version = 1")
+    assert caches.found(2) == []
+    (said,) = caches.said
+    assert "(it has format version 1; this version of Parecido uses 3): set aside as embeddings.sqlite.damaged" in said
+    caches.said.clear()
+    caches.fill(2)
+    assert caches.found(2) == [0, 1]
+    assert caches.said == []
+
+
+def test_what_an_interrupted_beginning_left_is_no_other_version(caches: _Caches) -> None:
+    caches.path.parent.mkdir()
+    caches.path.touch()
+    caches.fill(2)
+    assert caches.found(2) == [0, 1]
+    assert caches.said == []
+
+
+# Only reading
+
+
+def _state(path: Path) -> dict[str, tuple[int, int, bytes]]:
+    """The directory of the database and every file in it."""
+    files = {file.name: file.read_bytes() for file in path.parent.iterdir()} | {"": b""}
+    status = {name: (path.parent / name).stat() for name in files}
+    return {name: (status[name].st_mtime_ns, status[name].st_ino, content) for name, content in files.items()}
+
+
+def test_read_only_tells_the_same_and_writes_nothing(caches: _Caches, tmp_path: Path) -> None:
+    caches.fill(3)
+    status = _file(tmp_path / "a.png", age_s=60)
+    with caches.open() as cache:
+        cache.remember_file("a.png", status, _digest(1))
+    before = _state(caches.path)
+    with closing(EmbeddingCache(caches.path, "r", 2, caches.said.append, True)) as cache:
+        assert [cache.has(_digest(number)) for number in range(4)] == [True, True, True, False]
+        assert cache.known_digest("a.png", status) == _digest(1)
+        np.testing.assert_array_equal(cache.views(_digest(2)), _views(2))
+    with closing(EmbeddingCache(caches.path, "another", 2, caches.said.append, True)) as cache:
+        assert not cache.has(_digest(0))
+    assert _state(caches.path) == before
+    assert caches.sql("SELECT recipe FROM recipes") == [("r",)]
+
+
+def test_read_only_sees_what_a_build_under_way_has_committed(caches: _Caches) -> None:
+    with caches.open() as writer:
+        writer.put(_digest(0), _views(0))
+        writer.mark_used([])  # commits
+        with closing(EmbeddingCache(caches.path, "r", 2, caches.said.append, True)) as reader:
+            np.testing.assert_array_equal(reader.views(_digest(0)), _views(0))
+            writer.put(_digest(1), _views(1))
+            assert not reader.has(_digest(1))
+    assert caches.found(2) == [0, 1]
+    assert [path.name for path in caches.path.parent.iterdir()] == [caches.path.name]
+
+
+@pytest.mark.parametrize("content", [b"garbage " * 1000, None])
+def test_read_only_sets_nothing_aside_and_begins_nothing(caches: _Caches, content: bytes | None) -> None:
+    caches.path.parent.mkdir()
+    if content is not None:
+        caches.path.write_bytes(content)
+    with pytest.raises(StorageError, match=r"embeddings\.sqlite can't be used: "):
+        EmbeddingCache(caches.path, "r", 2, caches.said.append, True)
+    assert [path.name for path in caches.path.parent.iterdir()] == ([] if content is None else [caches.path.name])
 
 
 def test_threads_share_a_cache(caches: _Caches, tmp_path: Path) -> None:

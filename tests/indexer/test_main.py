@@ -65,12 +65,10 @@ def _run(*arguments: object) -> _Done:
 
 
 @pytest.fixture
-def main(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Callable[..., _Done]:
-    """The same inside this process, with few epochs."""
+def main(capsys: pytest.CaptureFixture[str]) -> Callable[..., _Done]:
+    """The same inside this process."""
 
     def call(*arguments: object) -> _Done:
-        if arguments[0] == "build":
-            monkeypatch.setattr("indexer.train_classifier._MAX_EPOCHS", 10)
         capsys.readouterr()
         status = command_line.main([*map(str, arguments), "--json"])
         captured = capsys.readouterr()
@@ -108,16 +106,6 @@ def _csv(path: Path, *rows: tuple[str, str, str]) -> Path:
 def _open(data: Path) -> Snapshot:
     directory = DataDirectory(data)
     return Snapshot.open(directory.paths(directory.current_id()), interpreters=1)
-
-
-def _small_base() -> Any:
-    """A base that knows nothing but mean colours, and so costs nothing."""
-    import keras
-
-    from indexer.backbone import Backbone
-
-    layers = [keras.layers.Rescaling(1 / 255, offset=0.1), keras.layers.GlobalAveragePooling2D()]
-    return Backbone("efficientnet_lite0", "none", keras.Sequential([keras.layers.Input((224, 224, 3)), *layers]))
 
 
 @dataclass(frozen=True)
@@ -162,7 +150,7 @@ def test_build_prints_its_summary_as_one_line_of_json(built: _Built) -> None:
     }
     assert summary | wanted == summary
     assert summary["seconds"] > 0
-    for stage in ("read catalogue", "embed images", "train classifier", "write and verify"):
+    for stage in ("read catalogue", "embed images", "train classifier", "write partitions"):
         assert stage in built.first.err
     assert "Traceback" not in built.first.err
 
@@ -193,8 +181,8 @@ def test_snapshots_lists_them_and_marks_the_current_one(built: _Built, main: Cal
     assert done.status == 0
     first, second = built.ids
     assert done.json["current"] == second
-    listed = [(one["snapshot_id"], one["current"], one["items"], one["categories"]) for one in done.json["snapshots"]]
-    assert listed == [(first, False, 18, 3), (second, True, 18, 3)]
+    listed = [(one["snapshot_id"], one["state"], one["items"], one["categories"]) for one in done.json["snapshots"]]
+    assert listed == [(first, "published", 18, 3), (second, "current", 18, 3)]
     assert first in done.err
 
 
@@ -205,7 +193,7 @@ def test_rollback_goes_to_the_one_before_and_to_any(built: _Built, main: Callabl
     assert (built.data / "current").read_text() == f"{first}\n"
     done = main("rollback", "--data", built.data)
     assert (done.status, done.json["error"]["code"]) == (2, "no_snapshot")
-    assert f"older than {first}" in done.err
+    assert f"is older than {first}" in done.err
     done = main("rollback", "no-such", "--data", built.data)
     assert (done.status, done.json["error"]["code"]) == (2, "no_snapshot")
     assert DataDirectory(built.data).current_id() == first
@@ -363,6 +351,9 @@ def test_an_option_that_cannot_be_is_refused(
         ["build", "--augmentations", "two"],
         ["evaluate"],
         ["export"],
+        ["diff"],
+        ["cache"],
+        ["cache", "prune", "--keep-days", "many"],
         ["visualize", "--out", "sheet.png"],
     ],
 )
@@ -378,6 +369,7 @@ def test_a_command_line_that_cannot_be_ends_with_2(arguments: list[str], capsys:
         ["build"],
         ["snapshots"],
         ["rollback"],
+        ["diff", "20260101T000000000-abcdef"],
         ["verify"],
         ["export", "--out", "out"],
         ["evaluate", "--queries", "queries"],
@@ -425,6 +417,7 @@ def test_an_interrupted_build_says_that_nothing_was_published(
 # Catalogues of every shape
 
 
+@pytest.mark.usefixtures("quick_stages_called")
 def test_names_of_every_kind_and_a_category_with_one_item(main: Callable[..., _Done], tmp_path: Path) -> None:
     """…with broken pictures among them, which `--max-bad` lets pass."""
     names = {"home/kitchen": "discs", "🚲 bikes": "stripes", "Relojes de señora": "checks", "..": "stripes"}
@@ -470,6 +463,7 @@ def test_names_of_every_kind_and_a_category_with_one_item(main: Callable[..., _D
     assert done.status == 0, done.err
 
 
+@pytest.mark.usefixtures("quick_stages_called")
 def test_a_single_category_is_always_the_answer(main: Callable[..., _Done], tmp_path: Path) -> None:
     for colour in _COLOURS:
         _save(tmp_path / "shop/discs" / f"{colour}.png", "discs", colour)
@@ -483,10 +477,8 @@ def test_a_single_category_is_always_the_answer(main: Callable[..., _Done], tmp_
     assert (done.status, done.json["queries"], done.json["category_accuracy"]) == (0, 6, 1.0)
 
 
-def test_500_categories_of_two_tiny_pictures(
-    main: Callable[..., _Done], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("indexer.backbone.load_backbone", lambda *_: _small_base())
+@pytest.mark.usefixtures("quick_stages_called")
+def test_500_categories_of_two_tiny_pictures(main: Callable[..., _Done], tmp_path: Path) -> None:
     for number in range(500):
         folder = tmp_path / "shop" / f"category {number:03d}"
         folder.mkdir(parents=True)

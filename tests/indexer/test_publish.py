@@ -1,4 +1,5 @@
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -7,8 +8,8 @@ from types import SimpleNamespace
 import pytest
 
 from indexer import publish as module
-from indexer.publish import replace_file, set_current, write_snapshot
-from shared.errors import SnapshotError
+from indexer.publish import delete_old_snapshots, published_ids, replace_file, set_current, write_snapshot
+from shared.errors import SnapshotError, StorageError
 from shared.snapshot import DataDirectory, SnapshotPaths
 
 _ROOT = Path(__file__).parents[2]
@@ -49,13 +50,20 @@ def _files(root: Path) -> list[str]:
     return sorted(path.relative_to(root).as_posix() for path in root.rglob("*") if path.is_file())
 
 
-_OLD = ["current", "snapshots/old/embedder.tflite", "snapshots/old/manifest.json", "snapshots/old/partitions/c.faiss"]
-_NEW = [name.replace("old", "new") for name in _OLD if name != "current"]
+_OLD = [
+    "current",
+    "published",
+    "snapshots/old/embedder.tflite",
+    "snapshots/old/manifest.json",
+    "snapshots/old/partitions/c.faiss",
+]
+_NEW = [name.replace("old", "new") for name in _OLD if name.startswith("snapshots")]
 
 
 def test_a_snapshot_is_renamed_into_place_and_current(data: DataDirectory) -> None:
     assert publish(data, _write("new")).snapshot_id == "new"
     assert data.current.read_bytes() == b"new\n"
+    assert data.published.read_bytes() == b"new\nold\n"
     assert _files(data.root) == sorted(_OLD + _NEW)
 
 
@@ -108,7 +116,7 @@ def test_a_failure_before_the_rename_leaves_everything_as_it_was(
         monkeypatch.setattr(module.Snapshot, "open", fail)
     if step == "rename":
         monkeypatch.setattr(Path, "rename", fail)
-    with pytest.raises(type(error)):
+    with pytest.raises(StorageError if isinstance(error, OSError) else type(error)):
         publish(data, write)
     assert _files(data.root) == _OLD
     assert sorted(path.name for path in data.snapshots.iterdir()) == ["old"]
@@ -135,11 +143,11 @@ def test_a_failure_to_flush_leaves_current_and_no_half_snapshot(
     fail_at(0)
     publish(data, _write("count"))
     total = len(calls)
-    assert total == 8  # five of the snapshot, `snapshots`, the new `current`, and the directory around it
+    assert total == 10  # five of the snapshot, `snapshots`; `published`, then `current`, each with their directory
     set_current(data, "old")
     for wanted in range(1, total + 1):
         fail_at(wanted)
-        with pytest.raises(OSError, match="Input/output error"):
+        with pytest.raises(StorageError, match="Input/output error"):
             publish(data, _write(f"new{wanted}"))
         # Once it is renamed it is complete; once `current` is replaced, only its flush can fail.
         assert (f"new{wanted}" in data.ids()) == (wanted > 5)
@@ -148,7 +156,7 @@ def test_a_failure_to_flush_leaves_current_and_no_half_snapshot(
 
 
 def test_an_id_that_is_taken_is_not_overwritten(data: DataDirectory) -> None:
-    with pytest.raises(OSError, match="not empty"):
+    with pytest.raises(StorageError, match="not empty"):
         publish(data, _write("old"))
     assert _files(data.root) == _OLD
 
@@ -193,7 +201,132 @@ def test_replace_file_replaces_whole_or_not_at_all(tmp_path: Path, monkeypatch: 
     for name in ("write_text", "replace"):
         with monkeypatch.context() as patch:
             patch.setattr(Path, name, fail)
-            with pytest.raises(OSError, match="Input/output error"):
+            with pytest.raises(StorageError, match="current can't be written: Input/output error"):
                 replace_file(path, "third\n")
         assert path.read_text(encoding="utf-8") == "sécond\n"
         assert [entry.name for entry in tmp_path.iterdir()] == ["current"]
+
+
+# Retention
+
+
+def _have(data: DataDirectory, published: str, held_back: str = "") -> None:
+    """Snapshots called by a letter each, those published in their order, and `current` the last of them."""
+    for letter in sorted({*published, *held_back}):
+        write_snapshot(data, _write(letter))
+    data.published.write_text("")
+    for letter in published:
+        set_current(data, letter)
+    shutil.rmtree(data.paths("old").root)
+
+
+@pytest.mark.parametrize(
+    ("published", "held_back", "keep", "left"),
+    [
+        ("abcde", "", 5, "abcde"),
+        ("abcde", "", 2, "de"),
+        ("abcde", "", 1, "e"),
+        # A candidate takes nobody's place, and stays while it is newer than what is published.
+        ("abc", "d", 3, "abcd"),
+        ("abc", "d", 1, "cd"),
+        ("abc", "def", 3, "abcf"),
+        ("abcf", "de", 9, "abcf"),
+        ("ad", "bce", 9, "ade"),
+        # After a rollback, what was published later counts among the others.
+        ("abca", "", 2, "ac"),
+        ("abcb", "d", 2, "bcd"),
+        ("abcb", "", 1, "b"),
+    ],
+)
+def test_what_stays(data: DataDirectory, published: str, held_back: str, keep: int, left: str) -> None:
+    _have(data, published, held_back)
+    before = set(data.ids())
+    deleted = delete_old_snapshots(data, keep)
+    assert "".join(data.ids()) == left
+    assert deleted == sorted(before - set(left))
+    assert sorted(path.name for path in data.snapshots.iterdir()) == list(left)
+    assert data.current_id() == published[-1]
+
+
+def test_many_held_back_in_a_row_never_cost_a_published_one(data: DataDirectory) -> None:
+    _have(data, "abc")
+    for letter in "defghij":
+        write_snapshot(data, _write(letter))
+        delete_old_snapshots(data, 3)
+        assert data.ids() == [*"abc", letter]
+
+
+def test_where_the_list_of_published_ones_is_lost_all_count_as_published(data: DataDirectory) -> None:
+    _have(data, "abc", "d")
+    data.published.unlink()
+    assert published_ids(data) == set("abcd")
+    assert delete_old_snapshots(data, 3) == ["a"]
+
+
+def test_the_list_of_published_ones_forgets_what_is_deleted(data: DataDirectory) -> None:
+    _have(data, "abc")
+    delete_old_snapshots(data, 1)
+    write_snapshot(data, _write("d"))
+    set_current(data, "d")
+    assert data.published.read_text() == "c\nd\n"
+
+
+def test_before_anything_is_published_nothing_is_deleted(data: DataDirectory) -> None:
+    _have(data, "abc")
+    data.current.unlink()
+    assert delete_old_snapshots(data, 1) == []
+    assert data.ids() == list("abc")
+
+
+# A lease that is taken while a snapshot is deleted
+
+_HAMMER = """
+import sys, time
+from pathlib import Path
+from shared.errors import SnapshotError
+from shared.snapshot import DataDirectory
+from shared.snapshot_lease import SnapshotLease
+
+data, until = DataDirectory(Path(sys.argv[1])), time.monotonic() + float(sys.argv[2])
+got = refused = 0
+while time.monotonic() < until:
+    for snapshot_id in data.ids():
+        paths = data.paths(snapshot_id)
+        try:
+            lease = SnapshotLease(paths)
+        except SnapshotError:
+            refused += 1
+            continue
+        for _ in range(3):
+            assert sorted(path.name for path in paths.partitions.iterdir()) == ["c.faiss"], "a half snapshot"
+            assert paths.embedder.read_bytes() == b"model"
+        lease.close()
+        got += 1
+print(got, refused)
+"""
+
+
+def test_a_lease_taken_while_it_is_deleted_never_ends_with_half_a_snapshot(data: DataDirectory) -> None:
+    """Four processes take leases as fast as they can, while snapshots come and go."""
+    command = [sys.executable, "-c", _HAMMER, str(data.root), "3"]
+    hammers = [
+        subprocess.Popen(command, cwd=_ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        for _ in range(4)
+    ]
+    deleted = kept = number = 0
+    while any(hammer.poll() is None for hammer in hammers):
+        number += 1
+        publish(data, _write(f"{number:06}"))
+        found = len(delete_old_snapshots(data, 1))
+        deleted += found
+        kept += len(data.ids()) - 1
+    told = [hammer.communicate() for hammer in hammers]
+    assert [hammer.returncode for hammer in hammers] == [0] * 4, told
+    got, refused = (sum(int(out.split()[place]) for out, _ in told) for place in (0, 1))
+    print(f"{got} leases taken, {refused} refused; {deleted} snapshots deleted, {kept} times one was kept for a lease")
+    assert min(got, deleted) > 50
+    assert kept > 0
+    assert refused > 0
+    delete_old_snapshots(data, 1)
+    assert data.ids() == [data.current_id()]
+    assert sorted(path.name for path in data.snapshots.iterdir()) == data.ids()

@@ -1,17 +1,16 @@
 import json
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 from fakes import FakeEmbedder
 
-from indexer.published import Published, find_published
+from indexer.published import Published, find_published, image_keys, snapshot_states
 from shared.catalogue import IndexedItem, Item, write_items
 from shared.images import PREPROCESSING
 from shared.manifest import CategoryEntry, Manifest
-from shared.partition import Partition, partition_file
+from shared.partition import Partition
 from shared.snapshot import DataDirectory, SnapshotPaths, sha256_of
 
 _WEIGHTS = b"weights"
@@ -137,32 +136,30 @@ def test_the_model_is_taken_over_where_it_is_the_one_that_is_wanted(data: DataDi
     assert published.model("efficientnet_b0", tmp_path / "gone.h5") is None
 
 
-def test_a_partition_is_taken_over_where_its_content_is_the_same(data: DataDirectory) -> None:
+def test_an_entry_by_its_category(data: DataDirectory) -> None:
     published = _found(data)
-    part = published.partition("bikes", "content")
-    assert part is not None
-    assert part.renumbered(np.array([5, 3])).item_numbers().tolist() == [5, 3]
-    assert published.partition("bikes", "other content") is None
-    assert published.partition("mice", "content") is None
-    assert published.partition("bikes", "") is None
+    assert published.entry("bikes") == published.manifest.categories[0]
+    assert published.entry("mice") is None
 
 
-def test_a_partition_without_a_content_is_never_taken_over(data: DataDirectory) -> None:
-    """Snapshots of before say nothing of it."""
-    published = _found(data)
-    entries = (CategoryEntry("bikes", 2, 2, 2, "IndexFlatIP", 1.0),)
-    old = Published(published.paths, SimpleNamespace(categories=entries))  # type: ignore[arg-type]
-    assert old.partition("bikes", "content") is None
+def test_image_keys_are_by_category_and_content(data: DataDirectory) -> None:
+    keys = _found(data).image_keys
+    assert keys.dtype == np.uint64
+    wanted = [("bikes", b"\1" * 32), ("bikes", b"\0" * 32), ("bikes", b"\0" * 32)]
+    np.testing.assert_array_equal(keys, image_keys(wanted))
+    assert len(keys) == 2
+    assert not np.isin(image_keys([("mice", b"\0" * 32), ("bikes", b"\2" * 32)]), keys).any()
+    assert len(image_keys([])) == 0
 
 
-def test_images_by_category_and_content(data: DataDirectory) -> None:
-    assert _found(data).images() == {("bikes", b"\0" * 32), ("bikes", b"\1" * 32)}
+def test_image_keys_tell_a_hundred_thousand_images_apart() -> None:
+    images = [("bikes", number.to_bytes(32, "big")) for number in range(100_000)]
+    keys = image_keys(images)
+    assert len(keys) == 100_000
+    assert (np.diff(keys) > 0).all()
 
 
-def test_a_partition_that_is_taken_over_is_the_same_file(data: DataDirectory, tmp_path: Path) -> None:
-    part = _found(data).partition("bikes", "content")
-    assert part is not None
-    (tmp_path / "new").mkdir()
-    part.write(tmp_path / "new", data.paths("1").partitions)
-    old, new = (directory / partition_file("bikes") for directory in (data.paths("1").partitions, tmp_path / "new"))
-    assert old.stat().st_ino == new.stat().st_ino
+def test_states_tell_category_images_and_metadata(data: DataDirectory) -> None:
+    assert snapshot_states(_found(data).paths) == {
+        str(number): ("bikes", (bytes([number]) * 32,), {}) for number in range(2)
+    }

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from indexer.embed import EmbeddedCatalogue
+from indexer.held_out import HeldOut, held_out_items
 from indexer.report import SilentReporter
 from shared.catalogue import Item
 from shared.classifier import Classifier, softmax
@@ -24,7 +25,8 @@ def trainer() -> Any:
 
 @pytest.fixture(autouse=True)
 def _quick(trainer: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Fewer and larger steps: the clusters are easy."""
+    """Fewer and larger steps, since the clusters are easy; one a call, since tracing many takes longest here."""
+    monkeypatch.setattr(trainer, "_STEPS_A_CALL", 1)
     monkeypatch.setattr(trainer, "_MAX_EPOCHS", 15)
     monkeypatch.setattr(trainer, "_LEARNING_RATE", 0.03)
 
@@ -43,36 +45,42 @@ def _clusters(counts: dict[str, int], images: int = 1, copies: int = 1, spread: 
     return EmbeddedCatalogue(items, np.repeat(np.arange(len(items)), images), (b"",) * len(unit), unit, (), len(unit))
 
 
-def _train(trainer: Any, embedded: EmbeddedCatalogue, seed: int = 0) -> tuple[Classifier, Any]:
+def _train(trainer: Any, embedded: EmbeddedCatalogue, seed: int = 0) -> tuple[Classifier, int]:
     with SilentReporter().stage("train") as stage:
-        return trainer.train_classifier(embedded, seed, stage)
+        return trainer.train_classifier(embedded, HeldOut.of(embedded, seed), seed, stage)
 
 
 def _truth(embedded: EmbeddedCatalogue, classifier: Classifier) -> np.ndarray:
     return np.array([classifier.categories.index(embedded.items[n].category) for n in embedded.image_items])
 
 
+def _owners(embedded: EmbeddedCatalogue) -> dict[bytes, int]:
+    """The item of each view, by the bytes that the view is learned as."""
+    views = embedded.views[np.arange(len(embedded.digests))].astype(np.float16)
+    return {row.tobytes(): n for n, rows in zip(embedded.image_items, views, strict=True) for row in rows}
+
+
 def test_categories_that_lie_apart_are_told_apart(trainer: Any) -> None:
     embedded = _clusters({"b": 30, "a": 20, "c": 25}, images=2)
-    classifier, figures = _train(trainer, embedded)
+    classifier, epochs = _train(trainer, embedded)
     assert classifier.categories == ("a", "b", "c")
     assert (classifier.weights.shape, classifier.bias.shape) == ((_DIM, 3), (3,))
     assert (classifier.weights.dtype, classifier.bias.dtype) == (np.float32, np.float32)
     found = classifier.probabilities(embedded.originals).argmax(axis=1)
     assert (found == _truth(embedded, classifier)).mean() > 0.97
-    assert (figures.items, figures.images) == (11, 22)  # 3 of 20, 4 of 30 and 4 of 25
-    assert figures.category_accuracy > 0.95
-    assert 0 <= figures.expected_calibration_error < 0.2
-    assert figures.temperature == classifier.temperature
-    assert figures.epochs > 1
+    held_out = HeldOut.of(embedded, 0)
+    assert (held_out.n_items, held_out.n_images) == (11, 22)  # 3 of 20, 4 of 30 and 4 of 25
+    assert held_out.category_accuracy(classifier) > 0.95
+    assert 0 <= held_out.calibration_error(classifier) < 0.2
+    assert epochs > 1
 
 
 def test_the_same_seed_gives_the_same_bits_and_another_seed_others(trainer: Any) -> None:
     embedded = _clusters({"a": 15, "b": 15})
-    (first, figures), (again, figures_again), (other, _) = (_train(trainer, embedded, seed) for seed in (4, 4, 5))
+    (first, epochs), (again, epochs_again), (other, _) = (_train(trainer, embedded, seed) for seed in (4, 4, 5))
     assert first.weights.tobytes() == again.weights.tobytes()
     assert first.bias.tobytes() == again.bias.tobytes()
-    assert figures == figures_again
+    assert epochs == epochs_again
     assert first.weights.tobytes() != other.weights.tobytes()
 
 
@@ -89,10 +97,10 @@ def test_what_is_held_out_is_neither_learned_nor_an_augmented_copy(
     monkeypatch.setattr(trainer, "fit_head", fit)
     _train(trainer, embedded)
     learned, learned_labels, judged, judged_labels = seen
-    owner = {row.tobytes(): n for n, views in zip(embedded.image_items, embedded.views, strict=True) for row in views}
+    owner = _owners(embedded)
     originals = {row.tobytes() for row in embedded.originals}
     learned_items = [owner[row.tobytes()] for row in learned]
-    judged_items = [owner[row.tobytes()] for row in judged]
+    judged_items = [owner[row.tobytes()] for row in judged.astype(np.float16)]
     assert not set(learned_items) & set(judged_items)
     assert set(learned_items) | set(judged_items) == set(range(33))
     assert len(learned) + 3 * len(judged) == 33 * 9
@@ -103,38 +111,49 @@ def test_what_is_held_out_is_neither_learned_nor_an_augmented_copy(
     assert 2 not in judged_labels
 
 
-@pytest.mark.parametrize(("size", "wanted"), [(1, 0), (2, 0), (3, 0), (4, 1), (10, 2), (20, 3), (100, 15)])
-def test_each_category_holds_out_its_share_and_never_all(trainer: Any, size: int, wanted: int) -> None:
-    labels = np.array([0] * size + [1] * 50)
-    held = trainer.hold_out(labels, seed=1)
-    assert held.dtype == np.bool_
-    assert (held[:size].sum(), held[size:].sum()) == (wanted, 8)
-    np.testing.assert_array_equal(held, trainer.hold_out(labels, seed=1))
-    if wanted > 1:
-        assert not np.array_equal(held[:size], trainer.hold_out(labels, seed=2)[:size])
+def test_of_very_many_images_a_balanced_part_is_learned(trainer: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ten images of two views each, of three categories, of which one has few."""
+    monkeypatch.setattr(trainer, "_MAX_LEARNED_VIEWS", 21)
+    embedded = _clusters({"a": 90, "b": 2, "c": 40})
+    learned, labels = trainer._learned(embedded, HeldOut.of(embedded, 0), ("a", "b", "c"), 0)
+    assert learned.shape == (20, _DIM)
+    assert np.bincount(labels).tolist() == [8, 4, 8]  # each of b, and as many of a as of c
+    owner = _owners(embedded)
+    items = [owner[row.tobytes()] for row in learned]
+    assert items[::2] == items[1::2]  # every view of an image
+    assert labels.tolist() == [["a", "b", "c"].index(embedded.items[n].category) for n in items]
+    assert not held_out_items(embedded.items, 0)[items].any()
+
+
+@pytest.mark.parametrize(("most", "wanted"), [(0, [0, 0]), (1, [0, 1]), (6, [3, 3]), (9, [4, 5]), (99, [94, 5])])
+def test_balanced_takes_as_many_of_each_as_there_are(trainer: Any, most: int, wanted: list[int]) -> None:
+    labels = np.array([0] * 95 + [1] * 5)[np.random.default_rng(0).permutation(100)]
+    chosen = trainer.balanced(labels, most, 3)
+    counts = np.bincount(labels[chosen], minlength=2).tolist()
+    assert sorted(counts) == sorted(wanted)
+    assert len(set(chosen.tolist())) == most
+    assert (np.diff(chosen) > 0).all()
+    np.testing.assert_array_equal(chosen, trainer.balanced(labels, most, 3))
+
+
+def test_balanced_leaves_few_alone_and_chooses_by_the_seed(trainer: Any) -> None:
+    labels = np.array([0, 1] * 50)
+    np.testing.assert_array_equal(trainer.balanced(labels, 100, 3), np.arange(100))
+    assert trainer.balanced(labels, 20, 3).tolist() != trainer.balanced(labels, 20, 4).tolist()
 
 
 def test_a_single_category_needs_no_training(trainer: Any) -> None:
     embedded = _clusters({"a": 5})
-    classifier, figures = _train(trainer, embedded)
-    assert classifier.categories == ("a",)
+    classifier, epochs = _train(trainer, embedded)
+    assert (classifier.categories, classifier.temperature, epochs) == (("a",), 1.0, 0)
     np.testing.assert_array_equal(classifier.probabilities(embedded.originals), np.ones((5, 1)))
-    assert figures.as_dict() == {
-        "items": 0,
-        "images": 0,
-        "category_accuracy": None,
-        "expected_calibration_error": None,
-        "temperature": 1.0,
-        "epochs": 0,
-    }
 
 
 def test_too_few_items_to_hold_any_out_still_train(trainer: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(trainer, "_EPOCHS_WITHOUT_HELD_OUT", 9)
     embedded = _clusters({"a": 1, "b": 3, "c": 2}, spread=0.05)
-    classifier, figures = _train(trainer, embedded)
-    assert (figures.items, figures.category_accuracy, figures.expected_calibration_error) == (0, None, None)
-    assert (figures.temperature, figures.epochs) == (1.0, 9)
+    classifier, epochs = _train(trainer, embedded)
+    assert (classifier.temperature, epochs) == (1.0, 9)
     found = classifier.probabilities(embedded.originals).argmax(axis=1)
     assert (found == _truth(embedded, classifier)).all()
 
@@ -174,11 +193,13 @@ def test_folding_the_standardisation_changes_no_logit(trainer: Any, monkeypatch:
     monkeypatch.setattr(keras.Model, "fit", watch)
     classifier, _ = _train(trainer, embedded)
     ((head, inputs, judged_inputs),) = heads
-    assert np.abs(inputs.mean(axis=0)).max() < 1e-4
-    np.testing.assert_allclose(inputs.std(axis=0), 0.3, rtol=1e-3)
-    held = trainer.hold_out(_truth(embedded, classifier), 0)
-    learned = embedded.views[~held].reshape(-1, _DIM)
-    wanted = np.asarray(head(inputs, training=False))
+    learned = np.concatenate([np.asarray(views) for views, _ in inputs])
+    standardised = np.asarray(head.layers[0](learned))
+    assert np.abs(standardised.mean(axis=0)).max() < 1e-3
+    np.testing.assert_allclose(standardised.std(axis=0), 0.3, rtol=1e-3)
+    held = held_out_items(embedded.items, 0)  # an image an item
+    assert len(learned) == 2 * (~held).sum()
+    wanted = np.asarray(head(learned, training=False))
     assert np.ptp(wanted) > 1
     np.testing.assert_allclose(classifier.logits(learned), wanted, atol=1e-4)
     wanted = np.asarray(head(judged_inputs, training=False))
@@ -221,6 +242,17 @@ def test_the_temperature_has_bounds(trainer: Any, label: int, least: float, most
     assert least <= trainer.fit_temperature(np.array([[3.0, 0.0]] * 4, np.float32), np.full(4, label)) <= most
 
 
+def test_each_epoch_has_every_view_once_with_its_label_in_another_order(trainer: Any) -> None:
+    views = np.arange(600, dtype=np.float16)[:, np.newaxis] * np.ones(3, np.float16)
+    batches = trainer._batches(views, np.arange(600) % 7, 0)
+    epochs = [[(np.asarray(rows), np.asarray(labels)) for rows, labels in batches] for _ in range(2)]
+    assert [len(rows) for rows, _ in epochs[0]] == [256, 256, 88]
+    orders = [np.concatenate([rows[:, 0] for rows, _ in epoch]).astype(int).tolist() for epoch in epochs]
+    assert orders[0] != orders[1]
+    assert sorted(orders[0]) == sorted(orders[1]) == list(range(600))
+    assert all((labels == rows[:, 0] % 7).all() for epoch in epochs for rows, labels in epoch)
+
+
 def test_the_stage_hears_of_every_epoch(trainer: Any) -> None:
     done: list[int] = []
 
@@ -228,5 +260,6 @@ def test_the_stage_hears_of_every_epoch(trainer: Any) -> None:
         def advance(self) -> None:
             done.append(1)
 
-    _, figures = trainer.train_classifier(_clusters({"a": 8, "b": 8}), 0, Stage())
-    assert len(done) == figures.epochs
+    embedded = _clusters({"a": 8, "b": 8})
+    _, epochs = trainer.train_classifier(embedded, HeldOut.of(embedded, 0), 0, Stage())
+    assert len(done) == epochs

@@ -12,6 +12,7 @@ from werkzeug.test import TestResponse
 
 from search_service.app import create_app
 from search_service.engine import Engine
+from search_service.metrics import Metrics
 from search_service.settings import ServiceSettings
 from search_service.snapshot_watch import Published, SnapshotWatch
 from shared.catalogue import IndexedItem, Item, ItemStore, write_items
@@ -185,7 +186,7 @@ def watch_on() -> Callable[[Engine], SnapshotWatch]:
 def client(catalogue: TinyCatalogue, watch_on: Callable[[Engine], SnapshotWatch]) -> FlaskClient:
     settings = ServiceSettings(max_upload_bytes=100_000, max_top_k=50)
     engine = Engine(catalogue.snapshot, settings.image_limits)
-    return create_app(watch_on(engine), settings).test_client()
+    return create_app(watch_on(engine), settings, Metrics(0.98)).test_client()
 
 
 @pytest.fixture(scope="session")

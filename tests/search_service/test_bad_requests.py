@@ -15,6 +15,7 @@ from werkzeug.test import TestResponse
 
 from search_service.app import create_app
 from search_service.engine import Engine
+from search_service.metrics import Metrics
 from search_service.settings import ServiceSettings
 
 _PNG = picture("blue", file_format="PNG")
@@ -305,7 +306,7 @@ def test_an_image_of_just_the_allowed_bytes_is_taken_in_base64_too(
 ) -> None:
     settings = ServiceSettings(max_upload_bytes=max_bytes)
     engine = Engine(catalogue.snapshot, settings.image_limits)
-    client = create_app(watch_on(engine), settings).test_client()
+    client = create_app(watch_on(engine), settings, Metrics(0.98)).test_client()
     data = _noise(100, "BMP").ljust(max_bytes, b"\0")
     assert _post_json(client, {"image_base64": base64.b64encode(data).decode()}).status_code == 200
     response = _post_json(client, {"image_base64": base64.b64encode(data + b"\0").decode()})
@@ -354,7 +355,7 @@ def test_an_image_position_that_is_none_is_refused(client, assert_error, positio
 
 def test_an_image_that_has_gone_is_named(catalogue, watch_on, assert_error, tmp_path) -> None:
     engine = Engine(catalogue.snapshot, image_root=tmp_path)
-    client = create_app(watch_on(engine), ServiceSettings()).test_client()
+    client = create_app(watch_on(engine), ServiceSettings(), Metrics(0.98)).test_client()
     assert "'mug-1'" in assert_error(client.get("/v1/items/mug-1/image"), 404, "image_not_found")
 
 

@@ -10,6 +10,7 @@ from werkzeug.exceptions import HTTPException, ImATeapot, NotFound, Unauthorized
 import shared.errors
 from search_service.app import create_app
 from search_service.error_handlers import STATUS
+from search_service.metrics import Metrics
 from search_service.settings import ServiceSettings
 from shared.errors import CatalogueError, ImageError, NotReady, ParecidoError, RequestError, SnapshotError
 
@@ -27,7 +28,7 @@ def fails(engine, watch_on) -> Callable[[Exception], FlaskClient]:
     """Makes a client of an app whose route `/fail` raises the given error."""
 
     def make(error: Exception) -> FlaskClient:
-        app = create_app(watch_on(engine), ServiceSettings())
+        app = create_app(watch_on(engine), ServiceSettings(), Metrics(0.98))
 
         @app.get("/fail")
         def fail() -> None:

@@ -1,6 +1,9 @@
 """The command: how settings become gunicorn's, and what a bad one ends with. tests/end_to_end runs it for real."""
 
 import os
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 from gunicorn.config import Config
@@ -42,3 +45,26 @@ def test_a_bad_setting_ends_with_status_2_and_one_line(served, monkeypatch, caps
     assert served == []
     [line] = capsys.readouterr().err.splitlines()
     assert line.startswith("parecido: PARECIDO_THREADS is 'none': ")
+
+
+def test_workers_share_a_fresh_directory_that_is_gone_at_the_end(monkeypatch) -> None:
+    directories: list[Path] = []
+
+    def note(_: command._Server) -> None:
+        directories.append(Path(os.environ["PROMETHEUS_MULTIPROC_DIR"]))
+        assert list(directories[-1].iterdir()) == []
+        (directories[-1] / "counter_1.db").write_bytes(b"left over")
+
+    monkeypatch.setattr(command._Server, "run", note)
+    assert [command.main(), command.main()] == [0, 0]
+    first, second = directories
+    assert first != second
+    assert not first.exists()
+    assert not second.exists()
+    assert "PROMETHEUS_MULTIPROC_DIR" not in os.environ
+
+
+def test_prometheus_client_is_not_imported_before_the_fork() -> None:
+    # It decides on import, by the environment, whether it counts for several processes.
+    script = "import search_service.__main__, sys; sys.exit('prometheus_client' in sys.modules)"
+    subprocess.run([sys.executable, "-c", script], cwd=Path(__file__).parents[2], check=True)

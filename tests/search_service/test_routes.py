@@ -10,6 +10,7 @@ from flask.testing import FlaskClient
 
 from search_service.app import create_app
 from search_service.engine import Engine
+from search_service.metrics import Metrics
 from search_service.settings import ServiceSettings
 from search_service.snapshot_watch import Published, SnapshotWatch
 from shared.errors import SnapshotError, SnapshotMissing
@@ -40,7 +41,7 @@ def unready() -> FlaskClient:
 
     watch = SnapshotWatch(read_published, lambda _: pytest.fail("there is nothing to open"))
     watch.poll()
-    return create_app(watch, ServiceSettings()).test_client()
+    return create_app(watch, ServiceSettings(), Metrics(0.98)).test_client()
 
 
 # POST /v1/search
@@ -238,7 +239,7 @@ def test_a_refusal_is_told_while_the_old_snapshot_serves_on(engine, published, r
     current: list[Published | Exception] = [good]
     watch = SnapshotWatch(read_published, open_engine)
     watch.poll()
-    client = create_app(watch, ServiceSettings()).test_client()
+    client = create_app(watch, ServiceSettings(), Metrics(0.98)).test_client()
     ready = {"status": "ready", "snapshot_id": engine.snapshot_id}
     for now, wanted in ((good, ready), (published, {**ready, "refused": refused}), (good, ready)):
         current.append(now)
@@ -256,7 +257,7 @@ def test_a_request_gives_its_engine_back(engine, monkeypatch, ask) -> None:
     published = [Published("first", 0)]
     watch = SnapshotWatch(lambda: published[-1], lambda _: engine)
     watch.poll()
-    with create_app(watch, ServiceSettings()).test_client().get(ask):
+    with create_app(watch, ServiceSettings(), Metrics(0.98)).test_client().get(ask):
         assert closed == []
         published.append(Published("second", 0))
         watch.poll()

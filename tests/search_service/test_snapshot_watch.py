@@ -312,6 +312,63 @@ def test_a_bug_is_logged_with_its_traceback_and_is_no_end(watch, data, caplog, b
     assert _served(watch) == "C"
 
 
+# The observer
+
+
+class _Observer:
+    """Notes what it is told, and for a swap which engines were closed by then."""
+
+    def __init__(self, data: _Data) -> None:
+        self._data = data
+        self.told: list[object] = []
+
+    def swapped(self, engine: _Engine) -> None:
+        engine.use()
+        self.told.append((engine.snapshot_id, self._data.closed()))
+
+    def refused(self, refusal: Refusal) -> None:
+        self.told.append(refusal)
+
+    def recovered(self) -> None:
+        self.told.append("recovered")
+
+
+def test_an_observer_is_told_of_every_change_once(data) -> None:
+    observer = _Observer(data)
+    watch = SnapshotWatch(data.read, data.open, observer)
+    data.damaged["B"] = SnapshotError("damaged")
+    missing = SnapshotMissing("nothing")
+    _publish(watch, data, missing, missing, A, A, B, B, A, A, Published("B", 2), C, C)
+    assert observer.told == [
+        Refusal(None, "nothing"),
+        ("A", [0]),
+        Refusal(B, "damaged"),
+        "recovered",
+        Refusal(Published("B", 2), "damaged"),
+        ("C", [0, 0]),
+    ]
+
+
+def test_an_observer_that_fails_is_logged_and_changes_nothing(data, caplog) -> None:
+    class Failing:
+        def swapped(self, _: _Engine) -> None:
+            raise OSError(28, "No space left on device")
+
+        refused = swapped
+
+        def recovered(self) -> None:
+            raise ZeroDivisionError
+
+    watch = SnapshotWatch(data.read, data.open, Failing())
+    data.damaged["B"] = SnapshotError("damaged")
+    for published, refusal in ((A, None), (B, Refusal(B, "damaged")), (A, None), (C, None)):
+        _publish(watch, data, published)
+        assert watch.refusal == refusal
+    assert _served(watch) == "C"
+    assert data.closed() == [1, 0]
+    assert caplog.text.count("the observer of the watch failed") == 4
+
+
 # The thread
 
 
@@ -331,8 +388,9 @@ def test_a_thread_polls_whatever_happens_until_it_is_stopped(data) -> None:
             enough.set()
         raise looks[-1]
 
+    before = set(threading.enumerate())  # a watch of another test may be just ending
     watch = _in_a_thread(look, data)
-    [thread] = [one for one in threading.enumerate() if one.name == "snapshot-watch" and one.is_alive()]
+    [thread] = set(threading.enumerate()) - before
     assert thread.daemon
     assert enough.wait(_WAIT_S)
     watch.stop()

@@ -9,10 +9,11 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from fakes import is_leased
 
 from shared.errors import SnapshotError
 from shared.snapshot import SnapshotPaths
-from shared.snapshot_lease import SnapshotLease, is_leased
+from shared.snapshot_lease import SnapshotLease
 
 _ROOT = Path(__file__).parents[2]
 _HOLD = """

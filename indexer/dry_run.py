@@ -1,0 +1,131 @@
+"""What a build would change, without changing anything: nothing is embedded, trained or written."""
+
+import hashlib
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from indexer.build_partitions import plan_partitions
+from indexer.choose_classifier import reason_to_train
+from indexer.compare import Changes, compare, states
+from indexer.embed import EmbeddedCatalogue, each_image, keep_good, read_limited, recipe_of
+from indexer.embedding_cache import EmbeddingCache
+from indexer.published import Published, find_published, image_keys, snapshot_states
+from indexer.read_catalogue import Catalogue, read_catalogue
+from indexer.report import Reporter, Stage
+from indexer.settings import BuildSettings
+from shared.embedder import embedder_id
+from shared.errors import StorageError
+from shared.snapshot import DataDirectory
+
+
+@dataclass(frozen=True)
+class DryRun:
+    """What a build would do.
+
+    Attributes:
+        items: that the catalogue has, the bad ones left out as far as they show without decoding.
+        images: that these have.
+        skipped: entries left out.
+        changes: against the published snapshot; None where nothing is published.
+        images_to_embed: that the cache does not have.
+        partitions_to_build: the categories whose partitions can't be taken over.
+        reason_to_train: why the classifier would be trained; None where it is kept.
+    """
+
+    items: int
+    images: int
+    skipped: int
+    changes: Changes | None
+    images_to_embed: int
+    partitions_to_build: tuple[str, ...]
+    reason_to_train: str | None
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return {"dry_run": True, **asdict(self)}
+
+
+def dry_run(settings: BuildSettings, reporter: Reporter) -> DryRun:
+    """Say what `build` would do with these settings.
+
+    Raises:
+        CatalogueError: the catalogue can't be read, or has nothing usable.
+    """
+    data = DataDirectory(settings.data)
+    published = find_published(data, reporter)
+    catalogue = read_catalogue(settings.catalogue, settings.image_root)
+    recipe = _recipe(settings, published)
+    with _cache(settings, data, recipe, reporter) as cache:
+        with reporter.stage("look at images", catalogue.n_images) as stage:
+            seen = _look(catalogue, settings, recipe, cache, stage)
+        to_embed = sum(cache is None or not cache.has(digest) for digest in set(seen.digests))
+    planned, items = plan_partitions(seen, settings.index_views, published)
+    keys = image_keys(seen.labelled_digests())
+    reason = reason_to_train(published, seen.recipe, set(seen.categories), keys, settings.retrain)
+    now = states((indexed.item, indexed.digests) for indexed in items)
+    return DryRun(
+        items=len(seen.items),
+        images=len(seen.digests),
+        skipped=len(seen.problems),
+        changes=None if published is None else compare(snapshot_states(published.paths), now),
+        images_to_embed=to_embed,
+        partitions_to_build=tuple(one.category for one in planned if one.published is None),
+        reason_to_train=reason,
+    )
+
+
+def show(found: DryRun, reporter: Reporter) -> None:
+    """Tell a person."""
+    if found.changes is not None:
+        reporter.table("Items, against the published snapshot", ["change", "items", "which"], found.changes.rows())
+    built = ", ".join(found.partitions_to_build) or "none"
+    reporter.say(f"{found.items} items with {found.images} images, {found.skipped} entries left out")
+    reporter.say(f"to embed: {found.images_to_embed} images; partitions to build: {built}")
+    reporter.say(f"the classifier: {found.reason_to_train or 'is kept'}")
+    reporter.say("dry run: nothing was changed")
+
+
+def _recipe(settings: BuildSettings, published: Published | None) -> str:
+    """How the catalogue would be embedded; empty where the base is yet to be exported."""
+    model = published.model(settings.backbone, settings.weights) if published else None
+    return recipe_of(embedder_id(model), settings.augmentation, settings.image_limits) if model is not None else ""
+
+
+@contextmanager
+def _cache(
+    settings: BuildSettings, data: DataDirectory, recipe: str, reporter: Reporter
+) -> Iterator[EmbeddingCache | None]:
+    """The cache; None where there is none, or it can't be read without writing."""
+    cache = None
+    if data.cache.exists():
+        try:
+            cache = EmbeddingCache(data.cache, recipe, 1 + settings.augmentations, reporter.say, read_only=True)
+        except StorageError as error:
+            reporter.say(f"every image counts as one to embed: {error}")
+    if cache is None:
+        yield None
+        return
+    with closing(cache):
+        yield cache
+
+
+def _look(
+    catalogue: Catalogue, settings: BuildSettings, recipe: str, cache: EmbeddingCache | None, stage: Stage
+) -> EmbeddedCatalogue:
+    """The catalogue as it would be embedded, but without embeddings."""
+
+    def work(path: Path, _: str) -> bytes:
+        status = path.stat()
+        known = None if cache is None or settings.rehash else cache.known_digest(str(path), status)
+        return known or hashlib.sha256(read_limited(path, settings.image_limits)).digest()
+
+    tasks, digests, problems = each_image(catalogue, work, settings.threads, stage)
+    items, image_items = keep_good(catalogue, tasks)
+    views = np.empty((len(digests), 1 + settings.augmentations, 0), dtype=np.float32)
+    found = catalogue.problems + problems
+    return EmbeddedCatalogue(items, image_items, tuple(digests), views, found, catalogue.entries, recipe)

@@ -1,0 +1,173 @@
+"""What Prometheus is told: requests and queries as they come, and what is served. Knows nothing of the web.
+
+Counters and histograms are prometheus_client's: it adds them up over all workers, also those that have ended, where the
+environment's `PROMETHEUS_MULTIPROC_DIR` named a directory when it was imported. Gauges come from the workers' states.
+"""
+
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from datetime import datetime
+from pathlib import Path
+
+from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client.metrics_core import GaugeMetricFamily, Metric
+from prometheus_client.multiprocess import MultiProcessCollector
+
+from search_service.answer import Answer
+from search_service.engine import Engine
+from search_service.snapshot_watch import Refusal
+from search_service.worker_states import Served, WorkerState, WorkerStates
+
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+UNMATCHED = "unmatched"
+_OTHER = "other"
+# A client may send any word as method; labels have only these, and `_OTHER`.
+_METHODS = frozenset(("CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "TRACE"))
+_STAGES = ("decode", "embed", "classify", "search")
+_REQUEST_BOUNDS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
+_STAGE_BOUNDS_S = (0.0001, 0.00025, 0.0005, *_REQUEST_BOUNDS_S[:-2])
+_CONFIDENCE_BOUNDS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99, 0.999)
+
+
+class Metrics:
+    """Counts what one worker does, and tells it with what the others did. Observes the worker's `SnapshotWatch`."""
+
+    def __init__(self, uncertain_below: float, directory: Path | None = None) -> None:
+        """Make them, each at 0.
+
+        Args:
+            uncertain_below: a classified query with a lower confidence counts as uncertain.
+            directory: that the workers share, the one in `PROMETHEUS_MULTIPROC_DIR`; None for a single process.
+        """
+        self._uncertain_below = uncertain_below
+        self._directory = directory
+        self._states = WorkerStates(directory)
+        self._state = WorkerState()
+        self._registry = CollectorRegistry()
+        self._requests = self._counter(
+            "parecido_requests_total", "Requests answered, by URL rule.", ("route", "method", "status")
+        )
+        self._request_seconds = self._histogram(
+            "parecido_request_seconds", "From a request's arrival to its answer.", _REQUEST_BOUNDS_S, ("route",)
+        )
+        stages = self._histogram(
+            "parecido_stage_seconds",
+            "Time in a stage of a query, where it had that stage.",
+            _STAGE_BOUNDS_S,
+            ("stage",),
+        )
+        self._stages = {stage: stages.labels(stage) for stage in _STAGES}
+        self._confidence = self._histogram(
+            "parecido_confidence", "Probability of the most probable category of a query.", _CONFIDENCE_BOUNDS
+        )
+        self._uncertain = self._counter(
+            "parecido_uncertain_queries_total", "Queries with a confidence below PARECIDO_PROBE_COVERAGE."
+        )
+        self._swaps = self._counter("parecido_snapshot_swaps_total", "Snapshots swapped for another, in all workers.")
+        self._refusals = self._counter("parecido_snapshot_refusals_total", "Snapshots refused, in all workers.")
+
+    def request(self, route: str | None, method: str, status: int, seconds: float) -> None:
+        """Count a request.
+
+        Args:
+            route: the rule that its URL matched; None where it matched none.
+            method: of HTTP, as the client sent it.
+            status: of the answer.
+            seconds: from its arrival to its answer.
+        """
+        route = route or UNMATCHED
+        self._requests.labels(route, method if method in _METHODS else _OTHER, status).inc()
+        self._request_seconds.labels(route).observe(seconds)
+
+    def query(self, answer: Answer, is_classified: bool) -> None:
+        """Count a query by what was answered.
+
+        Args:
+            answer: to it.
+            is_classified: whether the classifier was needed; an item's category is known.
+        """
+        for stage, histogram in self._stages.items():
+            if answer.timing_ms[stage] > 0:
+                histogram.observe(answer.timing_ms[stage] / 1000)
+        if is_classified:
+            confidence = answer.candidates[0].confidence
+            self._confidence.observe(confidence)
+            if confidence < self._uncertain_below:
+                self._uncertain.inc()
+
+    def swapped(self, engine: Engine) -> None:
+        """Note what is served from now on; the first snapshot of a worker is no swap."""
+        if self._state.served is not None:
+            self._swaps.inc()
+        created_s = datetime.fromisoformat(engine.created_at).timestamp()
+        items = {entry.name: entry.items for entry in engine.categories()}
+        self._put(WorkerState(Served(engine.snapshot_id, created_s, time.time(), items)))
+
+    def refused(self, refusal: Refusal) -> None:
+        """Note that what is published is not served; until something is served, it has to be a snapshot."""
+        is_refusing = refusal.published is not None or self._state.served is not None
+        if is_refusing:
+            self._refusals.inc()
+        self._put(replace(self._state, is_refusing=is_refusing))
+
+    def recovered(self) -> None:
+        """Note that what is served is what is published again."""
+        self._put(replace(self._state, is_refusing=False))
+
+    def text(self) -> bytes:
+        """Everything, of all workers, in the text format of `CONTENT_TYPE`."""
+        return generate_latest(self)
+
+    def collect(self) -> Iterator[Metric]:
+        """Everything, of all workers, as prometheus_client wants it."""
+        if self._directory is None:
+            yield from map(_without_created, self._registry.collect())
+        else:
+            # A file is empty for a moment, when its worker has just begun.
+            files = [str(path) for path in self._directory.glob("*.db") if path.stat().st_size > 0]
+            yield from MultiProcessCollector.merge(files)  # type: ignore[no-untyped-call]
+        yield from _gauges(self._states.all())
+
+    def _put(self, state: WorkerState) -> None:
+        self._state = state
+        self._states.put(state)
+
+    def _counter(self, name: str, about: str, labels: Iterable[str] = ()) -> Counter:
+        return Counter(name, about, labels, registry=self._registry)
+
+    def _histogram(self, name: str, about: str, bounds: tuple[float, ...], labels: Iterable[str] = ()) -> Histogram:
+        return Histogram(name, about, labels, registry=self._registry, buckets=bounds)
+
+
+def _without_created(metric: Metric) -> Metric:
+    """Without the time at which a counter was made, which several processes do not tell either."""
+    metric.samples = [sample for sample in metric.samples if not sample.name.endswith("_created")]
+    return metric
+
+
+def _gauges(states: list[WorkerState]) -> Iterator[Metric]:
+    """What the workers serve. While they swap, one after the other, it is the new snapshot whose items are told."""
+    served = [state.served for state in states if state.served is not None]
+    is_ready = bool(states) and len(served) == len(states)
+    yield GaugeMetricFamily("parecido_ready", "1 where every worker serves a snapshot.", value=is_ready)
+    is_refused = any(state.is_refusing for state in states)
+    yield GaugeMetricFamily(
+        "parecido_snapshot_refused", "1 while a worker refuses what is published.", value=is_refused
+    )
+    info = GaugeMetricFamily(
+        "parecido_snapshot_info", "1 for each snapshot that a worker serves.", labels=["snapshot_id"]
+    )
+    for snapshot_id in sorted({one.snapshot_id for one in served}):
+        info.add_metric([snapshot_id], 1)
+    created = GaugeMetricFamily(
+        "parecido_snapshot_created_timestamp_seconds",
+        "When the oldest snapshot that a worker serves was built.",
+        labels=(),
+    )
+    items = GaugeMetricFamily("parecido_partition_items", "Items of a category.", labels=["category"])
+    if served:
+        created.add_metric([], min(one.created_s for one in served))
+        for category, count in max(served, key=lambda one: one.since_s).items.items():
+            items.add_metric([category], count)
+    yield from (info, created, items)

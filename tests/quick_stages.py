@@ -1,0 +1,71 @@
+"""Stand-ins for what needs TensorFlow or a model, so that a whole build takes a tenth of a second.
+
+`install` puts them into this process; a test's own child process calls it before it imports the indexer's command line.
+"""
+
+import sys
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+from fakes import FakeEmbedder
+from numpy.typing import NDArray
+
+from indexer.embed import EmbeddedCatalogue
+from indexer.held_out import HeldOut
+from shared import embedder
+from shared.classifier import Classifier
+from shared.vectors import unit_rows
+
+MODEL = b"no model, but a name for colours"
+
+called: list[str] = []
+"""What the stand-ins were called for, in order: `export`, `train`."""
+
+
+class ColourInterpreter:
+    """In the place of LiteRT's: embeds as `FakeEmbedder` does."""
+
+    dim = FakeEmbedder.dim
+
+    def __init__(self, model: bytes, threads: int) -> None:
+        assert model == MODEL
+
+    def run(self, image: NDArray[np.uint8]) -> NDArray[np.float32]:
+        return FakeEmbedder().embed(image[np.newaxis])[0]
+
+
+def _load_backbone(name: str, *_: object) -> Any:
+    return SimpleNamespace(name="efficientnet_lite0" if name == "auto" else name, weights="none", model=None)
+
+
+def _export_embedder(_: object) -> bytes:
+    called.append("export")
+    return MODEL
+
+
+def train_nearest_means(
+    embedded: EmbeddedCatalogue, held_out: HeldOut, *_: object, sharpness: float = 20.0
+) -> tuple[Classifier, int]:
+    """A head that prefers the category whose mean embedding, of what is not held out, is nearest."""
+    called.append("train")
+    categories = tuple(sorted({item.category for item in embedded.items}))
+    column = {category: place for place, category in enumerate(categories)}
+    labels = np.array([column[embedded.items[number].category] for number in embedded.image_items])
+    learned = ~held_out.items[embedded.image_items]
+    originals = embedded.originals
+    means = np.stack([originals[(labels == place) & learned].mean(axis=0) for place in range(len(categories))])
+    weights = np.ascontiguousarray(unit_rows(means).T * np.float32(sharpness))
+    return Classifier(categories, weights, np.zeros(len(categories), np.float32)), 1
+
+
+STAGES: dict[str, Any] = {
+    "indexer.backbone": SimpleNamespace(load_backbone=_load_backbone, export_embedder=_export_embedder),
+    "indexer.train_classifier": SimpleNamespace(train_classifier=train_nearest_means),
+}
+
+
+def install() -> None:
+    """For this whole process."""
+    sys.modules.update(STAGES)
+    embedder._Interpreter = ColourInterpreter
