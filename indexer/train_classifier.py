@@ -5,6 +5,7 @@
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import keras
 import numpy as np
@@ -110,7 +111,7 @@ def fit_temperature(logits: NDArray[np.float32], labels: NDArray[np.int64]) -> f
 
 
 def fit_head(
-    learned: Vectors | NDArray[np.float16],
+    learned: NDArray[np.floating[Any]],
     learned_labels: NDArray[np.int64],
     judged: Vectors,
     judged_labels: NDArray[np.int64],
@@ -159,7 +160,7 @@ def fit_head(
     return weights, (bias - mean @ weights).astype(np.float32), len(history.epoch)
 
 
-def _standardisation(learned: NDArray[np.float16]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+def _standardisation(learned: NDArray[np.floating[Any]]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """What is subtracted from each dimension, and what it is multiplied by then."""
     mean = learned.mean(axis=0, dtype=np.float32)
     squares = np.einsum("ij,ij->j", learned, learned, dtype=np.float32) / len(learned)
@@ -168,7 +169,7 @@ def _standardisation(learned: NDArray[np.float16]) -> tuple[NDArray[np.float32],
     return mean, (_INPUT_SCALE / (np.maximum(std, _MIN_STD_SHARE * std.mean()) + 1e-6)).astype(np.float32)
 
 
-def _batches(views: NDArray[np.float16], labels: NDArray[np.int64], seed: int) -> tf.data.Dataset:
+def _batches(views: NDArray[np.floating[Any]], labels: NDArray[np.int64], seed: int) -> tf.data.Dataset:
     """Views and labels in a new order each epoch.
 
     Views are taken a batch at a time: given all at once, Keras would hold them once more, as float32.
