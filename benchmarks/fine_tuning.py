@@ -97,8 +97,8 @@ def tune(train: Sequence[Photo], validation: Sequence[Photo], seed: int) -> dict
         if name == "tuned":
             timed_until = time.monotonic()
         own = head
-        if name == "tuned" and tuned.weights is not None and tuned.bias is not None:
-            own = tuned.weights, tuned.bias
+        if name == "tuned" and tuned.head is not None:
+            own = tuned.head.weights, tuned.head.bias
         queries = _views(embedder, validation, Augmentation(copies=0))[:, 0]
         row = {
             "base": name,

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from indexer.build_partitions import plan_partitions
+from indexer.choose_base import kept_model
 from indexer.choose_classifier import reason_to_train
 from indexer.compare import Changes, compare, states
 from indexer.embed import EmbeddedCatalogue, each_image, keep_good, read_limited, recipe_of
@@ -92,7 +93,7 @@ def show(found: DryRun, reporter: Reporter) -> None:
 
 def _recipe(settings: BuildSettings, published: Published | None) -> str:
     """How the catalogue would be embedded; empty where the base is yet to be exported."""
-    model = published.model(settings.backbone, settings.weights) if published else None
+    model = kept_model(settings, published)
     return recipe_of(embedder_id(model), settings.augmentation, settings.image_limits) if model is not None else ""
 
 

@@ -134,6 +134,7 @@ class SnapshotContent:
             classifier=self.chosen.figures(self.held_out),
             settings={**self.settings.as_dict(), "backbone": self.base.name},
             checksums=checksums,
+            tuning=self.base.tuning,
         )
 
 

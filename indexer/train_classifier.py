@@ -11,12 +11,12 @@ import keras
 import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
-from scipy.optimize import minimize_scalar
 
+from indexer.calibration import calibrated
 from indexer.embed import EmbeddedCatalogue
 from indexer.held_out import HeldOut
 from indexer.report import Stage
-from shared.classifier import Classifier, softmax
+from shared.classifier import Classifier
 from shared.vectors import Vectors
 
 # Chosen by held-out accuracy on the clothing photos, benchmarks/classifier.py; docs/decisions/0004-classifier.md.
@@ -54,9 +54,7 @@ def train_classifier(embedded: EmbeddedCatalogue, held_out: HeldOut, seed: int, 
     learned, labels = _learned(embedded, held_out, categories, seed)
     judged, judged_labels = held_out.originals, held_out.columns(categories)
     weights, bias, epochs = fit_head(learned, labels, judged, judged_labels, len(categories), seed, stage)
-    raw = Classifier(categories, weights, bias)
-    temperature = fit_temperature(raw.logits(judged), judged_labels) if len(judged) else 1.0
-    return Classifier(categories, weights, bias, temperature), epochs
+    return calibrated(Classifier(categories, weights, bias), held_out), epochs
 
 
 def _learned(
@@ -92,22 +90,6 @@ def balanced(labels: NDArray[np.int64], most: int, seed: int) -> NDArray[np.int6
     starts = np.searchsorted(labels[by_label], labels[by_label])
     turn = np.arange(len(labels)) - starts  # the first of every label, then the second of every label, …
     return np.sort(by_label[np.argsort(turn, kind="stable")[:most]])
-
-
-def fit_temperature(logits: NDArray[np.float32], labels: NDArray[np.int64]) -> float:
-    """The temperature of the smallest negative log likelihood.
-
-    Args:
-        logits: `(n, n_categories)` of held-out images.
-        labels: `(n,)` columns.
-    """
-
-    def loss(log_temperature: float) -> float:
-        probabilities = softmax(logits / np.float32(np.exp(log_temperature)))
-        return float(-np.log(probabilities[np.arange(len(labels)), labels] + 1e-12).mean())
-
-    found = minimize_scalar(loss, bounds=(np.log(0.2), np.log(5.0)), method="bounded")
-    return float(np.exp(found.x))
 
 
 def fit_head(

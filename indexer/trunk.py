@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from indexer.backbone import Backbone, to_litert
 from indexer.distortion import distorted
 from indexer.report import Stage
+from shared.errors import ImageError
 
 # Where block 8 ends, counted from 0: 14 × 14 × 112, and no shortcut leads past it.
 _CUTS = {"efficientnet_b0": "block5a_project_bn", "efficientnet_lite0": "blocks.8._bn2"}
@@ -50,35 +51,16 @@ class Features:
     """What the trunk gives for pictures that are learned, for distorted copies of them, and for pictures to judge by.
 
     Attributes:
-        rows: `((1 + copies) * n_learned + n_judged, 14, 14, 112)` float16, memory-mapped: the learned pictures, the
-            judged ones, then all first copies, all second ones…
-        n_learned: how many are learned.
-        n_judged: how many are judged.
+        rows: `(n_rows, 14, 14, 112)` float16, memory-mapped.
+        learned: `(n_learned, 1 + copies)` int64: the rows of each learned picture, its own first.
+        judged: `(n_judged,)` int64: the row of each judged picture.
         digests: of the learned, then of the judged pictures' files.
     """
 
     rows: NDArray[np.float16]
-    n_learned: int
-    n_judged: int
+    learned: NDArray[np.int64]
+    judged: NDArray[np.int64]
     digests: tuple[bytes, ...]
-
-    @property
-    def originals(self) -> NDArray[np.float16]:
-        """`(n_learned + n_judged, 14, 14, 112)` float16, the undistorted ones."""
-        return self.rows[: self.n_learned + self.n_judged]
-
-    def views(self, places: NDArray[np.int64], numbers: NDArray[np.int64]) -> NDArray[np.float16]:
-        """Views of learned pictures.
-
-        Args:
-            places: `(n,)`, which of the learned.
-            numbers: `(n,)`: 0 for the picture itself, else which of its copies.
-
-        Returns:
-            `(n, 14, 14, 112)` float16.
-        """
-        found: NDArray[np.float16] = self.rows[places + numbers * self.n_learned + np.where(numbers, self.n_judged, 0)]
-        return found
 
 
 def compute_features(
@@ -89,40 +71,49 @@ def compute_features(
     seed: int,
     scratch: Path | None,
     stage: Stage,
-) -> Features:
+) -> tuple[Features, NDArray[np.int64]]:
     """Run the trunk on all cores.
 
     Args:
         trunk: the lower part of a base.
-        pictures: the chosen ones are taken once each, from any thread.
+        pictures: the chosen ones are taken once each, from any thread; those that can't be read are left out.
         chosen: `(n_learned,)` and `(n_judged,)` int64: places in `pictures`.
         copies: how many of each learned picture.
         seed: of the copies.
         scratch: a directory for the features, which may outgrow the memory; the file has no name there, so that it
             goes with the process, whatever ends it. None is the directory for temporary files.
         stage: is told of each picture.
+
+    Returns:
+        The features, and the places of their pictures: the learned, then the judged ones.
     """
     n_learned, n_judged = map(len, chosen)
     runner = _Runner(to_litert(trunk))
-    shape = (n_learned * (1 + copies) + n_judged, *runner.shape)
+    learned = np.arange(n_learned * (1 + copies)).reshape(n_learned, 1 + copies)
+    judged = np.arange(n_judged) + learned.size
     with tempfile.TemporaryFile(dir=scratch) as file:
+        shape = (learned.size + n_judged, *runner.shape)
         file.truncate(int(np.prod(shape)) * np.dtype(np.float16).itemsize)
-        features = np.memmap(file, np.float16, "r+", shape=shape)
+        rows = np.memmap(file, np.float16, "r+", shape=shape)
 
-    def compute(row: int, place: int) -> bytes:
-        pixels, digest = pictures[place]
-        features[row] = runner.run(pixels)
-        if row < n_learned:
-            for copy in range(copies):
-                entropy = [seed, copy, *digest]
-                features[n_judged + (1 + copy) * n_learned + row] = runner.run(distorted(pixels, entropy))
-        stage.advance()
+    def compute(own: NDArray[np.int64], place: int) -> bytes | None:
+        try:
+            pixels, digest = pictures[place]
+        except (ImageError, OSError):
+            return None  # whoever indexes it reports it
+        finally:
+            stage.advance()
+        rows[own[0]] = runner.run(pixels)
+        for copy, row in enumerate(own[1:]):
+            rows[row] = runner.run(distorted(pixels, [seed, copy, *digest]))
         return digest
 
-    places = np.concatenate(chosen).tolist()
+    places = np.concatenate(chosen)
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        digests = tuple(pool.map(compute, range(len(places)), places))
-    return Features(features, n_learned, n_judged, digests)
+        found = list(pool.map(compute, [*learned, *judged[:, np.newaxis]], places.tolist()))
+    good = np.array([digest is not None for digest in found], dtype=np.bool_)
+    digests = tuple(digest for digest in found if digest is not None)
+    return Features(rows, learned[good[:n_learned]], judged[good[n_learned:]], digests), places[good]
 
 
 class _Runner:

@@ -51,7 +51,8 @@ class Tuner:
         self._tail, self._lesson = foldable_tail(tail), lesson
         self._embed_batch = tf.function(self._embed, reduce_retracing=True)
         self._step_batch = tf.function(self._step, reduce_retracing=True)
-        embeddings = self._embeddings(lesson.features.originals)
+        features = lesson.features
+        embeddings = self._embeddings(np.concatenate([features.learned[:, 0], features.judged]))
         # The head sees unit embeddings, as the published one will, but of the size that the tail gives: so the one
         # learning rate fits both.
         self._length = float(np.linalg.norm(embeddings, axis=1).mean())
@@ -61,12 +62,13 @@ class Tuner:
         self._variables = [*_tuned_variables(tail), self._weights, self._bias]
         self._optimizer = self._make_optimizer()
 
-    def accuracy(self) -> float:
-        """Share of the judged pictures that the head gives their category."""
+    def right(self) -> NDArray[np.bool_]:
+        """`(n_judged,)`: which of the judged pictures the head gives their category."""
         features, labels = self._lesson.features, self._lesson.labels
         weights, bias = self.head()
-        logits = unit_rows(self._embeddings(features.originals[features.n_learned :])) @ weights + bias
-        return float((logits.argmax(axis=1) == labels[features.n_learned :]).mean())
+        logits = unit_rows(self._embeddings(features.judged)) @ weights + bias
+        found: NDArray[np.bool_] = logits.argmax(axis=1) == labels[len(features.learned) :]
+        return found
 
     def head(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """The head as it is now: weights `(dim, n_categories)` and bias `(n_categories,)` for unit embeddings."""
@@ -87,21 +89,21 @@ class Tuner:
             if epoch >= done:
                 self._train_epoch(epoch)
                 checkpoint.save(epoch + 1, [variable.numpy() for variable in state])
-            for _ in range(self._lesson.features.n_learned):
+            for _ in range(len(self._lesson.features.learned)):
                 stage.advance()
 
     def _train_epoch(self, epoch: int) -> None:
         features, seed = self._lesson.features, self._lesson.seed
-        n_views = (len(features.rows) - features.n_judged) // features.n_learned
-        first_view = np.random.default_rng(seed).integers(n_views, size=features.n_learned)
-        order = np.random.default_rng([seed, epoch]).permutation(features.n_learned)
+        n_learned, n_views = features.learned.shape
+        first_view = np.random.default_rng(seed).integers(n_views, size=(n_learned,))
+        order = np.random.default_rng([seed, epoch]).permutation(n_learned)
         for number, places in enumerate(np.array_split(order, self._steps_an_epoch())):
-            views = features.views(places, (first_view[places] + epoch) % n_views)
+            views = features.rows[features.learned[places, (first_view[places] + epoch) % n_views]]
             entropy = tf.constant([seed, epoch * self._steps_an_epoch() + number])
             self._step_batch(tf.constant(views), tf.constant(self._lesson.labels[places]), entropy)
 
     def _steps_an_epoch(self) -> int:
-        return max(1, round(self._lesson.features.n_learned / _BATCH))
+        return max(1, round(len(self._lesson.features.learned) / _BATCH))
 
     def _step(self, features: Any, labels: Any, entropy: Any) -> None:
         n_categories = self._bias.shape[0]
@@ -117,16 +119,16 @@ class Tuner:
     def _embed(self, features: Any) -> Any:
         return self._tail(tf.cast(features, tf.float32), training=False)
 
-    def _embeddings(self, features: NDArray[np.float16]) -> NDArray[np.float32]:
-        """`(n, 14, 14, 112)` float16 → `(n, 1280)` float32, as the tail gives them."""
+    def _embeddings(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
+        """`(n,)` rows of the features → `(n, 1280)` float32, as the tail gives them."""
         parts = [
-            self._embed_batch(tf.constant(features[start : start + _JUDGE_BATCH])).numpy()
-            for start in range(0, len(features), _JUDGE_BATCH)
+            self._embed_batch(tf.constant(self._lesson.features.rows[rows[start : start + _JUDGE_BATCH]])).numpy()
+            for start in range(0, len(rows), _JUDGE_BATCH)
         ]
         return np.concatenate(parts)
 
     def _fitted_head(self, embeddings: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        unit, n, labels = unit_rows(embeddings), self._lesson.features.n_learned, self._lesson.labels
+        unit, n, labels = unit_rows(embeddings), len(self._lesson.features.learned), self._lesson.labels
         with SilentReporter().stage("head") as silent:
             weights, bias, _ = fit_head(
                 unit[:n], labels[:n], unit[n:], labels[n:], int(labels.max()) + 1, self._lesson.seed, silent

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from indexer.report import SilentReporter
 from shared.embedder import LiteRtEmbedder, golden_picture
+from shared.errors import BrokenImage
 from shared.images import SIDE_PX
 
 pytestmark = pytest.mark.tensorflow
@@ -96,9 +97,10 @@ def _tune(
         return tuning.fine_tune(base, _pictures(labels), labels, held, seed, stage or silent, resume, say)
 
 
-def _force(tuner: Any, monkeypatch: pytest.MonkeyPatch, frozen: float, tuned: float) -> None:
-    figures = iter([frozen, tuned])
-    monkeypatch.setattr(tuner.Tuner, "accuracy", lambda _: next(figures))
+def _force(tuner: Any, monkeypatch: pytest.MonkeyPatch, frozen: int, tuned: int) -> None:
+    """Say that of 8 judged pictures so many are right."""
+    found = iter([np.arange(8) < frozen, np.arange(8) < tuned])
+    monkeypatch.setattr(tuner.Tuner, "right", lambda _: next(found))
 
 
 def _weights(base: Any) -> bytes:
@@ -121,16 +123,17 @@ class _Counter:
 def test_a_tuned_base_differs_in_the_tail_alone_and_is_exported_as_before(
     tuning: Any, tuner: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    _force(tuner, monkeypatch, 0.5, 0.75)
+    _force(tuner, monkeypatch, 4, 6)
     base = _tiny_base()
     before = {variable.path: variable.numpy() for variable in base.model.variables}
     found = _tune(tuning, base, *_labels(3, 8))
-    assert found.improved
+    assert found.figures.improved
     assert (found.figures.frozen_accuracy, found.figures.tuned_accuracy) == (0.5, 0.75)
     assert (found.figures.learned, found.figures.held_out, found.figures.epochs) == (21, 3, 3)
     assert found.figures.reason == ""
     assert found.figures.seconds > 0
-    assert (found.weights.shape, found.bias.shape) == ((8, 3), (3,))
+    assert (found.head.weights.shape, found.head.bias.shape) == ((8, 3), (3,))
+    assert found.head.labels.tolist() == [0, 1, 2]
     changed = {name for name, value in before.items() if not np.array_equal(value, _variable(base, name))}
     assert changed == {"expand/kernel", "depthwise/kernel", "with_bias/kernel", "with_bias/bias"}
     embedder = LiteRtEmbedder(found.model)
@@ -142,21 +145,57 @@ def _variable(base: Any, path: str) -> Any:
     return next(variable for variable in base.model.variables if variable.path == path).numpy()
 
 
-@pytest.mark.parametrize("tuned", [0.75, 0.5])
+@pytest.mark.parametrize("tuned", [7, 6, 4])
 def test_a_base_that_tuning_does_not_help_stays_as_it_was(
-    tuning: Any, tuner: Any, monkeypatch: pytest.MonkeyPatch, tuned: float
+    tuning: Any, tuner: Any, monkeypatch: pytest.MonkeyPatch, tuned: int
 ) -> None:
     from indexer.backbone import export_embedder
 
-    _force(tuner, monkeypatch, 0.75, tuned)
+    _force(tuner, monkeypatch, 6, tuned)
     base = _tiny_base()
     before = _weights(base)
     found = _tune(tuning, base, *_labels(3, 8))
-    assert not found.improved
-    assert found.weights is None
+    assert not found.figures.improved
+    assert found.head is None
     assert _weights(base) == before
     assert found.model == export_embedder(base.model)
-    assert found.figures.reason == f"held-out category accuracy is {tuned:.4f} tuned, 0.7500 frozen"
+    assert found.figures.reason == f"held-out category accuracy is 0.7500 frozen, {tuned / 8:.4f} tuned"
+
+
+@pytest.mark.parametrize(
+    ("won", "lost", "better"), [(0, 0, False), (1, 0, False), (2, 0, True), (3, 1, False), (5, 1, True), (1, 5, False)]
+)
+def test_better_is_what_chance_would_hardly_give(tuning: Any, won: int, lost: int, better: bool) -> None:
+    tuned = np.array([True] * won + [False] * lost + [True, False])
+    frozen = np.array([False] * won + [True] * lost + [True, False])
+    assert tuning.clearly_better(tuned, frozen) is better
+
+
+class _WithBroken(list[Any]):
+    """Some of the pictures can't be read."""
+
+    broken: frozenset[int] = frozenset()
+
+    def __getitem__(self, place: Any) -> Any:
+        if place in self.broken:
+            raise BrokenImage(f"{place} is broken")
+        return super().__getitem__(place)
+
+
+def test_pictures_that_cannot_be_read_are_left_out(tuning: Any, tuner: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of category 1 nothing is left to learn, so that its held-out picture is not judged either."""
+    labels, held = _labels(4, 8)
+    pictures = _WithBroken(_pictures(labels))
+    pictures.broken = frozenset({3, 24, *range(9, 16)})
+    _force(tuner, monkeypatch, 0, 8)
+    stage = _Counter()
+    found = tuning.fine_tune(_tiny_base(), pictures, labels, held, 0, stage)
+    assert (found.figures.learned, found.figures.held_out) == (28 - 1 - 7, 4 - 1 - 1)
+    assert found.head.labels.tolist() == [0, 2, 3]
+    assert found.head.weights.shape == (8, 3)
+    pictures.broken = frozenset(range(8, 32))
+    found = tuning.fine_tune(_tiny_base(), pictures, labels, held, 0, _Counter())
+    assert found.figures.reason == "too few of the pictures can be read"
 
 
 def test_tuning_learns(tuning: Any, tuner: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -164,7 +203,7 @@ def test_tuning_learns(tuning: Any, tuner: Any, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(tuner, "_LEARNING_RATE", 0.02)
     monkeypatch.setattr(tuner, "_DROPOUT", 0.0)
     found = _tune(tuning, _tiny_base(), *_labels(5, 10))
-    assert found.improved
+    assert found.figures.improved
     assert found.figures.tuned_accuracy >= found.figures.frozen_accuracy + 0.2
 
 
@@ -174,7 +213,7 @@ def test_the_same_seed_gives_the_same_bytes_and_another_seed_others(
     models = []
     for seed in (1, 1, 2):
         with monkeypatch.context() as patched:
-            _force(tuner, patched, 0.0, 1.0)
+            _force(tuner, patched, 0, 8)
             models.append(_tune(tuning, _tiny_base(), *_labels(3, 8), seed=seed).model)
     assert models[0] == models[1]
     assert models[0] != models[2]
@@ -196,7 +235,7 @@ def _killed_then_resumed(
     original = tuner.Tuner._train_epoch
     with monkeypatch.context() as patched:
         patched.setattr(tuner.Tuner, "_train_epoch", lambda self, epoch: (trained.append(epoch), original(self, epoch)))
-        _force(tuner, patched, 0.0, 1.0)
+        _force(tuner, patched, 0, 8)
         said: list[str] = []
         found = _tune(tuning, _tiny_base(), labels, held, resume=path, say=said.append)
     assert list(path.parent.iterdir()) == []
@@ -243,7 +282,7 @@ def test_where_nothing_can_be_tuned_the_base_is_exported_as_it_is(
     before = _weights(base)
     labels, held = _labels(categories, each)
     found = _tune(tuning, base, labels, held & held_out)
-    assert (found.improved, found.figures.reason, found.figures.tuned_accuracy) == (False, reason, None)
+    assert (found.figures.improved, found.figures.reason, found.figures.tuned_accuracy) == (False, reason, None)
     assert _weights(base) == before
     assert tuning.tuning_steps(labels, held & held_out, 0) == 0
     assert LiteRtEmbedder(found.model).dim == 8
@@ -273,7 +312,7 @@ def test_lite0_is_tuned(tuning: Any, tuner: Any, monkeypatch: pytest.MonkeyPatch
     from indexer.backbone import load_backbone
 
     monkeypatch.setattr(tuning, "_MAX_EPOCHS", 1)
-    _force(tuner, monkeypatch, 0.0, 1.0)
+    _force(tuner, monkeypatch, 0, 8)
     base = load_backbone("efficientnet_lite0", None, print)
     before = {variable.path: variable.numpy() for variable in base.model.variables}
     found = _tune(tuning, base, *_labels(2, 6))
