@@ -102,6 +102,8 @@ class SnapshotContent:
         manifest = self.published.manifest
         return (
             manifest.content == self.content
+            and manifest.tuning == self.base.tuning
+            and manifest.settings.get("fine_tune") == self.settings.fine_tune  # or what `auto` decided would be lost
             and len(manifest.categories) == len(self.partitions)
             and all(planned.published is not None for planned in self.partitions)
             and manifest.image_root == str(self.image_root)

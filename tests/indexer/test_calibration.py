@@ -43,7 +43,7 @@ def _catalogue(n: int) -> EmbeddedCatalogue:
 
 def test_a_head_that_is_too_sure_is_calibrated_on_held_out_items() -> None:
     held_out = HeldOut.of(_catalogue(400), 0)
-    sure = Classifier(("a", "b"), np.eye(2, dtype=np.float32) * 20, np.zeros(2, np.float32), 3.0)
+    sure = Classifier(("a", "b"), np.eye(2, dtype=np.float32) * 5, np.zeros(2, np.float32), 0.5)
     found = calibrated(sure, held_out)
     assert held_out.log_loss(found) < held_out.log_loss(sure)
     accuracy = held_out.category_accuracy(sure)
