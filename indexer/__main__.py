@@ -18,7 +18,7 @@ from indexer.history import diff, existing, list_snapshots, roll_back
 from indexer.pipeline import build
 from indexer.prune_cache import prune_cache
 from indexer.report import Reporter, TerminalReporter
-from indexer.settings import BACKBONES, INDEX_VIEWS, BuildSettings, remembered_settings
+from indexer.settings import BACKBONES, FINE_TUNE, INDEX_VIEWS, BuildSettings, remembered_settings
 from indexer.writer_lock import writer_lock
 from shared import __version__
 from shared.errors import ParecidoError, SnapshotMissing
@@ -73,7 +73,7 @@ def _build(options: argparse.Namespace, reporter: Reporter) -> Result:
 def build_settings(options: argparse.Namespace) -> BuildSettings:
     """Options as given; what is not given is remembered where no catalogue is named, else takes its default.
 
-    The published backbone is kept unless another is asked for: embeddings of two don't mix, and `auto` could choose
+    The published base is kept unless another is asked for: embeddings of two don't mix, and `auto` could choose
     otherwise tomorrow.
     """
     names = {field.name for field in fields(BuildSettings)}
@@ -82,7 +82,7 @@ def build_settings(options: argparse.Namespace) -> BuildSettings:
         return replace(remembered_settings(options.data), **given)
     try:
         published = remembered_settings(options.data)
-        given = {"backbone": published.backbone, "weights": published.weights} | given
+        given = {name: getattr(published, name) for name in ("backbone", "weights", "fine_tune")} | given
     except SnapshotMissing:
         pass
     return BuildSettings(**given)
@@ -230,6 +230,12 @@ def _add_build_options(sub: argparse.ArgumentParser) -> None:
     )
     sub.add_argument("--backbone", choices=BACKBONES, help="the base network (default: the published one, else auto)")
     sub.add_argument("--weights", type=Path, metavar="FILE", help="the base network's weights")
+    sub.add_argument(
+        "--fine-tune",
+        choices=FINE_TUNE,
+        help="tune the base's last blocks on the catalogue, auto: if there are enough images (default: as published,"
+        " else off)",
+    )
     sub.add_argument("--augmentations", type=int, metavar="N", help="augmented copies an image (default: 2)")
     sub.add_argument(
         "--index-views", choices=INDEX_VIEWS, help="index originals, or augmented copies too (default: original)"
@@ -246,7 +252,11 @@ def _add_build_options(sub: argparse.ArgumentParser) -> None:
         "--feedback", type=Path, metavar="FILE", help="train from what users told the service, too (PARECIDO_FEEDBACK)"
     )
     sub.add_argument("--dry-run", action="store_true", help="say what would change, and change nothing")
-    sub.add_argument("--retrain", action="store_true", help="train the classifier again, whatever has changed")
+    sub.add_argument(
+        "--retrain",
+        action="store_true",
+        help="train again (the classifier, and a fine-tuned base), whatever has changed",
+    )
     sub.add_argument("--rehash", action="store_true", help="read every image file, also those that look unchanged")
     sub.add_argument("--force", action="store_true", help="publish also what is worse than the published snapshot")
 

@@ -151,18 +151,25 @@ def _pretrained_b0() -> Path:
 def export_embedder(model: keras.Model) -> bytes:
     """Export the base to LiteRT: `(1, 224, 224, 3)` uint8 → `(1, 1280)` float32.
 
-    Variables are frozen first: the converter leaves B0's as variables, which it then reads as zeros. Keras's own
-    `export(format="litert")` is right but takes about three times as long (benchmarks/export.py).
-
     Raises:
         WeightsError: the exported model embeds the built-in test picture otherwise than the base does.
+    """
+    exported = to_litert(model)
+    _check_export(model, exported)
+    return exported
+
+
+def to_litert(model: keras.Model) -> bytes:
+    """Convert the base, or its lower part, to LiteRT: `(1, 224, 224, 3)` uint8 → what `model` gives for it.
+
+    Variables are frozen first: the converter leaves B0's as variables, which it then reads as zeros. Keras's own
+    `export(format="litert")` is right but takes about three times as long (benchmarks/export.py).
     """
     signature = tf.TensorSpec((1, SIDE_PX, SIDE_PX, 3), tf.uint8)
     forward = tf.function(lambda pixels: model(tf.cast(pixels, tf.float32), training=False))
     frozen = convert_variables_to_constants_v2(forward.get_concrete_function(signature))
     # The empty module only satisfies the signature: nothing is left for the converter to track.
     exported: bytes = tf.lite.TFLiteConverter.from_concrete_functions([frozen], tf.Module()).convert()
-    _check_export(model, exported)
     return exported
 
 

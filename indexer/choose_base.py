@@ -1,11 +1,19 @@
-"""The exported base of a build: the published one where it is the one that is wanted, else a newly exported one."""
+"""The exported base of a build: the published one where it is the one that is wanted, else a newly exported one.
+
+`--fine-tune` decides whether a new one is tuned on the catalogue first. A tuned base stays until `--retrain`, since
+another one would mean to embed everything anew.
+"""
 
 import gc
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from indexer.published import Published
+from indexer.read_catalogue import Catalogue
 from indexer.report import Reporter
 from indexer.settings import BuildSettings
+from shared.classifier import Classifier
 
 
 @dataclass(frozen=True)
@@ -16,29 +24,66 @@ class Base:
         name: `efficientnet_b0` or `efficientnet_lite0`.
         weights: where its weights came from.
         model: the bytes of `embedder.tflite`.
+        tuning: how fine-tuning went, for the manifest; None where it was not tried.
+        head: the head that was tuned with it just now.
     """
 
     name: str
     weights: str
     model: bytes
+    tuning: Mapping[str, Any] | None = None
+    head: Classifier | None = None
 
 
-def choose_base(settings: BuildSettings, published: Published | None, reporter: Reporter) -> Base:
+def choose_base(settings: BuildSettings, published: Published | None, catalogue: Catalogue, reporter: Reporter) -> Base:
     """Take over the published base, or export one.
 
     Raises:
         WeightsError: the weights can't be had.
     """
-    model = published.model(settings.backbone, settings.weights) if published else None
+    model = kept_model(settings, published)
     if published is not None and model is not None:
-        return Base(published.manifest.backbone, published.manifest.weights, model)
-    base = _export(settings, reporter)
+        manifest = published.manifest
+        return Base(manifest.backbone, manifest.weights, model, manifest.tuning)
+    base = _new_base(settings, catalogue, reporter)
     gc.collect()  # the export leaves cycles that hold 0.4 GB
     return base
 
 
-def _export(settings: BuildSettings, reporter: Reporter) -> Base:
-    from indexer.backbone import export_embedder, load_backbone
+def kept_model(settings: BuildSettings, published: Published | None) -> bytes | None:
+    """The published base, if it is the one that a build wants; None if one has to be exported."""
+    if published is None or not _is_tuned_as_wanted(settings, published):
+        return None
+    return published.model(settings.backbone, settings.weights)
 
-    backbone = load_backbone(settings.backbone, settings.weights, reporter.say)
-    return Base(backbone.name, backbone.weights, export_embedder(backbone.model))
+
+def _is_tuned_as_wanted(settings: BuildSettings, published: Published) -> bool:
+    was_tried = published.manifest.tuning is not None
+    if settings.fine_tune == "off":
+        return not was_tried or not is_tuned(published)
+    if settings.retrain:
+        return False
+    # `auto` had its say when the base was chosen, unless it was not asked then.
+    return was_tried or (settings.fine_tune == "auto" and published.manifest.settings.get("fine_tune") == "auto")
+
+
+def is_tuned(published: Published) -> bool:
+    """Whether the published base is another one than as pretrained."""
+    return bool((published.manifest.tuning or {}).get("improved"))
+
+
+def _new_base(settings: BuildSettings, catalogue: Catalogue, reporter: Reporter) -> Base:
+    from indexer.backbone import export_embedder, load_backbone
+    from indexer.tune_base import Lesson, tune_base
+
+    with reporter.stage("load backbone"):
+        backbone = load_backbone(settings.backbone, settings.weights, reporter.say)
+        lesson = Lesson.of(catalogue, settings)
+        objection = lesson.objection(settings)
+        if objection is not None:
+            base = Base(backbone.name, backbone.weights, export_embedder(backbone.model))
+    if objection is None:
+        return tune_base(backbone, lesson, settings, reporter)
+    if settings.fine_tune != "off":
+        reporter.say(f"the base is not fine-tuned: {objection}")
+    return base

@@ -3,6 +3,9 @@
 It is kept while the embeddings are the same kind, the categories are the same, and of the images at most
 `MAX_CHANGED_SHARE` came, went or moved since it was trained, and the feedback that it learned from is the same.
 `--retrain` trains it whatever has changed.
+
+A tuned base has a head that was tuned with it. One that is trained on its embeddings afterwards takes that one's place
+only where held-out items prefer it: the base makes the images that it was tuned on too easy to learn from.
 """
 
 from collections.abc import Iterable, Mapping
@@ -12,6 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from indexer.calibration import calibrated
+from indexer.choose_base import Base, is_tuned
 from indexer.embed import EmbeddedCatalogue
 from indexer.held_out import HeldOut
 from indexer.published import Published, image_keys
@@ -63,6 +68,7 @@ def choose_classifier(
     published: Published | None,
     embedded: EmbeddedCatalogue,
     held_out: HeldOut,
+    base: Base,
     reporter: Reporter,
     queries: LabelledQueries | None = None,
 ) -> ChosenClassifier:
@@ -73,6 +79,7 @@ def choose_classifier(
         published: the snapshot that is being replaced.
         embedded: the catalogue as it is now.
         held_out: the items of it that are kept from training.
+        base: that it is embedded by.
         reporter: told why it is trained, and of each epoch.
         queries: from feedback, to learn from as well.
     """
@@ -86,7 +93,21 @@ def choose_classifier(
     reporter.say(f"the classifier is trained: {reason}")
     with reporter.stage("train classifier") as stage:
         classifier, epochs = train_classifier(embedded, held_out, settings.seed, stage, queries)
+    tuned = _tuned_head(base, published, embedded)
+    if tuned is not None:
+        tuned = calibrated(tuned, held_out)
+        if held_out.log_loss(tuned) <= held_out.log_loss(classifier):
+            reporter.say("the head that was tuned with the base does no worse on held-out items: it stays")
+            classifier = tuned
     return ChosenClassifier(classifier, True, epochs, 0, queries)
+
+
+def _tuned_head(base: Base, published: Published | None, embedded: EmbeddedCatalogue) -> Classifier | None:
+    """The head that was tuned with this base, now or before, if it knows the catalogue's categories."""
+    head = base.head
+    if head is None and published is not None and is_tuned(published) and published.manifest.recipe == embedded.recipe:
+        head = published.classifier()
+    return head if head is not None and head.categories == embedded.categories else None
 
 
 def reason_to_train(

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from indexer.build_partitions import plan_partitions
+from indexer.choose_base import kept_model
 from indexer.choose_classifier import reason_to_train
 from indexer.compare import Changes, compare, states
 from indexer.embed import EmbeddedCatalogue, each_image, keep_good, read_limited, recipe_of
@@ -62,7 +63,7 @@ def dry_run(settings: BuildSettings, reporter: Reporter) -> DryRun:
     data = DataDirectory(settings.data)
     published = find_published(data, reporter)
     catalogue = read_catalogue(settings.catalogue, settings.image_root)
-    model = published.model(settings.backbone, settings.weights) if published else None
+    model = kept_model(settings, published)
     recipe = _recipe(settings, model)
     with _cache(settings, data, recipe, reporter) as cache:
         with reporter.stage("look at images", catalogue.n_images) as stage:

@@ -3,7 +3,7 @@
 read_catalogue → choose_base → embed_catalogue → choose_classifier → build_partitions → publish
 
 Each stage takes over what the published snapshot or the cache has already; TensorFlow is imported only to export a base
-or to train a classifier.
+(which `--fine-tune` tunes first) or to train a classifier.
 """
 
 import json
@@ -112,9 +112,7 @@ def _build(settings: BuildSettings, data: DataDirectory, published: Published | 
         catalogue = read_catalogue(settings.catalogue, settings.image_root)
     _judge_problems(data, catalogue, catalogue.problems, settings.max_bad)
 
-    with reporter.stage("load backbone"):
-        base = choose_base(settings, published, reporter)
-
+    base = choose_base(settings, published, catalogue, reporter)
     with _embedding(settings, base, data, reporter) as (how, cache):
         with reporter.stage("embed images", catalogue.n_images) as stage:
             embedded = embed_catalogue(catalogue, how, stage)
@@ -124,7 +122,7 @@ def _build(settings: BuildSettings, data: DataDirectory, published: Published | 
         held_out = HeldOut.of(embedded, settings.seed)
         embedder = how.embedder
         queries = read_feedback(settings.feedback, embedder.embedder_id, embedder.dim, embedded, reporter)
-        chosen = choose_classifier(settings, published, embedded, held_out, reporter, queries)
+        chosen = choose_classifier(settings, published, embedded, held_out, base, reporter, queries)
         content = SnapshotContent(
             base, embedded, chosen, held_out, partitions, items, published, catalogue.image_root, settings
         )

@@ -13,6 +13,7 @@ from shared.snapshot import DataDirectory
 
 BACKBONES = ("auto", "efficientnet_b0", "efficientnet_lite0")
 INDEX_VIEWS = ("original", "all")
+FINE_TUNE = ("off", "auto", "on")
 _FOR_ONCE = ("retrain", "rehash", "force")
 
 
@@ -26,6 +27,7 @@ class BuildSettings:
         image_root: what a file's image paths are relative to; None for the file's directory.
         backbone: one of `BACKBONES`.
         weights: a weights file for the backbone.
+        fine_tune: tune the base's last blocks on the catalogue: `off`, `on`, or `auto` where there are enough images.
         augmentations: augmented copies an image.
         index_views: index the `original` images, or `all` views.
         max_bad: share of the entries that may be bad, 0…1.
@@ -35,7 +37,7 @@ class BuildSettings:
         seed: of augmentation, held-out split and training.
         keep: snapshots that stay, the published one included; older ones are deleted.
         feedback: the file that the service appends feedback to, to train from as well.
-        retrain: train the classifier again, whatever has changed; not remembered.
+        retrain: train the classifier again, and the base where it is fine-tuned, whatever has changed; not remembered.
         force: publish also what the gate objects to; not remembered.
         rehash: read every image file, also where its size and time say that it is the same; not remembered.
     """
@@ -45,6 +47,7 @@ class BuildSettings:
     image_root: Path | None = None
     backbone: str = "auto"
     weights: Path | None = None
+    fine_tune: str = "off"
     augmentations: int = 2
     index_views: str = "original"
     max_bad: float = 0.05
@@ -66,6 +69,7 @@ class BuildSettings:
         """
         _require(self.backbone in BACKBONES, "backbone", self.backbone, f"one of {', '.join(BACKBONES)}")
         _require(self.index_views in INDEX_VIEWS, "index-views", self.index_views, f"one of {', '.join(INDEX_VIEWS)}")
+        _require(self.fine_tune in FINE_TUNE, "fine-tune", self.fine_tune, f"one of {', '.join(FINE_TUNE)}")
         _require(0 <= self.augmentations <= 64, "augmentations", self.augmentations, "0 to 64")
         _require(0.0 <= self.max_bad <= 1.0, "max-bad", self.max_bad, "a share from 0 to 1")
         _require(self.max_image_bytes > 0, "max-image-bytes", self.max_image_bytes, "more than 0")

@@ -102,6 +102,8 @@ class SnapshotContent:
         manifest = self.published.manifest
         return (
             manifest.content == self.content
+            and manifest.tuning == self.base.tuning
+            and manifest.settings.get("fine_tune") == self.settings.fine_tune  # or what `auto` decided would be lost
             and len(manifest.categories) == len(self.partitions)
             and all(planned.published is not None for planned in self.partitions)
             and manifest.image_root == str(self.image_root)
@@ -134,6 +136,7 @@ class SnapshotContent:
             classifier=self.chosen.figures(self.held_out),
             settings={**self.settings.as_dict(), "backbone": self.base.name},
             checksums=checksums,
+            tuning=self.base.tuning,
         )
 
 

@@ -5,18 +5,19 @@
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
-from scipy.optimize import minimize_scalar
 
+from indexer.calibration import calibrated
 from indexer.embed import EmbeddedCatalogue
 from indexer.held_out import HeldOut
 from indexer.read_feedback import LabelledQueries
 from indexer.report import Stage
-from shared.classifier import Classifier, softmax
+from shared.classifier import Classifier
 from shared.vectors import Vectors
 
 # Chosen by held-out accuracy on the clothing photos, benchmarks/classifier.py; docs/decisions/0004-classifier.md.
@@ -56,10 +57,8 @@ def train_classifier(
         return Classifier(categories, np.zeros((embedded.views.shape[-1], 1), np.float32), np.zeros(1, np.float32)), 0
     learned, labels = _learned(embedded, held_out, categories, seed, queries)
     judged, judged_labels = held_out.originals, held_out.columns(categories)
-    weights, bias, epochs = _fit(learned, labels, judged, judged_labels, len(categories), seed, stage)
-    raw = Classifier(categories, weights, bias)
-    temperature = fit_temperature(raw.logits(judged), judged_labels) if len(judged) else 1.0
-    return Classifier(categories, weights, bias, temperature), epochs
+    weights, bias, epochs = fit_head(learned, labels, judged, judged_labels, len(categories), seed, stage)
+    return calibrated(Classifier(categories, weights, bias), held_out), epochs
 
 
 def _learned(
@@ -109,24 +108,8 @@ def balanced(labels: NDArray[np.int64], most: int, seed: int) -> NDArray[np.int6
     return np.sort(by_label[np.argsort(turn, kind="stable")[:most]])
 
 
-def fit_temperature(logits: NDArray[np.float32], labels: NDArray[np.int64]) -> float:
-    """The temperature of the smallest negative log likelihood.
-
-    Args:
-        logits: `(n, n_categories)` of held-out images.
-        labels: `(n,)` columns.
-    """
-
-    def loss(log_temperature: float) -> float:
-        probabilities = softmax(logits / np.float32(np.exp(log_temperature)))
-        return float(-np.log(probabilities[np.arange(len(labels)), labels] + 1e-12).mean())
-
-    found = minimize_scalar(loss, bounds=(np.log(0.2), np.log(5.0)), method="bounded")
-    return float(np.exp(found.x))
-
-
-def _fit(
-    learned: NDArray[np.float16],
+def fit_head(
+    learned: NDArray[np.floating[Any]],
     learned_labels: NDArray[np.int64],
     judged: Vectors,
     judged_labels: NDArray[np.int64],
@@ -175,7 +158,7 @@ def _fit(
     return weights, (bias - mean @ weights).astype(np.float32), len(history.epoch)
 
 
-def _standardisation(learned: NDArray[np.float16]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+def _standardisation(learned: NDArray[np.floating[Any]]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """What is subtracted from each dimension, and what it is multiplied by then."""
     mean = learned.mean(axis=0, dtype=np.float32)
     squares = np.einsum("ij,ij->j", learned, learned, dtype=np.float32) / len(learned)
@@ -184,7 +167,7 @@ def _standardisation(learned: NDArray[np.float16]) -> tuple[NDArray[np.float32],
     return mean, (_INPUT_SCALE / (np.maximum(std, _MIN_STD_SHARE * std.mean()) + 1e-6)).astype(np.float32)
 
 
-def _batches(views: NDArray[np.float16], labels: NDArray[np.int64], seed: int) -> tf.data.Dataset:
+def _batches(views: NDArray[np.floating[Any]], labels: NDArray[np.int64], seed: int) -> tf.data.Dataset:
     """Views and labels in a new order each epoch.
 
     Views are taken a batch at a time: given all at once, Keras would hold them once more, as float32.

@@ -63,6 +63,7 @@ class Manifest:
         classifier: figures on held-out items.
         settings: the build's settings.
         checksums: file, relative to the snapshot → SHA-256.
+        tuning: how fine-tuning the base went; None where it was not tried.
     """
 
     format_version: int
@@ -87,6 +88,7 @@ class Manifest:
     classifier: Mapping[str, Any]
     settings: Mapping[str, Any]
     checksums: Mapping[str, str]
+    tuning: Mapping[str, Any] | None = None
 
     def write(self, path: Path) -> None:
         """Write it as JSON, sealed with a checksum of its own."""

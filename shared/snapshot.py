@@ -97,6 +97,11 @@ class DataDirectory:
         return self.root / "build.json"
 
     @property
+    def tuning(self) -> Path:
+        """How far fine-tuning was when it was killed."""
+        return self.root / "tuning.checkpoint"
+
+    @property
     def cache(self) -> Path:
         """What was embedded before."""
         return self.root / "cache" / "embeddings.sqlite"

@@ -96,7 +96,7 @@ def _no_tensorflow(first: _First, monkeypatch: pytest.MonkeyPatch) -> None:
         quick_stages.called.append("export")
         return first.model
 
-    backbone, trainer = quick_stages.STAGES.values()
+    backbone, trainer = (quick_stages.STAGES[f"indexer.{name}"] for name in ("backbone", "train_classifier"))
     monkeypatch.setattr(backbone, "export_embedder", export)
     monkeypatch.setitem(sys.modules, "indexer.backbone", backbone)
     monkeypatch.setitem(sys.modules, "indexer.train_classifier", trainer)

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from fakes import fake_manifest
 
+from indexer.choose_base import Base
 from indexer.choose_classifier import CHANGED, FEEDBACK, ChosenClassifier, choose_classifier, reason_to_train
 from indexer.embed import EmbeddedCatalogue
 from indexer.held_out import HeldOut
@@ -24,6 +25,7 @@ from shared.snapshot import SnapshotPaths
 _RECIPE = "r"
 _NAMES = [("cold" if number % 2 else "warm", f"{number}".encode()) for number in range(100)]
 _TRAINED = (True, 7, 0)
+_BASE = Base("efficientnet_lite0", "none", b"model")
 
 
 @pytest.fixture(autouse=True)
@@ -70,7 +72,7 @@ def _choose(
     """Whether it is new, its epochs, and the images changed since it was trained."""
     settings = BuildSettings(Path("c"), Path("d"), retrain=retrain)
     embedded = _embedded(images)
-    chosen = choose_classifier(settings, published, embedded, HeldOut.of(embedded, 0), SilentReporter(), queries)
+    chosen = choose_classifier(settings, published, embedded, HeldOut.of(embedded, 0), _BASE, SilentReporter(), queries)
     assert chosen.queries is queries
     assert chosen.classifier == ("trained" if chosen.is_new else "kept")
     return chosen.is_new, chosen.epochs, chosen.changed
@@ -185,3 +187,75 @@ def test_choosing_does_not_import_tensorflow() -> None:
     code = "import indexer.choose_classifier, indexer.choose_base, sys; sys.exit('tensorflow' in sys.modules)"
     root = Path(__file__).parents[2]
     assert subprocess.run([sys.executable, "-c", code], cwd=root, check=False).returncode == 0
+
+
+# Heads that were tuned with the base
+
+
+def _by_axis(sign: float, categories: tuple[str, ...] = ("cold", "warm")) -> Classifier:
+    """Says `warm` of what lies along the first axis, and `cold` of what lies along the second; or the contrary."""
+    weights = np.zeros((2, len(categories)), np.float32)
+    weights[0, 1] = weights[1, 0] = sign
+    return Classifier(categories, weights, np.zeros(len(categories), np.float32))
+
+
+def _along_axes() -> EmbeddedCatalogue:
+    embedded = _embedded(_NAMES)
+    axes = [int(category == "cold") for category, _ in _NAMES]
+    return replace(embedded, views=np.eye(2, dtype=np.float32)[axes][:, np.newaxis])
+
+
+class _Tuned(_Published):
+    """Its base was tuned, and so was its head."""
+
+    head = _by_axis(2)
+
+    def classifier(self) -> Classifier:
+        return self.head
+
+
+def _tuned(changed: int = 6, recipe: str = _RECIPE, *, improved: bool = True) -> Published:
+    published = _published(changed, recipe)
+    return _Tuned(published.paths, replace(published.manifest, tuning={"improved": improved}))
+
+
+def _head(
+    monkeypatch: pytest.MonkeyPatch, trained: Classifier, base: Base = _BASE, published: Published | None = None
+) -> Classifier:
+    """What is chosen where there is a reason to train and training gives this."""
+    monkeypatch.setattr(sys.modules["indexer.train_classifier"], "train_classifier", lambda *_: (trained, 7))
+    settings, embedded = BuildSettings(Path("c"), Path("d"), retrain=True), _along_axes()
+    chosen = choose_classifier(settings, published, embedded, HeldOut.of(embedded, 0), base, SilentReporter())
+    assert (chosen.is_new, chosen.epochs, chosen.changed) == _TRAINED
+    return chosen.classifier
+
+
+@pytest.mark.parametrize(("trained", "wanted"), [(1.0, "tuned"), (12.0, "trained"), (2.0, "tuned")])
+@pytest.mark.parametrize("just_now", [True, False])
+def test_the_head_that_was_tuned_with_the_base_stays_unless_held_out_items_prefer_another(
+    monkeypatch: pytest.MonkeyPatch, trained: float, wanted: str, just_now: bool
+) -> None:
+    """The temperature that fits 2 is at its bound, so that it counts as 10."""
+    base, published = (replace(_BASE, head=_by_axis(2)), None) if just_now else (_BASE, _tuned())
+    new = _by_axis(trained)
+    found = _head(monkeypatch, new, base, published)
+    assert (found is new) == (wanted == "trained")
+    if wanted == "tuned":
+        assert found.weights is (base.head or _Tuned.head).weights
+        assert found.temperature == pytest.approx(0.2, rel=0.01)
+
+
+@pytest.mark.parametrize(
+    ("base", "published"),
+    [
+        (_BASE, None),
+        (_BASE, _tuned(improved=False)),
+        (_BASE, _tuned(recipe="another")),
+        (replace(_BASE, head=_by_axis(9, ("cold", "warm", "wet"))), None),
+    ],
+)
+def test_where_no_head_was_tuned_for_this_the_trained_one_is_taken(
+    monkeypatch: pytest.MonkeyPatch, base: Base, published: Published | None
+) -> None:
+    new = _by_axis(-1)
+    assert _head(monkeypatch, new, base, published) is new

@@ -9,7 +9,7 @@ from indexer.held_out import HeldOut, held_out_items
 from indexer.read_feedback import LabelledQueries
 from indexer.report import SilentReporter
 from shared.catalogue import Item
-from shared.classifier import Classifier, softmax
+from shared.classifier import Classifier
 from shared.vectors import unit_rows
 
 pytestmark = pytest.mark.tensorflow
@@ -95,7 +95,7 @@ def test_what_is_held_out_is_neither_learned_nor_an_augmented_copy(
         seen.extend([learned, learned_labels, judged, judged_labels])
         return np.zeros((_DIM, n), np.float32), np.zeros(n, np.float32), 1
 
-    monkeypatch.setattr(trainer, "_fit", fit)
+    monkeypatch.setattr(trainer, "fit_head", fit)
     _train(trainer, embedded)
     learned, learned_labels, judged, judged_labels = seen
     owner = _owners(embedded)
@@ -297,30 +297,6 @@ def test_what_never_varies_in_the_catalogue_does_not_decide_over_a_query(trainer
     before = classifier.logits(queries)
     queries[:, _DIM:] = 0.02
     assert np.abs(classifier.logits(queries) - before).max() < np.ptp(before)
-
-
-def _loss(logits: np.ndarray, labels: np.ndarray, temperature: float) -> float:
-    return float(-np.log(softmax(logits / temperature)[np.arange(len(labels)), labels]).mean())
-
-
-@pytest.mark.parametrize("sharpness", [0.7, 1.0, 3.0])
-def test_the_temperature_is_the_best_there_is(trainer: Any, sharpness: float) -> None:
-    """Labels are drawn from the very probabilities, so that the best temperature is about the sharpness."""
-    random = np.random.default_rng(0)
-    logits = random.normal(size=(4000, 5)) * 2
-    labels = np.array([random.choice(5, p=row) for row in softmax(logits)])
-    sharpened = (logits * sharpness).astype(np.float32)
-    found = trainer.fit_temperature(sharpened, labels)
-    grid = np.exp(np.linspace(np.log(0.2), np.log(5), 400))
-    best = grid[np.argmin([_loss(sharpened, labels, temperature) for temperature in grid])]
-    assert found == pytest.approx(best, rel=0.01)
-    assert found == pytest.approx(sharpness, rel=0.1)
-
-
-@pytest.mark.parametrize(("label", "least", "most"), [(0, 0.2, 0.25), (1, 4.9, 5.0)])
-def test_the_temperature_has_bounds(trainer: Any, label: int, least: float, most: float) -> None:
-    """Where all are right, or all wrong, the best temperature would be 0, or infinite."""
-    assert least <= trainer.fit_temperature(np.array([[3.0, 0.0]] * 4, np.float32), np.full(4, label)) <= most
 
 
 def test_each_epoch_has_every_view_once_with_its_label_in_another_order(trainer: Any) -> None:

@@ -1,0 +1,37 @@
+"""The temperature of a head: probabilities that are as sure as they are right, on held-out items.
+
+Guo et al., 2017, "On Calibration of Modern Neural Networks".
+"""
+
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import minimize_scalar
+
+from indexer.held_out import HeldOut
+from shared.classifier import Classifier, softmax
+
+
+def calibrated(classifier: Classifier, held_out: HeldOut) -> Classifier:
+    """The same with the temperature that fits held-out items; 1 where there are none."""
+    if not held_out.n_images:
+        return replace(classifier, temperature=1.0)
+    logits, labels = classifier.logits(held_out.originals), held_out.columns(classifier.categories)
+    return replace(classifier, temperature=fit_temperature(logits, labels))
+
+
+def fit_temperature(logits: NDArray[np.float32], labels: NDArray[np.int64]) -> float:
+    """The temperature of the smallest negative log likelihood.
+
+    Args:
+        logits: `(n, n_categories)` of held-out images.
+        labels: `(n,)` columns.
+    """
+
+    def loss(log_temperature: float) -> float:
+        probabilities = softmax(logits / np.float32(np.exp(log_temperature)))
+        return float(-np.log(probabilities[np.arange(len(labels)), labels] + 1e-12).mean())
+
+    found = minimize_scalar(loss, bounds=(np.log(0.2), np.log(5.0)), method="bounded")
+    return float(np.exp(found.x))
