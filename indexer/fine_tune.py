@@ -137,7 +137,7 @@ def fine_tune(
     frozen_weights = tail.get_weights()
     training = Tuner(tail, lesson)
     frozen = training.right()
-    training.train(checkpoint, stage)
+    training.train(checkpoint, stage, say)
     tuned = training.right()
     improved = clearly_better(tuned, frozen)
     if not improved:

@@ -1,6 +1,8 @@
 """Training of a base's tail, with a head of its own, on the trunk's features."""
 
-from collections.abc import Sequence
+import math
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -74,21 +76,25 @@ class Tuner:
         """The head as it is now: weights `(dim, n_categories)` and bias `(n_categories,)` for unit embeddings."""
         return (self._weights.numpy() * self._length).astype(np.float32), self._bias.numpy()
 
-    def train(self, checkpoint: TuningCheckpoint, stage: Stage) -> None:
+    def train(self, checkpoint: TuningCheckpoint, stage: Stage, say: Callable[[str], None]) -> None:
         """Train for all epochs, from the checkpoint on if there is one.
 
         Args:
             checkpoint: is written after each epoch.
             stage: is told of each view learned.
+            say: takes a line an epoch, since a log has no bar to tell the time left.
         """
         state = [*self._variables, *self._optimizer.variables]
         done, values = checkpoint.load([tuple(variable.shape) for variable in state])
         for variable, value in zip(state, values, strict=False):
             variable.assign(value)
-        for epoch in range(self._lesson.epochs):
+        epochs, started = self._lesson.epochs, time.monotonic()
+        for epoch in range(epochs):
             if epoch >= done:
                 self._train_epoch(epoch)
                 checkpoint.save(epoch + 1, [variable.numpy() for variable in state])
+                left_s = (time.monotonic() - started) / (epoch + 1 - done) * (epochs - epoch - 1)
+                say(f"fine-tuning: epoch {epoch + 1} of {epochs}, about {math.ceil(left_s / 60)} min left")
             for _ in range(len(self._lesson.features.learned)):
                 stage.advance()
 
