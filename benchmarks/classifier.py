@@ -9,12 +9,10 @@ the indexer's choice are paired by seed.
 import logging
 import os
 import statistics
-import tempfile
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
 from typing import Any
 from unittest import mock
 
@@ -24,20 +22,19 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import keras
 import numpy as np
 
+from benchmarks.embedded_photos import THREADS, embed_photos
 from benchmarks.options import option_parser
 from benchmarks.own_process import export_lite0, run_apart
-from benchmarks.photos import Photo, list_photos, sample, write_catalogue
+from benchmarks.photos import list_photos, sample
 from benchmarks.rows import print_records, store
 from indexer import train_classifier
 from indexer.augment import Augmentation
-from indexer.embed import EmbeddedCatalogue, Embedding, embed_catalogue
+from indexer.embed import EmbeddedCatalogue
 from indexer.held_out import HeldOut
 from indexer.metrics import category_accuracy_at, expected_calibration_error
 from indexer.report import SilentReporter
 from shared.embedder import LiteRtEmbedder
-from shared.images import ImageLimits
 
-_THREADS = os.cpu_count() or 1
 _MOST_COPIES = 4
 _CONSTANTS = {
     "_DROPOUT": (0.0, 0.3, 0.5, 0.7),
@@ -117,9 +114,9 @@ def main() -> None:
     train, judges = list_photos(options.photos, "train"), list_photos(options.photos, "validation")
     if options.smoke:
         train, judges = sample(train, 150), sample(judges, 100)
-    embedder = LiteRtEmbedder(run_apart(export_lite0), _THREADS)
-    embedded = _embed(train, options.photos, embedder, _MOST_COPIES)
-    judging = _embed(judges, options.photos, embedder, 0)
+    embedder = LiteRtEmbedder(run_apart(export_lite0), THREADS)
+    embedded = embed_photos(train, options.photos, embedder, _MOST_COPIES)
+    judging = embed_photos(judges, options.photos, embedder, 0)
     epochs = _SMOKE_EPOCHS if options.smoke else train_classifier._MAX_EPOCHS
     with mock.patch.object(train_classifier, "_MAX_EPOCHS", epochs):
         trained = {
@@ -130,13 +127,6 @@ def main() -> None:
     rows = [{"choice": name, **_summary(runs, trained[_DEFAULT])} for name, runs in trained.items()]
     print_records(f"{len(train)} photos, judged by {len(judges)}; means over {len(seeds)} seeds", rows)
     store("classifier", options.smoke, {"photos": len(train), "seeds": len(seeds), "own": own, "choices": rows})
-
-
-def _embed(photos: Sequence[Photo], root: Path, embedder: LiteRtEmbedder, copies: int) -> EmbeddedCatalogue:
-    with tempfile.TemporaryDirectory(prefix="parecido-benchmark-") as directory, SilentReporter().stage("") as stage:
-        catalogue = write_catalogue(photos, root, Path(directory, "catalogue.jsonl"))
-        how = Embedding(embedder, Augmentation(copies=copies), ImageLimits(), _THREADS)
-        return embed_catalogue(catalogue, how, stage)
 
 
 def _train(embedded: EmbeddedCatalogue, judging: EmbeddedCatalogue, choice: Choice, seed: int) -> Trained:

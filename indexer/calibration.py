@@ -1,4 +1,4 @@
-"""The temperature of a head: probabilities that are as sure as they are right, on held-out items.
+"""Probabilities that are as sure as they are right on held-out items, and what these say of the right categories.
 
 Guo et al., 2017, "On Calibration of Modern Neural Networks".
 """
@@ -14,11 +14,15 @@ from shared.classifier import Classifier, softmax
 
 
 def calibrated(classifier: Classifier, held_out: HeldOut) -> Classifier:
-    """The same with the temperature that fits held-out items; 1 where there are none."""
+    """The same with the temperature that fits held-out items, and their own categories' probabilities by that.
+
+    Where there are none, the temperature is 1.
+    """
     if not held_out.n_images:
-        return replace(classifier, temperature=1.0)
+        return replace(classifier, temperature=1.0, own_probabilities=np.zeros(0, np.float32))
     logits, labels = classifier.logits(held_out.originals), held_out.columns(classifier.categories)
-    return replace(classifier, temperature=fit_temperature(logits, labels))
+    found = replace(classifier, temperature=fit_temperature(logits, labels))
+    return replace(found, own_probabilities=np.sort(held_out.own_probabilities(found)))
 
 
 def fit_temperature(logits: NDArray[np.float32], labels: NDArray[np.int64]) -> float:

@@ -133,7 +133,7 @@ def evaluate(snapshot: Snapshot, queries: Path, threads: int, reporter: Reporter
     strict, unfiltered = hits(1), hits(len(categories))
     predicted = [categories[place] for place in ranked[:, 0]]
     accuracy = category_accuracy_at(1, probabilities, labels)
-    covered, probed = probe_auto(probabilities, labels, PROBE_COVERAGE)
+    covered, probed = probe_auto(snapshot.classifier, probabilities, labels, PROBE_COVERAGE)
     return Evaluation(
         snapshot_id=snapshot.snapshot_id,
         queries=len(truth),

@@ -93,11 +93,14 @@ class HeldOut:
         """`(n_images,)`: the place of each image's category in `categories`, -1 where it is not among them."""
         return self.embedded.columns(self.images, categories)
 
+    def own_probabilities(self, classifier: Classifier) -> NDArray[np.float32]:
+        """`(n_images,)` float32: what it gives each image's own category; it must know them all."""
+        probabilities = classifier.probabilities(self.originals)
+        return probabilities[np.arange(self.n_images), self.columns(classifier.categories)]
+
     def log_loss(self, classifier: Classifier) -> float:
         """Mean negative log likelihood of the images' own categories; the classifier must know them all."""
-        probabilities = classifier.probabilities(self.originals)
-        own = probabilities[np.arange(self.n_images), self.columns(classifier.categories)]
-        return float(-np.log(own + 1e-12).mean())
+        return float(-np.log(self.own_probabilities(classifier) + 1e-12).mean())
 
     def of_categories(self, categories: Sequence[str]) -> "HeldOut":
         """The same, but only the images of these categories are judged."""

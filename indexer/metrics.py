@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import binomtest
 
-from shared.classifier import covering, ranking
+from shared.classifier import Classifier, ranking
 
 
 @dataclass(frozen=True)
@@ -71,18 +71,21 @@ def expected_calibration_error(probabilities: NDArray[np.float32], truth: NDArra
     return sum(one.queries * abs(one.confidence - one.category_accuracy) for one in found) / len(truth)
 
 
-def probe_auto(probabilities: NDArray[np.float32], truth: NDArray[np.int64], coverage: float) -> tuple[float, float]:
+def probe_auto(
+    classifier: Classifier, probabilities: NDArray[np.float32], truth: NDArray[np.int64], share: float
+) -> tuple[float, float]:
     """What `probe: auto` would search.
 
     Args:
+        classifier: that gave the probabilities.
         probabilities: `(n, n_categories)`.
         truth: `(n,)` columns; -1 is never among those searched.
-        coverage: what the probabilities of the categories searched add up to.
+        share: of the queries for which the right category should be searched.
 
     Returns:
         The share of queries whose category is searched, and the mean number of categories searched.
     """
-    counts = np.array([covering(row, coverage) for row in probabilities])
+    counts = np.array([classifier.needed(row, share) for row in probabilities])
     places = np.where(ranking(probabilities) == truth[:, np.newaxis], np.arange(probabilities.shape[1]), np.inf)
     return float((places.min(axis=1) < counts).mean()), float(counts.mean())
 

@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from search_service.answer import Answer, Candidate, ItemHit, Timing
 from search_service.told import Told
 from shared.catalogue import IndexedItem, Item
-from shared.classifier import PROBE_COVERAGE, covering, ranking
+from shared.classifier import PROBE_COVERAGE, ranking
 from shared.errors import ImageNotFound, InvalidEmbedding, InvalidRequest
 from shared.feedback import Feedback
 from shared.images import ImageLimits, decode_image, to_pixels
@@ -61,7 +61,7 @@ class Engine:
         Args:
             snapshot: open; closed by `close`.
             limits: what query images are refused for.
-            probe_coverage: what the categories of `probe: auto` add up to.
+            probe_coverage: for what share of the queries `probe: auto` searches the right category.
             image_root: where the catalogue's images lie, if not where they were indexed.
             lease: on the snapshot; given back by `close`.
         """
@@ -276,7 +276,8 @@ class Engine:
         if known is not None:
             ranked = [known, *(category for category in ranked if category != known)]
         if options.probe == "auto":
-            return ranked[: 1 if known is not None else covering(probabilities, self._probe_coverage)]
+            needed = self._snapshot.classifier.needed(probabilities, self._probe_coverage)
+            return ranked[: 1 if known is not None else needed]
         return ranked[: options.probe]
 
     def _item_hits(self, hits: list[Hit]) -> tuple[ItemHit, ...]:

@@ -29,7 +29,7 @@ class ServiceSettings:
         max_upload_bytes: larger query images are refused.
         max_pixels: query images with more pixels are refused, before they are decoded.
         max_top_k: the most hits that a request may want.
-        probe_coverage: what the probabilities of the categories that `probe: auto` searches add up to.
+        probe_coverage: for what share of the queries `probe: auto` searches the right category.
         poll_s: seconds between two looks at which snapshot is published.
         feedback: the file that feedback is appended to; None for taking none.
     """

@@ -1,6 +1,7 @@
 """The head on the base: one Dense softmax over an embedding, kept as plain arrays with its temperature."""
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ from shared.errors import SnapshotError
 from shared.vectors import Vectors
 
 PROBE_COVERAGE = 0.98
-"""What the probabilities of the categories searched by `probe: auto` add up to, unless the service is set otherwise."""
+"""For what share of the queries `probe: auto` searches the right category, unless the service is set otherwise."""
 
 
 @dataclass(frozen=True)
@@ -23,12 +24,15 @@ class Classifier:
         bias: `(n_categories,)` float32.
         temperature: divides the logits, fitted on held-out items (Guo et al., 2017, "On Calibration of Modern Neural
             Networks").
+        own_probabilities: `(n,)` float32, ascending: what held-out images' own categories were given; empty where there
+            were none.
     """
 
     categories: tuple[str, ...]
     weights: NDArray[np.float32]
     bias: NDArray[np.float32]
     temperature: float = 1.0
+    own_probabilities: NDArray[np.float32] = field(default_factory=lambda: np.zeros(0, np.float32))
 
     def __post_init__(self) -> None:
         """Check that the parts fit each other."""
@@ -49,6 +53,27 @@ class Classifier:
         """`(n, dim)` unit rows → `(n, n_categories)` float32, calibrated, rows that sum to 1."""
         return softmax(self.logits(embeddings) / np.float32(self.temperature))
 
+    def needed(self, probabilities: NDArray[np.float32], share: float) -> int:
+        """How many of the most probable categories to search, so that the right one is among them.
+
+        All that are at least as probable as their own categories were for `share` of the held-out images: of all ways
+        to choose, the one that takes the fewest on average (Sadinle, Lei and Wasserman, 2019, "Least Ambiguous
+        Set-Valued Classifiers with Bounded Error Levels"). Too few held-out images to tell: as `covering`.
+
+        Args:
+            probabilities: `(n_categories,)`, calibrated, in any order.
+            share: of the queries, 0…1.
+
+        Returns:
+            1 or more.
+        """
+        n_held_out = len(self.own_probabilities)
+        missed = min(math.floor((1 - share) * (n_held_out + 1) + 1e-9), n_held_out)
+        if missed < 1:
+            return covering(probabilities, share)
+        least = self.own_probabilities[missed - 1]
+        return max(1, int((probabilities >= least).sum()))
+
     def save(self, path: Path) -> None:
         """Write everything to one `.npz`."""
         np.savez(
@@ -57,6 +82,7 @@ class Classifier:
             weights=self.weights,
             bias=self.bias,
             temperature=np.float64(self.temperature),
+            own_probabilities=self.own_probabilities,
         )
 
     @classmethod
@@ -73,6 +99,7 @@ class Classifier:
                     weights=np.ascontiguousarray(arrays["weights"], dtype=np.float32),
                     bias=np.ascontiguousarray(arrays["bias"], dtype=np.float32),
                     temperature=float(arrays["temperature"]),
+                    own_probabilities=arrays.get("own_probabilities", np.zeros(0, np.float32)),
                 )
         except Exception as error:  # damaged bytes meet zipfile and NumPy with many kinds
             raise SnapshotError(f"the classifier {path} can't be read: {error}") from error

@@ -50,10 +50,13 @@ def test_a_head_that_is_too_sure_is_calibrated_on_held_out_items() -> None:
     assert accuracy is not None
     assert found.probabilities(held_out.originals).max(axis=1).mean() == pytest.approx(accuracy, abs=0.01)
     assert found.weights is sure.weights
+    np.testing.assert_array_equal(found.own_probabilities, np.sort(held_out.own_probabilities(found)))
+    assert len(found.own_probabilities) == held_out.n_images
 
 
 def test_without_held_out_items_the_temperature_is_1() -> None:
     embedded = _catalogue(400)
     none = HeldOut(embedded, np.zeros(400, np.bool_), np.zeros(0, np.int64))
     sure = Classifier(("a", "b"), np.eye(2, dtype=np.float32), np.zeros(2, np.float32), 3.0)
-    assert calibrated(sure, none).temperature == 1.0
+    found = calibrated(sure, none)
+    assert (found.temperature, found.own_probabilities.shape) == (1.0, (0,))

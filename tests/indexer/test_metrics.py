@@ -10,6 +10,7 @@ from indexer.metrics import (
     probe_auto,
     reliability,
 )
+from shared.classifier import Classifier
 
 _PROBABILITIES = np.array([[0.6, 0.3, 0.1], [0.2, 0.5, 0.3], [0.4, 0.35, 0.25], [0.1, 0.2, 0.7]], np.float32)
 
@@ -92,7 +93,8 @@ def test_interval(share: float, n: int, wanted: tuple[float, float]) -> None:
     ],
 )
 def test_probe_auto_counts_what_is_searched(coverage: float, truth: list[int], wanted: tuple[float, float]) -> None:
-    assert probe_auto(_PROBABILITIES, np.array(truth), coverage) == pytest.approx(wanted)
+    head = Classifier(("a", "b", "c"), np.zeros((2, 3), np.float32), np.zeros(3, np.float32))
+    assert probe_auto(head, _PROBABILITIES, np.array(truth), coverage) == pytest.approx(wanted)
 
 
 def test_precision_is_the_mean_share_of_right_hits() -> None:

@@ -1,5 +1,6 @@
 """The head: probabilities against SciPy, `covering` against a plain loop, and its file."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -91,12 +92,60 @@ def test_covering_everything_never_counts_past_the_last() -> None:
         assert covering(np.full(n, np.float32(1 / n)), 1.0) == n
 
 
+@pytest.mark.parametrize("own", [np.zeros(0), np.full(48, 0.01)])
+def test_with_too_few_held_out_images_the_needed_categories_cover_the_share(own: np.ndarray) -> None:
+    head = replace(_head(), own_probabilities=own.astype(np.float32))
+    assert head.needed(np.array([0.05, 0.5, 0.15, 0.2, 0.1], np.float32), 0.98) == 5
+    assert head.needed(np.array([0.0, 0.99, 0.01, 0.0, 0.0], np.float32), 0.98) == 1
+
+
+@pytest.mark.parametrize(
+    ("share", "wanted"),
+    # Of 99 images, one in a hundred may be missed for each 0.01: 0.98 takes what the second-least probable was given.
+    [(0.99, 5), (0.98, 4), (0.97, 3), (0.96, 2), (0.95, 1), (0.5, 1), (0.0, 1)],
+)
+def test_the_needed_categories_are_as_probable_as_held_out_images_own(share: float, wanted: int) -> None:
+    own = np.array([0.01, 0.03, 0.08, 0.2, 0.7] + [0.95] * 94, np.float32)
+    head = replace(_head(), own_probabilities=own)
+    assert head.needed(np.array([0.04, 0.6, 0.02, 0.24, 0.1], np.float32), share) == wanted
+
+
+def test_the_share_holds_for_queries_like_the_held_out_images() -> None:
+    random = np.random.default_rng(0)
+
+    def draw(n: int) -> tuple[np.ndarray, np.ndarray]:
+        probabilities = random.dirichlet(np.full(20, 0.1), n).astype(np.float32)
+        return probabilities, np.array([random.choice(20, p=row / row.sum()) for row in probabilities.astype(float)])
+
+    probabilities, truth = draw(4000)
+    own = np.sort(probabilities[np.arange(4000), truth])
+    head = replace(_head(), own_probabilities=own)
+    probabilities, truth = draw(4000)
+    counts = np.array([head.needed(row, 0.95) for row in probabilities])
+    places = np.argmax(ranking(probabilities) == truth[:, np.newaxis], axis=1)
+    assert (places < counts).mean() == pytest.approx(0.95, abs=0.015)
+    assert counts.mean() < np.mean([covering(row, 0.95) for row in probabilities])
+
+
+def test_a_file_from_before_there_were_own_probabilities_is_read(tmp_path: Path) -> None:
+    head = _head()
+    np.savez(
+        tmp_path / "old.npz",
+        categories=np.array(head.categories, dtype=np.str_),
+        weights=head.weights,
+        bias=head.bias,
+        temperature=np.float64(1.5),
+    )
+    assert Classifier.open(tmp_path / "old.npz").own_probabilities.shape == (0,)
+
+
 def test_round_trip(tmp_path: Path) -> None:
-    head = _head(1.7)
+    head = replace(_head(1.7), own_probabilities=np.array([0.25, 0.75], np.float32))
     head.save(tmp_path / "classifier.npz")
     again = Classifier.open(tmp_path / "classifier.npz")
     assert again.categories == _NAMES
     assert again.temperature == 1.7
+    assert again.own_probabilities.tolist() == [0.25, 0.75]
     np.testing.assert_array_equal(again.weights, head.weights)
     np.testing.assert_array_equal(again.bias, head.bias)
     np.testing.assert_array_equal(again.probabilities(_embeddings()), head.probabilities(_embeddings()))
