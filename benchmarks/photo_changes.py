@@ -5,12 +5,9 @@ from collections.abc import Callable, Mapping
 from io import BytesIO
 from pathlib import Path
 
-from PIL import Image, ImageOps
+from PIL import Image, ImageEnhance, ImageOps
 
-_DEGREES = 10
-_CROPPED = 0.85
 _UPLOAD_QUALITY = 92
-_LOW_QUALITY = 40
 
 
 def _photo(path: Path) -> Image.Image:
@@ -25,13 +22,15 @@ def _jpeg(image: Image.Image, quality: int = _UPLOAD_QUALITY) -> bytes:
     return file.getvalue()
 
 
-def _rotated(path: Path) -> Image.Image:
-    return _photo(path).rotate(_DEGREES, Image.Resampling.BICUBIC, expand=False, fillcolor=(255, 255, 255))
+def _rotated(image: Image.Image, degrees: float) -> Image.Image:
+    """The corners that come in from outside are white."""
+    return image.rotate(degrees, Image.Resampling.BICUBIC, expand=False, fillcolor=(255, 255, 255))
 
 
-def _rotated_filled(path: Path) -> Image.Image:
-    image = _rotated(path)
-    return _centre(image, *_inner_rectangle(image.width, image.height, math.radians(_DEGREES)))
+def _filled(image: Image.Image, degrees: float) -> Image.Image:
+    """Rotated and cropped to the largest rectangle without corners from outside."""
+    image = _rotated(image, degrees)
+    return _centre(image, *_inner_rectangle(image.width, image.height, math.radians(degrees)))
 
 
 def _inner_rectangle(width: int, height: int, angle: float) -> tuple[float, float]:
@@ -47,9 +46,12 @@ def _inner_rectangle(width: int, height: int, angle: float) -> tuple[float, floa
     return min(found[0], width), min(found[1], height)
 
 
-def _cropped(path: Path) -> Image.Image:
-    image = _photo(path)
-    return _centre(image, image.width * _CROPPED, image.height * _CROPPED)
+def _cropped(image: Image.Image, share: float) -> Image.Image:
+    return _centre(image, image.width * share, image.height * share)
+
+
+def _brightened(image: Image.Image, factor: float) -> Image.Image:
+    return ImageEnhance.Brightness(image).enhance(factor)
 
 
 def _centre(image: Image.Image, width: float, height: float) -> Image.Image:
@@ -57,11 +59,21 @@ def _centre(image: Image.Image, width: float, height: float) -> Image.Image:
     return image.crop((math.ceil(left), math.ceil(top), math.floor(left + width), math.floor(top + height)))
 
 
+def _all_at_once(image: Image.Image) -> Image.Image:
+    return _brightened(ImageOps.mirror(_cropped(_rotated(image, 15), 0.7)), 0.7)
+
+
 CHANGES: Mapping[str, Callable[[Path], bytes]] = {
     "unchanged": Path.read_bytes,
-    "rotated 10°, white corners": lambda path: _jpeg(_rotated(path)),
-    "rotated 10°, filled": lambda path: _jpeg(_rotated_filled(path)),
+    "rotated 10°, white corners": lambda path: _jpeg(_rotated(_photo(path), 10)),
+    "rotated 10°, filled": lambda path: _jpeg(_filled(_photo(path), 10)),
+    "rotated 15°, white corners": lambda path: _jpeg(_rotated(_photo(path), 15)),
     "mirrored": lambda path: _jpeg(ImageOps.mirror(_photo(path))),
-    "cropped to 85 %": lambda path: _jpeg(_cropped(path)),
-    "JPEG quality 40": lambda path: _jpeg(_photo(path), _LOW_QUALITY),
+    "cropped to 85 %": lambda path: _jpeg(_cropped(_photo(path), 0.85)),
+    "cropped to 70 %": lambda path: _jpeg(_cropped(_photo(path), 0.7)),
+    "JPEG quality 40": lambda path: _jpeg(_photo(path), 40),
+    "JPEG quality 30": lambda path: _jpeg(_photo(path), 30),
+    "30 % brighter": lambda path: _jpeg(_brightened(_photo(path), 1.3)),
+    "30 % darker": lambda path: _jpeg(_brightened(_photo(path), 0.7)),
+    "15°, 70 %, mirrored, darker, JPEG 30": lambda path: _jpeg(_all_at_once(_photo(path)), 30),
 }
