@@ -1,0 +1,145 @@
+"""Other ways to a category than the indexer's head on one view of the query, with the frozen base.
+
+The training photos are embedded with two augmented copies. With each of several seeds, whose held-out photos are left
+out, five heads are made of them: the indexer's own softmax, linear discriminant analysis, a vote of the 30 nearest
+photos, and mixtures. Each judges the held-out and the validation photos by one view, by that and its mirror image, and by
+four views (also four fifths of the square, and squashed), whose log probabilities are averaged.
+"""
+
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import keras
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
+
+from benchmarks.embedded_photos import THREADS, embed_photos
+from benchmarks.options import option_parser
+from benchmarks.own_process import export_lite0, run_apart
+from benchmarks.photos import Photo, list_photos, sample
+from benchmarks.rows import print_records, store
+from benchmarks.squares import square, squashed
+from indexer.augment import Augmentation
+from indexer.embed import EmbeddedCatalogue
+from indexer.held_out import HeldOut
+from indexer.report import SilentReporter
+from indexer.train_classifier import train_classifier
+from shared.embedder import LiteRtEmbedder
+from shared.images import ImageLimits, decode_image, to_pixels
+
+_NEIGHBOURS = 30
+_SHRINKAGE = 0.2
+_VIEWS = {"one": [0], "and mirrored": [0, 1], "four": [0, 1, 2, 3]}
+_WHITE = (255, 255, 255)
+
+LogProbabilities = Callable[[NDArray[np.float32]], NDArray[np.float32]]
+"""`(n, dim)` unit rows → `(n, n_categories)`."""
+
+
+def main() -> None:
+    """Embed once, judge every way with every seed, print and store."""
+    options = option_parser("heads", __doc__).parse_args()
+    seeds = range(1 if options.smoke else 4)
+    train, judges = list_photos(options.photos, "train"), list_photos(options.photos, "validation")
+    if options.smoke:
+        train, judges = sample(train, 300), sample(judges, 60)
+    embedder = LiteRtEmbedder(run_apart(export_lite0), THREADS)
+    embedded = embed_photos(train, options.photos, embedder, Augmentation().copies)
+    queries = _query_views(embedder, train), _query_views(embedder, judges)
+    labels = np.array([embedded.categories.index(photo.category) for photo in judges])
+    runs = [_judged(embedded, *queries, labels, seed) for seed in seeds]
+    rows = [
+        {
+            "head": head,
+            "query views": views,
+            "held-out": float(np.mean([run[head, views][0] for run in runs])),
+            "validation": float(np.mean([run[head, views][1] for run in runs])),
+        }
+        for head, views in runs[0]
+    ]
+    print_records(f"category_accuracy, means over {len(seeds)} seeds", rows)
+    store("heads", options.smoke, {"seeds": len(seeds), "rows": rows})
+
+
+def _query_views(embedder: LiteRtEmbedder, photos: Sequence[Photo]) -> NDArray[np.float32]:
+    """`(n, 4, dim)`."""
+
+    def embed(photo: Photo) -> NDArray[np.float32]:
+        image = decode_image(photo.path.read_bytes(), ImageLimits())
+        pixels = to_pixels(image)
+        smaller = square(image, 0.8 * (image.width * image.height) ** 0.5, _WHITE)
+        return embedder.embed(np.stack([pixels, pixels[:, ::-1], smaller, squashed(image)]))
+
+    with ThreadPoolExecutor(THREADS) as pool:
+        return np.stack(list(pool.map(embed, photos)))
+
+
+def _judged(
+    embedded: EmbeddedCatalogue,
+    own: NDArray[np.float32],
+    others: NDArray[np.float32],
+    labels: NDArray[np.int64],
+    seed: int,
+) -> dict[tuple[str, str], tuple[float, float]]:
+    """For each head and views: accuracy on held-out and on validation photos."""
+    held_out = HeldOut.of(embedded, seed)
+    held_labels = held_out.columns(embedded.categories)
+    found = {}
+    for head, log_probabilities in _heads(embedded, held_out, seed).items():
+        for name, views in _VIEWS.items():
+            found[head, name] = (
+                _accuracy(log_probabilities, own[held_out.images][:, views], held_labels),
+                _accuracy(log_probabilities, others[:, views], labels),
+            )
+    return found
+
+
+def _accuracy(head: LogProbabilities, views: NDArray[np.float32], labels: NDArray[np.int64]) -> float:
+    by_view = head(views.reshape(-1, views.shape[-1])).reshape(*views.shape[:2], -1)
+    return float((by_view.mean(axis=1).argmax(axis=1) == labels).mean())
+
+
+def _heads(embedded: EmbeddedCatalogue, held_out: HeldOut, seed: int) -> dict[str, LogProbabilities]:
+    keras.utils.clear_session()  # what earlier seeds left
+    with SilentReporter().stage("") as stage:
+        trained, _ = train_classifier(embedded, held_out, seed, stage)
+    images = np.flatnonzero(~held_out.items[embedded.image_items])
+    labels = embedded.columns(images, embedded.categories)
+    views = embedded.views[images]
+    discriminant: Any = LinearDiscriminantAnalysis(solver="lsqr", shrinkage=_SHRINKAGE)
+    discriminant.set_params(priors=np.full(len(embedded.categories), 1 / len(embedded.categories)))
+    discriminant.fit(views.reshape(-1, views.shape[-1]), np.repeat(labels, views.shape[1]))
+    originals, one_hot = views[:, 0], np.eye(len(embedded.categories), dtype=np.float32)[labels]
+
+    def softmax(queries: NDArray[np.float32]) -> NDArray[np.float32]:
+        found: NDArray[np.float32] = np.log(trained.probabilities(queries) + 1e-6)
+        return found
+
+    def lda(queries: NDArray[np.float32]) -> NDArray[np.float32]:
+        found: NDArray[np.float32] = discriminant.predict_log_proba(queries)
+        return found
+
+    def vote(queries: NDArray[np.float32]) -> NDArray[np.float32]:
+        scores = queries @ originals.T
+        nearest = np.argpartition(-scores, _NEIGHBOURS, axis=1)[:, :_NEIGHBOURS]
+        weights = np.exp(20 * np.take_along_axis(scores, nearest, axis=1))
+        votes = np.einsum("qn,qnc->qc", weights, one_hot[nearest])
+        found: NDArray[np.float32] = np.log(votes / votes.sum(axis=1, keepdims=True) + 0.01)
+        return found
+
+    return {
+        "softmax": softmax,
+        "discriminant analysis": lda,
+        f"vote of {_NEIGHBOURS}": vote,
+        "softmax and vote": lambda queries: softmax(queries) + vote(queries),
+        "softmax and discriminant analysis": lambda queries: softmax(queries) + 0.3 * lda(queries),
+    }
+
+
+if __name__ == "__main__":
+    main()
