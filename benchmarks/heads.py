@@ -2,8 +2,8 @@
 
 The training photos are embedded with two augmented copies. With each of several seeds, whose held-out photos are left
 out, five heads are made of them: the indexer's own softmax, linear discriminant analysis, a vote of the 30 nearest
-photos, and mixtures. Each judges the held-out and the validation photos by one view, by that and its mirror image, and by
-four views (also four fifths of the square, and squashed), whose log probabilities are averaged.
+photos, and mixtures. Each judges the held-out and the validation photos by one view, by that and its mirror image, and
+by four views (also four fifths of the square, and squashed), whose log probabilities are averaged.
 """
 
 import os
