@@ -90,15 +90,15 @@ class Tuner:
             variable.assign(value)
         epochs, started = self._lesson.epochs, time.monotonic()
         for epoch in range(epochs):
-            if epoch >= done:
-                self._train_epoch(epoch)
+            if epoch < done:
+                _advance(stage, len(self._lesson.features.learned))
+            else:
+                self._train_epoch(epoch, stage)
                 checkpoint.save(epoch + 1, [variable.numpy() for variable in state])
                 left_s = (time.monotonic() - started) / (epoch + 1 - done) * (epochs - epoch - 1)
                 say(f"fine-tuning: epoch {epoch + 1} of {epochs}, about {math.ceil(left_s / 60)} min left")
-            for _ in range(len(self._lesson.features.learned)):
-                stage.advance()
 
-    def _train_epoch(self, epoch: int) -> None:
+    def _train_epoch(self, epoch: int, stage: Stage) -> None:
         features, seed = self._lesson.features, self._lesson.seed
         n_learned, n_views = features.learned.shape
         first_view = np.random.default_rng(seed).integers(n_views, size=(n_learned,))
@@ -107,6 +107,7 @@ class Tuner:
             views = features.rows[features.learned[places, (first_view[places] + epoch) % n_views]]
             entropy = tf.constant([seed, epoch * self._steps_an_epoch() + number])
             self._step_batch(tf.constant(views), tf.constant(self._lesson.labels[places]), entropy)
+            _advance(stage, len(places))
 
     def _steps_an_epoch(self) -> int:
         return max(1, round(len(self._lesson.features.learned) / _BATCH))
@@ -152,6 +153,11 @@ class Tuner:
         optimizer.exclude_from_weight_decay([variable for variable in self._variables if len(variable.shape) == 1])
         optimizer.build(self._variables)
         return optimizer
+
+
+def _advance(stage: Stage, steps: int) -> None:
+    for _ in range(steps):
+        stage.advance()
 
 
 def _tuned_variables(tail: keras.Model) -> Sequence[keras.Variable]:

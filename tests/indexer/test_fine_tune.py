@@ -229,12 +229,16 @@ def _killed_then_resumed(
     """
     labels, held = _labels(3, 8)
     with pytest.raises(KeyboardInterrupt):
-        _tune(tuning, _tiny_base(), labels, held, resume=path, stage=_Counter(kill_at=24 + 21 + 21))
+        _tune(tuning, _tiny_base(), labels, held, resume=path, stage=_Counter(kill_at=24 + 21 + 21 + 1))
     damage(path)
     trained: list[int] = []
     original = tuner.Tuner._train_epoch
     with monkeypatch.context() as patched:
-        patched.setattr(tuner.Tuner, "_train_epoch", lambda self, epoch: (trained.append(epoch), original(self, epoch)))
+        patched.setattr(
+            tuner.Tuner,
+            "_train_epoch",
+            lambda self, epoch, stage: (trained.append(epoch), original(self, epoch, stage)),
+        )
         _force(tuner, patched, 0, 8)
         said: list[str] = []
         found = _tune(tuning, _tiny_base(), labels, held, resume=path, say=said.append)
