@@ -23,8 +23,9 @@ _WARM_UP_SHARE = 0.05
 _WEIGHT_DECAY = 1e-2
 _DROPOUT = 0.3
 _LABEL_SMOOTHING = 0.1
+_MIXUP = 0.2  # of Zhang et al., 2018, "mixup: Beyond Empirical Risk Minimization"; on the trunk's features
 _JUDGE_BATCH = 128
-RECIPE = (_BATCH, _LEARNING_RATE, _WARM_UP_SHARE, _WEIGHT_DECAY, _DROPOUT, _LABEL_SMOOTHING)
+RECIPE = (_BATCH, _LEARNING_RATE, _WARM_UP_SHARE, _WEIGHT_DECAY, _DROPOUT, _LABEL_SMOOTHING, _MIXUP)
 """Names everything that training depends on besides the features, the labels, the number of epochs and the seed."""
 
 
@@ -105,19 +106,31 @@ class Tuner:
         order = np.random.default_rng([seed, epoch]).permutation(n_learned)
         for number, places in enumerate(np.array_split(order, self._steps_an_epoch())):
             views = features.rows[features.learned[places, (first_view[places] + epoch) % n_views]]
-            entropy = tf.constant([seed, epoch * self._steps_an_epoch() + number])
-            self._step_batch(tf.constant(views), tf.constant(self._lesson.labels[places]), entropy)
+            targets = tf.constant(self._targets(places))
+            self._step_batch(tf.constant(views), targets, *self._chance(epoch, number, len(places)))
             _advance(stage, len(places))
 
     def _steps_an_epoch(self) -> int:
         return max(1, round(len(self._lesson.features.learned) / _BATCH))
 
-    def _step(self, features: Any, labels: Any, entropy: Any) -> None:
+    def _targets(self, places: NDArray[np.int64]) -> NDArray[np.float32]:
+        """`(n, n_categories)`: smoothed labels."""
         n_categories = self._bias.shape[0]
-        targets = tf.one_hot(labels, n_categories) * (1 - _LABEL_SMOOTHING) + _LABEL_SMOOTHING / n_categories
+        one_hot = np.eye(n_categories, dtype=np.float32)[self._lesson.labels[places]]
+        return one_hot * np.float32(1 - _LABEL_SMOOTHING) + np.float32(_LABEL_SMOOTHING / n_categories)
+
+    def _chance(self, epoch: int, step: int, n: int) -> tuple[Any, Any, Any]:
+        """A step's chances: the seed of its dropout, the share of each view in its mixture, and its partner there."""
+        random = np.random.default_rng([self._lesson.seed, epoch, step])
+        seed = tf.constant(random.integers(2**31, size=2), tf.int32)
+        return seed, tf.constant(random.beta(_MIXUP, _MIXUP), tf.float32), tf.constant(random.permutation(n))
+
+    def _step(self, features: Any, targets: Any, dropout_seed: Any, share: Any, partners: Any) -> None:
+        features = _mixed(tf.cast(features, tf.float32), share, partners)
+        targets = _mixed(targets, share, partners)
         with tf.GradientTape() as tape:
             unit = tf.nn.l2_normalize(self._embed(features), axis=1)
-            kept = tf.nn.experimental.stateless_dropout(unit * self._length, _DROPOUT, seed=entropy)
+            kept = tf.nn.experimental.stateless_dropout(unit * self._length, _DROPOUT, seed=dropout_seed)
             logits = kept @ self._weights + self._bias
             loss = tf.reduce_mean(tf.nn.softmax_cross_entropy_with_logits(targets, logits))
         gradients = tape.gradient(loss, [variable.value for variable in self._variables])
@@ -153,6 +166,10 @@ class Tuner:
         optimizer.exclude_from_weight_decay([variable for variable in self._variables if len(variable.shape) == 1])
         optimizer.build(self._variables)
         return optimizer
+
+
+def _mixed(rows: Any, share: Any, partners: Any) -> Any:
+    return share * rows + (1 - share) * tf.gather(rows, partners)
 
 
 def _advance(stage: Stage, steps: int) -> None:
