@@ -1,7 +1,8 @@
-"""Train the head: one Dense softmax on the frozen base's embeddings of originals and augmented copies.
+"""Train the head: one Dense softmax on the base's embeddings of originals and augmented copies.
 
 1. Train in Keras on what is not held out, with class weights, until the held-out loss stops falling.
-2. Fit the temperature on the held-out items (Guo et al., 2017, "On Calibration of Modern Neural Networks").
+2. Add as much of a discriminant analysis to weights and bias as the held-out items prefer.
+3. Fit the temperature on the held-out items (Guo et al., 2017, "On Calibration of Modern Neural Networks").
 """
 
 from collections.abc import Sequence
@@ -13,6 +14,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from indexer.calibration import calibrated
+from indexer.discriminant import discriminant_head
 from indexer.embed import EmbeddedCatalogue
 from indexer.held_out import HeldOut
 from indexer.read_feedback import LabelledQueries
@@ -35,6 +37,7 @@ _EPOCHS_WITHOUT_HELD_OUT = 30
 _MAX_LEARNED_VIEWS = 50_000  # 0.13 GB: memory must not grow with the catalogue
 _PREFETCHED = 4
 _CHUNK_IMAGES = 4096
+_DISCRIMINANT_WEIGHTS = (0.0, 0.1, 0.2, 0.3)
 
 
 def train_classifier(
@@ -58,7 +61,17 @@ def train_classifier(
     learned, labels = _learned(embedded, held_out, categories, seed, queries)
     judged, judged_labels = held_out.originals, held_out.columns(categories)
     weights, bias, epochs = fit_head(learned, labels, judged, judged_labels, len(categories), seed, stage)
-    return calibrated(Classifier(categories, weights, bias), held_out), epochs
+    trained = Classifier(categories, weights, bias)
+    if not held_out.n_images:
+        return trained, epochs
+    other = Classifier(categories, *discriminant_head(learned, labels, len(categories)))
+    mixed = [calibrated(_mixed(trained, other, weight), held_out) for weight in _DISCRIMINANT_WEIGHTS]
+    return min(mixed, key=held_out.log_loss), epochs
+
+
+def _mixed(head: Classifier, other: Classifier, weight: float) -> Classifier:
+    """The head whose logits are the one's and so much of the other's."""
+    return Classifier(head.categories, head.weights + weight * other.weights, head.bias + weight * other.bias)
 
 
 def _learned(

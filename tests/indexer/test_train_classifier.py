@@ -243,6 +243,7 @@ def test_class_weights_help_a_rare_category(trainer: Any, monkeypatch: pytest.Mo
     """Two categories that overlap, a hundred to one: unweighted, nothing would ever be called the rare one."""
     import keras
 
+    monkeypatch.setattr(trainer, "_DISCRIMINANT_WEIGHTS", (0.0,))
     embedded = _clusters({"a": 300, "b": 3}, copies=0, spread=2.0)
     weighted, _ = _train(trainer, embedded)
     fit = keras.Model.fit
@@ -260,9 +261,28 @@ def test_class_weights_help_a_rare_category(trainer: Any, monkeypatch: pytest.Mo
     assert shares[0] > 0.5 > shares[1]
 
 
+def test_held_out_items_choose_how_much_of_the_discriminant_analysis_is_added(
+    trainer: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    embedded = _clusters({"a": 40, "b": 40, "c": 40}, spread=1.5)
+    held_out = HeldOut.of(embedded, 0)
+    heads = {}
+    for weights in ((0.0,), (0.1,), (0.2,), (0.3,), (0.0, 0.1, 0.2, 0.3)):
+        monkeypatch.setattr(trainer, "_DISCRIMINANT_WEIGHTS", weights)
+        heads[weights], _ = _train(trainer, embedded)
+    *single, chosen = heads.values()
+    losses = [held_out.log_loss(head) for head in single]
+    assert len(set(losses)) == 4
+    np.testing.assert_array_equal(chosen.weights, single[int(np.argmin(losses))].weights)
+    # Each tenth adds the same to weights and bias.
+    steps = np.diff([np.vstack([head.weights, head.bias]) for head in single], axis=0)
+    np.testing.assert_allclose(steps[1], steps[0], atol=1e-4 * np.abs(single[0].weights).max())
+
+
 def test_folding_the_standardisation_changes_no_logit(trainer: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     import keras
 
+    monkeypatch.setattr(trainer, "_DISCRIMINANT_WEIGHTS", (0.0,))
     embedded = _clusters({"a": 12, "b": 14, "c": 13})
     heads: list[Any] = []
     fit = keras.Model.fit
