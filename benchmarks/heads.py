@@ -1,22 +1,21 @@
 """Other ways to a category than the indexer's head on one view of the query, with the frozen base.
 
 The training photos are embedded with two augmented copies. With each of several seeds, whose held-out photos are left
-out, five heads are made of them: the indexer's own softmax, linear discriminant analysis, a vote of the 30 nearest
-photos, and mixtures. Each judges the held-out and the validation photos by one view, by that and its mirror image, and
-by four views (also four fifths of the square, and squashed), whose log probabilities are averaged.
+out, heads are made of them: the indexer's own, its two parts alone, a vote of the 30 nearest photos, and that mixed with
+the indexer's. Each judges the held-out and the validation photos by one view, by that and its mirror image, and by four
+views (also four fifths of the square, and squashed), whose log probabilities are averaged.
 """
 
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from unittest import mock
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import keras
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 
 from benchmarks.embedded_photos import THREADS, embed_photos
 from benchmarks.options import option_parser
@@ -24,16 +23,18 @@ from benchmarks.own_process import export_lite0, run_apart
 from benchmarks.photos import Photo, list_photos, sample
 from benchmarks.rows import print_records, store
 from benchmarks.squares import square, squashed
+from indexer import train_classifier
 from indexer.augment import Augmentation
+from indexer.discriminant import discriminant_head
 from indexer.embed import EmbeddedCatalogue
 from indexer.held_out import HeldOut
 from indexer.report import SilentReporter
-from indexer.train_classifier import train_classifier
+from shared.classifier import Classifier
 from shared.embedder import LiteRtEmbedder
 from shared.images import ImageLimits, decode_image, to_pixels
 
 _NEIGHBOURS = 30
-_SHRINKAGE = 0.2
+_SHARPNESS = 20
 _VIEWS = {"one": [0], "and mirrored": [0, 1], "four": [0, 1, 2, 3]}
 _WHITE = (255, 255, 255)
 
@@ -105,40 +106,45 @@ def _accuracy(head: LogProbabilities, views: NDArray[np.float32], labels: NDArra
 
 
 def _heads(embedded: EmbeddedCatalogue, held_out: HeldOut, seed: int) -> dict[str, LogProbabilities]:
-    keras.utils.clear_session()  # what earlier seeds left
-    with SilentReporter().stage("") as stage:
-        trained, _ = train_classifier(embedded, held_out, seed, stage)
     images = np.flatnonzero(~held_out.items[embedded.image_items])
     labels = embedded.columns(images, embedded.categories)
     views = embedded.views[images]
-    discriminant: Any = LinearDiscriminantAnalysis(solver="lsqr", shrinkage=_SHRINKAGE)
-    discriminant.set_params(priors=np.full(len(embedded.categories), 1 / len(embedded.categories)))
-    discriminant.fit(views.reshape(-1, views.shape[-1]), np.repeat(labels, views.shape[1]))
+    flat, flat_labels = views.reshape(-1, views.shape[-1]), np.repeat(labels, views.shape[1])
+    analysis = Classifier(embedded.categories, *discriminant_head(flat, flat_labels, len(embedded.categories)))
     originals, one_hot = views[:, 0], np.eye(len(embedded.categories), dtype=np.float32)[labels]
-
-    def softmax(queries: NDArray[np.float32]) -> NDArray[np.float32]:
-        found: NDArray[np.float32] = np.log(trained.probabilities(queries) + 1e-6)
-        return found
-
-    def lda(queries: NDArray[np.float32]) -> NDArray[np.float32]:
-        found: NDArray[np.float32] = discriminant.predict_log_proba(queries)
-        return found
+    own = _log_probabilities(_trained(embedded, held_out, seed))
+    with mock.patch.object(train_classifier, "_DISCRIMINANT_WEIGHTS", (0.0,)):
+        softmax = _log_probabilities(_trained(embedded, held_out, seed))
 
     def vote(queries: NDArray[np.float32]) -> NDArray[np.float32]:
         scores = queries @ originals.T
         nearest = np.argpartition(-scores, _NEIGHBOURS, axis=1)[:, :_NEIGHBOURS]
-        weights = np.exp(20 * np.take_along_axis(scores, nearest, axis=1))
+        weights = np.exp(_SHARPNESS * np.take_along_axis(scores, nearest, axis=1))
         votes = np.einsum("qn,qnc->qc", weights, one_hot[nearest])
         found: NDArray[np.float32] = np.log(votes / votes.sum(axis=1, keepdims=True) + 0.01)
         return found
 
     return {
-        "softmax": softmax,
-        "discriminant analysis": lda,
+        "the indexer's": own,
+        "softmax alone": softmax,
+        "discriminant analysis alone": _log_probabilities(analysis),
         f"vote of {_NEIGHBOURS}": vote,
-        "softmax and vote": lambda queries: softmax(queries) + vote(queries),
-        "softmax and discriminant analysis": lambda queries: softmax(queries) + 0.3 * lda(queries),
+        "the indexer's and the vote": lambda queries: own(queries) + vote(queries),
     }
+
+
+def _trained(embedded: EmbeddedCatalogue, held_out: HeldOut, seed: int) -> Classifier:
+    keras.utils.clear_session()  # what earlier ones left
+    with SilentReporter().stage("") as stage:
+        return train_classifier.train_classifier(embedded, held_out, seed, stage)[0]
+
+
+def _log_probabilities(head: Classifier) -> LogProbabilities:
+    def find(queries: NDArray[np.float32]) -> NDArray[np.float32]:
+        found: NDArray[np.float32] = np.log(head.probabilities(queries) + 1e-6)
+        return found
+
+    return find
 
 
 if __name__ == "__main__":
