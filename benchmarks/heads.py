@@ -1,9 +1,9 @@
 """Other ways to a category than the indexer's head on one view of the query, with the frozen base.
 
 The training photos are embedded with two augmented copies. With each of several seeds, whose held-out photos are left
-out, heads are made of them: the indexer's own, its two parts alone, a vote of the 30 nearest photos, and that mixed with
-the indexer's. Each judges the held-out and the validation photos by one view, by that and its mirror image, and by four
-views (also four fifths of the square, and squashed), whose log probabilities are averaged.
+out, heads are made of them: the indexer's own, its two parts alone, a vote of the 30 nearest photos, and the indexer's
+mixed with that. Each judges the held-out and the validation photos by one view, by that and its mirror image, and by
+four views (also four fifths of the square, and squashed), whose log probabilities are averaged.
 """
 
 import os
