@@ -2,11 +2,13 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from shared.errors import SnapshotError
+from shared.known import KnownRule
 from shared.vectors import Vectors
 
 PROBE_COVERAGE = 0.98
@@ -23,12 +25,14 @@ class Classifier:
         bias: `(n_categories,)` float32.
         temperature: divides the logits, fitted on held-out items (Guo et al., 2017, "On Calibration of Modern Neural
             Networks").
+        known: tells queries that show none of the categories; None where nothing was fitted.
     """
 
     categories: tuple[str, ...]
     weights: NDArray[np.float32]
     bias: NDArray[np.float32]
     temperature: float = 1.0
+    known: KnownRule | None = None
 
     def __post_init__(self) -> None:
         """Check that the parts fit each other."""
@@ -39,6 +43,9 @@ class Classifier:
             )
         if not self.temperature > 0:
             raise SnapshotError(f"the classifier's temperature is {self.temperature}; wanted more than 0")
+        if self.known is not None and len(self.known.thresholds) != wanted:
+            found = f"{len(self.known.thresholds)} thresholds for known queries"
+            raise SnapshotError(f"the classifier has {wanted} categories, but {found}")
 
     def logits(self, embeddings: Vectors) -> NDArray[np.float32]:
         """`(n, dim)` unit rows → `(n, n_categories)` float32, before the temperature."""
@@ -51,13 +58,15 @@ class Classifier:
 
     def save(self, path: Path) -> None:
         """Write everything to one `.npz`."""
-        np.savez(
-            path,
-            categories=np.array(self.categories, dtype=np.str_),
-            weights=self.weights,
-            bias=self.bias,
-            temperature=np.float64(self.temperature),
-        )
+        arrays: dict[str, Any] = {
+            "categories": np.array(self.categories, dtype=np.str_),
+            "weights": self.weights,
+            "bias": self.bias,
+            "temperature": np.float64(self.temperature),
+        }
+        if self.known is not None:
+            arrays |= self.known.arrays()
+        np.savez(path, **arrays)
 
     @classmethod
     def open(cls, path: Path) -> "Classifier":
@@ -73,6 +82,7 @@ class Classifier:
                     weights=np.ascontiguousarray(arrays["weights"], dtype=np.float32),
                     bias=np.ascontiguousarray(arrays["bias"], dtype=np.float32),
                     temperature=float(arrays["temperature"]),
+                    known=KnownRule.of_arrays(arrays),
                 )
         except Exception as error:  # damaged bytes meet zipfile and NumPy with many kinds
             raise SnapshotError(f"the classifier {path} can't be read: {error}") from error
