@@ -1,15 +1,15 @@
 """Whether queries that show none of the catalogue's categories are told from those that do.
 
-EfficientNet-Lite0 and the indexer's own training and rule, on the clothing photos. The rule is fitted on what the indexer
-holds out; the validation photos are the known queries.
+EfficientNet-Lite0 and the indexer's own training and rule, on the clothing photos. The rule is fitted on what the
+indexer holds out; the validation photos are the known queries.
 
 - Far: the rendered sample catalogue (bicycles, mice, watches, keyboards), and three photos that scikit-learn and
   Matplotlib ship; means over three seeds.
 - Near: for every pair of categories, a head is trained without the two, whose validation photos are then unknown; means
   over the pairs.
 
-For each: the area under the ROC curve of single signs, of sums of two that are standardised, and of `known_score`, the
-sum of log odds and cosine less the category's threshold; the shares of known queries rejected and of unknown ones found.
+For each: the area under the ROC curve of single signs, of sums of two that are standardised, and of `known_score` (log
+odds and cosine, less the category's threshold); the shares of known queries rejected and of unknown ones found.
 """
 
 import logging
