@@ -17,10 +17,12 @@ from numpy.typing import NDArray
 from indexer.augment import Augmentation
 from indexer.embed import Embedding, embed_catalogue
 from indexer.metrics import (
+    KnownFigures,
     ReliabilityBin,
     category_accuracy_at,
     expected_calibration_error,
     interval,
+    known_figures,
     precision,
     probe_auto,
     reliability,
@@ -29,8 +31,10 @@ from indexer.read_catalogue import read_catalogue
 from indexer.report import Reporter
 from shared.classifier import PROBE_COVERAGE, ranking
 from shared.images import ImageLimits
+from shared.known import mean_cosine
 from shared.partition import Hit, best_hits
 from shared.snapshot import Snapshot
+from shared.vectors import Vectors
 
 TOP_K = 10
 
@@ -66,6 +70,10 @@ class Evaluation:
         unfiltered_nearest_accuracy: share whose nearest item, over all partitions, has the true category.
         strict_hits_outside_prediction: hits of strict searches that are not of the predicted category; 0 unless broken.
         unknown_categories: true categories that the snapshot doesn't have; their queries count as mistakes.
+        known_share: of the queries whose category the snapshot has, the share that is said to be known; this and the
+            next two are None where the snapshot has no rule for that, or no query is of the kind.
+        unknown_detected: of the queries whose category it does not have, the share that is said to be unknown.
+        known_auroc: the probability that one of the former scores higher than one of the latter.
         by_category: each true category.
         reliability: confidence against accuracy.
     """
@@ -87,6 +95,9 @@ class Evaluation:
     unfiltered_nearest_accuracy: float
     strict_hits_outside_prediction: int
     unknown_categories: tuple[str, ...]
+    known_share: float | None
+    unknown_detected: float | None
+    known_auroc: float | None
     by_category: tuple[CategoryFigures, ...]
     reliability: tuple[ReliabilityBin, ...]
 
@@ -133,6 +144,7 @@ def evaluate(snapshot: Snapshot, queries: Path, threads: int, reporter: Reporter
     strict, unfiltered = hits(1), hits(len(categories))
     predicted = [categories[place] for place in ranked[:, 0]]
     accuracy = category_accuracy_at(1, probabilities, labels)
+    known = _known(snapshot, embedded.originals, ranked[:, 0], found, labels)
     covered, probed = probe_auto(snapshot.classifier, probabilities, labels, PROBE_COVERAGE)
     return Evaluation(
         snapshot_id=snapshot.snapshot_id,
@@ -154,6 +166,9 @@ def evaluate(snapshot: Snapshot, queries: Path, threads: int, reporter: Reporter
             category != wanted for one, wanted in zip(strict, predicted, strict=True) for category in one
         ),
         unknown_categories=tuple(sorted(set(truth) - set(categories))),
+        known_share=known.known_share,
+        unknown_detected=known.unknown_detected,
+        known_auroc=known.known_auroc,
         by_category=_by_category(truth, predicted),
         reliability=reliability(probabilities, labels),
     )
@@ -161,6 +176,21 @@ def evaluate(snapshot: Snapshot, queries: Path, threads: int, reporter: Reporter
 
 def _merged(found: Sequence[Sequence[list[Hit]]], places: NDArray[np.intp], query: int) -> list[Hit]:
     return best_hits(hit for place in places for hit in found[place][query])[:TOP_K]
+
+
+def _known(
+    snapshot: Snapshot,
+    queries: Vectors,
+    columns: NDArray[np.intp],
+    found: Sequence[Sequence[list[Hit]]],
+    labels: NDArray[np.int64],
+) -> KnownFigures:
+    """Of `queries` that were predicted to be of `columns`, of which `found` has the hits in every partition."""
+    rule = snapshot.classifier.known
+    if rule is None:
+        return KnownFigures()
+    cosines = np.array([mean_cosine(found[column][query]) for query, column in enumerate(columns)])
+    return known_figures(rule.margins(snapshot.classifier.logits(queries), columns, cosines), labels)
 
 
 def _by_category(truth: list[str], predicted: list[str]) -> tuple[CategoryFigures, ...]:

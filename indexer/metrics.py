@@ -4,9 +4,24 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import binomtest
+from scipy.stats import binomtest, mannwhitneyu
 
 from shared.classifier import Classifier, ranking
+
+
+@dataclass(frozen=True)
+class KnownFigures:
+    """How well queries of the snapshot's categories are told from others; None where there are none of the kind.
+
+    Attributes:
+        known_share: of the queries whose category the snapshot has, the share that is said to be known.
+        unknown_detected: of the others, the share that is said to be unknown.
+        known_auroc: the probability that one of the former lies further above its threshold than one of the latter.
+    """
+
+    known_share: float | None = None
+    unknown_detected: float | None = None
+    known_auroc: float | None = None
 
 
 @dataclass(frozen=True)
@@ -102,3 +117,26 @@ def precision(found: list[list[str]], truth: list[str]) -> float:
         for categories, wanted in zip(found, truth, strict=True)
     ]
     return float(np.mean(shares))
+
+
+def known_figures(margins: NDArray[np.float64], truth: NDArray[np.int64]) -> KnownFigures:
+    """How well known queries are told from others.
+
+    Args:
+        margins: `(n,)`, how far each query's score lies above its threshold; known are those of 0 or more.
+        truth: `(n,)` columns; -1 is a category that the snapshot does not have.
+    """
+    has, said = truth >= 0, margins >= 0
+    return KnownFigures(
+        known_share=float(said[has].mean()) if has.any() else None,
+        unknown_detected=float(1 - said[~has].mean()) if not has.all() else None,
+        known_auroc=auroc(margins[has], margins[~has]) if has.any() and not has.all() else None,
+    )
+
+
+def auroc(higher: NDArray[np.float64], lower: NDArray[np.float64]) -> float:
+    """The area under the ROC curve: the share of pairs in which the one of `higher` is higher, ties counting half.
+
+    Mann and Whitney's U over all pairs; of `(n,)` and `(m,)` scores.
+    """
+    return float(mannwhitneyu(higher, lower, method="asymptotic").statistic) / (len(higher) * len(lower))

@@ -5,15 +5,16 @@ import json
 import re
 import secrets
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 
 from indexer.build_partitions import PlannedPartition, write_partition
 from indexer.choose_base import Base
 from indexer.choose_classifier import ChosenClassifier
 from indexer.embed import EmbeddedCatalogue
+from indexer.fit_known import fit_known
 from indexer.held_out import HeldOut
 from indexer.link import link_or_copy
 from indexer.published import Published
@@ -25,6 +26,7 @@ from shared.catalogue import IndexedItem, write_items
 from shared.embedder import LiteRtEmbedder, embedder_id, golden_picture
 from shared.images import PREPROCESSING
 from shared.manifest import FORMAT_VERSION, CategoryEntry, Manifest
+from shared.partition import Partition
 from shared.snapshot import SnapshotPaths
 
 _STAMP = re.compile(r"[0-9]{8}T[0-9]{9}(?=-)")
@@ -67,12 +69,12 @@ class SnapshotContent:
         paths.partitions.mkdir(parents=True)
         paths.report.mkdir()
         self._write_embedder(paths)
-        self.chosen.classifier.save(paths.classifier)
         write_items(paths.items, self.items)
         entries = []
         for planned in self.partitions:
             entries.append(write_partition(planned, self.embedded, paths.partitions, self.published))
             stage.advance()
+        self._write_classifier(paths)
         write_problems(paths.report / "skipped.jsonl", self.embedded.problems)
         manifest = self._manifest(snapshot_id, tuple(entries), paths.checksums())
         manifest.write(paths.manifest)
@@ -84,6 +86,14 @@ class SnapshotContent:
             link_or_copy(published.paths.embedder, paths.embedder)
         else:
             paths.embedder.write_bytes(self.base.model)
+
+    def _write_classifier(self, paths: SnapshotPaths) -> None:
+        """After the partitions: the rule for known queries of a new classifier is fitted on them."""
+        classifier = self.chosen.classifier
+        if self.chosen.is_new:
+            opened = partial(Partition.open, directory=paths.partitions)
+            classifier = replace(classifier, known=fit_known(classifier, self.held_out, opened))
+        classifier.save(paths.classifier)
 
     @cached_property
     def content(self) -> str:

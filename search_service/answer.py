@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
+from search_service.verdict import NOT_JUDGED, Verdict
 from shared.catalogue import Item
 
 
@@ -57,6 +58,7 @@ class Answer:
         searched: categories.
         hits: best first.
         timing_ms: by stage.
+        verdict: whether the query shows one of the categories.
     """
 
     snapshot_id: str
@@ -65,3 +67,4 @@ class Answer:
     searched: tuple[str, ...]
     hits: tuple[ItemHit, ...]
     timing_ms: Mapping[str, float]
+    verdict: Verdict = NOT_JUDGED

@@ -5,6 +5,7 @@ image ─decode─▶ pixels ─embed (once)─▶ embedding ─classify─▶ p
 
 import hashlib
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Literal
 
@@ -13,13 +14,15 @@ from numpy.typing import ArrayLike, NDArray
 
 from search_service.answer import Answer, Candidate, ItemHit, Timing
 from search_service.told import Told
+from search_service.verdict import NOT_JUDGED, OF_THE_CATALOGUE, OnUnknown, Verdict, judge
 from shared.catalogue import IndexedItem, Item
 from shared.classifier import PROBE_COVERAGE, ranking
 from shared.errors import ImageNotFound, InvalidEmbedding, InvalidRequest
 from shared.feedback import Feedback
 from shared.images import ImageLimits, decode_image, to_pixels
+from shared.known import NEIGHBOURS
 from shared.manifest import CategoryEntry
-from shared.partition import Hit, search_partitions
+from shared.partition import Hit, best_hits, search_partitions
 from shared.snapshot import Snapshot
 from shared.snapshot_lease import SnapshotLease
 from shared.vectors import Vectors, unit_rows
@@ -37,12 +40,15 @@ class SearchOptions:
         category: search this category instead of the predicted one.
         probe: search so many of the most probable categories; `auto`: as many as the probabilities need.
         min_score: leave out hits below.
+        on_unknown: what to do where the query shows none of the categories; `reject` searches nothing here, and leaves
+            it to the caller to refuse the answer by `require_known`.
     """
 
     top_k: int = DEFAULT_TOP_K
     category: str | None = None
     probe: int | Literal["auto"] = 1
     min_score: float | None = None
+    on_unknown: OnUnknown = "search"
 
 
 class Engine:
@@ -93,7 +99,8 @@ class Engine:
         """
         timing = Timing()
         queries = self._embed(data, timing)
-        return self._search(queries, options, timing, known=self._known(data, queries))
+        known = self._known(data, queries)
+        return self._search(queries, options, timing, known, None if known is None else OF_THE_CATALOGUE)
 
     def search_embedding(self, embedding: ArrayLike, options: SearchOptions) -> Answer:
         """Search by a `(dim,)` vector of any length but 0, made by this snapshot's embedder.
@@ -116,7 +123,7 @@ class Engine:
         """
         timing = Timing()
         indexed = self._snapshot.items.by_id(item_id)
-        return self._search(self._embeddings(indexed), options, timing, known=indexed.item.category)
+        return self._search(self._embeddings(indexed), options, timing, indexed.item.category, NOT_JUDGED)
 
     def similar(self, item_id: str, options: SearchOptions) -> Answer:
         """As `search_item`, without the item itself.
@@ -127,10 +134,10 @@ class Engine:
         timing = Timing()
         indexed = self._snapshot.items.by_id(item_id)
         queries, known = self._embeddings(indexed), indexed.item.category
-        return self._search(queries, options, timing, known=known, without=indexed.number)
+        return self._search(queries, options, timing, known, NOT_JUDGED, without=indexed.number)
 
     def classify_image(self, data: bytes) -> Answer:
-        """Say which category an image shows; nothing is searched.
+        """Say which category an image shows, if any; nothing is searched but what tells that.
 
         Raises:
             ImageError: it can't be used.
@@ -242,24 +249,43 @@ class Engine:
         options: SearchOptions,
         timing: Timing,
         known: str | None = None,
+        verdict: Verdict | None = None,
         without: int | None = None,
     ) -> Answer:
-        """Search by all pictures of one query, `(n_pictures, dim)`."""
+        """Search by all pictures of one query, `(n_pictures, dim)`.
+
+        Its category is `known`, or left to the classifier; `verdict` is given, or found for a query of one picture.
+        """
+        if options.category is not None or self._snapshot.classifier.known is None:
+            verdict = NOT_JUDGED  # also of the catalogue's own images
         with timing.stage("classify"):
             probabilities = self._probabilities(queries)
             categories = self._chosen(probabilities, options, known)
         with timing.stage("search"):
-            partitions = [self._snapshot.partition(category) for category in categories]
-            extra = 0 if without is None else 1
-            found = search_partitions(partitions, queries, options.top_k + extra)
+            first, *others = [self._snapshot.partition(category) for category in categories]
+            wanted = options.top_k + (0 if without is None else 1)
+            nearest = first.search(queries, max(wanted, NEIGHBOURS))
+            if verdict is None:
+                verdict = judge(self._snapshot.classifier, queries, first.category, nearest[0])
+            found: list[Hit] = []
+            if verdict.known is False and options.on_unknown != "search":
+                categories = []
+            else:
+                found = best_hits(chain(*nearest, search_partitions(others, queries, wanted)))[:wanted]
             kept = [hit for hit in found if hit.item_number != without and _good(hit, options.min_score)]
             hits = self._item_hits(kept[: options.top_k])
-        return self._answer(probabilities, known, tuple(categories), hits, timing)
+        return self._answer(probabilities, known, tuple(categories), hits, timing, verdict)
 
     def _classified(self, queries: Vectors, timing: Timing) -> Answer:
         with timing.stage("classify"):
             probabilities = self._probabilities(queries)
-        return self._answer(probabilities, None, (), (), timing)
+        verdict = NOT_JUDGED
+        if self._snapshot.classifier.known is not None:
+            with timing.stage("search"):
+                predicted = self._snapshot.classifier.categories[ranking(probabilities[np.newaxis])[0, 0]]
+                nearest = self._snapshot.partition(predicted).search(queries, NEIGHBOURS)
+                verdict = judge(self._snapshot.classifier, queries, predicted, nearest[0])
+        return self._answer(probabilities, None, (), (), timing, verdict)
 
     def _probabilities(self, queries: Vectors) -> NDArray[np.float32]:
         """`(n_categories,)`: the mean over a query's pictures."""
@@ -292,13 +318,14 @@ class Engine:
         searched: tuple[str, ...],
         hits: tuple[ItemHit, ...],
         timing: Timing,
+        verdict: Verdict,
     ) -> Answer:
         categories = self._snapshot.classifier.categories
         ranked = [
             Candidate(categories[place], float(probabilities[place])) for place in ranking(probabilities[np.newaxis])[0]
         ]
         query = next(candidate for candidate in ranked if known is None or candidate.category == known)
-        return Answer(self.snapshot_id, query, tuple(ranked[:CANDIDATES]), searched, hits, timing.as_ms())
+        return Answer(self.snapshot_id, query, tuple(ranked[:CANDIDATES]), searched, hits, timing.as_ms(), verdict)
 
 
 def _good(hit: Hit, min_score: float | None) -> bool:

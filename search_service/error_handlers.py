@@ -18,6 +18,7 @@ from shared.errors import (
     StorageError,
     UnknownCategory,
     UnknownItem,
+    UnknownQuery,
     UnsupportedBody,
     UnsupportedImage,
 )
@@ -33,6 +34,7 @@ STATUS: Mapping[type[ParecidoError], int] = {
     UnsupportedImage: 415,
     BrokenImage: 422,
     InvalidEmbedding: 422,
+    UnknownQuery: 422,
     NotReady: 503,
     StorageError: 507,
 }

@@ -26,6 +26,7 @@ _OTHER = "other"
 # A client may send any word as method; labels have only these, and `_OTHER`.
 _METHODS = frozenset(("CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "TRACE"))
 _STAGES = ("decode", "embed", "classify", "search")
+_VERDICTS = {True: "known", False: "unknown"}
 _FEEDBACK_KINDS = ("category", "click")
 _PREDICTIONS = ("right", "wrong")
 _REQUEST_BOUNDS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
@@ -67,6 +68,11 @@ class Metrics:
         self._uncertain = self._counter(
             "parecido_uncertain_queries_total", "Queries with a confidence below PARECIDO_PROBE_COVERAGE."
         )
+        self._judged = self._counter(
+            "parecido_judged_queries_total", "Queries, by whether they show one of the categories.", ("verdict",)
+        )
+        for verdict in _VERDICTS.values():
+            self._judged.labels(verdict)  # so that each begins at 0
         self._feedback = self._counter(
             "parecido_feedback_total",
             "Feedback kept; was the prediction right?",
@@ -106,6 +112,8 @@ class Metrics:
             self._confidence.observe(confidence)
             if confidence < self._uncertain_below:
                 self._uncertain.inc()
+        if answer.verdict.known is not None:
+            self._judged.labels(_VERDICTS[answer.verdict.known]).inc()
 
     def feedback(self, record: Feedback) -> None:
         """Count feedback that was kept; a click on an item counts as one also where the category was named too."""

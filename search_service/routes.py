@@ -5,11 +5,13 @@ from typing import Any
 
 from flask import Blueprint, Response, current_app, jsonify, request, send_file
 
-from search_service.engine import Engine
+from search_service.answer import Answer
+from search_service.engine import Engine, SearchOptions
 from search_service.feedback import FeedbackFile
 from search_service.metrics import CONTENT_TYPE, Metrics
 from search_service.schemas import (
     FEEDBACK_FIELDS,
+    OPTION_FIELDS,
     answer_json,
     categories_json,
     classified_json,
@@ -22,6 +24,7 @@ from search_service.schemas import (
 )
 from search_service.settings import ServiceSettings
 from search_service.snapshot_watch import SnapshotWatch
+from search_service.verdict import require_known
 from shared.errors import FeedbackOff, InvalidRequest
 
 api = Blueprint("api", __name__)
@@ -41,8 +44,7 @@ def search() -> Response:
             answer = engine.search_item(query.item_id, options)
         else:
             answer = engine.search_embedding(query.embedding or [], options)
-    _metrics().query(answer, is_classified=query.item_id is None)
-    return jsonify(answer_json(answer))
+    return _searched(answer, options, is_classified=query.item_id is None)
 
 
 @api.post("/v1/classify")
@@ -88,11 +90,10 @@ def item(item_id: str) -> Response:
 @api.get("/v1/items/<item_id:item_id>/similar")
 def similar(item_id: str) -> Response:
     """Search for items like this one, itself left out."""
-    options = read_options(_arguments("top_k", "category", "probe", "min_score"), _settings().max_top_k)
+    options = read_options(_arguments(*OPTION_FIELDS), _settings().max_top_k)
     with _engine() as engine:
         answer = engine.similar(item_id, options)
-    _metrics().query(answer, is_classified=False)
-    return jsonify(answer_json(answer))
+    return _searched(answer, options, is_classified=False)
 
 
 @api.get("/v1/items/<item_id:item_id>/image")
@@ -130,6 +131,13 @@ def readyz() -> Response:
 def metrics() -> Response:
     """Tell Prometheus, also where nothing is served."""
     return Response(_metrics().text(), content_type=CONTENT_TYPE)
+
+
+def _searched(answer: Answer, options: SearchOptions, is_classified: bool) -> Response:
+    """Count a search, also one that is refused for what it shows, and answer it."""
+    _metrics().query(answer, is_classified)
+    require_known(answer.verdict, answer.query.category, options.on_unknown)
+    return jsonify(answer_json(answer))
 
 
 def _engine() -> AbstractContextManager[Engine]:

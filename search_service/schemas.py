@@ -7,7 +7,7 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 from urllib.parse import quote
 
 from flask import Request
@@ -16,13 +16,14 @@ from search_service.answer import Answer, Candidate, ItemHit
 from search_service.engine import SearchOptions
 from search_service.snapshot_watch import Refusal
 from search_service.told import Told
+from search_service.verdict import OnUnknown
 from shared.catalogue import Item
 from shared.errors import InvalidEmbedding, InvalidRequest, UnsupportedBody
 from shared.feedback import Feedback
 from shared.manifest import CategoryEntry
 
 _QUERY_FIELDS = ("image_base64", "item_id", "embedding")
-_OPTION_FIELDS = ("top_k", "category", "probe", "min_score")
+OPTION_FIELDS = ("top_k", "category", "probe", "min_score", "on_unknown")
 FEEDBACK_FIELDS = ("category", "clicked_item_id")
 _SURROGATE = re.compile(r"[\ud800-\udfff]")
 
@@ -36,7 +37,7 @@ class Query:
     embedding: list[float] | None = None
 
 
-def read_query(request: Request, option_fields: tuple[str, ...] = _OPTION_FIELDS) -> tuple[Query, Mapping[str, Any]]:
+def read_query(request: Request, option_fields: tuple[str, ...] = OPTION_FIELDS) -> tuple[Query, Mapping[str, Any]]:
     """Read a multipart or JSON body.
 
     Returns:
@@ -130,6 +131,7 @@ def read_options(given: Mapping[str, Any], max_top_k: int) -> SearchOptions:
         category=_category(given.get("category")),
         probe=_probe(given.get("probe", options.probe)),
         min_score=_score(given.get("min_score")),
+        on_unknown=_on_unknown(given.get("on_unknown", options.on_unknown)),
     )
 
 
@@ -178,6 +180,14 @@ def _score(value: Any) -> float | None:
     if not -1.0 <= number <= 1.0:
         raise InvalidRequest(f"`min_score` is {value!r}; wanted a number from -1 to 1")
     return number
+
+
+def _on_unknown(value: Any) -> OnUnknown:
+    ways: tuple[OnUnknown, ...] = get_args(OnUnknown)
+    for way in ways:
+        if value == way:
+            return way
+    raise InvalidRequest(f"`on_unknown` is {value!r}; wanted one of {', '.join(ways)}")
 
 
 def answer_json(answer: Answer) -> dict[str, Any]:
@@ -234,7 +244,12 @@ def image_url(item_id: str) -> str:
 
 
 def _query_json(answer: Answer) -> dict[str, Any]:
-    return {**_candidate_json(answer.query), "candidates": [_candidate_json(one) for one in answer.candidates]}
+    return {
+        **_candidate_json(answer.query),
+        "known": answer.verdict.known,
+        "known_score": answer.verdict.score,
+        "candidates": [_candidate_json(one) for one in answer.candidates],
+    }
 
 
 def _candidate_json(candidate: Candidate) -> dict[str, Any]:

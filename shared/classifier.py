@@ -3,11 +3,13 @@
 import math
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from shared.errors import SnapshotError
+from shared.known import KnownRule
 from shared.vectors import Vectors
 
 PROBE_COVERAGE = 0.98
@@ -26,6 +28,7 @@ class Classifier:
             Networks").
         own_probabilities: `(n,)` float32, ascending: what held-out images' own categories were given; empty where there
             were none.
+        known: tells queries that show none of the categories; None where nothing was fitted.
     """
 
     categories: tuple[str, ...]
@@ -33,6 +36,7 @@ class Classifier:
     bias: NDArray[np.float32]
     temperature: float = 1.0
     own_probabilities: NDArray[np.float32] = field(default_factory=lambda: np.zeros(0, np.float32))
+    known: KnownRule | None = None
 
     def __post_init__(self) -> None:
         """Check that the parts fit each other."""
@@ -43,6 +47,9 @@ class Classifier:
             )
         if not self.temperature > 0:
             raise SnapshotError(f"the classifier's temperature is {self.temperature}; wanted more than 0")
+        if self.known is not None and len(self.known.thresholds) != wanted:
+            found = f"{len(self.known.thresholds)} thresholds for known queries"
+            raise SnapshotError(f"the classifier has {wanted} categories, but {found}")
 
     def logits(self, embeddings: Vectors) -> NDArray[np.float32]:
         """`(n, dim)` unit rows → `(n, n_categories)` float32, before the temperature."""
@@ -76,14 +83,16 @@ class Classifier:
 
     def save(self, path: Path) -> None:
         """Write everything to one `.npz`."""
-        np.savez(
-            path,
-            categories=np.array(self.categories, dtype=np.str_),
-            weights=self.weights,
-            bias=self.bias,
-            temperature=np.float64(self.temperature),
-            own_probabilities=self.own_probabilities,
-        )
+        arrays: dict[str, Any] = {
+            "categories": np.array(self.categories, dtype=np.str_),
+            "weights": self.weights,
+            "bias": self.bias,
+            "temperature": np.float64(self.temperature),
+            "own_probabilities": self.own_probabilities,
+        }
+        if self.known is not None:
+            arrays |= self.known.arrays()
+        np.savez(path, **arrays)
 
     @classmethod
     def open(cls, path: Path) -> "Classifier":
@@ -100,6 +109,7 @@ class Classifier:
                     bias=np.ascontiguousarray(arrays["bias"], dtype=np.float32),
                     temperature=float(arrays["temperature"]),
                     own_probabilities=arrays.get("own_probabilities", np.zeros(0, np.float32)),
+                    known=KnownRule.of_arrays(arrays),
                 )
         except Exception as error:  # damaged bytes meet zipfile and NumPy with many kinds
             raise SnapshotError(f"the classifier {path} can't be read: {error}") from error

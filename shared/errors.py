@@ -19,6 +19,7 @@
         ├── UnsupportedBody
         ├── UnknownItem
         ├── UnknownCategory
+        ├── UnknownQuery        it shows none of the categories, and the caller wants none searched
         ├── ImageNotFound
         ├── FeedbackOff
         └── NotReady
@@ -145,6 +146,12 @@ class UnknownCategory(RequestError):
     """No category has this name."""
 
     code = "unknown_category"
+
+
+class UnknownQuery(RequestError):
+    """The query shows none of the catalogue's categories, and the caller wants it refused then."""
+
+    code = "unknown_query"
 
 
 class ImageNotFound(RequestError):

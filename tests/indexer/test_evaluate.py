@@ -1,12 +1,16 @@
 import json
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
-from fakes import picture
+from fakes import FakeEmbedder, picture
+from PIL import ImageColor
 
 from indexer.evaluate import CategoryFigures, Evaluation, evaluate, show, write_evaluation
 from indexer.report import SilentReporter, TerminalReporter
 from shared.errors import CatalogueError
+from shared.known import KnownRule
 from shared.snapshot import Snapshot
 
 
@@ -44,6 +48,32 @@ def test_the_figures_are_those_counted_by_hand(evaluation: Evaluation) -> None:
     assert (evaluation.probe_auto_coverage, evaluation.probe_auto_partitions) == (2 / 4, 1.0)
     assert evaluation.category_accuracy_interval == pytest.approx((0.1500, 0.8500), abs=1e-4)
     assert [(one.queries, one.category_accuracy) for one in evaluation.reliability] == [(4, 0.5)]
+
+
+def test_without_a_rule_nothing_is_said_of_known_queries(evaluation: Evaluation) -> None:
+    assert (evaluation.known_share, evaluation.unknown_detected, evaluation.known_auroc) == (None, None, None)
+
+
+def test_known_queries_are_told_from_others_by_the_snapshots_rule(
+    snapshot: Snapshot, queries: Path, evaluation: Evaluation
+) -> None:
+    """A red and a blue photo lie near the items that they are taken for, a grey hat near none."""
+    (queries / "hats/grey.png").write_bytes(picture("grey", file_format="PNG"))
+    (queries / "hats/red.png").unlink()
+    # Only the mean cosine counts, which is taken here of all items of the predicted category.
+    cosines = {}
+    for category, colour in (("warm", "red"), ("warm", "blue"), ("cold", "navy"), ("hats", "grey")):
+        query = FakeEmbedder().embed(np.full((1, 8, 8, 3), ImageColor.getrgb(colour), np.uint8))
+        predicted = snapshot.classifier.categories[int(snapshot.classifier.logits(query).argmax())]
+        cosines[category, colour] = np.mean([hit.score for hit in snapshot.partition(predicted).search(query, 5)[0]])
+    hat, lowest, second, _ = sorted(cosines.values())
+    assert hat == cosines["hats", "grey"]
+    for threshold, known_share in (((hat + lowest) / 2, 1.0), ((lowest + second) / 2, 2 / 3)):
+        rule = KnownRule(np.zeros(2), np.array([1e9, 1.0]), np.full(2, threshold))
+        judging = replace(snapshot, classifier=replace(snapshot.classifier, known=rule))
+        found = evaluate(judging, queries, threads=1, reporter=SilentReporter())
+        assert (found.known_share, found.unknown_detected, found.known_auroc) == (pytest.approx(known_share), 1.0, 1.0)
+        assert found.category_accuracy == evaluation.category_accuracy
 
 
 def test_categories_are_judged_one_by_one(evaluation: Evaluation) -> None:

@@ -1,11 +1,15 @@
 import numpy as np
 import pytest
+from sklearn.metrics import roc_auc_score
 
 from indexer.metrics import (
+    KnownFigures,
     ReliabilityBin,
+    auroc,
     category_accuracy_at,
     expected_calibration_error,
     interval,
+    known_figures,
     precision,
     probe_auto,
     reliability,
@@ -108,3 +112,25 @@ def test_a_query_without_hits_counts_nothing() -> None:
 def test_lengths_must_agree() -> None:
     with pytest.raises(ValueError, match="zip"):
         precision([["a"]], ["a", "b"])
+
+
+@pytest.mark.parametrize("decimals", [1, 9])
+def test_auroc_equals_scikit_learns_with_and_without_ties(decimals: int) -> None:
+    random = np.random.default_rng(0)
+    higher, lower = random.normal(1, 1, 70).round(decimals), random.normal(0, 2, 130).round(decimals)
+    wanted = roc_auc_score(np.repeat([1, 0], [70, 130]), np.concatenate([higher, lower]))
+    assert auroc(higher, lower) == pytest.approx(wanted, abs=1e-12)
+    assert auroc(np.array([2.0]), np.array([1.0])) == 1.0
+    assert auroc(np.array([1.0]), np.array([1.0])) == 0.5
+
+
+@pytest.mark.parametrize(
+    ("margins", "truth", "wanted"),
+    [
+        ([0.5, 0.0, -0.1, -2.0, 0.2], [0, 2, 1, -1, -1], KnownFigures(2 / 3, 0.5, 4 / 6)),
+        ([0.5, -0.1], [0, 1], KnownFigures(0.5, None, None)),
+        ([0.5, -0.1, -3.0], [-1, -1, -1], KnownFigures(None, pytest.approx(2 / 3), None)),
+    ],
+)
+def test_known_figures_are_those_counted_by_hand(margins: list, truth: list, wanted: KnownFigures) -> None:
+    assert known_figures(np.array(margins), np.array(truth)) == wanted

@@ -19,6 +19,7 @@ from shared.catalogue import IndexedItem, Item, ItemStore, write_items
 from shared.classifier import Classifier
 from shared.embedder import golden_picture
 from shared.images import ImageLimits, decode_image, to_pixels
+from shared.known import KnownRule
 from shared.manifest import CategoryEntry, Manifest
 from shared.partition import INDEX_KIND, Partition
 from shared.snapshot import Snapshot
@@ -166,6 +167,24 @@ def engine_with(catalogue: TinyCatalogue) -> Callable[..., Engine]:
         weights = np.zeros((FakeEmbedder.dim, len(bias)), dtype=np.float32)
         head = Classifier(catalogue.snapshot.classifier.categories, weights, bias)
         return Engine(replace(catalogue.snapshot, classifier=head), probe_coverage=coverage)
+
+    return make
+
+
+@pytest.fixture
+def judging(catalogue: TinyCatalogue) -> Callable[..., Engine]:
+    """Makes an engine that judges queries; by default, known are those with a mean cosine of 0.93 or more.
+
+    The log odds hardly count: 1 weighs as much as 0.001 of cosine.
+    """
+
+    def make(*thresholds: float, probabilities: list[float] | None = None) -> Engine:
+        rule = KnownRule(np.zeros(2), np.array([1000.0, 1.0]), np.array(thresholds or [0.93] * 3))
+        head = catalogue.snapshot.classifier
+        if probabilities is not None:
+            bias = np.log(np.array(probabilities, dtype=np.float32))
+            head = replace(head, weights=np.zeros_like(head.weights), bias=bias)
+        return Engine(replace(catalogue.snapshot, classifier=replace(head, known=rule)))
 
     return make
 

@@ -9,10 +9,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from fakes import picture
+from fakes import FakeEmbedder, picture
 
 from search_service.answer import Answer
 from search_service.engine import Engine, SearchOptions
+from search_service.verdict import NOT_JUDGED, OF_THE_CATALOGUE, Verdict
 from shared.catalogue import ItemStore, write_items
 from shared.errors import (
     BrokenImage,
@@ -23,6 +24,7 @@ from shared.errors import (
     UnknownItem,
     UnsupportedImage,
 )
+from shared.images import ImageLimits, decode_image, to_pixels
 
 _ALL = SearchOptions(top_k=1000)
 _DIM = 8
@@ -30,6 +32,11 @@ _DIM = 8
 
 def _ids(answer: Answer) -> list[str]:
     return [hit.item.item_id for hit in answer.hits]
+
+
+def _embed(image: bytes) -> np.ndarray:
+    """`(1, dim)`."""
+    return FakeEmbedder().embed(to_pixels(decode_image(image, ImageLimits()))[np.newaxis])
 
 
 def _query(seed: int = 0) -> np.ndarray:
@@ -273,6 +280,103 @@ def test_an_unknown_item_is_named(engine) -> None:
             ask()
 
 
+# Queries that show none of the categories
+
+_GREY = picture((128, 128, 128), file_format="PNG")
+_NEW_MUG = picture((30, 30, 240), file_format="PNG")
+
+
+def _margin(engine: Engine, catalogue, query: np.ndarray, category: str, threshold: float = 0.93) -> float:
+    """By hand, of the rule that `judging` makes."""
+    head = engine._snapshot.classifier
+    column = head.categories.index(category)
+    probability = float(head.probabilities(query)[0, column])
+    cosines = [score for _, score in catalogue.exact([category], query)[:5]]
+    return np.log(probability / (1 - probability)) / 1000 + np.mean(cosines) - threshold
+
+
+@pytest.mark.parametrize(("image", "known"), [(_NEW_MUG, True), (_GREY, False)], ids=["mug", "grey"])
+def test_a_query_is_judged_by_its_predicted_category(catalogue, judging, image, known) -> None:
+    engine = judging()
+    answer, classified = engine.search_image(image, SearchOptions()), engine.classify_image(image)
+    wanted = _margin(engine, catalogue, _embed(image), answer.query.category)
+    for one in (answer, classified, engine.search_embedding(_embed(image)[0], SearchOptions())):
+        assert one.verdict.known is known
+        assert one.verdict.score == pytest.approx(wanted, abs=1e-5)
+    assert (wanted >= 0) == known
+    assert (classified.hits, classified.searched) == ((), ())
+
+
+@pytest.mark.parametrize("top_k", [1, 5, 1000])
+@pytest.mark.parametrize("probe", [1, 2, 3, "auto"])
+def test_how_much_is_searched_changes_no_verdict_and_no_hit(catalogue, engine, judging, top_k, probe) -> None:
+    options = SearchOptions(top_k, probe=probe)
+    for seed in range(5):
+        judged = judging().search_embedding(_query(seed), options)
+        assert judged.verdict == judging().classify_embedding(_query(seed)).verdict
+        plain = engine.search_embedding(_query(seed), options)
+        assert (judged.hits, judged.searched, judged.query) == (plain.hits, plain.searched, plain.query)
+        _assert_exact(judged, catalogue.exact(judged.searched, _query(seed)[np.newaxis])[:top_k])
+
+
+def test_each_category_has_its_own_threshold(catalogue, judging) -> None:
+    engine = judging(2.0, 0.0, 2.0)  # hats, mugs, shoes
+    for item_id, known in (("#1", False), ("mug-1", True), ("👟", False)):
+        assert engine.search_embedding(_embed(catalogue.image(item_id))[0], SearchOptions()).verdict.known is known
+
+
+def test_a_query_on_the_threshold_is_known(catalogue, judging) -> None:
+    score = judging(0, 0, 0).classify_image(_GREY).verdict.score
+    assert judging(score, score, score).classify_image(_GREY).verdict == Verdict(known=True, score=0.0)
+    assert not judging(*[score + 2e-6] * 3).classify_image(_GREY).verdict.known
+
+
+@pytest.mark.parametrize("on_unknown", ["empty", "reject"])
+@pytest.mark.parametrize("probe", [1, 2, "auto"])
+def test_an_unknown_query_can_be_left_unsearched(judging, on_unknown, probe) -> None:
+    searched = judging().search_image(_GREY, SearchOptions())
+    assert (len(searched.hits), len(searched.searched)) == (5, 1)
+    answer = judging().search_image(_GREY, SearchOptions(probe=probe, on_unknown=on_unknown))
+    assert (answer.hits, answer.searched) == ((), ())
+    assert (answer.query, answer.verdict) == (searched.query, searched.verdict)
+
+
+@pytest.mark.parametrize("on_unknown", ["search", "empty", "reject"])
+def test_a_known_query_is_searched_whatever_is_done_with_others(judging, on_unknown) -> None:
+    answer = judging().search_image(_NEW_MUG, SearchOptions(on_unknown=on_unknown))
+    assert answer.verdict.known
+    assert answer.hits == judging().search_image(_NEW_MUG, SearchOptions()).hits != ()
+
+
+@pytest.mark.parametrize("on_unknown", ["search", "empty", "reject"])
+def test_where_the_category_is_no_question_nothing_is_judged(catalogue, judging, on_unknown) -> None:
+    engine, options = judging(9.0, 9.0, 9.0), SearchOptions(on_unknown=on_unknown)
+    named = replace(options, category=catalogue.mugs)
+    answers = [engine.search_image(_GREY, named), engine.search_item("👟", options), engine.similar("mug-1", options)]
+    for answer in answers:
+        assert answer.verdict == NOT_JUDGED
+        assert len(answer.hits) >= 4
+
+
+def test_a_snapshot_without_a_rule_judges_nothing(engine) -> None:
+    answer = engine.search_image(_GREY, SearchOptions(on_unknown="empty"))
+    assert answer.verdict == engine.classify_image(_GREY).verdict == NOT_JUDGED
+    assert len(answer.hits) == 5
+
+
+def test_a_catalogue_image_is_known_by_itself(catalogue, judging, engine_with, tmp_path) -> None:
+    engine = _with_digests(judging(9.0, 9.0, 9.0), catalogue, tmp_path / "items.sqlite")
+    reject = SearchOptions(on_unknown="reject")
+    answer = engine.search_image(catalogue.image("👟"), reject)
+    assert (answer.verdict, len(answer.hits)) == (OF_THE_CATALOGUE, 5)
+    assert engine.search_image(catalogue.image("👟"), replace(reject, category=catalogue.mugs)).verdict == NOT_JUDGED
+    assert engine.search_image(catalogue.image("👟") + b"\0", reject).verdict.known is False
+    engine.close()
+    plain = _with_digests(engine_with([0.7, 0.2, 0.1]), catalogue, tmp_path / "plain.sqlite")
+    assert plain.search_image(catalogue.image("👟"), reject).verdict == NOT_JUDGED
+    plain.close()
+
+
 # Queries that are refused
 
 
@@ -332,12 +436,13 @@ def test_classifying_gives_the_candidates_and_searches_nothing(catalogue, engine
         assert answer.hits == ()
 
 
-def test_every_answer_times_every_stage(catalogue, engine) -> None:
+def test_every_answer_times_every_stage(catalogue, engine, judging) -> None:
     answers = {
         ("decode", "embed", "classify", "search"): engine.search_image(catalogue.image("mug-1"), SearchOptions()),
         ("classify", "search"): engine.search_item("mug-1", SearchOptions()),
         ("classify",): engine.classify_embedding(_query()),
     }
+    assert judging().classify_embedding(_query()).timing_ms["search"] > 0
     for used, answer in answers.items():
         assert list(answer.timing_ms) == ["decode", "embed", "classify", "search", "total"]
         stages = {stage: value for stage, value in answer.timing_ms.items() if stage != "total"}

@@ -24,6 +24,7 @@ _FAMILIES = {
     "parecido_stage_seconds": "histogram",
     "parecido_confidence": "histogram",
     "parecido_uncertain_queries": "counter",
+    "parecido_judged_queries": "counter",
     "parecido_feedback": "counter",
     "parecido_snapshot_swaps": "counter",
     "parecido_snapshot_refusals": "counter",
@@ -238,6 +239,33 @@ def test_the_confidence_of_a_classified_query(classified_as, path, body, best, u
     bounds = sorted(float(key[3:]) for key in _named(moved, "parecido_confidence_bucket"))
     assert bounds[0] == min(bound for bound in (0.5, 0.6, 0.98, 0.99, float("inf")) if bound >= best - 1e-6)
     assert moved.get("parecido_uncertain_queries_total{}", 0) == uncertain
+
+
+@pytest.mark.parametrize("path", ["/v1/search", "/v1/classify"])
+@pytest.mark.parametrize(("colour", "verdict"), [((30, 30, 240), "known"), ((128, 128, 128), "unknown")])
+def test_a_query_that_was_judged_is_counted_by_the_verdict(judging, path, colour, verdict) -> None:
+    client = _Service(judging()).client
+    image = base64.b64encode(picture(colour, file_format="PNG")).decode()
+    moved = _moved(client, *[_post(client, path, image_base64=image)] * 2)
+    assert _named(moved, "parecido_judged_queries_total") == {f"verdict={verdict}": 2}
+
+
+def test_an_unknown_query_counts_also_where_it_is_rejected(judging) -> None:
+    client = _Service(judging()).client
+    image = base64.b64encode(picture((128, 128, 128), file_format="PNG")).decode()
+    moved = _moved(client, *(_post(client, image_base64=image, on_unknown=way) for way in ("empty", "reject")))
+    assert _named(moved, "parecido_judged_queries_total") == {"verdict=unknown": 2}
+    assert moved["parecido_confidence_count{}"] == 2
+    assert moved["parecido_requests_total{method=POST,route=/v1/search,status=422}"] == 1
+
+
+def test_what_was_not_judged_counts_for_neither(judging, service) -> None:
+    client = _Service(judging()).client
+    item, named = _post(client, item_id="mug-1"), _post(client, embedding=[1] * 8, category="mugs")
+    assert not _named(_moved(client, item, named), "parecido_judged_queries_total")
+    assert not _named(_moved(service.client, _post(service.client, embedding=[1] * 8)), "parecido_judged_queries_total")
+    counts = _named(_scrape(service.client), "parecido_judged_queries_total")
+    assert counts == {"verdict=known": 0, "verdict=unknown": 0}
 
 
 def test_an_items_category_is_known_so_it_says_nothing_of_the_classifier(classified_as) -> None:

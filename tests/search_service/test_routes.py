@@ -6,6 +6,7 @@ from collections.abc import Callable
 from urllib.parse import quote
 
 import pytest
+from fakes import picture
 from flask.testing import FlaskClient
 
 from search_service.app import create_app
@@ -57,7 +58,7 @@ def test_a_search_answers_with_exactly_the_contracts_fields(catalogue, client, h
     answer = response.json
     assert list(answer) == _SEARCH_FIELDS
     assert answer["snapshot_id"] == catalogue.snapshot.snapshot_id
-    assert list(answer["query"]) == ["category", "confidence", "candidates"]
+    assert list(answer["query"]) == ["category", "confidence", "known", "known_score", "candidates"]
     assert [list(one) for one in answer["query"]["candidates"]] == [["category", "confidence"]] * 3
     assert answer["query"]["candidates"][0] == {name: answer["query"][name] for name in ("category", "confidence")}
     assert answer["query"]["category"] == catalogue.shoes
@@ -112,9 +113,61 @@ def test_metadata_comes_back_as_it_was(catalogue, client) -> None:
 
 
 def test_json_null_is_as_if_it_were_not_there(client) -> None:
-    names = ("image_base64", "embedding", "top_k", "category", "probe", "min_score")
+    names = ("image_base64", "embedding", "top_k", "category", "probe", "min_score", "on_unknown")
     body = {"item_id": "mug-1", **dict.fromkeys(names)}
     assert len(client.post("/v1/search", json=body).json["hits"]) == 5
+
+
+# Queries that show none of the categories
+
+
+@pytest.fixture
+def judging_client(judging, watch_on) -> FlaskClient:
+    return create_app(watch_on(judging()), ServiceSettings(), Metrics(0.98)).test_client()
+
+
+@pytest.mark.parametrize("how", ["multipart", "base64"])
+def test_what_becomes_of_an_unknown_query_is_the_callers_choice(judging_client, assert_error, how) -> None:
+    grey = picture((128, 128, 128), file_format="PNG")
+
+    def ask(**options: object):
+        return _post_image(judging_client, grey, how, **options)
+
+    searched = ask().json
+    assert searched == searched | {"searched": [searched["query"]["category"]]}
+    assert searched["query"]["known"] is False
+    assert searched["query"]["known_score"] < 0
+    assert len(searched["hits"]) == 5
+    assert ask(on_unknown="search").json["hits"] == searched["hits"]
+    empty = ask(on_unknown="empty")
+    assert empty.status_code == 200
+    assert (empty.json["hits"], empty.json["searched"], empty.json["query"]) == ([], [], searched["query"])
+    message = assert_error(ask(on_unknown="reject"), 422, "unknown_query")
+    assert f"is {searched['query']['known_score']:g}, wanted 0 or more" in message
+    assert len(ask(on_unknown="reject", category="mugs").json["hits"]) == 5
+
+
+def test_a_known_query_is_never_rejected(judging_client) -> None:
+    blue = picture((30, 30, 240), file_format="PNG")
+    answer = _post_image(judging_client, blue, "multipart", on_unknown="reject").json
+    assert answer["query"]["known"] is True
+    assert answer["query"]["known_score"] >= 0
+    assert answer["hits"]
+
+
+def test_an_item_is_not_judged_so_similar_rejects_nothing(judging_client) -> None:
+    answer = judging_client.get("/v1/items/mug-1/similar?on_unknown=reject").json
+    assert (answer["query"]["known"], answer["query"]["known_score"]) == (None, None)
+    assert len(answer["hits"]) == 4
+
+
+def test_classify_says_whether_a_query_is_known(judging_client) -> None:
+    for colour, known in (((30, 30, 240), True), ((128, 128, 128), False)):
+        image = picture(colour, file_format="PNG")
+        found = judging_client.post("/v1/classify", **_multipart(image)).json["query"]
+        assert list(found) == ["category", "confidence", "known", "known_score", "candidates"]
+        assert found["known"] is known
+        assert found == _post_image(judging_client, image, "multipart").json["query"]
 
 
 # POST /v1/classify, GET /v1/categories

@@ -3,6 +3,7 @@
 import base64
 import io
 import json
+from dataclasses import replace
 
 import pytest
 from flask import Request
@@ -22,6 +23,7 @@ from search_service.schemas import (
     read_told,
 )
 from search_service.told import Told
+from search_service.verdict import Verdict
 from shared.catalogue import Item
 from shared.errors import InvalidRequest
 from shared.manifest import CategoryEntry
@@ -83,6 +85,9 @@ def test_only_the_routes_options_are_known() -> None:
         ({"min_score": "1"}, SearchOptions(min_score=1.0)),
         ({"min_score": 0.25}, SearchOptions(min_score=0.25)),
         ({"category": "hats/caps 🎩"}, SearchOptions(category="hats/caps 🎩")),
+        ({"on_unknown": "search"}, SearchOptions()),
+        ({"on_unknown": "empty"}, SearchOptions(on_unknown="empty")),
+        ({"on_unknown": "reject"}, SearchOptions(on_unknown="reject")),
         (
             {"top_k": "5", "category": "auto", "min_score": "0"},
             SearchOptions(top_k=5, category="auto", min_score=0.0),
@@ -102,6 +107,7 @@ def test_options_are_read_from_text_and_json(given, wanted) -> None:
         ({"top_k": 2.0}, "`top_k` is 2.0; wanted a whole number from 1 to 100"),
         ({"probe": "many"}, "`probe` is 'many'; wanted a whole number from 1, or auto"),
         ({"min_score": 1.001}, "`min_score` is 1.001; wanted a number from -1 to 1"),
+        ({"on_unknown": "skip"}, "`on_unknown` is 'skip'; wanted one of search, empty, reject"),
         ({"category": 7}, "`category` is 7; wanted the name of a category"),
     ],
     ids=str,
@@ -144,7 +150,8 @@ def test_what_can_not_be_told_is_refused(given, message) -> None:
 _TIMING = {"decode": 1.23456, "embed": 0.0, "classify": 0.1, "search": 0.2, "total": 2.0}
 _CANDIDATES = (Candidate("mugs", 0.7512345678), Candidate("hats/caps 🎩", 0.2))
 _ITEM = Item("a/b c", "mugs", ("mugs/1.png", "mugs/2.png", "mugs/3.png"), {"price": 3, "tags": ["é", 1]})
-_ANSWER = Answer("id", _CANDIDATES[0], _CANDIDATES, ("mugs",), (ItemHit(1, 0.98765432, _ITEM),), _TIMING)
+_UNKNOWN = Verdict(known=False, score=-0.25)
+_ANSWER = Answer("id", _CANDIDATES[0], _CANDIDATES, ("mugs",), (ItemHit(1, 0.98765432, _ITEM),), _TIMING, _UNKNOWN)
 
 
 def test_an_answer_is_json() -> None:
@@ -155,6 +162,8 @@ def test_an_answer_is_json() -> None:
         "query": {
             "category": "mugs",
             "confidence": 0.751235,
+            "known": False,
+            "known_score": -0.25,
             "candidates": [
                 {"category": "mugs", "confidence": 0.751235},
                 {"category": "hats/caps 🎩", "confidence": 0.2},
@@ -173,6 +182,11 @@ def test_an_answer_is_json() -> None:
         ],
         "timing_ms": {"decode": 1.235, "embed": 0.0, "classify": 0.1, "search": 0.2, "total": 2.0},
     }
+
+
+def test_what_was_not_judged_is_null() -> None:
+    query = answer_json(replace(_ANSWER, verdict=Verdict()))["query"]
+    assert (query["known"], query["known_score"]) == (None, None)
 
 
 def test_a_classification_has_no_hits() -> None:

@@ -9,6 +9,7 @@ import scipy.special
 
 from shared.classifier import Classifier, covering, ranking, softmax
 from shared.errors import SnapshotError
+from shared.known import KnownRule
 from shared.vectors import unit_rows
 
 _NAMES = ("t-shirt", "Schuhe & Stiefel", "👟", "a/b", "x" * 500)
@@ -149,6 +150,44 @@ def test_round_trip(tmp_path: Path) -> None:
     np.testing.assert_array_equal(again.weights, head.weights)
     np.testing.assert_array_equal(again.bias, head.bias)
     np.testing.assert_array_equal(again.probabilities(_embeddings()), head.probabilities(_embeddings()))
+
+
+_RULE = KnownRule(np.array([2.0, 0.6]), np.array([1.5, 0.1]), np.arange(5) - 3.5)
+
+
+def test_the_rule_for_known_queries_is_kept_in_the_same_file(tmp_path: Path) -> None:
+    replace(_head(1.7), known=_RULE).save(tmp_path / "classifier.npz")
+    again = Classifier.open(tmp_path / "classifier.npz")
+    assert again.known is not None
+    for name, array in _RULE.arrays().items():
+        np.testing.assert_array_equal(again.known.arrays()[name], array)
+    np.testing.assert_array_equal(again.probabilities(_embeddings()), _head(1.7).probabilities(_embeddings()))
+
+
+def test_a_file_of_before_there_were_rules_opens_without_one(tmp_path: Path) -> None:
+    head = _head(1.7)
+    parts = {"weights": head.weights, "bias": head.bias, "temperature": np.float64(1.7)}
+    np.savez(tmp_path / "classifier.npz", categories=np.array(_NAMES), **parts)
+    assert Classifier.open(tmp_path / "classifier.npz").known is None
+
+
+def test_a_rule_of_other_categories_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(SnapshotError, match="has 5 categories, but 4 thresholds"):
+        replace(_head(), known=replace(_RULE, thresholds=np.zeros(4)))
+    head = _head()
+    parts = {"weights": head.weights, "bias": head.bias, "temperature": np.float64(1.7)}
+    rule = _RULE.arrays()
+    for damage in (
+        {"known_thresholds": np.zeros(4)},
+        {"known_stds": np.zeros(2)},
+        {"known_means": np.array(["a", "b"])},
+    ):
+        np.savez(tmp_path / "classifier.npz", categories=np.array(_NAMES), **parts, **(rule | damage))
+        with pytest.raises(SnapshotError, match=r"classifier\.npz can't be read"):
+            Classifier.open(tmp_path / "classifier.npz")
+    np.savez(tmp_path / "classifier.npz", categories=np.array(_NAMES), **parts, known_means=rule["known_means"])
+    with pytest.raises(SnapshotError, match="known_stds"):
+        Classifier.open(tmp_path / "classifier.npz")
 
 
 @pytest.mark.parametrize(

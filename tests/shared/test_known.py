@@ -1,0 +1,103 @@
+"""The rule against a plain loop and SciPy, its arrays, and parts that can't be."""
+
+import math
+
+import numpy as np
+import pytest
+import scipy.special
+
+from shared.errors import SnapshotError
+from shared.known import NEIGHBOURS, KnownRule, log_odds, mean_cosine
+from shared.partition import Hit
+
+_RULE = KnownRule(np.array([2.0, 0.6]), np.array([1.5, 0.1]), np.array([-3.0, -2.0, 0.5, -1.0]))
+
+
+def _queries(n: int = 50) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    random = np.random.default_rng(0)
+    logits = random.normal(0, 4, size=(n, 4)).astype(np.float32)
+    return logits, logits.argmax(axis=1), random.uniform(0, 1, size=n)
+
+
+def test_log_odds_are_those_of_scipys_probabilities() -> None:
+    logits, _, _ = _queries()
+    probabilities = scipy.special.softmax(logits.astype(np.float64), axis=1)
+    for column in range(4):
+        wanted = scipy.special.logit(probabilities[:, column])
+        np.testing.assert_allclose(log_odds(logits, np.full(50, column)), wanted, atol=1e-9)
+
+
+def test_log_odds_of_two_categories_are_the_difference_of_their_logits() -> None:
+    logits = np.array([[3.0, 1.0], [-2.0, 5.0]], np.float32)
+    np.testing.assert_allclose(log_odds(logits, np.array([0, 0])), [2, -7])
+
+
+def test_log_odds_do_not_saturate_and_their_logits_stay_as_they_were() -> None:
+    logits = np.array([[900.0, -900.0, -900.0]], np.float32)
+    before = logits.copy()
+    np.testing.assert_allclose(log_odds(logits, np.array([0])), [1800 - math.log(2)])
+    np.testing.assert_array_equal(logits, before)
+
+
+def test_margins_equal_a_plain_loop() -> None:
+    logits, columns, cosines = _queries()
+    found = _RULE.margins(logits, columns, cosines)
+    assert (found.shape, found.dtype) == ((50,), np.float64)
+    for query in range(50):
+        own = math.exp(logits[query, columns[query]])
+        others = sum(math.exp(logits[query, column]) for column in range(4) if column != columns[query])
+        score = (math.log(own / others) - 2.0) / 1.5 + (cosines[query] - 0.6) / 0.1
+        assert found[query] == pytest.approx(score - [-3.0, -2.0, 0.5, -1.0][columns[query]], abs=1e-9)
+    assert len(set(columns)) == 4
+
+
+def test_a_nearer_query_scores_higher_and_so_does_a_surer_one() -> None:
+    near = _RULE.margins(np.tile([4.0, 1, 0, 0], (2, 1)).astype(np.float32), np.zeros(2, int), np.array([0.5, 0.6]))
+    sure = _RULE.margins(np.array([[4.0, 3, 0, 0], [4.0, 1, 0, 0]], np.float32), np.zeros(2, int), np.full(2, 0.5))
+    assert near[1] - near[0] == pytest.approx(1.0)
+    assert sure[1] > sure[0]
+
+
+@pytest.mark.parametrize(("scores", "wanted"), [([0.9], 0.9), ([0.9, 0.5], 0.7), ([1, 1, 1, 1, 0.5, 0, 0, 0], 0.9)])
+def test_the_mean_is_that_of_the_nearest_or_of_as_many_as_there_are(scores: list[float], wanted: float) -> None:
+    assert NEIGHBOURS == 5
+    assert mean_cosine([Hit(number, score) for number, score in enumerate(scores)]) == pytest.approx(wanted)
+
+
+def test_arrays_give_the_same_rule() -> None:
+    again = KnownRule.of_arrays(_RULE.arrays() | {"weights": np.ones(3)})
+    assert again is not None
+    logits, columns, cosines = _queries()
+    np.testing.assert_array_equal(again.margins(logits, columns, cosines), _RULE.margins(logits, columns, cosines))
+
+
+def test_a_file_of_before_has_no_rule() -> None:
+    assert KnownRule.of_arrays({"weights": np.ones(3)}) is None
+
+
+@pytest.mark.parametrize("missing", ["means", "stds", "thresholds"])
+def test_half_a_rule_is_not_taken_for_none(missing: str) -> None:
+    arrays = _RULE.arrays()
+    del arrays[f"known_{missing}"]
+    with pytest.raises(KeyError, match=missing):
+        KnownRule.of_arrays(arrays)
+
+
+@pytest.mark.parametrize(
+    ("means", "stds", "thresholds"),
+    [
+        ([0], [1, 1], [0, 0]),
+        ([0, 0], [1, 1, 1], [0, 0]),
+        ([0, 0], [1, 0], [0, 0]),
+        ([0, 0], [1, -1], [0, 0]),
+        ([0, math.nan], [1, 1], [0, 0]),
+        ([0, 0], [1, math.inf], [0, 0]),
+        ([0, 0], [1, 1], [0, math.nan]),
+        ([0, 0], [1, 1], [[0, 0]]),
+        ([0, 0], [1, 1], [0]),
+        ([0, 0], [1, 1], []),
+    ],
+)
+def test_parts_that_can_not_be_are_refused(means: list, stds: list, thresholds: list) -> None:
+    with pytest.raises(SnapshotError, match=r"the rule for known queries has means .*; wanted 2, 2 and n numbers"):
+        KnownRule(*(np.array(part, dtype=np.float64) for part in (means, stds, thresholds)))
