@@ -1,6 +1,7 @@
 """The whole way on real product photos: quality with the default settings, and hits against scikit-learn."""
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +12,9 @@ from fakes import encoded
 from PIL import Image, ImageOps
 from sklearn.metrics.pairwise import cosine_similarity
 
+from examples.sample_catalogue.render import CATEGORIES as DRAWN
+from examples.sample_catalogue.render import QUERIES as QUERIES_DRAWN
+from examples.sample_catalogue.render import render_catalogue
 from search_service.engine import Engine, SearchOptions
 from shared.snapshot import DataDirectory, Snapshot
 
@@ -49,6 +53,18 @@ def test_categories_are_right_and_confidence_is_honest(clothing: Path, data: Pat
     assert figures["expected_calibration_error"] <= 0.06
     assert figures["strict_hits_outside_prediction"] == 0
     assert figures["category_precision_at_10"] > figures["unfiltered_category_precision_at_10"] + 0.1
+
+
+def test_what_shows_none_of_the_categories_is_told_from_what_does(clothing: Path, data: Path, tmp_path: Path) -> None:
+    render_catalogue(tmp_path / "sample", items=1)
+    queries = tmp_path / "sample" / "queries"
+    shutil.copytree(clothing / "validation", queries, dirs_exist_ok=True)
+    figures = run_indexer("evaluate", "--data", str(data), "--queries", str(queries))
+    assert figures["queries"] == 341 + QUERIES_DRAWN * len(DRAWN)
+    assert figures["unknown_categories"] == sorted(DRAWN)
+    assert figures["known_share"] >= 0.95
+    assert figures["known_auroc"] >= 0.97
+    assert figures["unknown_detected"] >= 0.8
 
 
 def test_every_partition_agrees_with_scikit_learn(snapshot: Snapshot) -> None:
