@@ -12,6 +12,7 @@ from typing import Any
 from gunicorn.app.base import BaseApplication
 
 from search_service.settings import ServiceSettings
+from search_service.worker import DrainingWorker
 from search_service.worker_states import WorkerStates
 from shared.errors import ParecidoError
 
@@ -31,7 +32,7 @@ class _Server(BaseApplication):  # type: ignore[misc]
             "bind": f"[{host}]:{self._settings.port}" if ":" in host else f"{host}:{self._settings.port}",  # IPv6
             "workers": self._settings.workers,
             "threads": self._settings.threads,
-            "worker_class": "gthread",
+            "worker_class": DrainingWorker,
             "proc_name": "parecido",
             "child_exit": self._forget,
             "control_socket_disable": True,  # it would lie in the user's home, one for all services
