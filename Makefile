@@ -73,7 +73,9 @@ up: ## in containers: index CATALOGUE=path (default: a sample) into a volume, se
 		else folder=$$(dirname "$(CATALOGUE)"); file=$$(basename "$(CATALOGUE)"); fi; \
 		{ grep -sv '^CATALOGUE' .env || true; \
 		echo "CATALOGUE='$$(cd "$$folder" && pwd)'"; echo "CATALOGUE_FILE='$$file'"; } > .env.new; mv .env.new .env; fi
-	docker compose up --build --detach --wait
+	docker compose build
+	docker compose run --rm indexer  # before the service is touched: what runs serves on, also where this fails
+	docker compose up --detach --wait --no-deps search
 
 down: ## stop the containers; the volumes stay
 	docker compose down

@@ -36,8 +36,8 @@ class Stack:
         assert done.returncode == status, f"{command}: {done.returncode}\n{done.stdout}\n{done.stderr}"
         return done.stdout
 
-    def make(self, *arguments: str) -> str:
-        return self.run("make", *arguments)
+    def make(self, *arguments: str, status: int = 0) -> str:
+        return self.run("make", *arguments, status=status)
 
     def compose(self, *arguments: str, status: int = 0) -> str:
         return self.run("docker", "compose", *arguments, status=status)
@@ -71,15 +71,15 @@ class Stack:
 
     def wait_for_health(self, wanted: str) -> None:
         """Until the engine calls the service `healthy` or `unhealthy`."""
-        _wait_until(wanted, lambda: self.inspect("search")["State"]["Health"]["Status"] == wanted)
+        wait_until(wanted, lambda: self.inspect("search")["State"]["Health"]["Status"] == wanted)
 
-    def wait_for_another_snapshot(self, before: str) -> str:
-        """The id of the snapshot that is served next."""
-        _wait_until(f"another snapshot than {before}", lambda: self.ask("/readyz")["snapshot_id"] != before)
+    def wait_for_swap(self, before: str) -> str:
+        """The id of what is served when no worker serves the snapshot `before` any more."""
+        wait_until(f"{before} left", lambda: before.encode() not in self.fetch("/metrics")[1])
         return self.ask("/readyz")["snapshot_id"]
 
 
-def _wait_until(what: str, holds: Callable[[], bool]) -> None:
+def wait_until(what: str, holds: Callable[[], bool]) -> None:
     deadline = time.monotonic() + _WAIT_S
     while not holds():
         assert time.monotonic() < deadline, f"not within {_WAIT_S} s: {what}"

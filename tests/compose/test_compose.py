@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 from load import Counts, Load
-from stack import Stack, stack
+from stack import Stack, stack, wait_until
 
 from examples.sample_catalogue.render import CATEGORIES, render_catalogue
 
@@ -48,9 +48,7 @@ def sample(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
 @pytest.fixture(scope="module")
 def catalogue(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A list of a few items, with their images beside it."""
-    directory = tmp_path_factory.mktemp("catalogue")
-    directory.chmod(0o755)  # pytest's own are closed to the containers' user
-    return render_catalogue(directory, items=6, queries=0)
+    return render_catalogue(_opened(tmp_path_factory.mktemp("catalogue")), items=6, queries=0)
 
 
 @pytest.fixture(scope="module")
@@ -62,6 +60,12 @@ def shop(tmp_path_factory: pytest.TempPathFactory, catalogue: Path) -> Iterator[
         shop.compose("build")
         shop.compose("up", "--detach", "--no-deps", "search")
         yield shop
+
+
+def _opened(directory: Path) -> Path:
+    """A directory of pytest's, which nobody else may enter otherwise, for the containers' user to read."""
+    directory.chmod(0o755)
+    return directory
 
 
 def _snapshot_id(stack: Stack) -> str:
@@ -99,7 +103,7 @@ def test_a_killed_service_serves_the_same_snapshot_again(sample: Stack) -> None:
     before = _snapshot_id(sample)
     sample.compose("kill", "search")
     assert sample.inspect("search")["State"]["Running"] is False
-    sample.make("up")
+    sample.compose("up", "--detach", "--wait")
     assert _snapshot_id(sample) == before
 
 
@@ -143,11 +147,11 @@ def test_a_service_without_a_snapshot_is_unhealthy_until_there_is_one(shop: Stac
     assert shop.fetch("/healthz")[0] == 200
     assert shop.fetch("/readyz")[0] == 503
     container = shop.inspect("search")["Id"]
-    shop.compose("run", "--rm", "-T", "indexer")
+    shop.compose("run", "--rm", "indexer")
     shop.wait_for_health("healthy")
     assert _search(shop, "mouse-0002")["hits"][0]["item_id"] == "mouse-0002"
     shop.make("up", f"CATALOGUE={os.path.relpath(catalogue, shop.directory)}")
-    assert shop.inspect("search")["Id"] == container, ".env does not hold what `make up` was told"
+    assert shop.inspect("search")["Id"] == container, "`make up` remembers another catalogue than it was given"
 
 
 def test_a_reindex_is_taken_up_while_requests_run(shop: Stack, catalogue: Path, tmp_path: Path) -> None:
@@ -155,10 +159,11 @@ def test_a_reindex_is_taken_up_while_requests_run(shop: Stack, catalogue: Path, 
     load = Load("127.0.0.1", shop.port, (catalogue.parent / "images/watch/watch-0001.jpg").read_bytes(), _CLIENTS)
     load.start()
     try:
-        more = render_catalogue(tmp_path, items=7, queries=0)
+        more = render_catalogue(_opened(tmp_path), items=7, queries=0)
         shutil.copytree(more.parent, catalogue.parent, dirs_exist_ok=True)
-        shop.compose("run", "--rm", "-T", "indexer")
-        after = shop.wait_for_another_snapshot(before)
+        shop.compose("run", "--rm", "indexer")
+        after = shop.wait_for_swap(before)
+        wait_until("answers from the new snapshot", lambda: after in load.counts.answers)
     finally:
         counts = load.end()
     assert (counts.failed, counts.not_reached) == ([], [])
@@ -167,11 +172,21 @@ def test_a_reindex_is_taken_up_while_requests_run(shop: Stack, catalogue: Path, 
     assert shop.inspect("search")["State"]["StartedAt"] == container["State"]["StartedAt"]
 
 
-def test_a_stop_under_load_fails_no_request(shop: Stack) -> None:
+def test_a_job_that_fails_leaves_the_service_as_it_is(shop: Stack, tmp_path: Path) -> None:
+    before, started = _snapshot_id(shop), shop.inspect("search")["State"]["StartedAt"]
+    (shop.directory / "search_service" / "newer.py").touch()  # the service's image changes too
+    shop.make("up", f"CATALOGUE={_opened(tmp_path)}", status=2)  # it is empty
+    assert f"CATALOGUE='{tmp_path}'" in (shop.directory / ".env").read_text().splitlines()
+    assert _snapshot_id(shop) == before
+    assert shop.inspect("search")["State"]["StartedAt"] == started
+
+
+def test_a_stop_under_load_fails_no_request(shop: Stack, catalogue: Path) -> None:
     # From a container: what the engine forwards a published port with takes connections that nobody listens for.
-    image = "/catalogue/images/watch/watch-0001.jpg"
-    options = ["--rm", "--no-deps", "-T", "--volume", f"{_LOAD}:/load.py:ro", "--entrypoint", "python"]
-    command = ["docker", "compose", "run", *options, "search", "/load.py", "search", "8080", image, str(_CLIENTS)]
+    files = {_LOAD: "/load.py", catalogue.parent / "images/watch/watch-0001.jpg": "/query.jpg"}
+    mounts = [option for source, place in files.items() for option in ("--volume", f"{source}:{place}:ro")]
+    run = ["docker", "compose", "run", "--rm", "--no-deps", "-T", *mounts, "--entrypoint", "python", "search"]
+    command = [*run, "/load.py", "search", "8080", "/query.jpg", str(_CLIENTS)]
     with subprocess.Popen(command, cwd=shop.directory, env=shop.environment, stdout=subprocess.PIPE, text=True) as load:
         assert load.stdout.readline() == "running\n"
         shop.compose("stop", "search")
