@@ -13,10 +13,12 @@ RUN --mount=type=cache,target=/root/.cache/pip \
     && pip --python /venv/bin/python install --disable-pip-version-check -c constraints.txt -r service.txt
 
 FROM service-packages AS indexer-packages
+# TensorFlow's headers are for building against it.
 RUN --mount=type=cache,target=/root/.cache/pip \
     python -c "import tomllib; print(*tomllib.load(open('pyproject.toml', 'rb'))['project']['optional-dependencies']['indexer'], sep='\n')" \
         > indexer.txt \
-    && pip --python /venv/bin/python install --disable-pip-version-check -c constraints.txt -r indexer.txt
+    && pip --python /venv/bin/python install --disable-pip-version-check -c constraints.txt -r indexer.txt \
+    && rm -r /venv/lib/python3.*/site-packages/tensorflow/include
 
 FROM service-packages AS sample
 COPY examples /parecido/examples
@@ -25,9 +27,10 @@ RUN PYTHONPATH=/parecido /venv/bin/python -m examples.sample_catalogue --out /sa
 FROM python:3.11-slim AS base
 # A new named volume takes the owner of the directory that it is mounted on.
 RUN useradd --uid 10001 --home-dir /tmp --no-create-home --shell /usr/sbin/nologin parecido \
-    && install --directory --owner=parecido --group=parecido /data
-# Only /tmp can be written besides /data: Keras and Matplotlib keep their files in the home directory.
+    && install --directory --owner=parecido --group=parecido /data /feedback
+# Besides volumes only /tmp can be written: Keras and Matplotlib keep their files in the home directory.
 ENV PATH=/venv/bin:$PATH HOME=/tmp PYTHONPATH=/parecido PYTHONSAFEPATH=1 PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1
+# The indexer's data directory is `data` where it is not told another one.
 WORKDIR /
 
 FROM base AS indexer
