@@ -11,8 +11,8 @@ from typing import Any
 
 from gunicorn.app.base import BaseApplication
 
+from search_service.draining import DrainingArbiter, DrainingWorker
 from search_service.settings import ServiceSettings
-from search_service.worker import DrainingWorker
 from search_service.worker_states import WorkerStates
 from shared.errors import ParecidoError
 
@@ -44,6 +44,10 @@ class _Server(BaseApplication):  # type: ignore[misc]
         """Drop what a worker that has ended said of itself; an error in this hook would end the whole service."""
         with suppress(OSError):
             self._states.forget(worker.pid)
+
+    def run(self) -> None:
+        """Serve until stopped."""
+        DrainingArbiter(self).run()
 
     def load(self) -> Any:
         """Make a worker's application."""

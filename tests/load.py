@@ -9,6 +9,7 @@ import http.client
 import json
 import sys
 import threading
+import time
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -75,13 +76,14 @@ class Load:
             with self._lock:
                 self.counts.not_reached.append(repr(error))
             return False
+        connected = time.monotonic()
         try:
             connection.request("POST", "/v1/search", self._body, {"Content-Type": "application/json"})
             response = connection.getresponse()
             self._count(response.status, response.read())
         except (OSError, http.client.HTTPException) as error:
             with self._lock:
-                self.counts.failed.append(repr(error))
+                self.counts.failed.append(f"{error!r}, {time.monotonic() - connected:.2f} s after it had connected")
         finally:
             connection.close()
         return True

@@ -9,8 +9,8 @@ import pytest
 from gunicorn.config import Config
 
 from search_service import __main__ as command
+from search_service.draining import DrainingWorker
 from search_service.settings import PREFIX
-from search_service.worker import DrainingWorker
 
 
 @pytest.fixture
