@@ -8,10 +8,12 @@ STAMP := $(VENV)/.installed
 INDEXER := $(BIN)/python -m indexer
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check unit index reindex serve evaluate verify rollback bench chaos
+.PHONY: help setup demo test check unit index reindex serve evaluate verify rollback bench chaos up down test-compose
+# To compose, CATALOGUE is a directory and CATALOGUE_FILE a list in it; `up` sees to it.
+unexport CATALOGUE
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: $(STAMP) ## make the virtual environment .venv with exact versions
 
@@ -63,3 +65,20 @@ bench: $(STAMP) ## the benchmarks, small; see docs/benchmarks.md for the full on
 
 chaos: $(STAMP) ## kill 200 builds at random moments and check what is left
 	$(BIN)/python -m benchmarks.chaos $(ARGS)
+
+up: ## in containers: index CATALOGUE=path (default: a sample) into a volume, serve it on PORT
+	@set -e; if [ -n "$(CATALOGUE)" ]; then \
+		test -e "$(CATALOGUE)" || { echo 'there is no $(CATALOGUE)' >&2; exit 2; }; \
+		if [ -d "$(CATALOGUE)" ]; then folder="$(CATALOGUE)"; file=; \
+		else folder=$$(dirname "$(CATALOGUE)"); file=$$(basename "$(CATALOGUE)"); fi; \
+		{ grep -sv '^CATALOGUE' .env || true; \
+		echo "CATALOGUE='$$(cd "$$folder" && pwd)'"; echo "CATALOGUE_FILE='$$file'"; } > .env.new; mv .env.new .env; fi
+	docker compose build
+	docker compose run --rm indexer  # before the service is touched: what runs serves on, also where this fails
+	docker compose up --detach --wait --no-deps search
+
+down: ## stop the containers; the volumes stay
+	docker compose down
+
+test-compose: $(STAMP) ## build the containers and run them for real; skipped where there is no Docker engine
+	$(BIN)/python -m pytest -m docker tests/compose $(ARGS)

@@ -11,6 +11,7 @@ from typing import Any
 
 from gunicorn.app.base import BaseApplication
 
+from search_service.draining import DrainingArbiter, DrainingWorker
 from search_service.settings import ServiceSettings
 from search_service.worker_states import WorkerStates
 from shared.errors import ParecidoError
@@ -31,7 +32,7 @@ class _Server(BaseApplication):  # type: ignore[misc]
             "bind": f"[{host}]:{self._settings.port}" if ":" in host else f"{host}:{self._settings.port}",  # IPv6
             "workers": self._settings.workers,
             "threads": self._settings.threads,
-            "worker_class": "gthread",
+            "worker_class": DrainingWorker,
             "proc_name": "parecido",
             "child_exit": self._forget,
             "control_socket_disable": True,  # it would lie in the user's home, one for all services
@@ -43,6 +44,10 @@ class _Server(BaseApplication):  # type: ignore[misc]
         """Drop what a worker that has ended said of itself; an error in this hook would end the whole service."""
         with suppress(OSError):
             self._states.forget(worker.pid)
+
+    def run(self) -> None:
+        """Serve until stopped."""
+        DrainingArbiter(self).run()
 
     def load(self) -> Any:
         """Make a worker's application."""

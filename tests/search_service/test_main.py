@@ -9,6 +9,7 @@ import pytest
 from gunicorn.config import Config
 
 from search_service import __main__ as command
+from search_service.draining import DrainingWorker
 from search_service.settings import PREFIX
 
 
@@ -27,7 +28,7 @@ def test_settings_become_gunicorns(served, monkeypatch) -> None:
     monkeypatch.setenv("PARECIDO_THREADS", "5")
     assert command.main() == 0
     [config] = served
-    assert (config.workers, config.threads, config.worker_class_str) == (3, 5, "gthread")
+    assert (config.workers, config.threads, config.worker_class) == (3, 5, DrainingWorker)
     assert config.preload_app is False
 
 
