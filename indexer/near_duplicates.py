@@ -138,7 +138,7 @@ def _nearest(
     originals: Originals, one: NDArray[np.int64], other: NDArray[np.int64], cosines: NDArray[np.float32]
 ) -> dict[int, tuple[int, int, float]]:
     """Of every item in a pair: its image in the nearest pair, the other image, and their cosine."""
-    order = np.lexsort([other, one, -cosines])[::-1]  # the nearest last, so that it stays
+    order = np.lexsort((other, one, -cosines))[::-1]  # the nearest last, so that it stays
     told = zip(one[order].tolist(), other[order].tolist(), cosines[order].tolist(), strict=True)
     return dict(zip(originals.image_items[one[order]].tolist(), told, strict=True))
 

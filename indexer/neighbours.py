@@ -22,7 +22,7 @@ NEIGHBOURS = 32
 _MOST_EXACT = 10_000
 _COMPONENTS = 128
 _CELLS_SEARCHED = 16
-_TRAINED_ON = 64  # rows a cell
+_TRAINED_ON = 48  # rows a cell
 _SEED = 1234
 _BLOCK = 256
 
@@ -65,9 +65,10 @@ def _pick(cosines: NDArray[np.float32], images: NDArray[np.int64]) -> tuple[NDAr
 def _candidates(originals: Originals) -> NDArray[np.int64]:
     """`(n_images, NEIGHBOURS + 1)`: images that are near, or -1."""
     reduced = _reduced(originals)
-    n_cells = round(4 * len(reduced) ** 0.5)
+    n_cells = round(2 * len(reduced) ** 0.5)
     cells = faiss.IndexFlatIP(reduced.shape[1])
     index = faiss.IndexIVFFlat(cells, reduced.shape[1], n_cells, faiss.METRIC_INNER_PRODUCT)
+    index.cp.min_points_per_centroid = 1  # or FAISS warns of what is meant
     chosen = np.random.default_rng(_SEED).permutation(len(reduced))[: _TRAINED_ON * n_cells]
     index.train(reduced[np.sort(chosen)])
     index.add(reduced)

@@ -1,6 +1,6 @@
 """The untouched images of a snapshot, and their embeddings, read from its partitions where they are wanted."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,7 +26,7 @@ class Originals:
         partitions: of the snapshot, by category.
     """
 
-    items: tuple[IndexedItem, ...]
+    items: Sequence[IndexedItem]
     image_items: NDArray[np.int64]
     positions: NDArray[np.int64]
     rows: NDArray[np.int64]
@@ -41,14 +41,15 @@ class Originals:
             items: in any order.
             partitions: one for each category of the items.
         """
-        known = tuple(items)
+        known = list(items)
         column = {category: place for place, category in enumerate(partitions)}
         images = [
             (place, position, row, column[indexed.item.category])
             for place, indexed in enumerate(known)
             for position, row in enumerate(indexed.rows)
         ]
-        return cls(known, *np.array(images, dtype=np.int64).reshape(-1, 4).T.copy(), partitions)
+        places, positions, rows, columns = np.array(images, dtype=np.int64).reshape(-1, 4).T.copy()
+        return cls(known, places, positions, rows, columns, partitions)
 
     def __len__(self) -> int:
         """How many images."""
@@ -61,11 +62,13 @@ class Originals:
 
     def item(self, image: int) -> Item:
         """The item that an image shows."""
-        return self.items[self.image_items[image]].item
+        item: Item = self.items[self.image_items[image]].item
+        return item
 
     def path(self, image: int) -> str:
         """An image's path, relative to the catalogue's image root."""
-        return self.item(image).images[self.positions[image]]
+        path: str = self.item(image).images[self.positions[image]]
+        return path
 
     def digest(self, image: int) -> bytes | None:
         """The SHA-256 of an image's file, where the snapshot knows it."""

@@ -11,6 +11,7 @@ from functools import cached_property
 from pathlib import Path
 
 from indexer.build_partitions import PlannedPartition, write_partition
+from indexer.catalogue_report import examine
 from indexer.choose_base import Base
 from indexer.choose_classifier import ChosenClassifier
 from indexer.embed import EmbeddedCatalogue
@@ -25,6 +26,7 @@ from shared.catalogue import IndexedItem, write_items
 from shared.embedder import LiteRtEmbedder, embedder_id, golden_picture
 from shared.images import PREPROCESSING
 from shared.manifest import FORMAT_VERSION, CategoryEntry, Manifest
+from shared.partition import Partition
 from shared.snapshot import SnapshotPaths
 
 _STAMP = re.compile(r"[0-9]{8}T[0-9]{9}(?=-)")
@@ -62,7 +64,7 @@ class SnapshotContent:
         Args:
             paths: of the directory, which does not exist yet.
             snapshot_id: what the snapshot will be called.
-            stage: is told of each partition.
+            stage: is told of each partition, and of the report.
         """
         paths.partitions.mkdir(parents=True)
         paths.report.mkdir()
@@ -73,6 +75,9 @@ class SnapshotContent:
         for planned in self.partitions:
             entries.append(write_partition(planned, self.embedded, paths.partitions, self.published))
             stage.advance()
+        written = {entry.name: Partition.open(entry.name, paths.partitions) for entry in entries}
+        examine(self.items, written).write(paths.report)
+        stage.advance()
         write_problems(paths.report / "skipped.jsonl", self.embedded.problems)
         manifest = self._manifest(snapshot_id, tuple(entries), paths.checksums())
         manifest.write(paths.manifest)

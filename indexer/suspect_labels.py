@@ -1,9 +1,9 @@
 """Images whose label is doubtful: their nearest neighbours and a classifier that did not learn them say otherwise.
 
 1. The neighbours' opinion: the share of each category among an image's ten nearest.
-2. The classifier's: ridge regression on the labels, each category weighing the same, fitted five times, each time without
-   a fifth of the items, which it then judges ("out of fold", as in confident learning: Northcutt et al., 2021, "Confident
-   Learning: Estimating Uncertainty in Dataset Labels"). The snapshot's own classifier has learned the labels in question.
+2. A classifier's: ridge regression on the labels, each category weighing the same, fitted five times, each time without
+   a fifth of the items, which it then judges; out of fold, as in confident learning (Northcutt et al., 2021, "Confident
+   Learning: Estimating Uncertainty in Dataset Labels"). The snapshot's own classifier has learned these very labels.
 3. The doubt: how far the best other category is ahead of the label, in the mean of both opinions.
 
 Images of one item and near-duplicates of it are neither neighbours, nor learned from: they tell nothing new.
@@ -106,13 +106,15 @@ class Opinions:
     @property
     def neighbours(self) -> NDArray[np.float32]:
         """`(n_images, n_categories)` float32: the share of the votes."""
-        return (self.votes / np.maximum(self.votes.sum(axis=1, keepdims=True), 1)).astype(np.float32)
+        shares: NDArray[np.float32] = self.votes / np.maximum(self.votes.sum(axis=1, keepdims=True), np.float32(1))
+        return shares.astype(np.float32)
 
     @property
     def together(self) -> NDArray[np.float32]:
         """`(n_images, n_categories)` float32: the weighted mean of both; the classifier's alone where nobody voted."""
-        weight = np.where(self.votes.any(axis=1, keepdims=True), np.float32(_NEIGHBOURS_WEIGHT), np.float32(0))
-        return weight * self.neighbours + (1 - weight) * self.scores
+        weight = np.float32(_NEIGHBOURS_WEIGHT) * self.votes.any(axis=1, keepdims=True)
+        mean: NDArray[np.float32] = weight * self.neighbours + (1 - weight) * self.scores
+        return mean
 
 
 def find_suspect_labels(originals: Originals, near: Neighbours, duplicates: NearDuplicates) -> SuspectLabels:
@@ -144,9 +146,7 @@ def form_opinions(originals: Originals, near: Neighbours, duplicates: NearDuplic
     return Opinions(originals.columns, _votes(originals, near, families), _scores(originals, families))
 
 
-def doubt(
-    opinion: NDArray[np.float32], labels: NDArray[np.int64]
-) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+def doubt(opinion: NDArray[np.float32], labels: NDArray[np.int64]) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
     """How far the best other category is ahead of the label, and which one that is.
 
     Args:
