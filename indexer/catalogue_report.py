@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from indexer.near_duplicates import MIN_COSINE, NearDuplicates, find_near_duplicates
+from indexer.near_duplicates import MIN_COSINE, Duplicate, NearDuplicates, find_near_duplicates
 from indexer.neighbours import nearest_images
 from indexer.originals import Originals
 from indexer.report import Reporter
@@ -104,15 +104,21 @@ def show(report: CatalogueReport, top: int, reporter: Reporter) -> None:
     """
     duplicates, labels = report.near_duplicates, report.suspect_labels
     groups = [
-        (number, one.cosine, one.category, one.item_id, one.like, "same file" if one.same_file else "", one.image)
+        (
+            number,
+            "same file" if one.same_file else f"{one.cosine:.4f}",
+            one.category,
+            one.item_id,
+            one.like,
+            _image(one),
+        )
         for number, group in enumerate(duplicates.groups[:top], start=1)
         for one in group.items
     ]
-    header = ["group", "cosine", "category", "item", "like", "", "image"]
+    header = ["group", "cosine", "category", "item", "like", "image"]
     reporter.table(f"Near-duplicate items, from a cosine of {duplicates.min_cosine:g}", header, groups)
     suspects = [
-        (one.doubt, one.category, one.suggested, _told_votes(one), one.item_id, one.image)
-        for one in labels.suspects[:top]
+        (one.doubt, one.category, one.suggested, _votes(one), one.item_id, _image(one)) for one in labels.suspects[:top]
     ]
     header = ["doubt", "label", "looks like", "neighbours for each", "item", "image"]
     reporter.table("Doubtful labels, the most doubtful first", header, suspects)
@@ -131,5 +137,10 @@ def show(report: CatalogueReport, top: int, reporter: Reporter) -> None:
     reporter.say(report.sentence() or "no near-duplicate items and no doubtful labels")
 
 
-def _told_votes(suspect: Suspect) -> str:
+def _votes(suspect: Suspect) -> str:
     return f"{suspect.neighbours_for_label} : {suspect.neighbours_for_suggested}"
+
+
+def _image(found: Duplicate | Suspect) -> str:
+    """Its path, where the item isn't named by it already."""
+    return "" if found.image == found.item_id else found.image

@@ -4,13 +4,14 @@ from pathlib import Path
 
 from indexer.catalogue_report import CatalogueReport
 from indexer.contact_sheet import check_suffix, draw_picture, new_sheet, read_picture, save_sheet
-from indexer.near_duplicates import Group
+from indexer.near_duplicates import Duplicate, Group
 from indexer.suspect_labels import Suspect
 from shared.images import ImageLimits
 
 _COLUMNS = 6
 _GROUPS = 10
 _SUSPECTS = 30
+_MOST_LETTERS = 24
 
 _Tile = tuple[str, str]
 """An image's path and its caption."""
@@ -50,15 +51,23 @@ def draw_report(report: CatalogueReport, image_root: Path, out: Path) -> Path | 
 
 
 def _group_tiles(number: int, group: Group) -> list[_Tile]:
-    shown = [
-        (one.image, f"group {number} · {'same file' if one.same_file else f'{one.cosine:.3f}'}\n{one.category}")
-        for one in group.items[:_COLUMNS]
-    ]
+    shown = [(one.image, f"group {number} · {_told(one)}") for one in group.items[:_COLUMNS]]
     if (more := len(group.items) - _COLUMNS) > 0:
         path, caption = shown[-1]
         shown[-1] = (path, f"{caption}\nand {more} more")
     return shown
 
 
+def _told(duplicate: Duplicate) -> str:
+    likeness = "same file" if duplicate.same_file else f"{duplicate.cosine:.3f}"
+    return f"{likeness}\n{duplicate.category}\n{_id(duplicate.item_id)}"
+
+
 def _suspect_tile(suspect: Suspect) -> _Tile:
-    return suspect.image, f"doubt {suspect.doubt:.2f}\n{suspect.category} → {suspect.suggested}?"
+    caption = f"doubt {suspect.doubt:.2f}\n{suspect.category} → {suspect.suggested}?\n{_id(suspect.item_id)}"
+    return suspect.image, caption
+
+
+def _id(item_id: str) -> str:
+    """As much of an id as fits a caption's line: its end, where paths differ."""
+    return item_id if len(item_id) <= _MOST_LETTERS else f"…{item_id[1 - _MOST_LETTERS :]}"
