@@ -1,4 +1,8 @@
-"""What happens to photos before they are uploaded: each change makes an upload's bytes of a photo's file."""
+"""What happens to photos before they are uploaded: each change makes an upload's bytes of a photo's file.
+
+`CHANGES` are what users do to photos that they search by, `COPIES` what becomes of a photo that is put into a catalogue
+again.
+"""
 
 import math
 from collections.abc import Callable, Mapping
@@ -11,6 +15,7 @@ _DEGREES = 10
 _CROPPED = 0.85
 _UPLOAD_QUALITY = 92
 _LOW_QUALITY = 40
+_LOWEST_QUALITY = 20
 
 
 def _photo(path: Path) -> Image.Image:
@@ -47,9 +52,14 @@ def _inner_rectangle(width: int, height: int, angle: float) -> tuple[float, floa
     return min(found[0], width), min(found[1], height)
 
 
-def _cropped(path: Path) -> Image.Image:
+def _cropped(path: Path, share: float = _CROPPED) -> Image.Image:
     image = _photo(path)
-    return _centre(image, image.width * _CROPPED, image.height * _CROPPED)
+    return _centre(image, image.width * share, image.height * share)
+
+
+def _scaled(path: Path, scale: float) -> Image.Image:
+    image = _photo(path)
+    return image.resize((math.ceil(image.width * scale), math.ceil(image.height * scale)), Image.Resampling.LANCZOS)
 
 
 def _centre(image: Image.Image, width: float, height: float) -> Image.Image:
@@ -64,4 +74,14 @@ CHANGES: Mapping[str, Callable[[Path], bytes]] = {
     "mirrored": lambda path: _jpeg(ImageOps.mirror(_photo(path))),
     "cropped to 85 %": lambda path: _jpeg(_cropped(path)),
     "JPEG quality 40": lambda path: _jpeg(_photo(path), _LOW_QUALITY),
+}
+
+COPIES: Mapping[str, Callable[[Path], bytes]] = {
+    "JPEG quality 40": CHANGES["JPEG quality 40"],
+    "JPEG quality 20": lambda path: _jpeg(_photo(path), _LOWEST_QUALITY),
+    "half the size": lambda path: _jpeg(_scaled(path, 1 / 2)),
+    "a third of the size": lambda path: _jpeg(_scaled(path, 1 / 3)),
+    "cropped to 97 %": lambda path: _jpeg(_cropped(path, 0.97)),
+    "cropped to 95 %": lambda path: _jpeg(_cropped(path, 0.95)),
+    "cropped to 90 %": lambda path: _jpeg(_cropped(path, 0.9)),
 }

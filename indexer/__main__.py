@@ -176,6 +176,10 @@ def _report(options: argparse.Namespace, reporter: Reporter) -> Result:
         raise SettingsError(f"--min-cosine is {options.min_cosine:g}; wanted more than 0 and at most 1")
     if options.top < 1:
         raise SettingsError(f"--top is {options.top}; wanted at least 1")
+    if options.sheet is not None:
+        from indexer.contact_sheet import check_suffix
+
+        check_suffix("--sheet", options.sheet)
     snapshot = _open_current(options.data)
     report = catalogue_report.report_of(snapshot, DataDirectory(options.data), options.min_cosine)
     snapshot.close()

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from indexer.catalogue_report import CatalogueReport
-from indexer.contact_sheet import check_suffix, draw_picture, new_sheet, read_picture, save_sheet
+from indexer.contact_sheet import draw_picture, new_sheet, read_picture, save_sheet
 from indexer.near_duplicates import Duplicate, Group
 from indexer.suspect_labels import Suspect
 from shared.images import ImageLimits
@@ -23,15 +23,11 @@ def draw_report(report: CatalogueReport, image_root: Path, out: Path) -> Path | 
     Args:
         report: what was found.
         image_root: what image paths are relative to.
-        out: the picture to write; the suffix decides its format.
+        out: the picture to write, with a suffix that `check_suffix` takes.
 
     Returns:
         `out`; None where nothing was found, so that there is nothing to draw.
-
-    Raises:
-        SettingsError: `out` has a suffix that no picture has.
     """
-    check_suffix("--sheet", out)
     groups = report.near_duplicates.groups[:_GROUPS]
     rows = [_group_tiles(number, group) for number, group in enumerate(groups, start=1)]
     suspects = [_suspect_tile(one) for one in report.suspect_labels.suspects[:_SUSPECTS]]
