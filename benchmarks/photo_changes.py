@@ -1,4 +1,8 @@
-"""What happens to photos before they are uploaded: each change makes an upload's bytes of a photo's file."""
+"""What happens to photos before they are uploaded: each change makes an upload's bytes of a photo's file.
+
+`CHANGES` are what users do to photos that they search by, `COPIES` what becomes of a photo that is put into a catalogue
+again.
+"""
 
 import math
 from collections.abc import Callable, Mapping
@@ -54,6 +58,10 @@ def _brightened(image: Image.Image, factor: float) -> Image.Image:
     return ImageEnhance.Brightness(image).enhance(factor)
 
 
+def _scaled(image: Image.Image, scale: float) -> Image.Image:
+    return image.resize((math.ceil(image.width * scale), math.ceil(image.height * scale)), Image.Resampling.LANCZOS)
+
+
 def _centre(image: Image.Image, width: float, height: float) -> Image.Image:
     left, top = (image.width - width) / 2, (image.height - height) / 2
     return image.crop((math.ceil(left), math.ceil(top), math.floor(left + width), math.floor(top + height)))
@@ -76,4 +84,14 @@ CHANGES: Mapping[str, Callable[[Path], bytes]] = {
     "30 % brighter": lambda path: _jpeg(_brightened(_photo(path), 1.3)),
     "30 % darker": lambda path: _jpeg(_brightened(_photo(path), 0.7)),
     "15°, 70 %, mirrored, darker, JPEG 30": lambda path: _jpeg(_all_at_once(_photo(path)), 30),
+}
+
+COPIES: Mapping[str, Callable[[Path], bytes]] = {
+    "JPEG quality 40": CHANGES["JPEG quality 40"],
+    "JPEG quality 20": lambda path: _jpeg(_photo(path), 20),
+    "half the size": lambda path: _jpeg(_scaled(_photo(path), 1 / 2)),
+    "a third of the size": lambda path: _jpeg(_scaled(_photo(path), 1 / 3)),
+    "cropped to 97 %": lambda path: _jpeg(_cropped(_photo(path), 0.97)),
+    "cropped to 95 %": lambda path: _jpeg(_cropped(_photo(path), 0.95)),
+    "cropped to 90 %": lambda path: _jpeg(_cropped(_photo(path), 0.9)),
 }

@@ -21,7 +21,7 @@ from indexer.report import Reporter, TerminalReporter
 from indexer.settings import BACKBONES, FINE_TUNE, INDEX_VIEWS, BuildSettings, remembered_settings
 from indexer.writer_lock import writer_lock
 from shared import __version__
-from shared.errors import ParecidoError, SnapshotMissing
+from shared.errors import ParecidoError, SettingsError, SnapshotMissing
 from shared.snapshot import DataDirectory, Snapshot
 
 Result = dict[str, Any]
@@ -169,6 +169,29 @@ def _visualize(options: argparse.Namespace, reporter: Reporter) -> Result:
     return {"snapshot_id": snapshot.snapshot_id, "out": str(out)}
 
 
+def _report(options: argparse.Namespace, reporter: Reporter) -> Result:
+    from indexer import catalogue_report
+
+    if options.min_cosine is not None and not 0 < options.min_cosine <= 1:
+        raise SettingsError(f"--min-cosine is {options.min_cosine:g}; wanted more than 0 and at most 1")
+    if options.top < 1:
+        raise SettingsError(f"--top is {options.top}; wanted at least 1")
+    if options.sheet is not None:
+        from indexer.contact_sheet import check_suffix
+
+        check_suffix("--sheet", options.sheet)
+    snapshot = _open_current(options.data)
+    report = catalogue_report.report_of(snapshot, DataDirectory(options.data), options.min_cosine)
+    snapshot.close()
+    catalogue_report.show(report, options.top, reporter)
+    if options.sheet is not None:
+        from indexer.report_sheet import draw_report
+
+        drawn = draw_report(report, Path(snapshot.manifest.image_root), options.sheet)
+        reporter.say(f"written: {drawn}" if drawn else "there is nothing to draw")
+    return {"snapshot_id": snapshot.snapshot_id, **report.as_dict()}
+
+
 def _open_current(root: Path) -> Snapshot:
     data = DataDirectory(root)
     return _open(data, data.current_id())
@@ -212,6 +235,10 @@ def _parser() -> argparse.ArgumentParser:
     sub = add("prune", _prune, "Drop from the embedding cache what no build has used for long.", cache)
     sub.add_argument("--keep-days", type=float, default=30.0, help="days without use that an entry stays (default: 30)")
     sub.add_argument("--max-bytes", type=int, help="then drop the longest unused until the rest take no more than this")
+    sub = add("report", _report, "Show near-duplicate items and doubtful labels of the published snapshot.")
+    sub.add_argument("--min-cosine", type=float, help="from which on two images are the same picture (default: 0.95)")
+    sub.add_argument("--top", type=int, default=20, help="groups and labels that are shown (default: 20)")
+    sub.add_argument("--sheet", type=Path, metavar="FILE.png", help="draw the first of them")
     sub = add("export", _export, "Write all images' embeddings as embeddings.npy with paths.json.")
     sub.add_argument("--out", type=Path, required=True, help="the directory to write to")
     sub = add("visualize", _visualize, "Draw a query with its category and hits.")

@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from indexer.build_partitions import plan_partitions
+from indexer.catalogue_report import read_report
 from indexer.choose_base import Base, choose_base
 from indexer.choose_classifier import choose_classifier
 from indexer.embed import Embedding, embed_catalogue
@@ -135,7 +136,7 @@ def _build(settings: BuildSettings, data: DataDirectory, published: Published | 
 
 
 def _write(data: DataDirectory, content: SnapshotContent, reporter: Reporter) -> Manifest:
-    with reporter.stage("write partitions", len(content.partitions)) as stage:
+    with reporter.stage("write snapshot", len(content.partitions) + 1) as stage:
         return write_snapshot(data, lambda paths: content.write(paths, new_snapshot_id(data.ids()), stage))
 
 
@@ -230,3 +231,6 @@ def _show(summary: BuildSummary, manifest: Manifest, data: DataDirectory, report
     reporter.table("Build", ["figure", "value"], list(shown.items()))
     if summary.skipped:
         reporter.say(f"{summary.skipped} entries were left out; {data.skipped} lists them with their reasons")
+    report = read_report(data.paths(manifest.snapshot_id).report)
+    if report is not None and (found := report.sentence()):
+        reporter.say(f"{found}; `python -m indexer report --data {data.root}` shows them")

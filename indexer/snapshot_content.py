@@ -11,6 +11,7 @@ from functools import cached_property, partial
 from pathlib import Path
 
 from indexer.build_partitions import PlannedPartition, write_partition
+from indexer.catalogue_report import examine
 from indexer.choose_base import Base
 from indexer.choose_classifier import ChosenClassifier
 from indexer.embed import EmbeddedCatalogue
@@ -64,7 +65,7 @@ class SnapshotContent:
         Args:
             paths: of the directory, which does not exist yet.
             snapshot_id: what the snapshot will be called.
-            stage: is told of each partition.
+            stage: is told of each partition, and of the report.
         """
         paths.partitions.mkdir(parents=True)
         paths.report.mkdir()
@@ -75,6 +76,9 @@ class SnapshotContent:
             entries.append(write_partition(planned, self.embedded, paths.partitions, self.published))
             stage.advance()
         self._write_classifier(paths)
+        written = {entry.name: Partition.open(entry.name, paths.partitions) for entry in entries}
+        examine(self.items, written).write(paths.report)
+        stage.advance()
         write_problems(paths.report / "skipped.jsonl", self.embedded.problems)
         manifest = self._manifest(snapshot_id, tuple(entries), paths.checksums())
         manifest.write(paths.manifest)

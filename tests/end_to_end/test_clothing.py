@@ -9,12 +9,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 from fakes import encoded
+from partitions import make_originals
 from PIL import Image, ImageOps
 from sklearn.metrics.pairwise import cosine_similarity
 
 from examples.sample_catalogue.render import CATEGORIES as DRAWN
 from examples.sample_catalogue.render import QUERIES as QUERIES_DRAWN
 from examples.sample_catalogue.render import render_catalogue
+from indexer.catalogue_report import examine
+from indexer.originals import Originals
 from search_service.engine import Engine, SearchOptions
 from shared.snapshot import DataDirectory, Snapshot
 
@@ -116,6 +119,31 @@ def test_a_changed_photo_finds_its_item(snapshot: Snapshot, transform) -> None:
         hits = engine.search_image(transform(image), SearchOptions()).hits
         found.append(item_id in [hit.item.item_id for hit in hits])
     assert np.mean(found) >= 0.9
+
+
+def test_photos_that_are_there_twice_are_found(data: Path) -> None:
+    """The same pair of shorts is in the catalogue as shorts and as a skirt, and a flowered skirt was taken twice."""
+    groups = run_indexer("report", "--data", str(data))["near_duplicates"]["groups"]
+    found = [{one["item_id"].split("/")[1][:8] for one in group["items"]} for group in groups]
+    assert found[0] == {"6075b4a5", "637a56e4"}
+    assert groups[0]["categories"] == ["shorts", "skirt"]
+    assert {"02341619", "78b7da73"} in found
+    assert len(found) <= 4
+
+
+def test_wrong_labels_are_found(snapshot: Snapshot) -> None:
+    originals = Originals.of(snapshot.items, snapshot.partitions)
+    embeddings = originals.embeddings(np.arange(len(originals)))
+    labels = [originals.item(image).category for image in range(len(originals))]
+    random = np.random.default_rng(0)
+    wrong = random.permutation(len(labels))[: len(labels) * 3 // 100].tolist()
+    for image in wrong:
+        labels[image] = str(random.choice([one for one in originals.categories if one != labels[image]]))
+    changed = make_originals(embeddings, labels)
+    suspects = examine(changed.items, changed.partitions).suspect_labels.suspects
+    right = {f"item {image}" for image in wrong} & {one.item_id for one in suspects}
+    assert len(right) >= 0.85 * len(wrong)
+    assert len(right) >= 0.5 * len(suspects)
 
 
 def sample(snapshot: Snapshot) -> list[str]:

@@ -1,0 +1,92 @@
+"""The untouched images of a snapshot, and their embeddings, read from its partitions where they are wanted."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from shared.catalogue import IndexedItem, Item
+from shared.partition import Partition
+from shared.vectors import Vectors
+
+_BLOCK = 4096
+
+
+@dataclass(frozen=True)
+class Originals:
+    """Every original image, in the order of the items; an image's place here is its number.
+
+    Attributes:
+        items: of the snapshot.
+        image_items: `(n_images,)` int64, the place of each image's item in `items`.
+        positions: `(n_images,)` int64, which of its item's images each one is.
+        rows: `(n_images,)` int64, the row of each in the partition of its category.
+        columns: `(n_images,)` int64, the place of each one's category in `categories`.
+        partitions: of the snapshot, by category.
+    """
+
+    items: Sequence[IndexedItem]
+    image_items: NDArray[np.int64]
+    positions: NDArray[np.int64]
+    rows: NDArray[np.int64]
+    columns: NDArray[np.int64]
+    partitions: Mapping[str, Partition]
+
+    @classmethod
+    def of(cls, items: Iterable[IndexedItem], partitions: Mapping[str, Partition]) -> "Originals":
+        """Those of a snapshot; no embedding is read.
+
+        Args:
+            items: in any order.
+            partitions: one for each category of the items.
+        """
+        known = list(items)
+        column = {category: place for place, category in enumerate(partitions)}
+        images = [
+            (place, position, row, column[indexed.item.category])
+            for place, indexed in enumerate(known)
+            for position, row in enumerate(indexed.rows)
+        ]
+        places, positions, rows, columns = np.array(images, dtype=np.int64).reshape(-1, 4).T.copy()
+        return cls(known, places, positions, rows, columns, partitions)
+
+    def __len__(self) -> int:
+        """How many images."""
+        return len(self.image_items)
+
+    @property
+    def categories(self) -> tuple[str, ...]:
+        """The categories, in the order of the partitions."""
+        return tuple(self.partitions)
+
+    def item(self, image: int) -> Item:
+        """The item that an image shows."""
+        item: Item = self.items[self.image_items[image]].item
+        return item
+
+    def path(self, image: int) -> str:
+        """An image's path, relative to the catalogue's image root."""
+        path: str = self.item(image).images[self.positions[image]]
+        return path
+
+    def digest(self, image: int) -> bytes | None:
+        """The SHA-256 of an image's file, where the snapshot knows it."""
+        digests = self.items[self.image_items[image]].digests
+        return digests[self.positions[image]] if digests else None
+
+    def embeddings(self, images: NDArray[np.int64]) -> Vectors:
+        """`(n,)` numbers of images → `(n, dim)` float32."""
+        parts = list(self.partitions.values())
+        found = np.empty((len(images), parts[0].dim), dtype=np.float32)
+        columns = self.columns[images]
+        for column in np.unique(columns):
+            here = columns == column
+            found[here] = parts[column].embeddings(self.rows[images[here]])
+        return found
+
+    def blocks(self) -> Iterator[tuple[NDArray[np.int64], Vectors]]:
+        """All images, some thousand at a time: their numbers `(n,)`, and their embeddings `(n, dim)` float32."""
+        for start in range(0, len(self), _BLOCK):
+            images = np.arange(start, min(start + _BLOCK, len(self)))
+            yield images, self.embeddings(images)
