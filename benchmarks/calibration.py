@@ -15,9 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.model_selection import StratifiedKFold
 
-from benchmarks.embedded_photos import THREADS, embed_photos, some_of
+from benchmarks.embedded_photos import embed_photos, open_lite0, some_of
 from benchmarks.options import option_parser
-from benchmarks.own_process import export_lite0, run_apart
 from benchmarks.photos import list_photos, sample
 from benchmarks.rows import print_records, store
 from indexer.augment import Augmentation
@@ -27,7 +26,6 @@ from indexer.metrics import category_accuracy_at, expected_calibration_error, in
 from indexer.report import SilentReporter
 from indexer.train_classifier import train_classifier
 from shared.classifier import PROBE_COVERAGE, covering, ranking
-from shared.embedder import LiteRtEmbedder
 
 _FOLDS = 5
 
@@ -37,7 +35,7 @@ def main() -> None:
     options = option_parser("calibration", __doc__).parse_args()
     seeds = range(1 if options.smoke else 3)
     photos = sample(list_photos(options.photos), 400) if options.smoke else list_photos(options.photos)
-    embedder = LiteRtEmbedder(run_apart(export_lite0), THREADS)
+    embedder = open_lite0()
     embedded = embed_photos(photos, options.photos, embedder, Augmentation().copies)
     rows = [{"seed": str(seed), **_judged(embedded, seed)} for seed in seeds]
     mean = {name: float(np.mean([row[name] for row in rows])) for name in rows[0] if name != "seed"}

@@ -22,9 +22,8 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import keras
 import numpy as np
 
-from benchmarks.embedded_photos import THREADS, embed_photos
+from benchmarks.embedded_photos import embed_photos, open_lite0
 from benchmarks.options import option_parser
-from benchmarks.own_process import export_lite0, run_apart
 from benchmarks.photos import list_photos, sample
 from benchmarks.rows import print_records, store
 from indexer import train_classifier
@@ -33,7 +32,6 @@ from indexer.embed import EmbeddedCatalogue
 from indexer.held_out import HeldOut
 from indexer.metrics import category_accuracy_at, expected_calibration_error
 from indexer.report import SilentReporter
-from shared.embedder import LiteRtEmbedder
 
 _MOST_COPIES = 4
 _CONSTANTS = {
@@ -114,7 +112,7 @@ def main() -> None:
     train, judges = list_photos(options.photos, "train"), list_photos(options.photos, "validation")
     if options.smoke:
         train, judges = sample(train, 150), sample(judges, 100)
-    embedder = LiteRtEmbedder(run_apart(export_lite0), THREADS)
+    embedder = open_lite0()
     embedded = embed_photos(train, options.photos, embedder, _MOST_COPIES)
     judging = embed_photos(judges, options.photos, embedder, 0)
     epochs = _SMOKE_EPOCHS if options.smoke else train_classifier._MAX_EPOCHS

@@ -1,22 +1,33 @@
-"""Photos with their embeddings, an item a photo, as the indexer's stages take them."""
+"""Photos with their embeddings, an item a photo, as the indexer's stages take them; and those of changed photos."""
 
 import os
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.own_process import export_lite0, run_apart
 from benchmarks.photos import Photo, write_catalogue
 from indexer.augment import Augmentation
 from indexer.embed import EmbeddedCatalogue, Embedding, embed_catalogue
+from indexer.originals import Originals
 from indexer.report import SilentReporter
-from shared.embedder import Embedder
-from shared.images import ImageLimits
+from shared.catalogue import IndexedItem, Item
+from shared.embedder import Embedder, LiteRtEmbedder
+from shared.images import ImageLimits, decode_image, to_pixels
+from shared.partition import Partition
+from shared.vectors import Vectors
 
 THREADS = os.cpu_count() or 1
+
+
+def open_lite0() -> LiteRtEmbedder:
+    """EfficientNet-Lite0 as a snapshot has it, without tuning."""
+    return LiteRtEmbedder(run_apart(export_lite0), THREADS)
 
 
 def embed_photos(photos: Sequence[Photo], root: Path, embedder: Embedder, copies: int) -> EmbeddedCatalogue:
@@ -43,3 +54,31 @@ def some_of(embedded: EmbeddedCatalogue, places: NDArray[np.int64]) -> EmbeddedC
         digests=tuple(embedded.digests[place] for place in places),
         views=embedded.views[places],
     )
+
+
+def embed_uploads(
+    embedder: LiteRtEmbedder, photos: Sequence[Photo], change: Callable[[Path], bytes] = Path.read_bytes
+) -> Vectors:
+    """`(n_photos, dim)` float32, unit rows, of what a change makes of each photo."""
+
+    def embed(photo: Photo) -> Vectors:
+        image = decode_image(change(photo.path), ImageLimits())
+        return embedder.embed(to_pixels(image)[np.newaxis])
+
+    with ThreadPoolExecutor(THREADS) as pool:
+        return np.concatenate(list(pool.map(embed, photos)))
+
+
+def as_originals(embeddings: Vectors, photos: Sequence[Photo], categories: Sequence[str]) -> Originals:
+    """What a snapshot would hold of these photos, each an item, under categories of the caller's choice."""
+    partitions, rows = {}, np.zeros(len(photos), dtype=np.int64)
+    labels = np.array(categories)
+    for category in sorted(set(categories)):
+        members = np.flatnonzero(labels == category)
+        partitions[category] = Partition.build(category, embeddings[members], members)
+        rows[members] = np.arange(len(members))
+    items = (
+        IndexedItem(Item(photo.path.name, category, (str(photo.path),)), number, (int(rows[number]),))
+        for number, (photo, category) in enumerate(zip(photos, categories, strict=True))
+    )
+    return Originals.of(items, partitions)

@@ -17,9 +17,8 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.embedded_photos import THREADS, embed_photos
+from benchmarks.embedded_photos import THREADS, embed_photos, open_lite0
 from benchmarks.options import option_parser
-from benchmarks.own_process import export_lite0, run_apart
 from benchmarks.photos import Photo, list_photos, sample
 from benchmarks.rows import print_records, store
 from benchmarks.squares import square, squashed
@@ -49,7 +48,7 @@ def main() -> None:
     train, judges = list_photos(options.photos, "train"), list_photos(options.photos, "validation")
     if options.smoke:
         train, judges = sample(train, 300), sample(judges, 60)
-    embedder = LiteRtEmbedder(run_apart(export_lite0), THREADS)
+    embedder = open_lite0()
     embedded = embed_photos(train, options.photos, embedder, Augmentation().copies)
     queries = _query_views(embedder, train), _query_views(embedder, judges)
     labels = np.array([embedded.categories.index(photo.category) for photo in judges])

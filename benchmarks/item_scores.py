@@ -23,9 +23,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from benchmarks.embedded_photos import embed_uploads, open_lite0
 from benchmarks.options import option_parser
 from benchmarks.photo_changes import CHANGES
-from benchmarks.photo_embeddings import embed_photos, open_lite0
 from benchmarks.photos import Photo, list_photos, sample
 from benchmarks.rows import print_records, store
 from indexer.augment import Augmentation
@@ -68,7 +68,7 @@ def main() -> None:
     }
     rows = []
     for name, change in changes.items():
-        queries = embed_photos(embedder, [photos[place] for place in sought], change)
+        queries = embed_uploads(embedder, [photos[place] for place in sought], change)
         for kind, pictures in items.items():
             scores = np.stack([queries @ pictures[:, place].T for place in range(pictures.shape[1])], axis=2)
             rows += [
@@ -98,7 +98,7 @@ def _with_copies(embedder: LiteRtEmbedder, photos: Sequence[Photo]) -> Vectors:
 def _with_details(embedder: LiteRtEmbedder, photos: Sequence[Photo]) -> Vectors:
     """`(n_photos, 3, dim)` float32: each photo and two details of it."""
     changes = (Path.read_bytes, _top_left, _bottom_right)
-    return np.stack([embed_photos(embedder, photos, change) for change in changes], axis=1)
+    return np.stack([embed_uploads(embedder, photos, change) for change in changes], axis=1)
 
 
 def _top_left(path: Path) -> bytes:

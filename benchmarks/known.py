@@ -17,7 +17,6 @@ import os
 import tempfile
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
 from unittest import mock
@@ -31,25 +30,22 @@ import numpy as np
 import sklearn
 from numpy.typing import NDArray
 
+from benchmarks.embedded_photos import embed_photos, open_lite0, some_of
 from benchmarks.options import option_parser
-from benchmarks.own_process import export_lite0, run_apart
-from benchmarks.photos import Photo, list_photos, sample, write_catalogue
+from benchmarks.photos import Photo, list_photos, sample
 from benchmarks.rows import print_records, store
 from examples.sample_catalogue.render import render_catalogue
 from indexer import train_classifier
 from indexer.augment import Augmentation
-from indexer.embed import EmbeddedCatalogue, Embedding, embed_catalogue
+from indexer.embed import EmbeddedCatalogue
 from indexer.fit_known import fit_known
 from indexer.held_out import HeldOut
 from indexer.metrics import auroc, known_figures
 from indexer.report import SilentReporter
-from shared.embedder import LiteRtEmbedder
-from shared.images import ImageLimits
 from shared.known import NEIGHBOURS, KnownRule, log_odds, mean_cosine
 from shared.partition import Partition
 from shared.vectors import Vectors
 
-_THREADS = os.cpu_count() or 1
 _SEEDS = 3
 _SMOKE_EPOCHS = 3
 _SHIPPED = (
@@ -117,14 +113,14 @@ def main() -> None:
     train, validation = list_photos(options.photos, "train"), list_photos(options.photos, "validation")
     if options.smoke:
         train, validation = sample(train, 600), sample(validation, 100)
-    embedder = LiteRtEmbedder(run_apart(export_lite0), _THREADS)
+    embedder = open_lite0()
     with tempfile.TemporaryDirectory(prefix="parecido-benchmark-") as directory, ExitStack() as stack:
         if options.smoke:
             stack.enter_context(mock.patch.object(train_classifier, "_MAX_EPOCHS", _SMOKE_EPOCHS))
         others = _others(Path(directory), 1 if options.smoke else 64)
-        learned = _embedded(train, options.photos, embedder, Augmentation().copies)
-        queries = _embedded(validation, options.photos, embedder, 0)
-        foreign = _embedded(others, Path("/"), embedder, 0)
+        learned = embed_photos(train, options.photos, embedder, Augmentation().copies)
+        queries = embed_photos(validation, options.photos, embedder, 0)
+        foreign = embed_photos(others, Path("/"), embedder, 0)
         far = [Judge(learned, seed).figures(queries.originals, foreign.originals) for seed in range(_SEEDS)]
         pairs = list(combinations(learned.categories, 2))[: 1 if options.smoke else None]
         near = {" and ".join(pair): _without(pair, learned, queries) for pair in pairs}
@@ -148,13 +144,7 @@ def _without(pair: Sequence[str], learned: EmbeddedCatalogue, queries: EmbeddedC
 def _part(embedded: EmbeddedCatalogue, left_out: Sequence[str]) -> EmbeddedCatalogue:
     """The items of other categories; each has one image."""
     kept = np.array([number for number, item in enumerate(embedded.items) if item.category not in left_out])
-    return replace(
-        embedded,
-        items=tuple(embedded.items[number] for number in kept),
-        image_items=np.arange(len(kept)),
-        digests=tuple(embedded.digests[number] for number in kept),
-        views=embedded.views[kept],
-    )
+    return some_of(embedded, kept)
 
 
 def _partitions(embedded: EmbeddedCatalogue) -> dict[str, Partition]:
@@ -171,13 +161,6 @@ def _others(directory: Path, items: int) -> list[Photo]:
     render_catalogue(directory, items)
     drawn = sorted(directory.rglob("*.jpg"))
     return [Photo(path.resolve(), "other") for path in (*drawn, *_SHIPPED)]
-
-
-def _embedded(photos: Sequence[Photo], root: Path, embedder: LiteRtEmbedder, copies: int) -> EmbeddedCatalogue:
-    with tempfile.TemporaryDirectory(prefix="parecido-benchmark-") as directory, SilentReporter().stage("") as stage:
-        catalogue = write_catalogue(photos, root, Path(directory, "catalogue.jsonl"))
-        how = Embedding(embedder, Augmentation(copies=copies), ImageLimits(), _THREADS)
-        return embed_catalogue(catalogue, how, stage)
 
 
 def _mean(found: Sequence[Figures]) -> Figures:

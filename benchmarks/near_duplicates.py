@@ -12,9 +12,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.embedded_photos import embed_uploads, open_lite0
 from benchmarks.options import option_parser
 from benchmarks.photo_changes import CHANGES, COPIES
-from benchmarks.photo_embeddings import embed_photos, open_lite0
 from benchmarks.photos import Photo, list_photos, sample
 from benchmarks.rows import print_records, store
 from indexer.contact_sheet import draw_picture, new_sheet, read_picture, save_sheet
@@ -38,13 +38,13 @@ def main() -> None:
     photos = sample(photos, 150) if options.smoke else photos
     copied = sample(photos, 24 if options.smoke else options.copied, seed=1)
     embedder = open_lite0()
-    originals = embed_photos(embedder, copied)
+    originals = embed_uploads(embedder, copied)
     copies = []
     for name, change in {**COPIES, "mirrored": CHANGES["mirrored"]}.items():
-        cosines = np.einsum("ij,ij->i", originals, embed_photos(embedder, copied, change))
+        cosines = np.einsum("ij,ij->i", originals, embed_uploads(embedder, copied, change))
         copies.append({"copy": name, **_figures(cosines)})
     print_records(f"Copies of {len(copied)} photos: percentiles of the cosine, and the share found from…", copies)
-    one, other, cosines = _nearest_pairs(embed_photos(embedder, photos))
+    one, other, cosines = _nearest_pairs(embed_uploads(embedder, photos))
     pairs = {f"from {least}": int((cosines >= least).sum()) for least in _THRESHOLDS}
     print_records(f"Pairs among {len(photos)} photos", [{"": "pairs", **pairs}])
     nearest = [

@@ -16,8 +16,8 @@ from dataclasses import asdict, dataclass
 import numpy as np
 from sklearn.metrics import average_precision_score
 
+from benchmarks.embedded_photos import as_originals, embed_uploads, open_lite0
 from benchmarks.options import option_parser
-from benchmarks.photo_embeddings import as_originals, embed_photos, open_lite0
 from benchmarks.photos import Photo, list_photos, sample
 from benchmarks.rows import print_records, store
 from indexer.near_duplicates import find_near_duplicates
@@ -57,7 +57,7 @@ def main() -> None:
     options = option_parser("suspect_labels", __doc__).parse_args()
     photos = list_photos(options.photos, "train")
     photos = sample(photos, 300) if options.smoke else photos
-    embeddings = embed_photos(open_lite0(), photos)
+    embeddings = embed_uploads(open_lite0(), photos)
     own = [photo.category for photo in photos]
     originals = as_originals(embeddings, photos, own)
     near = nearest_images(originals)
