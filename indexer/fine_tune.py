@@ -121,6 +121,7 @@ def fine_tune(
 
     Raises:
         WeightsError: the exported base differs from the base itself.
+        OSError: there is no room for the features or the checkpoint.
     """
     started = time.monotonic()
     plan = _plan(labels, held, seed)

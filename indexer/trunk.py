@@ -84,6 +84,9 @@ def compute_features(
             goes with the process, whatever ends it. None is the directory for temporary files.
         stage: is told of each picture.
 
+    Raises:
+        OSError: there is no room for the features.
+
     Returns:
         The features, and the places of their pictures: the learned, then the judged ones.
     """
@@ -93,7 +96,8 @@ def compute_features(
     judged = np.arange(n_judged) + learned.size
     with tempfile.TemporaryFile(dir=scratch) as file:
         shape = (learned.size + n_judged, *runner.shape)
-        file.truncate(int(np.prod(shape)) * np.dtype(np.float16).itemsize)
+        # Reserved, not only as long as that: on a full disk, writing to a mapped hole would end the process.
+        os.posix_fallocate(file.fileno(), 0, int(np.prod(shape)) * np.dtype(np.float16).itemsize)
         rows = np.memmap(file, np.float16, "r+", shape=shape)
 
     def compute(own: NDArray[np.int64], place: int) -> bytes | None:

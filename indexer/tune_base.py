@@ -14,6 +14,7 @@ from indexer.held_out import held_out_items
 from indexer.read_catalogue import Catalogue
 from indexer.report import Reporter
 from indexer.settings import BuildSettings
+from indexer.storage import storage_error
 from shared.classifier import Classifier
 from shared.images import ImageLimits, decode_image, to_pixels
 from shared.snapshot import DataDirectory
@@ -73,6 +74,9 @@ def tune_base(backbone: "Backbone", lesson: Lesson, settings: BuildSettings, rep
     """Tune and export a base; it stays as it is where that does not help.
 
     Killed in the middle, the next build goes on from the last epoch that was finished.
+
+    Raises:
+        StorageError: there is no room for the features or the checkpoint.
     """
     from indexer.fine_tune import fine_tune, tuning_steps
 
@@ -82,7 +86,11 @@ def tune_base(backbone: "Backbone", lesson: Lesson, settings: BuildSettings, rep
     checkpoint = DataDirectory(settings.data).tuning
     with reporter.stage("fine-tune", steps) as stage:
         pictures = _Pictures(lesson, settings.image_limits)
-        found = fine_tune(backbone, pictures, labels, held, seed, stage, checkpoint, reporter.say)
+        try:
+            found = fine_tune(backbone, pictures, labels, held, seed, stage, checkpoint, reporter.say)
+        except OSError as error:
+            what = f"fine-tuning can't keep its features, 44 KB a view, or {checkpoint.name}"
+            raise storage_error(what, checkpoint.parent, error) from error
     figures = found.figures
     if not figures.improved:
         reporter.say(f"the base stays as it was: {figures.reason}")

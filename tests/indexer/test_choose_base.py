@@ -1,5 +1,6 @@
 """Whole builds with stand-ins for TensorFlow: which base is exported or tuned, and when the published one stays."""
 
+import errno
 from collections.abc import Callable
 from typing import Any
 
@@ -154,3 +155,17 @@ def test_a_dry_run_tells_that_everything_would_be_embedded(quick_shop: Shop, qui
     assert quick_shop.build("--dry-run").json["images_to_embed"] == 0
     assert quick_shop.build("--dry-run", "--fine-tune", "on").json["images_to_embed"] == 36
     assert quick_stages_called == []
+
+
+def test_a_full_disk_ends_tuning_and_leaves_what_is_published(
+    quick_shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    before = quick_shop.data.current_id()
+    monkeypatch.setattr(quick_stages.STAGES["indexer.fine_tune"], "fine_tune", full)
+    done = quick_shop.build("--fine-tune", "on")
+    assert (done.status, done.json["error"]["code"]) == (1, "storage")
+    assert "fine-tuning can't keep its features" in done.json["error"]["message"]
+    assert quick_shop.data.current_id() == before

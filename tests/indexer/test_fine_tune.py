@@ -1,5 +1,6 @@
 """Most of these tune a tiny base that is cut where EfficientNet-Lite0 is; the real networks are tried at the end."""
 
+import errno
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -196,6 +197,23 @@ def test_pictures_that_cannot_be_read_are_left_out(tuning: Any, tuner: Any, monk
     pictures.broken = frozenset(range(8, 32))
     found = tuning.fine_tune(_tiny_base(), pictures, labels, held, 0, _Counter())
     assert found.figures.reason == "too few of the pictures can be read"
+
+
+def test_without_room_for_the_features_nothing_is_begun(
+    tuning: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A disk that is full by half: the file would grow, but its pages could not be written."""
+    from indexer import trunk
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(trunk.os, "posix_fallocate", full)
+    stage = _Counter()
+    with pytest.raises(OSError, match="No space left"):
+        _tune(tuning, _tiny_base(), *_labels(3, 8), resume=tmp_path / "tuning", stage=stage)
+    assert stage.count == 0
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_tuning_learns(tuning: Any, tuner: Any, monkeypatch: pytest.MonkeyPatch) -> None:
