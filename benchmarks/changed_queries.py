@@ -111,7 +111,7 @@ def _searched(snapshot: Snapshot, query: Vectors, known: list[str]) -> list[str]
     head = snapshot.classifier
     probabilities = head.probabilities(query[np.newaxis])[0]
     needed = head.needed(probabilities, PROBE_COVERAGE)
-    return [head.categories[place] for place in ranking(probabilities[np.newaxis])[0, :needed]]
+    return [head.categories[place] for place in ranking(probabilities)[:needed]]
 
 
 def _ranks(

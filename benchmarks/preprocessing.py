@@ -22,8 +22,8 @@ from sklearn.model_selection import StratifiedKFold, cross_val_predict
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
+from benchmarks.embedded_photos import open_lite0
 from benchmarks.options import option_parser
-from benchmarks.own_process import export_lite0, run_apart
 from benchmarks.photos import Photo, list_photos, sample
 from benchmarks.rows import print_records, store
 from benchmarks.squares import border_colour, square, squashed
@@ -97,7 +97,7 @@ def main() -> None:
     photos = list_photos(options.photos)
     photos = sample(photos, 300 if options.smoke else len(photos))
     labels = np.array([photo.category for photo in photos])
-    embeddings = _embed(photos, LiteRtEmbedder(run_apart(export_lite0), _THREADS))
+    embeddings = _embed(photos, open_lite0())
     right = {way: _head_is_right(found, labels) for way, found in embeddings.items()}
     judged = [_judge(way, found, labels, right[way], right[_OURS]) for way, found in embeddings.items()]
     print_records(f"{len(photos)} photos, {len(set(labels.tolist()))} categories", [asdict(one) for one in judged])

@@ -70,6 +70,17 @@ def affine(pixels: NDArray[np.uint8], angle: float, scale: float, mirrored: bool
     turn = np.array([[across * cos, -across * sin], [sin, cos]])
     centre = np.full(2, (side - 1) / 2)
     matrix = np.column_stack([turn, centre - turn @ centre])
+    return warped(pixels, matrix)
+
+
+def warped(pixels: NDArray[np.uint8], matrix: NDArray[np.float64]) -> NDArray[np.uint8]:
+    """Move an image; what comes in from outside repeats its edge.
+
+    Args:
+        pixels: `(side, side, 3)` uint8.
+        matrix: `(2, 3)`, from a point of the result to the point of the source that it shows.
+    """
+    side = pixels.shape[0]
     moved = cv2.warpAffine(
         pixels, matrix, (side, side), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP, borderMode=cv2.BORDER_REPLICATE
     )

@@ -7,13 +7,16 @@ another one would mean to embed everything anew.
 import gc
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from indexer.published import Published
 from indexer.read_catalogue import Catalogue
 from indexer.report import Reporter
 from indexer.settings import BuildSettings
 from shared.classifier import Classifier
+
+if TYPE_CHECKING:
+    from indexer.tune_base import Lesson
 
 
 @dataclass(frozen=True)
@@ -74,16 +77,25 @@ def is_tuned(published: Published) -> bool:
 
 def _new_base(settings: BuildSettings, catalogue: Catalogue, reporter: Reporter) -> Base:
     from indexer.backbone import export_embedder, load_backbone
-    from indexer.tune_base import Lesson, tune_base
+    from indexer.tune_base import tune_base
 
+    lesson = _lesson(settings, catalogue, reporter)
     with reporter.stage("load backbone"):
         backbone = load_backbone(settings.backbone, settings.weights, reporter.say)
-        lesson = Lesson.of(catalogue, settings)
-        objection = lesson.objection(settings)
-        if objection is not None:
-            base = Base(backbone.name, backbone.weights, export_embedder(backbone.model))
-    if objection is None:
-        return tune_base(backbone, lesson, settings, reporter)
-    if settings.fine_tune != "off":
+        if lesson is None:
+            return Base(backbone.name, backbone.weights, export_embedder(backbone.model))
+    return tune_base(backbone, lesson, settings, reporter)
+
+
+def _lesson(settings: BuildSettings, catalogue: Catalogue, reporter: Reporter) -> "Lesson | None":
+    """What to tune a base on; None where it is to stay as it is, which is said where tuning was asked for."""
+    from indexer.tune_base import Lesson
+
+    if settings.fine_tune == "off":
+        return None
+    lesson = Lesson.of(catalogue, settings)
+    objection = lesson.objection(settings)
+    if objection is not None:
         reporter.say(f"the base is not fine-tuned: {objection}")
-    return base
+        return None
+    return lesson

@@ -5,11 +5,10 @@ They only have to show the same thing. What is indexed are the milder copies of 
 
 import math
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-cv2.setNumThreads(1)  # pictures are spread over the cores already
+from indexer.augment import warped
 
 _ROTATION_DEGREES = 12.0
 _SMALLEST_CROP = 0.75
@@ -30,15 +29,7 @@ def distorted(pixels: NDArray[np.uint8], entropy: list[int]) -> NDArray[np.uint8
         `(side, side, 3)` uint8.
     """
     random = np.random.default_rng(entropy)
-    side = pixels.shape[0]
-    moved = cv2.warpAffine(
-        pixels,
-        _placement(side, random),
-        (side, side),
-        flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
-        borderMode=cv2.BORDER_REPLICATE,
-    )
-    return _recoloured(np.asarray(moved, dtype=np.uint8), random)
+    return _recoloured(warped(pixels, _placement(pixels.shape[0], random)), random)
 
 
 def _placement(side: int, random: np.random.Generator) -> NDArray[np.float64]:

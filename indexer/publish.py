@@ -7,14 +7,13 @@
 A build killed at any moment leaves at most a hidden directory, which nobody opens.
 """
 
-import os
 import secrets
 import shutil
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 
-from indexer.storage import storage_error
+from indexer.storage import flush, replace_whole, storage_error
 from shared.errors import ParecidoError
 from shared.manifest import Manifest
 from shared.snapshot import DataDirectory, Snapshot, SnapshotPaths
@@ -39,7 +38,7 @@ def write_snapshot(data: DataDirectory, write: Callable[[SnapshotPaths], Manifes
         _flush_tree(building.root)
         Snapshot.open(building, interpreters=1).close()
         building.root.rename(data.paths(manifest.snapshot_id).root)
-        _flush(data.snapshots)
+        flush(data.snapshots)
     except BaseException as error:
         shutil.rmtree(building.root, ignore_errors=True)
         if isinstance(error, OSError | sqlite3.Error):
@@ -111,27 +110,12 @@ def replace_file(path: Path, text: str) -> None:
     Raises:
         StorageError: the disk is full, or can't be written.
     """
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        beside.write_text(text, encoding="utf-8")
-        _flush(beside)
-        beside.replace(path)
-        _flush(path.parent)
-    except BaseException as error:
-        beside.unlink(missing_ok=True)
-        if isinstance(error, OSError):
-            raise storage_error(f"{path} can't be written", path.parent, error) from error
-        raise
+        replace_whole(path, text.encode())
+    except OSError as error:
+        raise storage_error(f"{path} can't be written", path.parent, error) from error
 
 
 def _flush_tree(root: Path) -> None:
     for path in [*root.rglob("*"), root]:
-        _flush(path)
-
-
-def _flush(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        flush(path)

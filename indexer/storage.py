@@ -1,5 +1,6 @@
-"""What to say when the data directory can't be written."""
+"""Writing to the disk so that it stays there, and what to say when that can't be done."""
 
+import os
 import shutil
 from pathlib import Path
 
@@ -17,3 +18,29 @@ def storage_error(what: str, where: Path, error: Exception) -> StorageError:
     reason = getattr(error, "strerror", None) or error
     free_mb = shutil.disk_usage(where).free / 1e6
     return StorageError(f"{what}: {reason}; {free_mb:,.0f} MB are free. What is published stays published")
+
+
+def replace_whole(path: Path, content: bytes) -> None:
+    """Replace a file, or leave it as it is; a kill does either.
+
+    Raises:
+        OSError: the disk is full, or can't be written.
+    """
+    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        beside.write_bytes(content)
+        flush(beside)
+        beside.replace(path)
+        flush(path.parent)
+    except BaseException:
+        beside.unlink(missing_ok=True)
+        raise
+
+
+def flush(path: Path) -> None:
+    """See a file, or the entries of a directory, to the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

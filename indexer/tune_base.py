@@ -58,8 +58,6 @@ class Lesson:
     def objection(self, settings: BuildSettings) -> str | None:
         """Why it is not to be learned; None if it is."""
         learned, judged = int((~self.held).sum()), int(self.held.sum())
-        if settings.fine_tune == "off":
-            return "--fine-tune is off"
         if len(self.categories) < 2:
             return "there is only one category"
         if settings.fine_tune == "auto" and (learned < MIN_LEARNED or judged < MIN_JUDGED):

@@ -2,13 +2,14 @@
 
 import hashlib
 import io
-import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from indexer.storage import replace_whole
 
 _DIGEST_BYTES = 32
 
@@ -72,17 +73,7 @@ class TuningCheckpoint:
             return
         data = io.BytesIO()
         np.savez(data, np.array(self._key), np.array(epochs), *values)
-        beside = self._path.with_name(f".{self._path.name}.{os.getpid()}")
-        try:
-            with beside.open("wb") as file:
-                file.write(hashlib.sha256(data.getbuffer()).digest())
-                file.write(data.getbuffer())
-                file.flush()
-                os.fsync(file.fileno())
-            beside.replace(self._path)
-        except BaseException:
-            beside.unlink(missing_ok=True)
-            raise
+        replace_whole(self._path, hashlib.sha256(data.getbuffer()).digest() + data.getvalue())
 
     def delete(self) -> None:
         """Remove the file, once it is of no use any more."""

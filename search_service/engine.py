@@ -13,11 +13,12 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from search_service.answer import Answer, Candidate, ItemHit, Timing
+from search_service.item_images import image_path
 from search_service.told import Told
 from search_service.verdict import NOT_JUDGED, OF_THE_CATALOGUE, OnUnknown, Verdict, judge
 from shared.catalogue import IndexedItem, Item
 from shared.classifier import PROBE_COVERAGE, ranking
-from shared.errors import ImageNotFound, InvalidEmbedding, InvalidRequest
+from shared.errors import InvalidEmbedding, InvalidRequest
 from shared.feedback import Feedback
 from shared.images import ImageLimits, decode_image, to_pixels
 from shared.known import NEIGHBOURS
@@ -194,17 +195,7 @@ class Engine:
             UnknownItem: there is none of this id.
             ImageNotFound: it has fewer images, or the file is gone.
         """
-        images = self.item(item_id).images
-        if not 0 <= position < len(images):
-            raise ImageNotFound(f"the item {item_id!r} has {len(images)} images; there is no image {position}")
-        lost = ImageNotFound(f"the image {images[position]!r} of item {item_id!r} is not where the catalogue had it")
-        try:
-            path = (self._image_root / images[position]).resolve(strict=True)
-        except (OSError, RuntimeError):  # until Python 3.12, a link to itself is a RuntimeError
-            raise lost from None
-        if not path.is_relative_to(self._image_root) or not path.is_file():
-            raise lost
-        return path
+        return image_path(self._image_root, self.item(item_id), position)
 
     def categories(self) -> tuple[CategoryEntry, ...]:
         """Every category of the snapshot."""
@@ -226,8 +217,9 @@ class Engine:
         """The category that the catalogue has this very image in; of several the most probable."""
         found = self._snapshot.items.categories_of(hashlib.sha256(data).digest())
         if len(found) > 1:
-            categories, probabilities = self._snapshot.classifier.categories, self._probabilities(queries)
-            return max(found, key=lambda category: float(probabilities[categories.index(category)]))
+            head = self._snapshot.classifier
+            probabilities = head.mean_probabilities(queries)
+            return max(found, key=lambda category: float(probabilities[head.categories.index(category)]))
         return found[0] if found else None
 
     def _unit(self, embedding: ArrayLike) -> Vectors:
@@ -259,7 +251,7 @@ class Engine:
         if options.category is not None or self._snapshot.classifier.known is None:
             verdict = NOT_JUDGED  # also of the catalogue's own images
         with timing.stage("classify"):
-            probabilities = self._probabilities(queries)
+            probabilities = self._snapshot.classifier.mean_probabilities(queries)
             categories = self._chosen(probabilities, options, known)
         with timing.stage("search"):
             first, *others = [self._snapshot.partition(category) for category in categories]
@@ -278,19 +270,14 @@ class Engine:
 
     def _classified(self, queries: Vectors, timing: Timing) -> Answer:
         with timing.stage("classify"):
-            probabilities = self._probabilities(queries)
+            probabilities = self._snapshot.classifier.mean_probabilities(queries)
         verdict = NOT_JUDGED
         if self._snapshot.classifier.known is not None:
             with timing.stage("search"):
-                predicted = self._snapshot.classifier.categories[ranking(probabilities[np.newaxis])[0, 0]]
+                predicted = self._snapshot.classifier.categories[ranking(probabilities)[0]]
                 nearest = self._snapshot.partition(predicted).search(queries, NEIGHBOURS)
                 verdict = judge(self._snapshot.classifier, queries, predicted, nearest[0])
         return self._answer(probabilities, None, (), (), timing, verdict)
-
-    def _probabilities(self, queries: Vectors) -> NDArray[np.float32]:
-        """`(n_categories,)`: the mean over a query's pictures."""
-        mean: NDArray[np.float32] = self._snapshot.classifier.probabilities(queries).mean(axis=0)
-        return mean
 
     def _chosen(self, probabilities: NDArray[np.float32], options: SearchOptions, known: str | None) -> list[str]:
         """The categories to search, most probable first; a known one counts as certain."""
@@ -298,7 +285,7 @@ class Engine:
             if options.probe != 1:
                 raise InvalidRequest("`category` and `probe` were both given: wanted one of them")
             return [options.category]
-        ranked = [self._snapshot.classifier.categories[place] for place in ranking(probabilities[np.newaxis])[0]]
+        ranked = [self._snapshot.classifier.categories[place] for place in ranking(probabilities)]
         if known is not None:
             ranked = [known, *(category for category in ranked if category != known)]
         if options.probe == "auto":
@@ -321,9 +308,7 @@ class Engine:
         verdict: Verdict,
     ) -> Answer:
         categories = self._snapshot.classifier.categories
-        ranked = [
-            Candidate(categories[place], float(probabilities[place])) for place in ranking(probabilities[np.newaxis])[0]
-        ]
+        ranked = [Candidate(categories[place], float(probabilities[place])) for place in ranking(probabilities)]
         query = next(candidate for candidate in ranked if known is None or candidate.category == known)
         return Answer(self.snapshot_id, query, tuple(ranked[:CANDIDATES]), searched, hits, timing.as_ms(), verdict)
 

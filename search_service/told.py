@@ -51,7 +51,7 @@ class Told:
             UnknownItem: `clicked_item_id` is none of the snapshot's.
             InvalidRequest: they contradict each other.
         """
-        probabilities = snapshot.classifier.probabilities(queries).mean(axis=0)
+        probabilities = snapshot.classifier.mean_probabilities(queries)
         best = int(probabilities.argmax())
         return Feedback(
             feedback_id=uuid.uuid4().hex,

@@ -60,6 +60,11 @@ class Classifier:
         """`(n, dim)` unit rows → `(n, n_categories)` float32, calibrated, rows that sum to 1."""
         return softmax(self.logits(embeddings) / np.float32(self.temperature))
 
+    def mean_probabilities(self, pictures: Vectors) -> NDArray[np.float32]:
+        """`(n_pictures, dim)` unit rows, all of one query → `(n_categories,)` float32: the mean over its pictures."""
+        mean: NDArray[np.float32] = self.probabilities(pictures).mean(axis=0)
+        return mean
+
     def needed(self, probabilities: NDArray[np.float32], share: float) -> int:
         """How many of the most probable categories to search, so that the right one is among them.
 
@@ -123,8 +128,8 @@ def softmax(logits: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def ranking(probabilities: NDArray[np.float32]) -> NDArray[np.intp]:
-    """`(n, n_categories)` → the same shape: each row's columns, most probable first, ties in column order."""
-    return np.argsort(-probabilities, axis=1, kind="stable")
+    """`(n, n_categories)`, or one row → the same shape: a row's columns, most probable first, ties in column order."""
+    return np.argsort(-probabilities, axis=-1, kind="stable")
 
 
 def covering(probabilities: NDArray[np.float32], share: float) -> int:

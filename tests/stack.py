@@ -1,6 +1,5 @@
 """A compose project of its own: from a copy of the files, under a name and on a port that nobody else has."""
 
-import http.client
 import json
 import os
 import secrets
@@ -9,10 +8,12 @@ import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from http_calls import fetch
 
 _ROOT = Path(__file__).parents[1]
 _PARTS = ("Dockerfile", ".dockerignore", "docker-compose.yml", "Makefile", "pyproject.toml", "constraints.txt")
@@ -55,13 +56,7 @@ class Stack:
 
     def fetch(self, path: str, body: dict | None = None) -> tuple[int, bytes]:
         """Status and content, over the published port."""
-        with closing(http.client.HTTPConnection("127.0.0.1", self.port, timeout=_WAIT_S)) as connection:
-            if body is None:
-                connection.request("GET", path)
-            else:
-                connection.request("POST", path, json.dumps(body), {"Content-Type": "application/json"})
-            response = connection.getresponse()
-            return response.status, response.read()
+        return fetch(self.port, path, body, _WAIT_S)
 
     def ask(self, path: str, body: dict | None = None) -> Any:
         """The JSON of a good answer."""

@@ -4,7 +4,6 @@ The snapshots hold the same pictures, but each item's metadata names the snapsho
 two would show it. Which snapshot a worker has open is seen by the manifest that it holds a lease on.
 """
 
-import http.client
 import json
 import os
 import shutil
@@ -19,6 +18,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from http_calls import fetch
 from PIL import Image, ImageDraw
 
 from indexer.publish import set_current
@@ -98,14 +98,7 @@ class Service:
 
     def fetch(self, path: str, body: dict | None = None) -> tuple[int, bytes]:
         """As `ask`, whatever the answer is."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=_WAIT_S)
-        with closing(connection):
-            if body is None:
-                connection.request("GET", path)
-            else:
-                connection.request("POST", path, json.dumps(body), {"Content-Type": "application/json"})
-            response = connection.getresponse()
-            return response.status, response.read()
+        return fetch(self.port, path, body, _WAIT_S)
 
     def workers(self) -> list[int]:
         return [

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from fakes import FakeEmbedder, fake_manifest, picture
+from matplotlib.figure import Figure
 from partitions import open_partitions
 
 from indexer.augment import Augmentation
@@ -55,3 +56,17 @@ def snapshot(embedded: EmbeddedCatalogue, tmp_path: Path) -> Iterator[Snapshot]:
     )
     yield opened
     opened.close()
+
+
+@pytest.fixture
+def captions(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What was written over the pictures of the last sheet."""
+    found: list[str] = []
+    save = Figure.savefig
+
+    def watch(figure: Figure, *arguments: object, **options: object) -> None:
+        found[:] = [axes.get_title() for axes in figure.axes]
+        save(figure, *arguments, **options)
+
+    monkeypatch.setattr(Figure, "savefig", watch)
+    return found

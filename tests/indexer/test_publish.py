@@ -198,7 +198,7 @@ def test_replace_file_replaces_whole_or_not_at_all(tmp_path: Path, monkeypatch: 
     def fail(*_: object, **__: object) -> None:
         raise OSError(5, "Input/output error")
 
-    for name in ("write_text", "replace"):
+    for name in ("write_bytes", "replace"):
         with monkeypatch.context() as patch:
             patch.setattr(Path, name, fail)
             with pytest.raises(StorageError, match="current can't be written: Input/output error"):

@@ -1,8 +1,6 @@
 from pathlib import Path
 
-import pytest
 from fakes import picture
-from matplotlib.figure import Figure
 from PIL import Image
 
 from indexer.catalogue_report import CatalogueReport
@@ -28,20 +26,6 @@ def _report(groups: list[Group], suspects: list[Suspect]) -> CatalogueReport:
     return CatalogueReport(
         NearDuplicates(0.95, True, 9, tuple(groups)), SuspectLabels(0.3, True, 9, (), tuple(suspects))
     )
-
-
-@pytest.fixture
-def captions(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """What was written over the pictures of the last sheet."""
-    found: list[str] = []
-    save = Figure.savefig
-
-    def watch(figure: Figure, *arguments: object, **options: object) -> None:
-        found[:] = [axes.get_title() for axes in figure.axes]
-        save(figure, *arguments, **options)
-
-    monkeypatch.setattr(Figure, "savefig", watch)
-    return found
 
 
 def test_groups_come_first_a_row_each(tmp_path: Path, captions: list[str]) -> None:

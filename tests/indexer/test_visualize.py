@@ -3,7 +3,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 from fakes import picture
-from matplotlib.figure import Figure
 from PIL import Image
 
 from indexer.visualize import visualize
@@ -16,20 +15,6 @@ def query(tmp_path: Path) -> Path:
     path = tmp_path / "query.png"
     path.write_bytes(picture((255, 40, 20), (300, 200), "PNG"))
     return path
-
-
-@pytest.fixture
-def captions(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """What was written over the pictures of the last sheet."""
-    found: list[str] = []
-    save = Figure.savefig
-
-    def watch(figure: Figure, *arguments: object, **options: object) -> None:
-        found[:] = [axes.get_title() for axes in figure.axes]
-        save(figure, *arguments, **options)
-
-    monkeypatch.setattr(Figure, "savefig", watch)
-    return found
 
 
 def test_the_sheet_shows_the_query_and_its_hits(snapshot: Snapshot, query: Path, captions: list[str]) -> None:
