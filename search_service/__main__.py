@@ -1,5 +1,6 @@
 """Run the service: `python -m search_service`, configured by `PARECIDO_…` in the environment."""
 
+import logging
 import os
 import shutil
 import sys
@@ -9,12 +10,18 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+import gunicorn.http.wsgi
 from gunicorn.app.base import BaseApplication
 
 from search_service.draining import DrainingArbiter, DrainingWorker
+from search_service.logs import GunicornLog, configure
 from search_service.settings import ServiceSettings
 from search_service.worker_states import WorkerStates
 from shared.errors import ParecidoError
+
+# A worker's heartbeat must not wait for a disk.
+_MEMORY = "/dev/shm"  # noqa: S108
+_log = logging.getLogger("search_service")
 
 
 class _Server(BaseApplication):  # type: ignore[misc]
@@ -36,9 +43,23 @@ class _Server(BaseApplication):  # type: ignore[misc]
             "proc_name": "parecido",
             "child_exit": self._forget,
             "control_socket_disable": True,  # it would lie in the user's home, one for all services
+            "logger_class": GunicornLog,
+            "when_ready": self._say_where,
+            "on_exit": lambda _: _log.info("the service has stopped"),
+            "graceful_timeout": self._settings.grace_s,
+            "keepalive": 75,  # proxies keep theirs for a minute: it is they who close, not we under their next request
+            "limit_request_line": 8190,  # an item id may be long, and three times as long when it is percent-encoded
+            "forwarded_allow_ips": "",  # nothing here depends on what a proxy says
+            "worker_tmp_dir": _MEMORY if os.access(_MEMORY, os.W_OK) else None,
         }
         for name, value in values.items():
             self.cfg.set(name, value)
+
+    def _say_where(self, arbiter: Any) -> None:
+        host, port = arbiter.LISTENERS[0].getsockname()[:2]  # the port that was found, where 0 was wanted
+        url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+        fields = {"url": url, "data": str(self._settings.data), "workers": self._settings.workers}
+        _log.info("serving %s on %s; Ctrl-C stops", self._settings.data, url, extra={"fields": fields})
 
     def _forget(self, _arbiter: Any, worker: Any) -> None:
         """Drop what a worker that has ended said of itself; an error in this hook would end the whole service."""
@@ -63,6 +84,8 @@ def main() -> int:
     except ParecidoError as error:
         print(f"parecido: {error}", file=sys.stderr)
         return error.exit_status
+    configure(settings.log_format, settings.log_level)
+    gunicorn.http.wsgi.SERVER = "parecido"  # in the header `Server`, which cannot be left out
     with _metrics_directory() as directory:
         _Server(settings, WorkerStates(directory)).run()
     return 0

@@ -9,7 +9,9 @@ from werkzeug.routing import BaseConverter
 
 from search_service.error_handlers import register_error_handlers
 from search_service.feedback import FeedbackFile
+from search_service.logs import request_id
 from search_service.metrics import Metrics
+from search_service.request_log import log_request
 from search_service.routes import api
 from search_service.settings import ServiceSettings
 from search_service.snapshot_watch import SnapshotWatch
@@ -43,7 +45,8 @@ def create_app(
     app.extensions["feedback"] = feedback
     app.before_request(_name_request)
     app.after_request(_sign_response)
-    app.after_request(_count_request)
+    app.after_request(_tell_request)
+    app.teardown_request(_forget_request)
     app.register_blueprint(api)
     register_error_handlers(app)
     return app
@@ -61,6 +64,7 @@ def _name_request() -> None:
     g.started = time.perf_counter()
     given = request.headers.get("X-Request-ID", "")
     g.request_id = given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
+    request_id.set(g.request_id)
 
 
 def _sign_response(response: Response) -> Response:
@@ -69,8 +73,13 @@ def _sign_response(response: Response) -> Response:
     return response
 
 
-def _count_request(response: Response) -> Response:
+def _tell_request(response: Response) -> Response:
+    log_request(response)
     metrics: Metrics = current_app.extensions["metrics"]
     route = request.url_rule.rule if request.url_rule else None
     metrics.request(route, request.method, response.status_code, time.perf_counter() - g.started)
     return response
+
+
+def _forget_request(_error: BaseException | None) -> None:
+    request_id.set(None)

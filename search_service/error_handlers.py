@@ -78,6 +78,7 @@ def _unexpected(error: Exception) -> Response:
 
 
 def _body(status: int, code: str, message: str) -> Response:
+    g.error_code = code  # for the log and the metrics
     response = jsonify({"error": {"code": code, "message": message, "request_id": g.get("request_id", "")}})
     response.status_code = status
     return response

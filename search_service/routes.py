@@ -1,6 +1,7 @@
 """The HTTP API. Each route reads the request, asks one engine for all of it, and answers JSON."""
 
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from flask import Blueprint, Response, current_app, jsonify, request, send_file
@@ -9,6 +10,7 @@ from search_service.answer import Answer
 from search_service.engine import Engine, SearchOptions
 from search_service.feedback import FeedbackFile
 from search_service.metrics import CONTENT_TYPE, Metrics
+from search_service.request_log import note_answer, note_snapshot
 from search_service.schemas import (
     FEEDBACK_FIELDS,
     OPTION_FIELDS,
@@ -58,7 +60,7 @@ def classify() -> Response:
             answer = engine.classify_image(query.image)
         else:
             answer = engine.classify_embedding(query.embedding or [])
-    _metrics().query(answer, is_classified=True)
+    _count(answer, is_classified=True)
     return jsonify(classified_json(answer))
 
 
@@ -135,13 +137,21 @@ def metrics() -> Response:
 
 def _searched(answer: Answer, options: SearchOptions, is_classified: bool) -> Response:
     """Count a search, also one that is refused for what it shows, and answer it."""
-    _metrics().query(answer, is_classified)
+    _count(answer, is_classified)
     require_known(answer.verdict, answer.query.category, options.on_unknown)
     return jsonify(answer_json(answer))
 
 
-def _engine() -> AbstractContextManager[Engine]:
-    return _watch().engine()
+def _count(answer: Answer, is_classified: bool) -> None:
+    note_answer(answer)
+    _metrics().query(answer, is_classified)
+
+
+@contextmanager
+def _engine() -> Iterator[Engine]:
+    with _watch().engine() as engine:
+        note_snapshot(engine.snapshot_id)
+        yield engine
 
 
 def _watch() -> SnapshotWatch:

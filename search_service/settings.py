@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+from search_service.logs import FORMATS, LEVELS
 from shared.classifier import PROBE_COVERAGE
 from shared.errors import SettingsError
 from shared.images import ImageLimits
@@ -32,6 +33,10 @@ class ServiceSettings:
         probe_coverage: for what share of the queries `probe: auto` searches the right category.
         poll_s: seconds between two looks at which snapshot is published.
         feedback: the file that feedback is appended to; None for taking none.
+        max_requests: after so many, and up to a tenth more, a worker is replaced by a new one; 0 for never.
+        grace_s: seconds that requests in flight have when the service stops.
+        log_format: `json`, `text`, or `auto` for text on a terminal and JSON elsewhere.
+        log_level: the least that is logged.
     """
 
     data: Path = Path("data")
@@ -47,6 +52,10 @@ class ServiceSettings:
     probe_coverage: float = PROBE_COVERAGE
     poll_s: float = 1.0
     feedback: Path | None = None
+    max_requests: int = 0
+    grace_s: int = 30
+    log_format: str = "auto"
+    log_level: str = "info"
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> "ServiceSettings":
@@ -84,6 +93,15 @@ def _between(value: _Value, least: _Value, most: _Value) -> _Value:
     return value
 
 
+def _one_of(*words: str) -> Callable[[str], str]:
+    def read(text: str) -> str:
+        if text.strip().lower() not in words:
+            raise ValueError(f"wanted one of {', '.join(words)}")
+        return text.strip().lower()
+
+    return read
+
+
 def _text(text: str) -> str:
     if not text.strip():
         raise ValueError("wanted something")
@@ -104,6 +122,10 @@ _READERS: Mapping[str, Callable[[str], object]] = {
     "probe_coverage": lambda text: _between(float(text), 0.0, 1.0),
     "poll_s": lambda text: _between(float(text), 0.01, 3600.0),
     "feedback": lambda text: Path(_text(text)),
+    "max_requests": _whole(0, 2**31),
+    "grace_s": _whole(1, 3600),
+    "log_format": _one_of(*FORMATS),
+    "log_level": _one_of(*LEVELS),
 }
 
 
