@@ -9,6 +9,7 @@ from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 from shared.errors import (
     BrokenImage,
     FeedbackOff,
+    FiltersUnavailable,
     ImageNotFound,
     ImageTooLarge,
     InvalidEmbedding,
@@ -29,6 +30,7 @@ STATUS: Mapping[type[ParecidoError], int] = {
     UnknownCategory: 404,
     ImageNotFound: 404,
     FeedbackOff: 404,
+    FiltersUnavailable: 409,
     ImageTooLarge: 413,
     UnsupportedBody: 415,
     UnsupportedImage: 415,

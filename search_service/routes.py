@@ -6,9 +6,10 @@ from typing import Any
 from flask import Blueprint, Response, current_app, jsonify, request, send_file
 
 from search_service.answer import Answer
-from search_service.engine import Engine, SearchOptions
+from search_service.engine import Engine
 from search_service.feedback import FeedbackFile
 from search_service.metrics import CONTENT_TYPE, Metrics
+from search_service.options import SearchOptions
 from search_service.schemas import (
     FEEDBACK_FIELDS,
     OPTION_FIELDS,

@@ -13,7 +13,7 @@ from urllib.parse import quote
 from flask import Request
 
 from search_service.answer import Answer, Candidate, ItemHit
-from search_service.engine import SearchOptions
+from search_service.options import SearchOptions
 from search_service.snapshot_watch import Refusal
 from search_service.told import Told
 from search_service.verdict import OnUnknown

@@ -10,7 +10,7 @@ from flask import Request
 from werkzeug.test import EnvironBuilder
 
 from search_service.answer import Answer, Candidate, ItemHit
-from search_service.engine import SearchOptions
+from search_service.options import SearchOptions
 from search_service.schemas import (
     Query,
     answer_json,
