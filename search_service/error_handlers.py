@@ -10,6 +10,7 @@ from search_service.answer_json import error_json
 from shared.errors import (
     BrokenImage,
     FeedbackOff,
+    FiltersUnavailable,
     ImageNotFound,
     ImageTooLarge,
     InvalidEmbedding,
@@ -30,6 +31,7 @@ STATUS: Mapping[type[ParecidoError], int] = {
     UnknownCategory: 404,
     ImageNotFound: 404,
     FeedbackOff: 404,
+    FiltersUnavailable: 409,
     ImageTooLarge: 413,
     UnsupportedBody: 415,
     UnsupportedImage: 415,

@@ -7,7 +7,6 @@ import base64
 import binascii
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from flask import Request
@@ -15,7 +14,8 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import from_json
 from werkzeug.datastructures import MultiDict
 
-from search_service.engine import SearchOptions
+from search_service.options import SearchOptions
+from search_service.query import Query
 from search_service.schemas import WANTED, WANTED_ELEMENT, Options, ToldFields
 from search_service.settings import ServiceSettings
 from search_service.told import Told
@@ -26,15 +26,6 @@ _QUERY_FIELDS = ("image_base64", "item_id", "embedding")
 _WHOLE = re.compile(r"-?[0-9]{1,18}")
 _NUMBER = re.compile(r"-?[0-9]+(\.[0-9]*)?([eE][+-]?[0-9]+)?")
 _SHOWN = 80  # characters of a value in a message
-
-
-@dataclass(frozen=True)
-class Query:
-    """What to search by: exactly one of these is there."""
-
-    image: bytes | None = None
-    item_id: str | None = None
-    embedding: list[float] | None = None
 
 
 def read_body(

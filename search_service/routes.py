@@ -1,8 +1,6 @@
 """The HTTP API. Each route reads the request, asks one engine for all of it, and answers JSON."""
 
-from collections.abc import Callable
 from contextlib import AbstractContextManager
-from typing import TypeVar
 
 from flask import Blueprint, Response, current_app, jsonify, request, send_file
 
@@ -26,7 +24,7 @@ from search_service.engine import Engine
 from search_service.feedback import FeedbackFile
 from search_service.metrics import CONTENT_TYPE, Metrics
 from search_service.openapi import Operation, describe
-from search_service.read_request import Query, read_arguments, read_body, search_options, told
+from search_service.read_request import read_arguments, read_body, search_options, told
 from search_service.schemas import (
     ClassifyBody,
     FeedbackBody,
@@ -43,9 +41,6 @@ from search_service.verdict import require_known
 from shared.errors import FeedbackOff
 
 api = Blueprint("api", __name__)
-
-_Given = TypeVar("_Given")
-_Answer = TypeVar("_Answer")
 
 _IMAGE_MAX_AGE_S = 3600
 _OF_A_QUERY = (400, 404, 413, 415, 422, 503)
@@ -68,8 +63,7 @@ def search() -> Response:
     """Search by an image, an item or an embedding."""
     query, options = read_body(request, Options, SearchBody, _settings())
     with _engine() as engine:
-        searches = engine.search_image, engine.search_item, engine.search_embedding
-        answer = _ask(query, *searches, search_options(options))
+        answer = engine.search(query, search_options(options))
     return _searched(answer, options, is_classified=query.item_id is None)
 
 
@@ -79,10 +73,7 @@ def classify() -> Response:
     """Say which category an image or an embedding shows."""
     query, _ = read_body(request, NoFields, ClassifyBody, _settings())
     with _engine() as engine:
-        if query.image is not None:
-            answer = engine.classify_image(query.image)
-        else:
-            answer = engine.classify_embedding(query.embedding or [])
+        answer = engine.classify(query)
     _metrics().query(answer, is_classified=True)
     return jsonify(classified_json(answer))
 
@@ -95,8 +86,7 @@ def feedback() -> tuple[Response, int]:
     query, fields = read_body(request, ToldFields, FeedbackBody, _settings())
     what = told(fields)
     with _engine() as engine:
-        records = engine.feedback_on_image, engine.feedback_on_item, engine.feedback_on_embedding
-        record = _ask(query, *records, what)
+        record = engine.feedback(query, what)
     file.append(record)
     _metrics().feedback(record)
     return jsonify(feedback_json(record)), 201
@@ -174,20 +164,6 @@ def readyz() -> Response:
 def metrics() -> Response:
     """Tell Prometheus, also where nothing is served."""
     return Response(_metrics().text(), content_type=CONTENT_TYPE)
-
-
-def _ask(
-    query: Query,
-    by_image: Callable[[bytes, _Given], _Answer],
-    by_item: Callable[[str, _Given], _Answer],
-    by_embedding: Callable[[list[float], _Given], _Answer],
-    given: _Given,
-) -> _Answer:
-    if query.image is not None:
-        return by_image(query.image, given)
-    if query.item_id is not None:
-        return by_item(query.item_id, given)
-    return by_embedding(query.embedding or [], given)
 
 
 def _searched(answer: Answer, options: Options, is_classified: bool) -> Response:

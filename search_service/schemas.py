@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler, GetJson
 from pydantic.json_schema import JsonSchemaValue, SkipJsonSchema
 from pydantic_core import CoreSchema, core_schema
 
-from search_service.engine import DEFAULT_TOP_K
+from search_service.options import DEFAULT_TOP_K
 from search_service.verdict import OnUnknown
 
 NotGiven: TypeAlias = SkipJsonSchema[None]

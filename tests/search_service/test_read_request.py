@@ -8,8 +8,9 @@ from flask import Request
 from pydantic import BaseModel
 from werkzeug.test import EnvironBuilder
 
-from search_service.engine import SearchOptions
-from search_service.read_request import Query, read_arguments, read_body, read_form, search_options, told
+from search_service.options import SearchOptions
+from search_service.query import Query
+from search_service.read_request import read_arguments, read_body, read_form, search_options, told
 from search_service.schemas import (
     WANTED,
     WANTED_ELEMENT,
