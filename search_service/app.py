@@ -7,6 +7,7 @@ import uuid
 from flask import Flask, Response, current_app, g, request
 from werkzeug.routing import BaseConverter
 
+from search_service.api_docs import ApiDocs, api_docs
 from search_service.error_handlers import register_error_handlers
 from search_service.feedback import FeedbackFile
 from search_service.metrics import Metrics
@@ -41,10 +42,12 @@ def create_app(
     app.extensions["settings"] = settings
     app.extensions["metrics"] = metrics
     app.extensions["feedback"] = feedback
+    app.extensions["api_docs"] = ApiDocs(app, settings)
     app.before_request(_name_request)
     app.after_request(_sign_response)
     app.after_request(_count_request)
     app.register_blueprint(api)
+    app.register_blueprint(api_docs)
     register_error_handlers(app)
     return app
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from flask import Flask, Response, g, jsonify
 from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
+from search_service.answer_json import error_json
 from shared.errors import (
     BrokenImage,
     FeedbackOff,
@@ -80,6 +81,6 @@ def _unexpected(error: Exception) -> Response:
 
 
 def _body(status: int, code: str, message: str) -> Response:
-    response = jsonify({"error": {"code": code, "message": message, "request_id": g.get("request_id", "")}})
+    response = jsonify(error_json(code, message, g.get("request_id", "")))
     response.status_code = status
     return response
