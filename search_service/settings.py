@@ -28,6 +28,7 @@ class ServiceSettings:
         image_root: where the catalogue's images lie; None for where they lay when it was indexed.
         max_upload_bytes: larger query images are refused.
         max_pixels: query images with more pixels are refused, before they are decoded.
+        max_decode_bytes: query images that take more memory to decode are refused, before they are decoded.
         max_top_k: the most hits that a request may want.
         probe_coverage: for what share of the queries `probe: auto` searches the right category.
         poll_s: seconds between two looks at which snapshot is published.
@@ -43,6 +44,7 @@ class ServiceSettings:
     image_root: Path | None = None
     max_upload_bytes: int = 20 * 1024 * 1024
     max_pixels: int = 50_000_000
+    max_decode_bytes: int = 160 * 1024 * 1024
     max_top_k: int = 1000
     probe_coverage: float = PROBE_COVERAGE
     poll_s: float = 1.0
@@ -71,7 +73,7 @@ class ServiceSettings:
     @property
     def image_limits(self) -> ImageLimits:
         """What query images are refused for."""
-        return ImageLimits(self.max_upload_bytes, self.max_pixels)
+        return ImageLimits(self.max_upload_bytes, self.max_pixels, self.max_decode_bytes)
 
 
 def _whole(least: int, most: int) -> Callable[[str], int]:
@@ -100,6 +102,7 @@ _READERS: Mapping[str, Callable[[str], object]] = {
     "image_root": lambda text: Path(_text(text)),
     "max_upload_bytes": _whole(1, 2**31),
     "max_pixels": _whole(1, 2**31),
+    "max_decode_bytes": _whole(1, 2**34),
     "max_top_k": _whole(1, 100_000),
     "probe_coverage": lambda text: _between(float(text), 0.0, 1.0),
     "poll_s": lambda text: _between(float(text), 0.01, 3600.0),
