@@ -8,6 +8,7 @@ from pydantic import ConfigDict, Field, with_config
 from typing_extensions import TypedDict  # pydantic wants this one before Python 3.12
 
 from search_service.answer import Answer, Candidate, ItemHit
+from search_service.schemas import Options
 from search_service.snapshot_watch import Refusal
 from shared.catalogue import Item
 from shared.feedback import Feedback
@@ -20,6 +21,22 @@ Count = Annotated[int, Field(ge=0)]
 ImageUrl = Annotated[str, Field(description="Path of the image on this service, encoded already.")]
 Metadata = Annotated[dict[str, Any], Field(description="What the catalogue has in further columns.")]
 _exactly = with_config(ConfigDict(extra="forbid"))
+
+
+@_exactly
+class ErrorDetailJson(TypedDict):
+    """What was wrong."""
+
+    code: Annotated[str, Field(description="Stable, for programs.")]
+    message: Annotated[str, Field(description="For people: what was found, and what was wanted.")]
+    request_id: Annotated[str, Field(description="As in the header `X-Request-ID` and in the service's log.")]
+
+
+@_exactly
+class ErrorJson(TypedDict):
+    """The one body of all errors."""
+
+    error: ErrorDetailJson
 
 
 @_exactly
@@ -62,6 +79,14 @@ class HitJson(TypedDict):
     category: str
     image_url: ImageUrl
     metadata: Metadata
+    group: Annotated[
+        NotRequired[str | int | float | bool | None],
+        Field(description="With `group_by`, the item's value in that field; null where it is a group of its own."),
+    ]
+    duplicates: Annotated[
+        NotRequired[list[str]],
+        Field(description="With `collapse_above`, the ids of the items folded into this one, best first."),
+    ]
 
 
 @_exactly
@@ -82,6 +107,14 @@ class SearchedJson(TypedDict):
     searched: Annotated[list[str], Field(description="The categories that were searched.")]
     hits: Annotated[list[HitJson], Field(description="Best first; equal scores in the catalogue's order.")]
     timing_ms: TimingJson
+
+
+@_exactly
+class BatchJson(TypedDict):
+    """The answer to several searches: for each in its order its answer, or why it has none."""
+
+    snapshot_id: SnapshotId
+    results: list[SearchedJson | ErrorJson]
 
 
 @_exactly
@@ -146,31 +179,20 @@ class HealthJson(TypedDict):
     status: Literal["ok"]
 
 
-@_exactly
-class ErrorDetailJson(TypedDict):
-    """What was wrong."""
-
-    code: Annotated[str, Field(description="Stable, for programs.")]
-    message: Annotated[str, Field(description="For people: what was found, and what was wanted.")]
-    request_id: Annotated[str, Field(description="As in the header `X-Request-ID` and in the service's log.")]
-
-
-@_exactly
-class ErrorJson(TypedDict):
-    """The one body of all errors."""
-
-    error: ErrorDetailJson
-
-
-def searched_json(answer: Answer, fields: Collection[str] | None = None) -> SearchedJson:
-    """The answer to a search; of the metadata, these fields, or all."""
+def searched_json(answer: Answer, options: Options) -> SearchedJson:
+    """The answer to a search with these options."""
     return {
         "snapshot_id": answer.snapshot_id,
         "query": _query_json(answer),
         "searched": list(answer.searched),
-        "hits": [_hit_json(hit, fields) for hit in answer.hits],
+        "hits": [_hit_json(hit, options) for hit in answer.hits],
         "timing_ms": _timing_json(answer),
     }
+
+
+def batch_json(snapshot_id: str, results: list[SearchedJson | ErrorJson]) -> BatchJson:
+    """The answer to several searches."""
+    return {"snapshot_id": snapshot_id, "results": results}
 
 
 def classified_json(answer: Answer) -> ClassifiedJson:
@@ -235,15 +257,20 @@ def _candidate_json(candidate: Candidate) -> CandidateJson:
     return {"category": candidate.category, "confidence": round(candidate.confidence, 6)}
 
 
-def _hit_json(hit: ItemHit, fields: Collection[str] | None) -> HitJson:
-    return {
+def _hit_json(hit: ItemHit, options: Options) -> HitJson:
+    found: HitJson = {
         "rank": hit.rank,
         "item_id": hit.item.item_id,
         "score": hit.score,
         "category": hit.item.category,
         "image_url": image_url(hit.item.item_id),
-        "metadata": _metadata_json(hit.item, fields),
+        "metadata": _metadata_json(hit.item, options.fields),
     }
+    if options.group_by is not None:
+        found["group"] = hit.group
+    if options.collapse_above is not None:
+        found["duplicates"] = list(hit.duplicates)
+    return found
 
 
 def _metadata_json(item: Item, fields: Collection[str] | None) -> dict[str, Any]:

@@ -16,8 +16,6 @@ from search_service.settings import ServiceSettings
 from search_service.snapshot_watch import SnapshotWatch
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
-# What a body has besides the image: base64 is a third longer, and there are options and part headers.
-_BODY_EXTRA_BYTES = 256 * 1024
 
 
 def create_app(
@@ -32,7 +30,7 @@ def create_app(
         feedback: keeps what clients tell; None for taking none.
     """
     app = Flask("search_service", static_folder=None)
-    app.config["MAX_CONTENT_LENGTH"] = settings.max_upload_bytes * 4 // 3 + _BODY_EXTRA_BYTES
+    app.config["MAX_CONTENT_LENGTH"] = settings.max_body_bytes
     app.json.sort_keys = False  # type: ignore[attr-defined]
     app.json.ensure_ascii = False  # type: ignore[attr-defined]
     # An item id may have two slashes in a row; it is one item's name, not a path to tidy.

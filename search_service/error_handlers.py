@@ -42,6 +42,10 @@ STATUS: Mapping[type[ParecidoError], int] = {
     StorageError: 507,
 }
 
+_TOO_LARGE = (
+    "the body is larger than the service accepts (PARECIDO_MAX_UPLOAD_BYTES, of a batch PARECIDO_MAX_BATCH_BYTES)"
+)
+
 _log = logging.getLogger(__name__)
 
 
@@ -64,7 +68,7 @@ def _ours(error: ParecidoError) -> Response:
 
 
 def _too_large(error: RequestEntityTooLarge) -> Response:
-    return _body(413, ImageTooLarge.code, "the body is larger than the service accepts (PARECIDO_MAX_UPLOAD_BYTES)")
+    return _body(413, ImageTooLarge.code, _TOO_LARGE)
 
 
 def _werkzeugs(error: HTTPException) -> Response:

@@ -43,7 +43,7 @@ class Operation:
         arguments: of the query string.
         body: of JSON.
         form: the fields of a multipart form beside `image`.
-        images: how many files `image` a form may have.
+        several_images: a form may have several files `image`.
         media_types: of an answer that is no JSON.
         others: further statuses without a body, and what they mean.
         headers: of a good answer.
@@ -57,7 +57,7 @@ class Operation:
     arguments: type[BaseModel] | None = None
     body: type[BaseModel] | None = None
     form: type[BaseModel] | None = None
-    images: int = 1
+    several_images: bool = False
     media_types: tuple[str, ...] = ()
     others: tuple[tuple[int, str], ...] = ()
     headers: tuple[tuple[str, str], ...] = ()
@@ -109,6 +109,7 @@ class _Schemas:
     """JSON schemas of all models, each under its name."""
 
     def __init__(self, operations: list[Operation], settings: ServiceSettings) -> None:
+        self.settings = settings
         inlined = {model for one in operations for model in (one.arguments, one.form) if model}
         models = dict.fromkeys(
             [ErrorJson, *inlined, *(model for one in operations for model in (one.body, one.answer))]
@@ -183,8 +184,8 @@ def _in_query(name: str, schema: _Json) -> _Json:
 def _contents(operation: Operation, schemas: _Schemas) -> Iterator[tuple[str, _Json]]:
     if operation.form:
         file: _Json = {"type": "string", "format": "binary", "description": "An image file."}
-        if operation.images > 1:
-            file = {"type": "array", "minItems": 1, "maxItems": operation.images, "items": file}
+        if operation.several_images:
+            file = {"type": "array", "minItems": 1, "maxItems": schemas.settings.max_batch, "items": file}
         fields = {name: _as_text(schema) for name, schema in schemas.properties(operation.form).items()}
         yield (
             "multipart/form-data",
@@ -264,7 +265,7 @@ def _tidy(schema: Any, settings: ServiceSettings) -> Any:
         if name == "properties":
             made[name] = {field: _tidy(one, settings) for field, one in value.items()}
         elif name == MAXIMUM_SETTING:
-            made["maximum"] = getattr(settings, value)
+            made["maxItems" if schema.get("type") == "array" else "maximum"] = getattr(settings, value)
         elif name not in ("title", "default") or (name == "default" and value is not None):
             made[name] = _tidy(value, settings)
     return made

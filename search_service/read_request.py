@@ -7,6 +7,7 @@ import base64
 import binascii
 import re
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from flask import Request
@@ -16,16 +17,65 @@ from werkzeug.datastructures import MultiDict
 
 from search_service.options import SearchOptions
 from search_service.query import Query
-from search_service.schemas import WANTED, WANTED_ELEMENT, Options, ToldFields
+from search_service.schemas import WANTED, WANTED_ELEMENT, BatchBody, Options, SearchBody, ToldFields
 from search_service.settings import ServiceSettings
 from search_service.told import Told
-from shared.errors import InvalidEmbedding, InvalidRequest, UnsupportedBody
+from shared.errors import InvalidEmbedding, InvalidRequest, RequestError, UnsupportedBody
+from shared.metadata_filter import MetadataFilter
 
 _Model = TypeVar("_Model", bound=BaseModel)
 _QUERY_FIELDS = ("image_base64", "item_id", "embedding")
 _WHOLE = re.compile(r"-?[0-9]{1,18}")
 _NUMBER = re.compile(r"-?[0-9]+(\.[0-9]*)?([eE][+-]?[0-9]+)?")
 _SHOWN = 80  # characters of a value in a message
+
+
+@dataclass(frozen=True)
+class Search:
+    """A query and what was chosen for it: as it came, and as the engine takes it."""
+
+    query: Query
+    given: Options
+    options: SearchOptions
+
+
+def read_search(request: Request, settings: ServiceSettings) -> Search:
+    """Read a search.
+
+    Raises:
+        RequestError: those of `read_body`, and a filter that can't be.
+    """
+    query, given = read_body(request, Options, SearchBody, settings)
+    return Search(query, given, search_options(given))
+
+
+def read_batch(request: Request, settings: ServiceSettings) -> list[Search | RequestError]:
+    """Read several searches: a form with several images, or JSON.
+
+    Returns:
+        For each in its order the search, or why it is none.
+
+    Raises:
+        RequestError: what all of them share can't be.
+    """
+    if request.mimetype == "multipart/form-data":
+        images, common = read_form(request, Options, settings, most=settings.max_batch)
+        options = search_options(common)
+        return [Search(Query(image=image), common, options) for image in images]
+    given = read_json(request)
+    _refuse_unknown("field", given, tuple(BatchBody.model_fields))
+    batch = _checked(BatchBody, given, settings)
+    search_options(batch)
+    shared = {name: value for name, value in given.items() if name != "queries"}
+    return [_one_of_batch(f"`queries[{place}]`", shared, one, settings) for place, one in enumerate(given["queries"])]
+
+
+def _one_of_batch(what: str, shared: Mapping[str, Any], one: Any, settings: ServiceSettings) -> Search | RequestError:
+    try:
+        query, given = read_query({**shared, **given_fields(one, what)}, SearchBody, settings)
+        return Search(query, given, search_options(given))
+    except RequestError as error:
+        return error
 
 
 def read_body(
@@ -50,10 +100,7 @@ def read_body(
     if request.mimetype == "multipart/form-data":
         (image,), given = read_form(request, form, settings, most=1)
         return Query(image=image), given
-    if request.mimetype == "application/json":
-        return read_query(read_json(request), body, settings)
-    found = request.mimetype or "without a content type"
-    raise UnsupportedBody(f"the body is {found}; wanted multipart/form-data with a file `image`, or application/json")
+    return read_query(read_json(request), body, settings)
 
 
 def read_form(request: Request, form: type[_Model], settings: ServiceSettings, most: int) -> tuple[list[bytes], _Model]:
@@ -75,8 +122,13 @@ def read_json(request: Request) -> dict[str, Any]:
     """Read a JSON object; fields that are null count as not given.
 
     Raises:
+        UnsupportedBody: another content type.
         InvalidRequest: it is no JSON, no object, or is nested too deep.
     """
+    if request.mimetype != "application/json":
+        found = request.mimetype or "without a content type"
+        wanted = "wanted multipart/form-data with a file `image`, or application/json"
+        raise UnsupportedBody(f"the body is {found}; {wanted}")
     try:
         body = from_json(request.get_data())
     except ValueError as error:
@@ -126,13 +178,21 @@ def read_arguments(request: Request, arguments: type[_Model], settings: ServiceS
 
 
 def search_options(options: Options) -> SearchOptions:
-    """As the engine takes them."""
+    """As the engine takes them.
+
+    Raises:
+        InvalidRequest: a filter that can't be.
+    """
     return SearchOptions(
         top_k=options.top_k,
         category=options.category,
         probe=options.probe,
         min_score=options.min_score,
         on_unknown=options.on_unknown,
+        offset=options.offset,
+        filter=None if options.filter is None else MetadataFilter.from_json(options.filter),
+        group_by=options.group_by,
+        collapse_above=options.collapse_above,
     )
 
 
@@ -166,7 +226,7 @@ def _checked(model: type[_Model], given: Mapping[str, Any], settings: ServiceSet
         return model.model_validate(values, context=settings)
     except ValidationError as error:
         name, *where = error.errors(include_url=False, include_context=False)[0]["loc"]
-        raise _refusal(str(name), where, given[str(name)], settings) from None
+        raise _refusal(str(name), where, given.get(str(name)), settings) from None
 
 
 def _refusal(
@@ -200,10 +260,20 @@ def _number(text: str) -> float | str:
     return float(text) if _NUMBER.fullmatch(text) else text
 
 
+def _json(text: str) -> Any:
+    try:
+        return from_json(text)
+    except ValueError:
+        return text
+
+
 _SPELLED: Mapping[str, Callable[[str], Any]] = {
     "top_k": _whole,
     "probe": _whole,
     "min_score": _number,
+    "offset": _whole,
+    "filter": _json,
+    "collapse_above": _number,
     "fields": lambda text: text.split(","),
     "position": _whole,
 }

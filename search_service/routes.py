@@ -2,19 +2,23 @@
 
 from contextlib import AbstractContextManager
 
-from flask import Blueprint, Response, current_app, jsonify, request, send_file
+from flask import Blueprint, Response, current_app, g, jsonify, request, send_file
 
 from search_service.answer import Answer
 from search_service.answer_json import (
+    BatchJson,
     CategoriesJson,
     ClassifiedJson,
+    ErrorJson,
     FeedbackJson,
     HealthJson,
     ItemJson,
     ReadyJson,
     SearchedJson,
+    batch_json,
     categories_json,
     classified_json,
+    error_json,
     feedback_json,
     item_json,
     ready_json,
@@ -24,8 +28,9 @@ from search_service.engine import Engine
 from search_service.feedback import FeedbackFile
 from search_service.metrics import CONTENT_TYPE, Metrics
 from search_service.openapi import Operation, describe
-from search_service.read_request import read_arguments, read_body, search_options, told
+from search_service.read_request import Search, read_arguments, read_batch, read_body, read_search, search_options, told
 from search_service.schemas import (
+    BatchBody,
     ClassifyBody,
     FeedbackBody,
     ImageArguments,
@@ -38,12 +43,13 @@ from search_service.schemas import (
 from search_service.settings import ServiceSettings
 from search_service.snapshot_watch import SnapshotWatch
 from search_service.verdict import require_known
-from shared.errors import FeedbackOff
+from shared.errors import FeedbackOff, ParecidoError
 
 api = Blueprint("api", __name__)
 
 _IMAGE_MAX_AGE_S = 3600
 _OF_A_QUERY = (400, 404, 413, 415, 422, 503)
+_OF_A_SEARCH = (*_OF_A_QUERY, 409)
 _IMAGE_TYPES = ("image/*", "application/octet-stream")
 _BY_ITEM = ("By an item", {"item_id": "watch-0001", "top_k": 3})
 
@@ -53,7 +59,7 @@ _BY_ITEM = ("By an item", {"item_id": "watch-0001", "top_k": 3})
     Operation(
         "Search",
         SearchedJson,
-        _OF_A_QUERY,
+        _OF_A_SEARCH,
         body=SearchBody,
         form=Options,
         examples=(_BY_ITEM,),
@@ -61,10 +67,33 @@ _BY_ITEM = ("By an item", {"item_id": "watch-0001", "top_k": 3})
 )
 def search() -> Response:
     """Search by an image, an item or an embedding."""
-    query, options = read_body(request, Options, SearchBody, _settings())
+    asked = read_search(request, _settings())
     with _engine() as engine:
-        answer = engine.search(query, search_options(options))
-    return _searched(answer, options, is_classified=query.item_id is None)
+        answer = engine.search(asked.query, asked.options)
+    return jsonify(_searched(answer, asked.given, is_classified=asked.query.item_id is None))
+
+
+@api.post("/v1/search/batch")
+@describe(
+    Operation(
+        "Search",
+        BatchJson,
+        (400, 413, 415, 503),
+        body=BatchBody,
+        form=Options,
+        several_images=True,
+        examples=(("Two items", {"queries": [{"item_id": "watch-0001"}, {"item_id": "watch-0002"}], "top_k": 3}),),
+    )
+)
+def search_batch() -> Response:
+    """Search by several images, items or embeddings; a bad one fails alone."""
+    request.max_content_length = _settings().max_batch_body_bytes
+    asked = read_batch(request, _settings())
+    with _engine() as engine:
+        snapshot_id = engine.snapshot_id
+        answers = iter(engine.search_batch([(one.query, one.options) for one in asked if isinstance(one, Search)]))
+    results = [_one_result(one, next(answers)) if isinstance(one, Search) else _failed(one) for one in asked]
+    return jsonify(batch_json(snapshot_id, results))
 
 
 @api.post("/v1/classify")
@@ -102,13 +131,13 @@ def item(item_id: str) -> Response:
 
 
 @api.get("/v1/items/<item_id:item_id>/similar")
-@describe(Operation("Catalogue", SearchedJson, (400, 404, 503), arguments=Options))
+@describe(Operation("Catalogue", SearchedJson, (400, 404, 409, 503), arguments=Options))
 def similar(item_id: str) -> Response:
     """Search for items like this one, itself left out."""
     options = read_arguments(request, Options, _settings())
     with _engine() as engine:
         answer = engine.similar(item_id, search_options(options))
-    return _searched(answer, options, is_classified=False)
+    return jsonify(_searched(answer, options, is_classified=False))
 
 
 @api.get("/v1/items/<item_id:item_id>/image")
@@ -166,11 +195,24 @@ def metrics() -> Response:
     return Response(_metrics().text(), content_type=CONTENT_TYPE)
 
 
-def _searched(answer: Answer, options: Options, is_classified: bool) -> Response:
-    """Count a search, also one that is refused for what it shows, and answer it."""
+def _searched(answer: Answer, options: Options, is_classified: bool) -> SearchedJson:
+    """Count a search, also one that is refused for what it shows, and write its answer."""
     _metrics().query(answer, is_classified)
     require_known(answer.verdict, answer.query.category, options.on_unknown)
-    return jsonify(searched_json(answer, options.fields))
+    return searched_json(answer, options)
+
+
+def _one_result(asked: Search, answer: Answer | ParecidoError) -> SearchedJson | ErrorJson:
+    if isinstance(answer, ParecidoError):
+        return _failed(answer)
+    try:
+        return _searched(answer, asked.given, is_classified=asked.query.item_id is None)
+    except ParecidoError as error:
+        return _failed(error)
+
+
+def _failed(error: ParecidoError) -> ErrorJson:
+    return error_json(error.code, str(error), g.request_id)
 
 
 def _engine() -> AbstractContextManager[Engine]:

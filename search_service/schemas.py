@@ -6,12 +6,21 @@ JSON holds typed values; forms and query strings hold text, which `read_request.
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, TypeAlias
 
-from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler, GetJsonSchemaHandler
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    GetCoreSchemaHandler,
+    GetJsonSchemaHandler,
+    SkipValidation,
+    WithJsonSchema,
+)
 from pydantic.json_schema import JsonSchemaValue, SkipJsonSchema
 from pydantic_core import CoreSchema, core_schema
 
 from search_service.options import DEFAULT_TOP_K
 from search_service.verdict import OnUnknown
+from shared.metadata_filter import MAX_CONDITIONS, MAX_VALUES
 
 NotGiven: TypeAlias = SkipJsonSchema[None]
 MAXIMUM_SETTING = "x-maximum-setting"
@@ -25,6 +34,11 @@ WANTED = {
     "category": "the name of a category",
     "probe": "a whole number from 1, or auto",
     "min_score": "a number from -1 to 1",
+    "offset": "a whole number from 0 to {max_offset}",
+    "filter": "a JSON object from metadata fields to conditions",
+    "group_by": "the name of a metadata field",
+    "collapse_above": "a number above 0, at most 1",
+    "queries": "a list of 1 to {max_batch} queries",
     "on_unknown": "one of search, empty, reject",
     "fields": "a list of up to 100 metadata fields",
     "clicked_item_id": "the id of an item",
@@ -35,17 +49,39 @@ WANTED = {
 WANTED_ELEMENT = {"embedding": "a number", "fields": "the name of a metadata field"}
 
 
+_VALUE: JsonSchemaValue = {"type": ["string", "number", "boolean"]}
+_BOUNDS = ("gt", "gte", "lt", "lte")
+FILTER_SCHEMA: JsonSchemaValue = {
+    "type": "object",
+    "maxProperties": MAX_CONDITIONS,
+    "additionalProperties": {
+        "anyOf": [
+            _VALUE,
+            {"type": "array", "items": _VALUE, "minItems": 1, "maxItems": MAX_VALUES},
+            {
+                "type": "object",
+                "properties": {bound: {"type": "number"} for bound in _BOUNDS},
+                "minProperties": 1,
+                "additionalProperties": False,
+            },
+        ]
+    },
+}
+"""Of `MetadataFilter.from_json`, which checks it."""
+
+
 @dataclass(frozen=True)
 class AtMost:
-    """A bound that is a setting of the service: the settings are the context of a validation."""
+    """A bound on a number or on the length of a list that is a setting: the settings are a validation's context."""
 
     setting: str
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         """Check values against the context's setting."""
 
-        def check(value: int, info: core_schema.ValidationInfo) -> int:
-            if value > getattr(info.context, self.setting):
+        def check(value: int | list[Any], info: core_schema.ValidationInfo) -> int | list[Any]:
+            size = len(value) if isinstance(value, list) else value
+            if size > getattr(info.context, self.setting):
                 raise ValueError
             return value
 
@@ -85,6 +121,30 @@ class Options(MetadataFields):
     ] = 1
     min_score: Annotated[
         Annotated[float, Field(ge=-1, le=1)] | NotGiven, Field(description="Leave out hits with a lower score.")
+    ] = None
+    offset: Annotated[
+        int,
+        Field(ge=0, description="Leave out so many of the best hits; the first one's rank is then `offset` + 1."),
+        AtMost("max_offset"),
+    ] = 0
+    filter: Annotated[
+        Annotated[dict[str, Any], WithJsonSchema(FILTER_SCHEMA)] | NotGiven,
+        Field(
+            description="Search only the items whose metadata meet all conditions: by field, a value to equal, a list"
+            " of values to equal any of, or a range of numbers.",
+            examples=[{"brand": "Acme", "size": [41, 42], "price": {"gte": 10, "lt": 50.5}}],
+        ),
+    ] = None
+    group_by: Annotated[
+        Text | NotGiven,
+        Field(description="Of the items that share the value of this metadata field, only the best stays."),
+    ] = None
+    collapse_above: Annotated[
+        Annotated[float, Field(gt=0, le=1)] | NotGiven,
+        Field(
+            description="Fold a hit into a better one that is at least as near as this cosine; 0.99 for copies of a"
+            " picture."
+        ),
     ] = None
     on_unknown: Annotated[
         OnUnknown,
@@ -134,6 +194,13 @@ class QueryFields(ClassifyBody):
 
 class SearchBody(QueryFields, Options):
     """A search in JSON."""
+
+
+class BatchBody(Options):
+    """Several searches in JSON; the options beside them are those of every query that does not have its own."""
+
+    # Checked one by one: a bad one fails alone.
+    queries: Annotated[list[SkipValidation[SearchBody]], Field(min_length=1), AtMost("max_batch")]
 
 
 class ToldFields(_Fields):

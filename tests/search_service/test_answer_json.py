@@ -18,6 +18,7 @@ from search_service.answer_json import (
     item_json,
     searched_json,
 )
+from search_service.schemas import Options
 from search_service.verdict import Verdict
 from shared.catalogue import Item
 from shared.manifest import CategoryEntry
@@ -30,7 +31,7 @@ _ANSWER = Answer("id", _CANDIDATES[0], _CANDIDATES, ("mugs",), (ItemHit(1, 0.987
 
 
 def test_an_answer_is_json() -> None:
-    found = searched_json(_ANSWER)
+    found = searched_json(_ANSWER, Options())
     assert json.loads(json.dumps(found)) == found
     assert found == {
         "snapshot_id": "id",
@@ -60,20 +61,20 @@ def test_an_answer_is_json() -> None:
 
 
 def test_what_was_not_judged_is_null() -> None:
-    query = searched_json(replace(_ANSWER, verdict=Verdict()))["query"]
+    query = searched_json(replace(_ANSWER, verdict=Verdict()), Options())["query"]
     assert (query["known"], query["known_score"]) == (None, None)
 
 
 def test_a_classification_has_no_hits() -> None:
-    whole = searched_json(_ANSWER)
+    whole = searched_json(_ANSWER, Options())
     assert classified_json(_ANSWER) == {name: whole[name] for name in ("snapshot_id", "query", "timing_ms")}
 
 
 def test_answers_have_exactly_the_types_that_the_document_tells() -> None:
     item, categories = item_json("id", _ITEM), categories_json("id", (CategoryEntry("é", 1, 1, 1, "IndexFlatIP", 1.0),))
     answers = [
-        (SearchedJson, searched_json(_ANSWER)),
-        (SearchedJson, searched_json(replace(_ANSWER, verdict=Verdict(), hits=()))),
+        (SearchedJson, searched_json(_ANSWER, Options())),
+        (SearchedJson, searched_json(replace(_ANSWER, verdict=Verdict(), hits=()), Options())),
         (ClassifiedJson, classified_json(_ANSWER)),
         (ItemJson, item),
         (CategoriesJson, categories),
@@ -90,7 +91,22 @@ def test_answers_have_exactly_the_types_that_the_document_tells() -> None:
 )
 def test_fields_choose_metadata(fields, wanted) -> None:
     assert item_json("id", _ITEM, fields)["metadata"] == wanted
-    assert searched_json(_ANSWER, fields)["hits"][0]["metadata"] == wanted
+    assert searched_json(_ANSWER, Options(fields=fields))["hits"][0]["metadata"] == wanted
+
+
+def test_groups_and_duplicates_are_told_where_they_were_asked_for() -> None:
+    hit = ItemHit(1, 0.9, _ITEM, group=3, duplicates=("b", "c"))
+    answer = replace(_ANSWER, hits=(hit, ItemHit(2, 0.8, _ITEM)))
+
+    def found(options: Options) -> list[dict]:
+        return [
+            {name: hit[name] for name in ("group", "duplicates") if name in hit}
+            for hit in TypeAdapter(SearchedJson).validate_python(searched_json(answer, options))["hits"]
+        ]
+
+    assert found(Options()) == [{}, {}]
+    assert found(Options(group_by="size")) == [{"group": 3}, {"group": None}]
+    assert found(Options(collapse_above=0.9)) == [{"duplicates": ["b", "c"]}, {"duplicates": []}]
 
 
 def test_an_item_names_all_its_images() -> None:

@@ -79,6 +79,19 @@ _BAD_OPTIONS = [
     ("min_score", True),
     ("min_score", 10**400),
     ("min_score", [0.5]),
+    ("offset", -1),
+    ("offset", 1001),
+    ("offset", 0.5),
+    ("offset", "x"),
+    ("filter", "brand"),
+    ("filter", "[]"),
+    ("filter", 5),
+    ("filter", ["brand"]),
+    ("group_by", ""),
+    ("group_by", ["brand"]),
+    ("collapse_above", 0),
+    ("collapse_above", 1.01),
+    ("collapse_above", "near"),
     ("on_unknown", ""),
     ("on_unknown", "EMPTY"),
     ("on_unknown", "none"),
@@ -109,6 +122,28 @@ def test_a_bad_option_is_named_in_forms_and_query_strings_too(client, assert_err
         client.get("/v1/items/mug-1/similar", query_string={name: str(value)}),
     ):
         assert assert_error(response, 400, "invalid_request").startswith(f"`{name}` is ")
+
+
+@pytest.mark.parametrize(
+    "filters", [{"price": None}, {"price": {}}, {"price": {"gte": "x"}}, {"price": {"eq": 1}}, {"price": []}], ids=str
+)
+def test_a_bad_condition_is_named_with_its_field(client, assert_error, filters) -> None:
+    for response in (
+        _post_json(client, {"item_id": "mug-1", "filter": filters}),
+        client.post("/v1/search", data={"image": _file(), "filter": json.dumps(filters)}),
+        client.get("/v1/items/mug-1/similar", query_string={"filter": json.dumps(filters)}),
+    ):
+        assert assert_error(response, 400, "invalid_request").startswith("`filter` on 'price' ")
+
+
+def test_a_filter_nested_too_deep_is_refused_quickly(client, assert_error) -> None:
+    deep = "[" * 100_000 + "]" * 100_000
+    for response in (
+        client.post("/v1/search", data={"image": _file(), "filter": f'{{"a": {deep}}}'}),
+        client.post("/v1/search", data=f'{{"item_id": "a", "filter": {deep}}}', content_type="application/json"),
+        client.post("/v1/search/batch", data=f'{{"queries": {deep}}}', content_type="application/json"),
+    ):
+        assert_error(response, 400, "invalid_request")
 
 
 @pytest.mark.parametrize("probe", [2, "auto"])

@@ -2,6 +2,7 @@
 
 import base64
 import io
+import json
 
 import pytest
 from flask import Request
@@ -14,6 +15,7 @@ from search_service.read_request import read_arguments, read_body, read_form, se
 from search_service.schemas import (
     WANTED,
     WANTED_ELEMENT,
+    BatchBody,
     ClassifyBody,
     FeedbackBody,
     ImageArguments,
@@ -26,8 +28,9 @@ from search_service.schemas import (
 from search_service.settings import ServiceSettings
 from search_service.told import Told
 from shared.errors import InvalidEmbedding, InvalidRequest
+from shared.metadata_filter import MetadataFilter
 
-_SETTINGS = ServiceSettings(max_top_k=100)
+_SETTINGS = ServiceSettings(max_top_k=100, max_offset=7)
 
 
 def _request(**builder: object) -> Request:
@@ -100,7 +103,7 @@ def test_a_long_value_is_cut_in_the_message() -> None:
 
 
 @pytest.mark.parametrize(
-    "model", [SearchBody, ClassifyBody, FeedbackBody, Options, ToldFields, MetadataFields, ImageArguments]
+    "model", [SearchBody, BatchBody, ClassifyBody, FeedbackBody, Options, ToldFields, MetadataFields, ImageArguments]
 )
 def test_every_field_has_a_message(model) -> None:
     for name in model.model_fields:
@@ -123,6 +126,11 @@ def test_every_field_has_a_message(model) -> None:
         ({"min_score": 1}, SearchOptions(min_score=1.0)),
         ({"min_score": 0.25}, SearchOptions(min_score=0.25)),
         ({"category": "hats/caps 🎩"}, SearchOptions(category="hats/caps 🎩")),
+        ({"offset": 0}, SearchOptions()),
+        ({"offset": 7}, SearchOptions(offset=7)),
+        ({"group_by": "brand"}, SearchOptions(group_by="brand")),
+        ({"collapse_above": 0.99}, SearchOptions(collapse_above=0.99)),
+        ({"collapse_above": 1}, SearchOptions(collapse_above=1.0)),
         ({"on_unknown": "search"}, SearchOptions()),
         ({"on_unknown": "empty"}, SearchOptions(on_unknown="empty")),
         ({"on_unknown": "reject"}, SearchOptions(on_unknown="reject")),
@@ -144,6 +152,14 @@ def test_fields_are_a_list_in_json_and_separated_by_commas_elsewhere() -> None:
         assert read(Options, fields="price,título").fields == ["price", "título"]
 
 
+def test_a_filter_is_an_object_in_json_and_spelled_as_json_elsewhere() -> None:
+    filters = {"brand": "Acme", "size": [41, 42], "price": {"gte": 10, "lt": 50.5}, "in_stock": True}
+    wanted = SearchOptions(filter=MetadataFilter.from_json(filters))
+    assert search_options(_options(filter=filters)) == wanted
+    for read in (_form, _arguments):
+        assert search_options(read(Options, filter=json.dumps(filters))) == wanted
+
+
 def test_text_is_no_number_in_json() -> None:
     with pytest.raises(InvalidRequest, match="`top_k` is '3'; wanted a whole number"):
         _options(top_k="3")
@@ -158,6 +174,13 @@ def test_text_is_no_number_in_json() -> None:
         ({"min_score": 1.001}, "`min_score` is 1.001; wanted a number from -1 to 1"),
         ({"on_unknown": "skip"}, "`on_unknown` is 'skip'; wanted one of search, empty, reject"),
         ({"category": 7}, "`category` is 7; wanted the name of a category"),
+        ({"offset": 8}, "`offset` is 8; wanted a whole number from 0 to 7"),
+        ({"offset": -1}, "`offset` is -1; wanted a whole number from 0 to 7"),
+        ({"filter": "{"}, "`filter` is '{'; wanted a JSON object from metadata fields to conditions"),
+        ({"filter": []}, "`filter` is []; wanted a JSON object from metadata fields to conditions"),
+        ({"group_by": ""}, "`group_by` is ''; wanted the name of a metadata field"),
+        ({"collapse_above": 0}, "`collapse_above` is 0; wanted a number above 0, at most 1"),
+        ({"collapse_above": 1.1}, "`collapse_above` is 1.1; wanted a number above 0, at most 1"),
         ({"fields": "price"}, "`fields` is 'price'; wanted a list of up to 100 metadata fields"),
         ({"fields": ["a", ""]}, "`fields` has '' at 1; wanted the name of a metadata field"),
     ],
