@@ -29,6 +29,7 @@ class ServiceSettings:
         image_root: where the catalogue's images lie; None for where they lay when it was indexed.
         max_upload_bytes: larger query images are refused.
         max_pixels: query images with more pixels are refused, before they are decoded.
+        max_decode_bytes: query images that take more memory to decode are refused, before they are decoded.
         max_top_k: the most hits that a request may want.
         max_offset: the most hits that a request may leave out in front.
         max_batch: the most queries in one batch.
@@ -47,6 +48,7 @@ class ServiceSettings:
     image_root: Path | None = None
     max_upload_bytes: int = 20 * 1024 * 1024
     max_pixels: int = 50_000_000
+    max_decode_bytes: int = 160 * 1024 * 1024
     max_top_k: int = 1000
     max_offset: int = 1000
     max_batch: int = 16
@@ -88,7 +90,7 @@ class ServiceSettings:
     @property
     def image_limits(self) -> ImageLimits:
         """What query images are refused for."""
-        return ImageLimits(self.max_upload_bytes, self.max_pixels)
+        return ImageLimits(self.max_upload_bytes, self.max_pixels, self.max_decode_bytes)
 
 
 def _in_base64(image_bytes: int) -> int:
@@ -122,6 +124,7 @@ _READERS: Mapping[str, Callable[[str], object]] = {
     "image_root": lambda text: Path(_text(text)),
     "max_upload_bytes": _whole(1, 2**31),
     "max_pixels": _whole(1, 2**31),
+    "max_decode_bytes": _whole(1, 2**34),
     "max_top_k": _whole(1, 100_000),
     "max_offset": _whole(0, 100_000),
     "max_batch": _whole(1, 1000),

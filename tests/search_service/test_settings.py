@@ -19,6 +19,7 @@ _DEFAULTS = {
     "image_root": None,
     "max_upload_bytes": 20 * 1024 * 1024,
     "max_pixels": 50_000_000,
+    "max_decode_bytes": 160 * 1024 * 1024,
     "max_top_k": 1000,
     "max_offset": 1000,
     "max_batch": 16,
@@ -37,6 +38,7 @@ _GOOD = {
     "image_root": [("images", Path("images"))],
     "max_upload_bytes": [("1", 1), ("2147483648", 2**31)],
     "max_pixels": [("1", 1), ("2147483648", 2**31)],
+    "max_decode_bytes": [("1", 1), ("17179869184", 2**34)],
     "max_top_k": [("1", 1), ("100000", 100_000)],
     "max_offset": [("0", 0), ("100000", 100_000)],
     "max_batch": [("1", 1), ("1000", 1000)],
@@ -55,6 +57,7 @@ _BAD = {
     "image_root": ["", " "],
     "max_upload_bytes": ["0", "2147483649", "20M"],
     "max_pixels": ["0", "-5", "1e6"],
+    "max_decode_bytes": ["0", "17179869185", "160M"],
     "max_top_k": ["0", "100001", "all"],
     "max_offset": ["-1", "100001", "1.5"],
     "max_batch": ["0", "1001", "many"],
@@ -111,4 +114,4 @@ def test_processes_share_the_cores(monkeypatch, cores, workers, inference_thread
 
 
 def test_image_limits_are_those_of_the_settings() -> None:
-    assert ServiceSettings(max_upload_bytes=7, max_pixels=9).image_limits == ImageLimits(7, 9)
+    assert ServiceSettings(max_upload_bytes=7, max_pixels=9, max_decode_bytes=5).image_limits == ImageLimits(7, 9, 5)
