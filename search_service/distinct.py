@@ -108,5 +108,7 @@ class Distinct:
             rows = np.flatnonzero(np.isin(numbers, wanted))
             rows = rows[np.argsort(numbers[rows], kind="stable")]
             owners, starts = np.unique(numbers[rows], return_index=True)
-            found.update(zip(owners.tolist(), np.split(partition.embeddings(rows), starts[1:]), strict=True))
+            embeddings = partition.embeddings(rows)
+            ends = [*starts[1:], len(rows)]
+            found |= {owner: embeddings[first:end] for owner, first, end in zip(owners, starts, ends, strict=False)}
         return found

@@ -226,18 +226,16 @@ def _checked(model: type[_Model], given: Mapping[str, Any], settings: ServiceSet
         return model.model_validate(values, context=settings)
     except ValidationError as error:
         name, *where = error.errors(include_url=False, include_context=False)[0]["loc"]
-        raise _refusal(str(name), where, given.get(str(name)), settings) from None
+        place = next((step for step in where if isinstance(step, int)), None)
+        if name in WANTED_ELEMENT and place is not None:
+            raise _refusal(str(name), f"has {_shown(values[str(name)][place])} at {place}", WANTED_ELEMENT) from None
+        wanted = {name: text.format_map(vars(settings)) for name, text in WANTED.items()}
+        raise _refusal(str(name), f"is {_shown(given.get(str(name)))}", wanted) from None
 
 
-def _refusal(
-    name: str, where: list[int | str], found: Any, settings: ServiceSettings
-) -> InvalidRequest | InvalidEmbedding:
+def _refusal(name: str, found: str, wanted: Mapping[str, str]) -> InvalidRequest | InvalidEmbedding:
     refused = InvalidEmbedding if name == "embedding" else InvalidRequest
-    place = next((step for step in where if isinstance(step, int)), None)
-    if name in WANTED_ELEMENT and place is not None:
-        return refused(f"`{name}` has {_shown(found[place])} at {place}; wanted {WANTED_ELEMENT[name]}")
-    wanted = WANTED[name].format_map(vars(settings))
-    return refused(f"`{name}` is {_shown(found)}; wanted {wanted}")
+    return refused(f"`{name}` {found}; wanted {wanted[name]}")
 
 
 def _shown(value: Any) -> str:
@@ -274,6 +272,6 @@ _SPELLED: Mapping[str, Callable[[str], Any]] = {
     "offset": _whole,
     "filter": _json,
     "collapse_above": _number,
-    "fields": lambda text: text.split(","),
+    "fields": lambda text: text.split(",") if text else [],
     "position": _whole,
 }

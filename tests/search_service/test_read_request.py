@@ -150,6 +150,9 @@ def test_fields_are_a_list_in_json_and_separated_by_commas_elsewhere() -> None:
     assert _options(fields=[]).fields == []
     for read in (_form, _arguments):
         assert read(Options, fields="price,título").fields == ["price", "título"]
+        assert read(Options, fields="").fields == []
+        with pytest.raises(InvalidRequest, match="`fields` has '' at 1; wanted the name of a metadata field"):
+            read(Options, fields="price,")
 
 
 def test_a_filter_is_an_object_in_json_and_spelled_as_json_elsewhere() -> None:
