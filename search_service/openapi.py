@@ -29,6 +29,12 @@ _HEADERS: _Json = {"X-Request-ID": {"$ref": "#/components/headers/X-Request-ID"}
 # Besides those of `shared/errors.py`.
 _HTTP_CODES = {404: ("not_found",), 405: ("method_not_allowed",), 500: ("internal",)}
 _EVERYWHERE = (405, 500)
+# Where the table of errors has them: a key is missing, does not reach that far, or has asked too often.
+_GUARDED = (401, 403, 429)
+_SECURITY: _Json = {
+    "ApiKey": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
+    "Bearer": {"type": "http", "scheme": "bearer"},
+}
 
 
 @dataclass(frozen=True)
@@ -48,6 +54,7 @@ class Operation:
         others: further statuses without a body, and what they mean.
         headers: of a good answer.
         examples: of the JSON body, by name.
+        is_open: to everybody, also where keys are wanted.
     """
 
     tag: str
@@ -62,6 +69,13 @@ class Operation:
     others: tuple[tuple[int, str], ...] = ()
     headers: tuple[tuple[str, str], ...] = ()
     examples: tuple[tuple[str, Any], ...] = ()
+    is_open: bool = False
+
+    @property
+    def statuses(self) -> list[int]:
+        """Of all errors."""
+        guarded = () if self.is_open else (status for status in _GUARDED if status in STATUS.values())
+        return sorted({*self.errors, *_EVERYWHERE, *guarded})
 
 
 def describe(operation: Operation) -> Callable[[_View], _View]:
@@ -82,7 +96,8 @@ def document(app: Flask, settings: ServiceSettings) -> _Json:
     for rule, view, operation in described:
         for method in sorted((rule.methods or set()) - {"HEAD", "OPTIONS"}):
             paths.setdefault(_path(rule), {})[method.lower()] = _operation(rule, view, operation, schemas)
-    return {
+    statuses = sorted({status for _, _, operation in described for status in operation.statuses})
+    made: _Json = {
         "openapi": "3.1.0",
         "info": {
             "title": "Parecido",
@@ -93,7 +108,7 @@ def document(app: Flask, settings: ServiceSettings) -> _Json:
         "paths": paths,
         "components": {
             "schemas": schemas.components,
-            "responses": {str(status): _error(status) for status in _statuses(described)},
+            "responses": {str(status): _error(status) for status in statuses},
             "headers": {
                 "X-Request-ID": {
                     "description": "Echoed where it is sane, else made; it is in error bodies and in the log too.",
@@ -103,6 +118,10 @@ def document(app: Flask, settings: ServiceSettings) -> _Json:
             },
         },
     }
+    if 401 in statuses:
+        made["components"]["securitySchemes"] = _SECURITY
+        made["security"] = [{}, *({name: []} for name in _SECURITY)]  # `{}`: a service may want no key
+    return made
 
 
 class _Schemas:
@@ -224,16 +243,11 @@ def _responses(operation: Operation, schemas: _Schemas) -> _Json:
         good["content"] = {media_type: {} for media_type in operation.media_types}
     responses = {str(operation.status): good}
     responses |= {str(status): {"description": text, "headers": headers} for status, text in operation.others}
-    errors = sorted({*operation.errors, *_EVERYWHERE})
-    return responses | {str(status): {"$ref": f"#/components/responses/{status}"} for status in errors}
+    return responses | {str(status): {"$ref": f"#/components/responses/{status}"} for status in operation.statuses}
 
 
 def _header(description: str) -> _Json:
     return {"description": description, "schema": {"type": "string"}}
-
-
-def _statuses(described: list[tuple[Rule, Callable[..., Any], Operation]]) -> list[int]:
-    return sorted({*_EVERYWHERE, *(status for _, _, operation in described for status in operation.errors)})
 
 
 def _error(status: int) -> _Json:

@@ -4,8 +4,13 @@ import json
 import re
 from html.parser import HTMLParser
 
+import jsonschema_rs
 import pytest
 from flask.testing import FlaskClient
+
+from search_service import openapi
+from search_service.settings import ServiceSettings
+from shared.errors import ParecidoError
 
 
 @pytest.fixture
@@ -45,6 +50,23 @@ def test_bounds_are_those_of_the_settings(document) -> None:
 def test_errors_name_their_codes(document) -> None:
     assert "`unknown_item`, `unknown_category`" in document["components"]["responses"]["404"]["description"]
     assert "Retry-After" in document["components"]["responses"]["503"]["headers"]
+
+
+def test_schemas_are_valid_json_schemas(document) -> None:
+    for schema in document["components"]["schemas"].values():
+        jsonschema_rs.meta.validate(schema)
+
+
+def test_keys_are_described_where_the_service_has_errors_for_them(client, monkeypatch) -> None:
+    class Refused(ParecidoError):
+        code = "refused"
+
+    monkeypatch.setattr(openapi, "STATUS", {**openapi.STATUS, Refused: 401})
+    guarded = openapi.document(client.application, ServiceSettings())
+    assert guarded["security"] == [{}, {"ApiKey": []}, {"Bearer": []}]
+    assert "401" in guarded["paths"]["/v1/search"]["post"]["responses"]
+    assert "401" not in guarded["paths"]["/healthz"]["get"]["responses"]
+    assert guarded["components"]["responses"]["401"]["description"] == "Unauthorized: `refused`"
 
 
 @pytest.mark.parametrize("path", ["/openapi.json", "/docs"])
