@@ -12,7 +12,8 @@ import pytest
 from fakes import FakeEmbedder, picture
 
 from search_service.answer import Answer
-from search_service.engine import Engine, SearchOptions
+from search_service.engine import Engine
+from search_service.options import SearchOptions
 from search_service.verdict import NOT_JUDGED, OF_THE_CATALOGUE, Verdict
 from shared.catalogue import ItemStore, write_items
 from shared.errors import (
