@@ -139,6 +139,16 @@ class Engine:
         queries, known = self._embeddings(indexed), indexed.item.category
         return self._search(queries, options, timing, known, NOT_JUDGED, without=indexed.number)
 
+    def classify(self, query: Query) -> Answer:
+        """Say which category an image or an embedding shows; that of an item is known.
+
+        Raises:
+            ParecidoError: those of `classify_image` and `classify_embedding`.
+        """
+        if query.image is not None:
+            return self.classify_image(query.image)
+        return self.classify_embedding([] if query.embedding is None else query.embedding)
+
     def classify_image(self, data: bytes) -> Answer:
         """Say which category an image shows, if any; nothing is searched but what tells that.
 
@@ -155,6 +165,18 @@ class Engine:
             InvalidEmbedding: another shape, or no direction.
         """
         return self._classified(query_vector(embedding, self._snapshot.embedder.dim), Timing())
+
+    def feedback(self, query: Query, told: Told) -> Feedback:
+        """A record of what a client tells of whatever the query has.
+
+        Raises:
+            ParecidoError: those of `feedback_on_image`, `feedback_on_item` and `feedback_on_embedding`.
+        """
+        if query.image is not None:
+            return self.feedback_on_image(query.image, told)
+        if query.item_id is not None:
+            return self.feedback_on_item(query.item_id, told)
+        return self.feedback_on_embedding([] if query.embedding is None else query.embedding, told)
 
     def feedback_on_image(self, data: bytes, told: Told) -> Feedback:
         """A record of what a client tells of an image, without the image.

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from flask import Flask, Response, g, jsonify
 from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
+from search_service.answer_json import error_json
 from shared.errors import (
     BrokenImage,
     FeedbackOff,
@@ -41,6 +42,10 @@ STATUS: Mapping[type[ParecidoError], int] = {
     StorageError: 507,
 }
 
+_TOO_LARGE = (
+    "the body is larger than the service accepts (PARECIDO_MAX_UPLOAD_BYTES, of a batch PARECIDO_MAX_BATCH_BYTES)"
+)
+
 _log = logging.getLogger(__name__)
 
 
@@ -63,7 +68,7 @@ def _ours(error: ParecidoError) -> Response:
 
 
 def _too_large(error: RequestEntityTooLarge) -> Response:
-    return _body(413, ImageTooLarge.code, "the body is larger than the service accepts (PARECIDO_MAX_UPLOAD_BYTES)")
+    return _body(413, ImageTooLarge.code, _TOO_LARGE)
 
 
 def _werkzeugs(error: HTTPException) -> Response:
@@ -80,6 +85,6 @@ def _unexpected(error: Exception) -> Response:
 
 
 def _body(status: int, code: str, message: str) -> Response:
-    response = jsonify({"error": {"code": code, "message": message, "request_id": g.get("request_id", "")}})
+    response = jsonify(error_json(code, message, g.get("request_id", "")))
     response.status_code = status
     return response
