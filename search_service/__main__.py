@@ -13,8 +13,8 @@ from typing import Any
 import gunicorn.http.wsgi
 from gunicorn.app.base import BaseApplication
 
-from search_service.draining import DrainingArbiter, DrainingWorker
 from search_service.logs import GunicornLog, configure
+from search_service.recycling import RecyclingArbiter, RecyclingWorker
 from search_service.settings import ServiceSettings
 from search_service.worker_states import WorkerStates
 from shared.errors import ParecidoError
@@ -28,25 +28,28 @@ class _Server(BaseApplication):  # type: ignore[misc]
     """Gunicorn, configured in code."""
 
     def __init__(self, settings: ServiceSettings, states: WorkerStates) -> None:
-        self._settings = settings
+        self.settings = settings
         self._states = states
         super().__init__()
 
     def load_config(self) -> None:
         """Threads, since embedding and searching release the GIL; no preloading, so nothing is opened before a fork."""
-        host = self._settings.host
+        host = self.settings.host
         values: dict[str, Any] = {
-            "bind": f"[{host}]:{self._settings.port}" if ":" in host else f"{host}:{self._settings.port}",  # IPv6
-            "workers": self._settings.workers,
-            "threads": self._settings.threads,
-            "worker_class": DrainingWorker,
+            "bind": f"[{host}]:{self.settings.port}" if ":" in host else f"{host}:{self.settings.port}",  # IPv6
+            "workers": self.settings.workers,
+            "threads": self.settings.threads,
+            "worker_class": RecyclingWorker,
             "proc_name": "parecido",
             "child_exit": self._forget,
             "control_socket_disable": True,  # it would lie in the user's home, one for all services
             "logger_class": GunicornLog,
             "when_ready": self._say_where,
             "on_exit": lambda _: _log.info("the service has stopped"),
-            "graceful_timeout": self._settings.grace_s,
+            "max_requests": self.settings.max_requests,
+            "max_requests_jitter": self.settings.max_requests // 10,  # so that they are not all replaced at once
+            "post_worker_init": _tell_application,
+            "graceful_timeout": self.settings.grace_s,
             "keepalive": 75,  # proxies keep theirs for a minute: it is they who close, not we under their next request
             "limit_request_line": 8190,  # an item id may be long, and three times as long when it is percent-encoded
             "forwarded_allow_ips": "",  # nothing here depends on what a proxy says
@@ -58,8 +61,8 @@ class _Server(BaseApplication):  # type: ignore[misc]
     def _say_where(self, arbiter: Any) -> None:
         host, port = arbiter.LISTENERS[0].getsockname()[:2]  # the port that was found, where 0 was wanted
         url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
-        fields = {"url": url, "data": str(self._settings.data), "workers": self._settings.workers}
-        _log.info("serving %s on %s; Ctrl-C stops", self._settings.data, url, extra={"fields": fields})
+        fields = {"url": url, "data": str(self.settings.data), "workers": self.settings.workers}
+        _log.info("serving %s on %s; Ctrl-C stops", self.settings.data, url, extra={"fields": fields})
 
     def _forget(self, _arbiter: Any, worker: Any) -> None:
         """Drop what a worker that has ended said of itself; an error in this hook would end the whole service."""
@@ -68,13 +71,18 @@ class _Server(BaseApplication):  # type: ignore[misc]
 
     def run(self) -> None:
         """Serve until stopped."""
-        DrainingArbiter(self).run()
+        RecyclingArbiter(self).run()
 
     def load(self) -> Any:
         """Make a worker's application."""
         from search_service.wsgi import make_app
 
-        return make_app(self._settings)
+        return make_app(self.settings)
+
+
+def _tell_application(worker: RecyclingWorker) -> None:
+    """Have `/readyz` know of a stop."""
+    worker.wsgi.extensions["is_stopping"] = lambda: worker.is_stopping
 
 
 def main() -> int:

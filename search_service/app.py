@@ -42,6 +42,7 @@ def create_app(
     app.extensions["settings"] = settings
     app.extensions["metrics"] = metrics
     app.extensions["feedback"] = feedback
+    app.extensions["is_stopping"] = lambda: False  # who runs the application may know better
     app.extensions["api_docs"] = ApiDocs(app, settings)
     app.before_request(_name_request)
     app.after_request(_sign_response)

@@ -19,8 +19,8 @@ def note_snapshot(snapshot_id: str) -> None:
 
 
 def note_answer(answer: Answer) -> None:
-    """Have this request's line tell what the query was taken for."""
-    g.answer = answer
+    """Have this request's line tell what a query was taken for, or how many there were."""
+    g.setdefault("answers", []).append(answer)
 
 
 def log_request(response: Response) -> None:
@@ -37,7 +37,7 @@ def log_request(response: Response) -> None:
         "api_key": g.get("api_key_name"),
         "snapshot_id": g.get("snapshot_id"),
         "error": g.get("error_code"),
-        **_query(g.get("answer")),
+        **_queries(g.get("answers", [])),
     }
     told = {name: value for name, value in fields.items() if value is not None}
     what = f"{told['category']} {told['confidence']:.2f}" if "category" in told else told.get("error", "")
@@ -45,9 +45,10 @@ def log_request(response: Response) -> None:
     _log.log(_level(route, response.status_code), "%s", message, extra={"fields": told})
 
 
-def _query(answer: Answer | None) -> dict[str, object]:
-    if answer is None:
-        return {}
+def _queries(answers: list[Answer]) -> dict[str, object]:
+    if len(answers) != 1:
+        return {"queries": len(answers)} if answers else {}
+    [answer] = answers
     return {
         "category": answer.query.category,
         "confidence": round(answer.query.confidence, 4),

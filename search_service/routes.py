@@ -45,7 +45,7 @@ from search_service.schemas import (
 from search_service.settings import ServiceSettings
 from search_service.snapshot_watch import SnapshotWatch
 from search_service.verdict import require_known
-from shared.errors import FeedbackOff, ParecidoError
+from shared.errors import FeedbackOff, NotReady, ParecidoError
 
 api = Blueprint("api", __name__)
 
@@ -186,6 +186,8 @@ def healthz() -> Response:
 @describe(Operation("Service", ReadyJson, (503,)))
 def readyz() -> Response:
     """Say whether a snapshot is being served, and whether the published one was refused."""
+    if current_app.extensions["is_stopping"]():
+        raise NotReady("the service is being stopped: it answers what has reached it, and nothing else")
     with _engine() as engine:
         return jsonify(ready_json(engine.snapshot_id, _watch().refusal))
 
