@@ -52,7 +52,7 @@ def _queries(answers: list[Answer]) -> dict[str, object]:
     return {
         "category": answer.query.category,
         "confidence": round(answer.query.confidence, 4),
-        "known": answer.verdict.known,
+        **({} if answer.verdict.known is None else {"known": answer.verdict.known}),
         "searched": len(answer.searched),
         "hits": len(answer.hits),
     }
@@ -61,6 +61,4 @@ def _queries(answers: list[Answer]) -> dict[str, object]:
 def _level(route: str | None, status: int) -> int:
     if route in _QUIET:
         return logging.DEBUG
-    if status == 500:
-        return logging.ERROR
-    return logging.WARNING if status > 500 else logging.INFO
+    return logging.WARNING if status >= 500 else logging.INFO

@@ -27,6 +27,10 @@ _DEFAULTS = {
     "probe_coverage": 0.98,
     "poll_s": 1.0,
     "feedback": None,
+    "max_requests": 0,
+    "grace_s": 30,
+    "log_format": "auto",
+    "log_level": "info",
 }
 _GOOD = {
     "data": [("/srv/data", Path("/srv/data")), (" with space ", Path("with space"))],
@@ -46,6 +50,10 @@ _GOOD = {
     "probe_coverage": [("0", 0.0), ("0.5", 0.5), ("1", 1.0)],
     "poll_s": [("0.01", 0.01), ("5", 5.0), ("3600", 3600.0)],
     "feedback": [("/srv/feedback.jsonl", Path("/srv/feedback.jsonl"))],
+    "max_requests": [("0", 0), ("10000", 10_000)],
+    "grace_s": [("1", 1), ("3600", 3600)],
+    "log_format": [("auto", "auto"), ("json", "json"), (" TEXT ", "text")],
+    "log_level": [("debug", "debug"), ("WARNING", "warning"), ("error", "error")],
 }
 _BAD = {
     "data": ["", "  "],
@@ -65,6 +73,10 @@ _BAD = {
     "probe_coverage": ["-0.1", "1.1", "nan", "inf", "98%"],
     "poll_s": ["0", "-1", "0.001", "3601", "nan", "inf", "1s", ""],
     "feedback": ["", " "],
+    "max_requests": ["-1", "all", "1.5"],
+    "grace_s": ["0", "3601", "30s"],
+    "log_format": ["", "xml", "json,text"],
+    "log_level": ["", "trace", "10"],
 }
 
 
