@@ -1,9 +1,9 @@
 """Filters: what the index of the metadata costs a build, and what a filter costs a search.
 
 A drawn catalogue: each item has text of its own, a brand of 200, a colour of 12, a price, and a list of sizes. Its
-`items.sqlite` is written, and once more with the metadata where no filter reaches them. Then filters, rare to broad: how
-long it takes to find the items that pass (which a service remembers), and an exact search of those among random vectors,
-beside a search of all.
+`items.sqlite` is written, and once more with the metadata where no filter reaches them. Then filters, rare to broad:
+how long it takes to find the items that pass, which a service remembers, and an exact search of those among random
+vectors, beside a search of all.
 """
 
 import hashlib
