@@ -54,12 +54,12 @@ def create_app(
     app.extensions["metrics"] = metrics
     app.extensions["feedback"] = feedback
     app.extensions["api_docs"] = ApiDocs(app, settings)
-    app.extensions["image_fetcher"] = ImageFetcher(settings.image_url_hosts, settings.max_upload_bytes)
+    app.extensions["image_fetcher"] = ImageFetcher(settings.image_url_hosts or (), settings.max_upload_bytes)
     if settings.trusted_proxies:
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=settings.trusted_proxies, x_proto=0)  # type: ignore[method-assign]
     app.before_request(_name_request)
     guard(app, keys, rate_limit)
-    add_headers(app, settings.cors_origins)
+    add_headers(app, settings.cors_origins or ())
     app.after_request(_sign_response)
     app.after_request(_count_request)
     app.register_blueprint(api)

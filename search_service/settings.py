@@ -68,8 +68,8 @@ class ServiceSettings:
     api_keys: Path | None = None
     rate_limit: Rate | None = None
     trusted_proxies: int = 0
-    cors_origins: tuple[str, ...] = ()
-    image_url_hosts: tuple[str, ...] = ()
+    cors_origins: tuple[str, ...] | None = None
+    image_url_hosts: tuple[str, ...] | None = None
     image_url_s: float = 5.0
 
     @classmethod
