@@ -7,7 +7,7 @@ from flask.testing import FlaskClient
 
 from search_service.app import create_app
 from search_service.engine import Engine
-from search_service.fetch_image import Allowance, ImageFetcher
+from search_service.fetch_image import Allowance
 from search_service.metrics import Metrics
 from search_service.settings import ServiceSettings
 from shared.errors import ImageNotFetched, UrlNotAllowed
@@ -15,19 +15,18 @@ from shared.errors import ImageNotFetched, UrlNotAllowed
 _URL = "https://cdn.example/mug.png"
 
 
-class _Fetcher(ImageFetcher):
+class _Fetcher:
     """Has the files of a table, and nothing else."""
 
     def __init__(self, files: Mapping[str, bytes]) -> None:
-        super().__init__(("cdn.example",), 100_000)
-        self.__dict__["files"] = files
-        self.__dict__["allowances"] = []
+        self._files = files
+        self.allowances: list[Allowance] = []
 
     def fetch(self, url: str, allowance: Allowance) -> bytes:
-        self.__dict__["allowances"].append(allowance)
-        if url not in self.__dict__["files"]:
+        self.allowances.append(allowance)
+        if url not in self._files:
             raise ImageNotFetched("it is not there")
-        return self.__dict__["files"][url]
+        return self._files[url]
 
 
 @pytest.fixture
@@ -60,7 +59,7 @@ def test_a_batch_shares_one_allowance_and_a_bad_url_fails_alone(fetching, fetche
     results = fetching.post("/v1/search/batch", json={"queries": queries}).json["results"]
     codes = [result.get("error", {}).get("code") for result in results]
     assert codes == [None, "image_not_fetched", "unsupported_image", None]
-    assert len({id(allowance) for allowance in fetcher.__dict__["allowances"]}) == 1
+    assert len({id(allowance) for allowance in fetcher.allowances}) == 1
 
 
 @pytest.mark.parametrize("value", ["", 5, ["https://cdn.example/"]])
