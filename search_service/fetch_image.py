@@ -4,7 +4,7 @@ URL ─check─▶ host ─resolve once─▶ addresses ─all public?─▶ con
 
 Which address is asked is decided before connecting, and that very one is connected to, so a name that resolves
 differently the second time leads nowhere else. What went wrong beyond the URL is logged and not told: a caller learns
-nothing of hosts and ports that it can't reach itself. See docs/decisions/0016-image-url.md.
+nothing of hosts and ports that it can't reach itself. See docs/decisions/0021-image-url.md.
 """
 
 import http.client
