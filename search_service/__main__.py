@@ -13,11 +13,13 @@ from typing import Any
 import gunicorn.http.wsgi
 from gunicorn.app.base import BaseApplication
 
+from search_service.auth import ApiKeys, new_key
 from search_service.logs import GunicornLog, configure
+from search_service.rate_limit import RateLimit
 from search_service.recycling import RecyclingArbiter, RecyclingWorker
 from search_service.settings import ServiceSettings
 from search_service.worker_states import WorkerStates
-from shared.errors import ParecidoError
+from shared.errors import ParecidoError, SettingsError
 
 # A worker's heartbeat must not wait for a disk.
 _MEMORY = "/dev/shm"  # noqa: S108
@@ -29,6 +31,8 @@ class _Server(BaseApplication):  # type: ignore[misc]
 
     def __init__(self, settings: ServiceSettings, states: WorkerStates) -> None:
         self.settings = settings
+        # Made before the fork, so all workers count together.
+        self._rate_limit = RateLimit(settings.rate_limit) if settings.rate_limit else None
         self._states = states
         super().__init__()
 
@@ -77,7 +81,7 @@ class _Server(BaseApplication):  # type: ignore[misc]
         """Make a worker's application."""
         from search_service.wsgi import make_app
 
-        return make_app(self.settings)
+        return make_app(self.settings, self._rate_limit)
 
 
 def _tell_application(worker: RecyclingWorker) -> None:
@@ -88,14 +92,33 @@ def _tell_application(worker: RecyclingWorker) -> None:
 def main() -> int:
     """Serve until stopped."""
     try:
+        if sys.argv[1:2] == ["new-key"]:
+            return _new_key(sys.argv[2:])
         settings = ServiceSettings.from_environment(os.environ)
+        if settings.api_keys:
+            ApiKeys(settings.api_keys)  # a bad file ends the service now, not each worker
     except ParecidoError as error:
         print(f"parecido: {error}", file=sys.stderr)
         return error.exit_status
     configure(settings.log_format, settings.log_level)
     gunicorn.http.wsgi.SERVER = "parecido"  # in the header `Server`, which cannot be left out
+    if settings.is_exposed:
+        _log.warning(
+            "listening on %s without PARECIDO_API_KEYS or PARECIDO_RATE_LIMIT: "
+            "whoever reaches it may use it as much as they like",
+            settings.host,
+        )
     with _metrics_directory() as directory:
         _Server(settings, WorkerStates(directory)).run()
+    return 0
+
+
+def _new_key(names: list[str]) -> int:
+    """Print a key, which is kept nowhere, and the line that lets it in."""
+    if len(names) != 1:
+        raise SettingsError("wanted one name: python -m search_service new-key NAME")
+    key, line = new_key(names[0])
+    print(f"the key, shown once: {key}\na line for the file that PARECIDO_API_KEYS names:\n{line}")
     return 0
 
 
