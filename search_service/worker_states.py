@@ -67,6 +67,12 @@ class WorkerStates:
             path.unlink(missing_ok=True)
             path.with_suffix(".new").unlink(missing_ok=True)
 
+    def pids(self) -> list[int]:
+        """The processes that `all` tells of."""
+        if self._directory is None:
+            return [os.getpid()]
+        return sorted(int(path.stem.split("-")[1]) for path in self._directory.glob("worker-*.json"))
+
     def all(self) -> list[WorkerState]:
         """Every state there is."""
         if self._directory is None:
