@@ -11,10 +11,12 @@ from typing import Any
 
 from gunicorn.app.base import BaseApplication
 
+from search_service.auth import ApiKeys, new_key
 from search_service.draining import DrainingArbiter, DrainingWorker
+from search_service.rate_limit import RateLimit
 from search_service.settings import ServiceSettings
 from search_service.worker_states import WorkerStates
-from shared.errors import ParecidoError
+from shared.errors import ParecidoError, SettingsError
 
 
 class _Server(BaseApplication):  # type: ignore[misc]
@@ -22,6 +24,8 @@ class _Server(BaseApplication):  # type: ignore[misc]
 
     def __init__(self, settings: ServiceSettings, states: WorkerStates) -> None:
         self._settings = settings
+        # Made before the fork, so all workers count together.
+        self._rate_limit = RateLimit(settings.rate_limit) if settings.rate_limit else None
         self._states = states
         super().__init__()
 
@@ -53,18 +57,37 @@ class _Server(BaseApplication):  # type: ignore[misc]
         """Make a worker's application."""
         from search_service.wsgi import make_app
 
-        return make_app(self._settings)
+        return make_app(self._settings, self._rate_limit)
 
 
 def main() -> int:
     """Serve until stopped."""
     try:
+        if sys.argv[1:2] == ["new-key"]:
+            return _new_key(sys.argv[2:])
         settings = ServiceSettings.from_environment(os.environ)
+        if settings.api_keys:
+            ApiKeys(settings.api_keys)  # a bad file ends the service now, not each worker
     except ParecidoError as error:
         print(f"parecido: {error}", file=sys.stderr)
         return error.exit_status
+    if settings.is_exposed:
+        print(
+            f"parecido: listening on {settings.host} without PARECIDO_API_KEYS or PARECIDO_RATE_LIMIT: "
+            "whoever reaches it may use it as much as they like",
+            file=sys.stderr,
+        )
     with _metrics_directory() as directory:
         _Server(settings, WorkerStates(directory)).run()
+    return 0
+
+
+def _new_key(names: list[str]) -> int:
+    """Print a key, which is kept nowhere, and the line that lets it in."""
+    if len(names) != 1:
+        raise SettingsError("wanted one name: python -m search_service new-key NAME")
+    key, line = new_key(names[0])
+    print(f"the key, shown once: {key}\na line for the file that PARECIDO_API_KEYS names:\n{line}")
     return 0
 
 

@@ -5,12 +5,18 @@ import time
 import uuid
 
 from flask import Flask, Response, current_app, g, request
+from werkzeug.middleware.proxy_fix import ProxyFix
 from werkzeug.routing import BaseConverter
 
 from search_service.api_docs import ApiDocs, api_docs
+from search_service.auth import ApiKeys
 from search_service.error_handlers import register_error_handlers
 from search_service.feedback import FeedbackFile
+from search_service.fetch_image import ImageFetcher
+from search_service.guard import guard
 from search_service.metrics import Metrics
+from search_service.rate_limit import RateLimit
+from search_service.response_headers import add_headers
 from search_service.routes import api
 from search_service.settings import ServiceSettings
 from search_service.snapshot_watch import SnapshotWatch
@@ -19,7 +25,12 @@ _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
 def create_app(
-    watch: SnapshotWatch, settings: ServiceSettings, metrics: Metrics, feedback: FeedbackFile | None = None
+    watch: SnapshotWatch,
+    settings: ServiceSettings,
+    metrics: Metrics,
+    feedback: FeedbackFile | None = None,
+    keys: ApiKeys | None = None,
+    rate_limit: RateLimit | None = None,
 ) -> Flask:
     """Make the application.
 
@@ -28,6 +39,8 @@ def create_app(
         settings: limits on requests.
         metrics: counts requests, and observes the watch.
         feedback: keeps what clients tell; None for taking none.
+        keys: the API keys that are let in; None for letting in everybody.
+        rate_limit: counts how often callers ask; None for not counting.
     """
     app = Flask("search_service", static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = settings.max_body_bytes
@@ -41,7 +54,12 @@ def create_app(
     app.extensions["metrics"] = metrics
     app.extensions["feedback"] = feedback
     app.extensions["api_docs"] = ApiDocs(app, settings)
+    app.extensions["image_fetcher"] = ImageFetcher(settings.image_url_hosts or (), settings.max_upload_bytes)
+    if settings.trusted_proxies:
+        app.wsgi_app = ProxyFix(app.wsgi_app, x_for=settings.trusted_proxies, x_proto=0)  # type: ignore[method-assign]
     app.before_request(_name_request)
+    guard(app, keys, rate_limit)
+    add_headers(app, settings.cors_origins or ())
     app.after_request(_sign_response)
     app.after_request(_count_request)
     app.register_blueprint(api)
@@ -66,7 +84,6 @@ def _name_request() -> None:
 
 def _sign_response(response: Response) -> Response:
     response.headers["X-Request-ID"] = g.get("request_id", "")
-    response.headers["X-Content-Type-Options"] = "nosniff"
     return response
 
 

@@ -26,6 +26,7 @@ from search_service.answer_json import (
 )
 from search_service.engine import Engine
 from search_service.feedback import FeedbackFile
+from search_service.guard import count_further
 from search_service.metrics import CONTENT_TYPE, Metrics
 from search_service.openapi import Operation, describe
 from search_service.read_request import Search, read_arguments, read_batch, read_body, read_search, search_options, told
@@ -89,6 +90,7 @@ def search_batch() -> Response:
     """Search by several images, items or embeddings; a bad one fails alone."""
     request.max_content_length = _settings().max_batch_body_bytes
     asked = read_batch(request, _settings())
+    count_further(len(asked) - 1)
     with _engine() as engine:
         snapshot_id = engine.snapshot_id
         answers = iter(engine.search_batch([(one.query, one.options) for one in asked if isinstance(one, Search)]))
@@ -181,7 +183,7 @@ def healthz() -> Response:
 
 
 @api.get("/readyz")
-@describe(Operation("Service", ReadyJson, (503,)))
+@describe(Operation("Service", ReadyJson, (503,), is_open=True))
 def readyz() -> Response:
     """Say whether a snapshot is being served, and whether the published one was refused."""
     with _engine() as engine:

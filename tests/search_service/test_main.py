@@ -9,6 +9,7 @@ import pytest
 from gunicorn.config import Config
 
 from search_service import __main__ as command
+from search_service.auth import ApiKeys
 from search_service.draining import DrainingWorker
 from search_service.settings import PREFIX
 
@@ -69,3 +70,30 @@ def test_prometheus_client_is_not_imported_before_the_fork() -> None:
     # It decides on import, by the environment, whether it counts for several processes.
     script = "import search_service.__main__, sys; sys.exit('prometheus_client' in sys.modules)"
     subprocess.run([sys.executable, "-c", script], cwd=Path(__file__).parents[2], check=True)
+
+
+@pytest.mark.parametrize(("host", "warned"), [("127.0.0.1", False), ("0.0.0.0", True)])
+def test_listening_for_others_without_a_restraint_is_warned_of(served, monkeypatch, capsys, host, warned) -> None:
+    monkeypatch.setenv("PARECIDO_HOST", host)
+    assert command.main() == 0
+    assert ("without PARECIDO_API_KEYS or PARECIDO_RATE_LIMIT" in capsys.readouterr().err) is warned
+    monkeypatch.setenv("PARECIDO_RATE_LIMIT", "10/s")
+    assert command.main() == 0
+    assert capsys.readouterr().err == ""
+
+
+def test_a_bad_file_of_keys_ends_with_status_2(served, monkeypatch, capsys, tmp_path) -> None:
+    monkeypatch.setenv("PARECIDO_API_KEYS", str(tmp_path / "none"))
+    assert command.main() == 2
+    assert served == []
+    assert "PARECIDO_API_KEYS names" in capsys.readouterr().err
+
+
+def test_a_new_key_is_let_in_by_the_line_that_is_printed(monkeypatch, capsys, tmp_path) -> None:
+    monkeypatch.setattr(sys, "argv", ["search_service", "new-key", "shop"])
+    assert command.main() == 0
+    shown, _, line = capsys.readouterr().out.splitlines()
+    (tmp_path / "keys").write_text(line)
+    assert ApiKeys(tmp_path / "keys").name_of(shown.split()[-1]) == "shop"
+    monkeypatch.setattr(sys, "argv", ["search_service", "new-key"])
+    assert command.main() == 2
