@@ -93,13 +93,14 @@ def test_prometheus_client_is_not_imported_before_the_fork() -> None:
 
 
 @pytest.mark.parametrize(("host", "warned"), [("127.0.0.1", False), ("0.0.0.0", True)])
-def test_listening_for_others_without_a_restraint_is_warned_of(served, monkeypatch, capsys, host, warned) -> None:
+def test_listening_for_others_without_a_restraint_is_warned_of(served, monkeypatch, caplog, host, warned) -> None:
     monkeypatch.setenv("PARECIDO_HOST", host)
     assert command.main() == 0
-    assert ("without PARECIDO_API_KEYS or PARECIDO_RATE_LIMIT" in capsys.readouterr().err) is warned
+    assert ("without PARECIDO_API_KEYS or PARECIDO_RATE_LIMIT" in caplog.text) is warned
+    caplog.clear()
     monkeypatch.setenv("PARECIDO_RATE_LIMIT", "10/s")
     assert command.main() == 0
-    assert capsys.readouterr().err == ""
+    assert caplog.text == ""
 
 
 def test_a_bad_file_of_keys_ends_with_status_2(served, monkeypatch, capsys, tmp_path) -> None:
