@@ -11,8 +11,8 @@ _LARGE_BYTES = 4 * 1024 * 1024
 def return_large_blocks() -> None:
     """Have blocks of 4 MiB and more mapped each for itself, and so given back when freed; only glibc has this.
 
-    By itself glibc raises that limit to the largest block that it has seen freed, up to 32 MiB, and keeps what is smaller
-    for the thread that had it: after some large pictures each thread holds on to its own hundred megabytes.
+    By itself glibc raises that limit to the largest block that it has seen freed, up to 32 MiB, and keeps what is
+    smaller for the thread that had it: after some large pictures each thread holds on to a hundred megabytes.
     """
     with suppress(OSError, AttributeError):
         mallopt = ctypes.CDLL(None).mallopt
