@@ -46,7 +46,8 @@ reindex: $(STAMP) ## the same catalogue again, with the settings remembered in D
 	$(INDEXER) build --data "$(DATA)" $(ARGS)
 
 serve: $(STAMP) ## answer searches from DATA on PORT
-	PARECIDO_DATA="$(DATA)" PARECIDO_PORT="$(PORT)" $(BIN)/python -m search_service
+	PARECIDO_DATA="$(DATA)" PARECIDO_PORT="$(PORT)" \
+		PARECIDO_LOG_FORMAT="$${PARECIDO_LOG_FORMAT:-text}" $(BIN)/python -m search_service
 
 evaluate: $(STAMP) ## judge DATA by QUERIES=path, labelled photos that are not in the catalogue
 	@test -n "$(QUERIES)" || { echo 'which photos? make evaluate QUERIES=path [DATA=data]' >&2; exit 2; }

@@ -14,8 +14,10 @@ from search_service.error_handlers import register_error_handlers
 from search_service.feedback import FeedbackFile
 from search_service.fetch_image import ImageFetcher
 from search_service.guard import guard
+from search_service.logs import request_id
 from search_service.metrics import Metrics
 from search_service.rate_limit import RateLimit
+from search_service.request_log import log_request
 from search_service.response_headers import add_headers
 from search_service.routes import api
 from search_service.settings import ServiceSettings
@@ -53,6 +55,7 @@ def create_app(
     app.extensions["settings"] = settings
     app.extensions["metrics"] = metrics
     app.extensions["feedback"] = feedback
+    app.extensions["is_stopping"] = lambda: False  # who runs the application may know better
     app.extensions["api_docs"] = ApiDocs(app, settings)
     app.extensions["image_fetcher"] = ImageFetcher(settings.image_url_hosts or (), settings.max_upload_bytes)
     if settings.trusted_proxies:
@@ -61,7 +64,8 @@ def create_app(
     guard(app, keys, rate_limit)
     add_headers(app, settings.cors_origins or ())
     app.after_request(_sign_response)
-    app.after_request(_count_request)
+    app.after_request(_tell_request)
+    app.teardown_request(_forget_request)
     app.register_blueprint(api)
     app.register_blueprint(api_docs)
     register_error_handlers(app)
@@ -80,6 +84,7 @@ def _name_request() -> None:
     g.started = time.perf_counter()
     given = request.headers.get("X-Request-ID", "")
     g.request_id = given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
+    request_id.set(g.request_id)
 
 
 def _sign_response(response: Response) -> Response:
@@ -87,8 +92,13 @@ def _sign_response(response: Response) -> Response:
     return response
 
 
-def _count_request(response: Response) -> Response:
+def _tell_request(response: Response) -> Response:
+    log_request(response)
     metrics: Metrics = current_app.extensions["metrics"]
     route = request.url_rule.rule if request.url_rule else None
     metrics.request(route, request.method, response.status_code, time.perf_counter() - g.started)
     return response
+
+
+def _forget_request(_error: BaseException | None) -> None:
+    request_id.set(None)

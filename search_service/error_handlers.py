@@ -97,6 +97,7 @@ def _unexpected(error: Exception) -> Response:
 
 
 def _body(status: int, code: str, message: str) -> Response:
+    g.error_code = code  # for the log and the metrics
     response = jsonify(error_json(code, message, g.get("request_id", "")))
     response.status_code = status
     return response

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+from search_service.logs import FORMATS, LEVELS
 from search_service.rate_limit import Rate
 from shared.classifier import PROBE_COVERAGE
 from shared.errors import SettingsError
@@ -46,6 +47,10 @@ class ServiceSettings:
         cors_origins: web pages whose scripts may read answers; `*` for all.
         image_url_hosts: hosts that query images are fetched from; `*.example.com` for all below one, `*` for any.
         image_url_s: seconds that fetching the images of a request may take.
+        max_requests: after so many, and up to a tenth more, a worker is replaced by a new one; 0 for never.
+        grace_s: seconds that requests in flight have when the service stops.
+        log_format: `json`, `text`, or `auto` for text on a terminal and JSON elsewhere.
+        log_level: the least that is logged.
     """
 
     data: Path = Path("data")
@@ -71,6 +76,10 @@ class ServiceSettings:
     cors_origins: tuple[str, ...] | None = None
     image_url_hosts: tuple[str, ...] | None = None
     image_url_s: float = 5.0
+    max_requests: int = 0
+    grace_s: int = 30
+    log_format: str = "auto"
+    log_level: str = "info"
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> "ServiceSettings":
@@ -143,6 +152,15 @@ def _list_of(pattern: str, wanted: str) -> Callable[[str], tuple[str, ...]]:
     return read
 
 
+def _one_of(*words: str) -> Callable[[str], str]:
+    def read(text: str) -> str:
+        if text.strip().lower() not in words:
+            raise ValueError(f"wanted one of {', '.join(words)}")
+        return text.strip().lower()
+
+    return read
+
+
 def _text(text: str) -> str:
     if not text.strip():
         raise ValueError("wanted something")
@@ -173,6 +191,10 @@ _READERS: Mapping[str, Callable[[str], object]] = {
     "cors_origins": _list_of(r"\*|https?://[^/@*\s]+", "origins as https://shop.example, or *"),
     "image_url_hosts": _list_of(r"\*|(\*\.)?[a-z0-9_-]+(\.[a-z0-9_-]+)*", "names of hosts, *.example.com or *"),
     "image_url_s": lambda text: _between(float(text), 0.1, 60.0),
+    "max_requests": _whole(0, 2**31),
+    "grace_s": _whole(1, 3600),
+    "log_format": _one_of(*FORMATS),
+    "log_level": _one_of(*LEVELS),
 }
 
 

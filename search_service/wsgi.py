@@ -13,6 +13,7 @@ from search_service.app import create_app
 from search_service.auth import ApiKeys
 from search_service.engine import Engine
 from search_service.feedback import FeedbackFile
+from search_service.logs import without_native_messages
 from search_service.memory import return_large_blocks
 from search_service.metrics import Metrics
 from search_service.rate_limit import RateLimit
@@ -58,7 +59,8 @@ def _open_engine(data: DataDirectory, snapshot_id: str, settings: ServiceSetting
     paths = data.paths(snapshot_id)
     lease = SnapshotLease(paths)
     try:
-        snapshot = Snapshot.open(paths, settings.interpreters, settings.inference_threads)
+        with without_native_messages():
+            snapshot = Snapshot.open(paths, settings.interpreters, settings.inference_threads)
         return Engine(snapshot, settings.image_limits, settings.probe_coverage, settings.image_root, lease)
     except BaseException:
         lease.close()

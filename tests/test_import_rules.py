@@ -22,6 +22,7 @@ _WEB_MODULES = {
         "guard",
         "openapi",
         "read_request",
+        "request_log",
         "response_headers",
         "routes",
         "wsgi",

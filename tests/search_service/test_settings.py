@@ -34,6 +34,10 @@ _DEFAULTS = {
     "cors_origins": None,
     "image_url_hosts": None,
     "image_url_s": 5.0,
+    "max_requests": 0,
+    "grace_s": 30,
+    "log_format": "auto",
+    "log_level": "info",
 }
 _GOOD = {
     "data": [("/srv/data", Path("/srv/data")), (" with space ", Path("with space"))],
@@ -62,6 +66,10 @@ _GOOD = {
     ],
     "image_url_hosts": [("*", ("*",)), ("CDN.example.com,*.shop.example", ("cdn.example.com", "*.shop.example"))],
     "image_url_s": [("0.1", 0.1), ("60", 60.0)],
+    "max_requests": [("0", 0), ("10000", 10_000)],
+    "grace_s": [("1", 1), ("3600", 3600)],
+    "log_format": [("auto", "auto"), ("json", "json"), (" TEXT ", "text")],
+    "log_level": [("debug", "debug"), ("WARNING", "warning"), ("error", "error")],
 }
 _BAD = {
     "data": ["", "  "],
@@ -87,6 +95,10 @@ _BAD = {
     "cors_origins": ["", ",", "shop.example", "https://shop.example/", "https://*.example", "null"],
     "image_url_hosts": ["", ",", "https://cdn.example.com", "a*.example", "cdn.example.com:8080", "a/b", "*.*"],
     "image_url_s": ["0", "61", "nan", "x"],
+    "max_requests": ["-1", "all", "1.5"],
+    "grace_s": ["0", "3601", "30s"],
+    "log_format": ["", "xml", "json,text"],
+    "log_level": ["", "trace", "10"],
 }
 
 
