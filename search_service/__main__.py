@@ -21,17 +21,17 @@ class _Server(BaseApplication):  # type: ignore[misc]
     """Gunicorn, configured in code."""
 
     def __init__(self, settings: ServiceSettings, states: WorkerStates) -> None:
-        self._settings = settings
+        self.settings = settings
         self._states = states
         super().__init__()
 
     def load_config(self) -> None:
         """Threads, since embedding and searching release the GIL; no preloading, so nothing is opened before a fork."""
-        host = self._settings.host
+        host = self.settings.host
         values: dict[str, Any] = {
-            "bind": f"[{host}]:{self._settings.port}" if ":" in host else f"{host}:{self._settings.port}",  # IPv6
-            "workers": self._settings.workers,
-            "threads": self._settings.threads,
+            "bind": f"[{host}]:{self.settings.port}" if ":" in host else f"{host}:{self.settings.port}",  # IPv6
+            "workers": self.settings.workers,
+            "threads": self.settings.all_threads,
             "worker_class": DrainingWorker,
             "proc_name": "parecido",
             "child_exit": self._forget,
@@ -53,7 +53,7 @@ class _Server(BaseApplication):  # type: ignore[misc]
         """Make a worker's application."""
         from search_service.wsgi import make_app
 
-        return make_app(self._settings)
+        return make_app(self.settings)
 
 
 def main() -> int:

@@ -7,7 +7,10 @@ import uuid
 from flask import Flask, Response, current_app, g, request
 from werkzeug.routing import BaseConverter
 
+from search_service.admission import Admission
 from search_service.api_docs import ApiDocs, api_docs
+from search_service.caller import Caller, set_caller
+from search_service.client_socket import ClientSocket
 from search_service.error_handlers import register_error_handlers
 from search_service.feedback import FeedbackFile
 from search_service.metrics import Metrics
@@ -19,7 +22,11 @@ _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
 def create_app(
-    watch: SnapshotWatch, settings: ServiceSettings, metrics: Metrics, feedback: FeedbackFile | None = None
+    watch: SnapshotWatch,
+    settings: ServiceSettings,
+    metrics: Metrics,
+    feedback: FeedbackFile | None = None,
+    admission: Admission | None = None,
 ) -> Flask:
     """Make the application.
 
@@ -28,6 +35,7 @@ def create_app(
         settings: limits on requests.
         metrics: counts requests, and observes the watch.
         feedback: keeps what clients tell; None for taking none.
+        admission: the one that the engines ask; None where requests are not to be refused before they are read.
     """
     app = Flask("search_service", static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = settings.max_body_bytes
@@ -41,7 +49,11 @@ def create_app(
     app.extensions["metrics"] = metrics
     app.extensions["feedback"] = feedback
     app.extensions["api_docs"] = ApiDocs(app, settings)
+    app.extensions["admission"] = admission
     app.before_request(_name_request)
+    app.before_request(_name_caller)
+    app.before_request(_require_room)
+    app.teardown_request(_forget_caller)
     app.after_request(_sign_response)
     app.after_request(_count_request)
     app.register_blueprint(api)
@@ -62,6 +74,22 @@ def _name_request() -> None:
     g.started = time.perf_counter()
     given = request.headers.get("X-Request-ID", "")
     g.request_id = given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
+
+
+def _name_caller() -> None:
+    client = request.environ.get("gunicorn.socket")
+    set_caller(Caller(client.arrived_s, client.is_gone) if isinstance(client, ClientSocket) else Caller())
+
+
+def _require_room() -> None:
+    """Refuse an image that would be refused later before its form is read; queries by an item need no core."""
+    admission: Admission | None = current_app.extensions["admission"]
+    if admission is not None and request.mimetype == "multipart/form-data":
+        admission.require_room()
+
+
+def _forget_caller(_error: BaseException | None) -> None:
+    set_caller(None)
 
 
 def _sign_response(response: Response) -> Response:

@@ -9,6 +9,7 @@ from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 from search_service.answer_json import error_json
 from shared.errors import (
     BrokenImage,
+    ClientGone,
     FeedbackOff,
     FiltersUnavailable,
     ImageNotFound,
@@ -16,7 +17,9 @@ from shared.errors import (
     InvalidEmbedding,
     InvalidRequest,
     NotReady,
+    Overloaded,
     ParecidoError,
+    SlowClient,
     StorageError,
     UnknownCategory,
     UnknownItem,
@@ -32,13 +35,16 @@ STATUS: Mapping[type[ParecidoError], int] = {
     ImageNotFound: 404,
     FeedbackOff: 404,
     FiltersUnavailable: 409,
+    SlowClient: 408,
     ImageTooLarge: 413,
     UnsupportedBody: 415,
     UnsupportedImage: 415,
     BrokenImage: 422,
     InvalidEmbedding: 422,
     UnknownQuery: 422,
+    ClientGone: 499,  # nginx's number; it is for metrics and logs alone
     NotReady: 503,
+    Overloaded: 503,
     StorageError: 507,
 }
 
@@ -63,7 +69,7 @@ def _ours(error: ParecidoError) -> Response:
         return _unexpected(error)
     response = _body(status, error.code, str(error))
     if status == 503:
-        response.headers["Retry-After"] = "1"
+        response.headers["Retry-After"] = str(error.retry_after_s if isinstance(error, Overloaded) else 1)
     return response
 
 
