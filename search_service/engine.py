@@ -92,7 +92,12 @@ class Engine:
 
         Returns:
             For each in its order its answer, or why it has none: a bad one fails alone.
+
+        Raises:
+            Overloaded: there are images among them, and too many others are before these.
         """
+        if any(query.image is not None for query, _ in searches):
+            self._admission.require_room()
         contexts = [copy_context() for _ in searches]  # they name the caller
         return list(
             self._batch_threads.map(lambda context, one: context.run(self._search_or_error, one), contexts, searches)
