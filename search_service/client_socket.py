@@ -26,7 +26,7 @@ class ClientSocket(socket.socket):
         One that has only ended its own side, and still reads, looks the same.
         """
         try:
-            # A socket with a timeout would wait for something to read, whatever flags it is given: hence the look first.
+            # With a timeout, Python waits for something to read, whatever flags it is given: hence the look first.
             return self._has_something() and self.recv(1, socket.MSG_PEEK) == b""
         except OSError:
             return True
