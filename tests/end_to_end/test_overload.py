@@ -130,7 +130,7 @@ def test_a_killed_worker_takes_only_its_own_requests_with_it(data) -> None:
     for failed in counts.failed:
         assert "RemoteDisconnected" in failed or "ConnectionReset" in failed, failed
     assert all(any(0 <= at_s - killed < 0.5 for killed in killed_s) for at_s in counts.failed_s)
-    assert sum(counts.answers.values()) > 100
+    assert sum(counts.answers.values()) > 8
 
 
 def test_a_stop_under_load_fails_no_request(data) -> None:
