@@ -106,9 +106,9 @@ class Distinct:
         for partition in self._partitions:
             numbers = partition.item_numbers()
             rows = np.flatnonzero(np.isin(numbers, wanted))
-            rows = rows[np.argsort(numbers[rows], kind="stable")]
-            owners, starts = np.unique(numbers[rows], return_index=True)
-            embeddings = partition.embeddings(rows)
-            ends = [*starts[1:], len(rows)]
-            found |= {owner: embeddings[first:end] for owner, first, end in zip(owners, starts, ends, strict=False)}
+            owners, embeddings = numbers[rows], partition.embeddings(rows)
+            order = np.argsort(owners, kind="stable")
+            for item in np.split(order, np.flatnonzero(np.diff(owners[order])) + 1):
+                if len(item):
+                    found[int(owners[item[0]])] = embeddings[item]
         return found

@@ -85,7 +85,7 @@ class Engine:
             return self.search_image(query.image, options)
         if query.item_id is not None:
             return self.search_item(query.item_id, options)
-        return self.search_embedding([] if query.embedding is None else query.embedding, options)
+        return self.search_embedding(query.embedding, options)
 
     def search_batch(self, searches: Sequence[tuple[Query, SearchOptions]]) -> list[Answer | ParecidoError]:
         """Search by several queries, on as many threads as there are cores; each answer is that of `search`.
@@ -118,7 +118,7 @@ class Engine:
         known = self._known(data, queries)
         return self._search(queries, options, timing, known, None if known is None else OF_THE_CATALOGUE)
 
-    def search_embedding(self, embedding: ArrayLike, options: SearchOptions) -> Answer:
+    def search_embedding(self, embedding: ArrayLike | None, options: SearchOptions) -> Answer:
         """Search by a `(dim,)` vector of any length but 0, made by this snapshot's embedder.
 
         Raises:
@@ -160,7 +160,7 @@ class Engine:
         """
         if query.image is not None:
             return self.classify_image(query.image)
-        return self.classify_embedding([] if query.embedding is None else query.embedding)
+        return self.classify_embedding(query.embedding)
 
     def classify_image(self, data: bytes) -> Answer:
         """Say which category an image shows, if any; nothing is searched but what tells that.
@@ -171,7 +171,7 @@ class Engine:
         timing = Timing()
         return self._classified(self._embed(data, timing), timing)
 
-    def classify_embedding(self, embedding: ArrayLike) -> Answer:
+    def classify_embedding(self, embedding: ArrayLike | None) -> Answer:
         """As `classify_image`, for a vector.
 
         Raises:
@@ -180,42 +180,21 @@ class Engine:
         return self._classified(query_vector(embedding, self._snapshot.embedder.dim), Timing())
 
     def feedback(self, query: Query, told: Told) -> Feedback:
-        """A record of what a client tells of whatever the query has.
+        """A record of what a client tells of a query, without its image.
 
         Raises:
-            ParecidoError: those of `feedback_on_image`, `feedback_on_item` and `feedback_on_embedding`.
-        """
-        if query.image is not None:
-            return self.feedback_on_image(query.image, told)
-        if query.item_id is not None:
-            return self.feedback_on_item(query.item_id, told)
-        return self.feedback_on_embedding([] if query.embedding is None else query.embedding, told)
-
-    def feedback_on_image(self, data: bytes, told: Told) -> Feedback:
-        """A record of what a client tells of an image, without the image.
-
-        Raises:
-            ImageError: it can't be used.
+            ImageError: the image can't be used.
+            InvalidEmbedding: the embedding has another shape, or no direction.
+            UnknownItem: there is none of this id.
             RequestError: what is told does not fit the snapshot; see `Told.of`.
         """
-        queries = self._embed(data, Timing())
-        return told.of(self._snapshot, queries, image_sha256=hashlib.sha256(data).hexdigest())
-
-    def feedback_on_embedding(self, embedding: ArrayLike, told: Told) -> Feedback:
-        """As `feedback_on_image`, for a vector.
-
-        Raises:
-            InvalidEmbedding: another shape, or no direction.
-        """
-        return told.of(self._snapshot, query_vector(embedding, self._snapshot.embedder.dim))
-
-    def feedback_on_item(self, item_id: str, told: Told) -> Feedback:
-        """As `feedback_on_image`, for an item of the catalogue.
-
-        Raises:
-            UnknownItem: there is none of this id.
-        """
-        return told.of(self._snapshot, self._embeddings(self._snapshot.items.by_id(item_id)), query_item_id=item_id)
+        if query.image is not None:
+            digest = hashlib.sha256(query.image).hexdigest()
+            return told.of(self._snapshot, self._embed(query.image, Timing()), image_sha256=digest)
+        if query.item_id is not None:
+            indexed = self._snapshot.items.by_id(query.item_id)
+            return told.of(self._snapshot, self._embeddings(indexed), query_item_id=query.item_id)
+        return told.of(self._snapshot, query_vector(query.embedding, self._snapshot.embedder.dim))
 
     def item(self, item_id: str) -> Item:
         """An item of the catalogue.

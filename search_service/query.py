@@ -24,14 +24,14 @@ class Query:
     embedding: ArrayLike | None = None
 
 
-def query_vector(embedding: ArrayLike, dim: int) -> Vectors:
+def query_vector(embedding: ArrayLike | None, dim: int) -> Vectors:
     """An embedding that a caller gave, as `(1, dim)` float32, a unit row.
 
     Raises:
-        InvalidEmbedding: another shape than `(dim,)`, or no direction.
+        InvalidEmbedding: none, another shape than `(dim,)`, or no direction.
     """
     try:
-        vector = np.asarray(embedding, dtype=np.float64)
+        vector = np.asarray([] if embedding is None else embedding, dtype=np.float64)
         if vector.shape != (dim,):
             raise InvalidEmbedding(f"`embedding` has shape {vector.shape}; wanted ({dim},)")
         return unit_rows(vector[np.newaxis])
