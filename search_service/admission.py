@@ -101,6 +101,10 @@ class Admission:
         if len(self._waiters) >= self._queue and not self._free:
             raise self._refusal("queue_full")
 
+    def expect_several(self) -> None:
+        """Say that several queries come now, so that the first one does not take all cores."""
+        self._met_s = time.monotonic()
+
     @contextmanager
     def slot(self) -> Iterator[Slot]:
         """Wait for a slot, and give it back when the block is left.

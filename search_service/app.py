@@ -5,15 +5,23 @@ import time
 import uuid
 
 from flask import Flask, Response, current_app, g, request
+from werkzeug.middleware.proxy_fix import ProxyFix
 from werkzeug.routing import BaseConverter
 
 from search_service.admission import Admission
 from search_service.api_docs import ApiDocs, api_docs
+from search_service.auth import ApiKeys
 from search_service.caller import Caller, set_caller
 from search_service.client_socket import ClientSocket
 from search_service.error_handlers import register_error_handlers
 from search_service.feedback import FeedbackFile
+from search_service.fetch_image import ImageFetcher
+from search_service.guard import guard
+from search_service.logs import request_id
 from search_service.metrics import Metrics
+from search_service.rate_limit import RateLimit
+from search_service.request_log import log_request
+from search_service.response_headers import add_headers
 from search_service.routes import api
 from search_service.settings import ServiceSettings
 from search_service.snapshot_watch import SnapshotWatch
@@ -26,6 +34,8 @@ def create_app(
     settings: ServiceSettings,
     metrics: Metrics,
     feedback: FeedbackFile | None = None,
+    keys: ApiKeys | None = None,
+    rate_limit: RateLimit | None = None,
     admission: Admission | None = None,
 ) -> Flask:
     """Make the application.
@@ -35,6 +45,8 @@ def create_app(
         settings: limits on requests.
         metrics: counts requests, and observes the watch.
         feedback: keeps what clients tell; None for taking none.
+        keys: the API keys that are let in; None for letting in everybody.
+        rate_limit: counts how often callers ask; None for not counting.
         admission: the one that the engines ask; None where requests are not to be refused before they are read.
     """
     app = Flask("search_service", static_folder=None)
@@ -48,14 +60,21 @@ def create_app(
     app.extensions["settings"] = settings
     app.extensions["metrics"] = metrics
     app.extensions["feedback"] = feedback
+    app.extensions["is_stopping"] = lambda: False  # who runs the application may know better
     app.extensions["api_docs"] = ApiDocs(app, settings)
     app.extensions["admission"] = admission
+    app.extensions["image_fetcher"] = ImageFetcher(settings.image_url_hosts or (), settings.max_upload_bytes)
+    if settings.trusted_proxies:
+        app.wsgi_app = ProxyFix(app.wsgi_app, x_for=settings.trusted_proxies, x_proto=0)  # type: ignore[method-assign]
     app.before_request(_name_request)
+    guard(app, keys, rate_limit)
     app.before_request(_name_caller)
     app.before_request(_require_room)
     app.teardown_request(_forget_caller)
+    add_headers(app, settings.cors_origins or ())
     app.after_request(_sign_response)
-    app.after_request(_count_request)
+    app.after_request(_tell_request)
+    app.teardown_request(_forget_request)
     app.register_blueprint(api)
     app.register_blueprint(api_docs)
     register_error_handlers(app)
@@ -74,6 +93,7 @@ def _name_request() -> None:
     g.started = time.perf_counter()
     given = request.headers.get("X-Request-ID", "")
     g.request_id = given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
+    request_id.set(g.request_id)
 
 
 def _name_caller() -> None:
@@ -94,12 +114,16 @@ def _forget_caller(_error: BaseException | None) -> None:
 
 def _sign_response(response: Response) -> Response:
     response.headers["X-Request-ID"] = g.get("request_id", "")
-    response.headers["X-Content-Type-Options"] = "nosniff"
     return response
 
 
-def _count_request(response: Response) -> Response:
+def _tell_request(response: Response) -> Response:
+    log_request(response)
     metrics: Metrics = current_app.extensions["metrics"]
     route = request.url_rule.rule if request.url_rule else None
     metrics.request(route, request.method, response.status_code, time.perf_counter() - g.started)
     return response
+
+
+def _forget_request(_error: BaseException | None) -> None:
+    request_id.set(None)

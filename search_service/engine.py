@@ -98,6 +98,7 @@ class Engine:
         """
         if any(query.image is not None for query, _ in searches):
             self._admission.require_room()
+            self._admission.expect_several()
         contexts = [copy_context() for _ in searches]  # they name the caller
         return list(
             self._batch_threads.map(lambda context, one: context.run(self._search_or_error, one), contexts, searches)

@@ -12,13 +12,16 @@ from shared.errors import (
     ClientGone,
     FeedbackOff,
     FiltersUnavailable,
+    ImageNotFetched,
     ImageNotFound,
     ImageTooLarge,
     InvalidEmbedding,
     InvalidRequest,
+    KeyRequired,
     NotReady,
     Overloaded,
     ParecidoError,
+    RateLimited,
     SlowClient,
     StorageError,
     UnknownCategory,
@@ -26,10 +29,13 @@ from shared.errors import (
     UnknownQuery,
     UnsupportedBody,
     UnsupportedImage,
+    UrlNotAllowed,
 )
 
 STATUS: Mapping[type[ParecidoError], int] = {
     InvalidRequest: 400,
+    KeyRequired: 401,
+    UrlNotAllowed: 403,
     UnknownItem: 404,
     UnknownCategory: 404,
     ImageNotFound: 404,
@@ -40,8 +46,10 @@ STATUS: Mapping[type[ParecidoError], int] = {
     UnsupportedBody: 415,
     UnsupportedImage: 415,
     BrokenImage: 422,
+    ImageNotFetched: 422,
     InvalidEmbedding: 422,
     UnknownQuery: 422,
+    RateLimited: 429,
     ClientGone: 499,  # nginx's number; it is for metrics and logs alone
     NotReady: 503,
     Overloaded: 503,
@@ -68,8 +76,10 @@ def _ours(error: ParecidoError) -> Response:
     if status is None:
         return _unexpected(error)
     response = _body(status, error.code, str(error))
-    if status == 503:
-        response.headers["Retry-After"] = str(error.retry_after_s if isinstance(error, Overloaded) else 1)
+    if status == 401:
+        response.headers["WWW-Authenticate"] = 'Bearer realm="parecido"'
+    if status in (429, 503):
+        response.headers["Retry-After"] = str(error.retry_after_s if isinstance(error, Overloaded | RateLimited) else 1)
     return response
 
 
@@ -91,6 +101,7 @@ def _unexpected(error: Exception) -> Response:
 
 
 def _body(status: int, code: str, message: str) -> Response:
+    g.error_code = code  # for the log and the metrics
     response = jsonify(error_json(code, message, g.get("request_id", "")))
     response.status_code = status
     return response

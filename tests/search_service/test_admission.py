@@ -259,6 +259,13 @@ def test_shortly_after_company_it_still_keeps_to_one_core(monkeypatch, crowd_of)
             assert slot.take_all() is wanted
 
 
+def test_where_several_are_expected_the_first_one_keeps_to_one_core() -> None:
+    admission = Admission(2)
+    admission.expect_several()
+    with admission.slot() as slot:
+        assert not slot.take_all()
+
+
 def test_with_one_core_all_is_one() -> None:
     with Admission(1).slot() as slot:
         assert slot.take_all()

@@ -18,6 +18,7 @@ from shared.errors import (
     NotReady,
     Overloaded,
     ParecidoError,
+    RateLimited,
     RequestError,
     SnapshotError,
     StorageError,
@@ -62,7 +63,7 @@ def test_codes_are_unique() -> None:
 def test_an_error_becomes_its_status_with_its_message(fails, assert_error, error) -> None:
     response = fails(error("what was wrong, “where”")).get("/fail")
     assert assert_error(response, STATUS[error], error.code) == "what was wrong, “where”"
-    assert response.headers.get("Retry-After") == ("1" if error in (NotReady, Overloaded) else None)
+    assert response.headers.get("Retry-After") == ("1" if error in (NotReady, Overloaded, RateLimited) else None)
     assert response.headers["X-Content-Type-Options"] == "nosniff"
 
 
