@@ -9,6 +9,7 @@ from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 from search_service.answer_json import error_json
 from shared.errors import (
     BrokenImage,
+    ClientGone,
     FeedbackOff,
     FiltersUnavailable,
     ImageNotFetched,
@@ -18,8 +19,10 @@ from shared.errors import (
     InvalidRequest,
     KeyRequired,
     NotReady,
+    Overloaded,
     ParecidoError,
     RateLimited,
+    SlowClient,
     StorageError,
     UnknownCategory,
     UnknownItem,
@@ -38,6 +41,7 @@ STATUS: Mapping[type[ParecidoError], int] = {
     ImageNotFound: 404,
     FeedbackOff: 404,
     FiltersUnavailable: 409,
+    SlowClient: 408,
     ImageTooLarge: 413,
     UnsupportedBody: 415,
     UnsupportedImage: 415,
@@ -46,7 +50,9 @@ STATUS: Mapping[type[ParecidoError], int] = {
     InvalidEmbedding: 422,
     UnknownQuery: 422,
     RateLimited: 429,
+    ClientGone: 499,  # nginx's number; it is for metrics and logs alone
     NotReady: 503,
+    Overloaded: 503,
     StorageError: 507,
 }
 
@@ -70,12 +76,10 @@ def _ours(error: ParecidoError) -> Response:
     if status is None:
         return _unexpected(error)
     response = _body(status, error.code, str(error))
-    if isinstance(error, RateLimited):
-        response.headers["Retry-After"] = str(error.retry_after_s)
     if status == 401:
         response.headers["WWW-Authenticate"] = 'Bearer realm="parecido"'
-    if status == 503:
-        response.headers["Retry-After"] = "1"
+    if status in (429, 503):
+        response.headers["Retry-After"] = str(error.retry_after_s if isinstance(error, Overloaded | RateLimited) else 1)
     return response
 
 
