@@ -44,7 +44,7 @@ class _Server(BaseApplication):  # type: ignore[misc]
         values: dict[str, Any] = {
             "bind": f"[{host}]:{self.settings.port}" if ":" in host else f"{host}:{self.settings.port}",  # IPv6
             "workers": self.settings.workers,
-            "threads": self.settings.threads,
+            "threads": self.settings.all_threads,
             "worker_class": RecyclingWorker,
             "proc_name": "parecido",
             "child_exit": self._forget,

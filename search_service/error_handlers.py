@@ -10,6 +10,7 @@ from search_service.answer_json import error_json
 from search_service.metrics import Metrics
 from shared.errors import (
     BrokenImage,
+    ClientGone,
     FeedbackOff,
     FiltersUnavailable,
     ImageNotFetched,
@@ -19,8 +20,10 @@ from shared.errors import (
     InvalidRequest,
     KeyRequired,
     NotReady,
+    Overloaded,
     ParecidoError,
     RateLimited,
+    SlowClient,
     StorageError,
     UnknownCategory,
     UnknownItem,
@@ -39,6 +42,7 @@ STATUS: Mapping[type[ParecidoError], int] = {
     ImageNotFound: 404,
     FeedbackOff: 404,
     FiltersUnavailable: 409,
+    SlowClient: 408,
     ImageTooLarge: 413,
     UnsupportedBody: 415,
     UnsupportedImage: 415,
@@ -47,7 +51,9 @@ STATUS: Mapping[type[ParecidoError], int] = {
     InvalidEmbedding: 422,
     UnknownQuery: 422,
     RateLimited: 429,
+    ClientGone: 499,  # nginx's number; it is for metrics and logs alone
     NotReady: 503,
+    Overloaded: 503,
     StorageError: 507,
 }
 
@@ -71,12 +77,10 @@ def _ours(error: ParecidoError) -> Response:
     if status is None:
         return _unexpected(error)
     response = _body(status, error.code, str(error))
-    if isinstance(error, RateLimited):
-        response.headers["Retry-After"] = str(error.retry_after_s)
     if status == 401:
         response.headers["WWW-Authenticate"] = 'Bearer realm="parecido"'
-    if status == 503:
-        response.headers["Retry-After"] = "1"
+    if status in (429, 503):
+        response.headers["Retry-After"] = str(error.retry_after_s if isinstance(error, Overloaded | RateLimited) else 1)
     return response
 
 

@@ -11,10 +11,12 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
+from typing import get_args
 
-from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
 
+from search_service.admission import Refused
 from search_service.answer import Answer
 from search_service.engine import Engine
 from search_service.processes import usage
@@ -92,6 +94,20 @@ class Metrics:
         for kind in _FEEDBACK_KINDS:
             for prediction in _PREDICTIONS:
                 self._feedback.labels(kind, prediction)  # so that each begins at 0
+        self._waiting = Gauge(
+            "parecido_waiting_queries",
+            "Queries that wait for a core.",
+            registry=self._registry,
+            multiprocess_mode="livesum",
+        )
+        self._wait_seconds = self._histogram(
+            "parecido_wait_seconds", "How long queries by an image waited for a core.", _STAGE_BOUNDS_S
+        )
+        self._refused_queries = self._counter(
+            "parecido_refused_queries_total", "Queries by an image for which nothing was done.", ("reason",)
+        )
+        for reason in get_args(Refused):
+            self._refused_queries.labels(reason)  # so that each begins at 0
         self._swaps = self._counter("parecido_snapshot_swaps_total", "Snapshots swapped for another, in all workers.")
         self._refusals = self._counter("parecido_snapshot_refusals_total", "Snapshots refused, in all workers.")
         self._counter(f"{ENDED}_total", ENDED_ABOUT)  # is at 0; who forks the workers counts
@@ -137,6 +153,18 @@ class Metrics:
         """Count feedback that was kept; a click on an item counts as one also where the category was named too."""
         kind = "category" if record.clicked_item_id is None else "click"
         self._feedback.labels(kind, "right" if record.predicted_category == record.category else "wrong").inc()
+
+    def waiting(self, change: int) -> None:
+        """So many more queries wait for a core, or fewer."""
+        self._waiting.inc(change)
+
+    def admitted(self, waited_s: float) -> None:
+        """A query has got a core."""
+        self._wait_seconds.observe(waited_s)
+
+    def refused_query(self, reason: Refused) -> None:
+        """A query was refused before anything was done for it."""
+        self._refused_queries.labels(reason).inc()
 
     def swapped(self, engine: Engine) -> None:
         """Note what is served from now on; the first snapshot of a worker is no swap."""
