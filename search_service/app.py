@@ -10,6 +10,7 @@ from werkzeug.routing import BaseConverter
 from search_service.error_handlers import register_error_handlers
 from search_service.feedback import FeedbackFile
 from search_service.metrics import Metrics
+from search_service.pages import pages
 from search_service.routes import api
 from search_service.settings import ServiceSettings
 from search_service.snapshot_watch import SnapshotWatch
@@ -45,6 +46,7 @@ def create_app(
     app.after_request(_sign_response)
     app.after_request(_count_request)
     app.register_blueprint(api)
+    app.register_blueprint(pages)
     register_error_handlers(app)
     return app
 

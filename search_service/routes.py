@@ -15,8 +15,10 @@ from search_service.schemas import (
     answer_json,
     categories_json,
     classified_json,
+    example_json,
     feedback_json,
     item_json,
+    read_examples,
     read_options,
     read_query,
     read_told,
@@ -24,6 +26,7 @@ from search_service.schemas import (
 )
 from search_service.settings import ServiceSettings
 from search_service.snapshot_watch import SnapshotWatch
+from search_service.status import status_json
 from search_service.verdict import require_known
 from shared.errors import FeedbackOff, InvalidRequest
 
@@ -109,9 +112,21 @@ def image(item_id: str) -> Response:
 
 @api.get("/v1/categories")
 def categories() -> Response:
-    """List the categories."""
+    """List the categories, each with a few of its items where `examples` says how many."""
+    count = read_examples(_arguments("examples").get("examples", "0"))
     with _engine() as engine:
-        return jsonify(categories_json(engine.snapshot_id, engine.categories()))
+        listed = categories_json(engine.snapshot_id, engine.categories())
+        if count:
+            for one in listed["categories"]:
+                one["examples"] = [example_json(item) for item in engine.examples(one["category"], count)]
+        return jsonify(listed)
+
+
+@api.get("/v1/status")
+def status() -> Response:
+    """Tell what is served, and how good it was when it was built."""
+    with _engine() as engine:
+        return jsonify(status_json(engine.manifest))
 
 
 @api.get("/healthz")

@@ -25,6 +25,7 @@ from shared.manifest import CategoryEntry
 _QUERY_FIELDS = ("image_base64", "item_id", "embedding")
 OPTION_FIELDS = ("top_k", "category", "probe", "min_score", "on_unknown")
 FEEDBACK_FIELDS = ("category", "clicked_item_id")
+MAX_EXAMPLES = 12
 _SURROGATE = re.compile(r"[\ud800-\udfff]")
 
 
@@ -145,6 +146,17 @@ def read_told(given: Mapping[str, Any]) -> Told:
     return Told(_category(given.get("category")), None if clicked is None else _text("clicked_item_id", clicked))
 
 
+def read_examples(given: str) -> int:
+    """How many examples of each category are wanted.
+
+    Raises:
+        InvalidRequest: no number, or too large a one.
+    """
+    if not (given.isascii() and given.isdigit() and len(given) < 4 and int(given) <= MAX_EXAMPLES):
+        raise InvalidRequest(f"`examples` is {given!r}; wanted a whole number from 0 to {MAX_EXAMPLES}")
+    return int(given)
+
+
 def _category(value: Any) -> str | None:
     if value is not None and (not isinstance(value, str) or not value):
         raise InvalidRequest(f"`category` is {value!r}; wanted the name of a category")
@@ -222,6 +234,11 @@ def item_json(snapshot_id: str, item: Item) -> dict[str, Any]:
         "image_urls": [url, *(f"{url}?position={position}" for position in range(1, len(item.images)))],
         "metadata": dict(item.metadata),
     }
+
+
+def example_json(item: Item) -> dict[str, Any]:
+    """An item as an example of its category."""
+    return {"item_id": item.item_id, "image_url": image_url(item.item_id), "metadata": dict(item.metadata)}
 
 
 def categories_json(snapshot_id: str, entries: tuple[CategoryEntry, ...]) -> dict[str, Any]:

@@ -13,7 +13,7 @@ _ROOT = Path(__file__).parents[1]
 _PACKAGES = ("shared", "indexer", "search_service")
 _TENSORFLOW = {"tensorflow", "keras", "tf_keras"}
 _WEB = {"flask", "werkzeug"}
-_WEB_MODULES = {f"search_service/{name}.py" for name in ("app", "error_handlers", "routes", "schemas", "wsgi")}
+_WEB_MODULES = {f"search_service/{name}.py" for name in ("app", "error_handlers", "pages", "routes", "schemas", "wsgi")}
 _OURS = {"shared": set(), "indexer": {"shared"}, "search_service": {"shared"}}
 
 
