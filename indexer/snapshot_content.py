@@ -116,6 +116,7 @@ class SnapshotContent:
         manifest = self.published.manifest
         return (
             manifest.content == self.content
+            and self.published.can_filter
             and manifest.tuning == self.base.tuning
             and manifest.settings.get("fine_tune") == self.settings.fine_tune  # or what `auto` decided would be lost
             and len(manifest.categories) == len(self.partitions)

@@ -7,6 +7,7 @@ import uuid
 from flask import Flask, Response, current_app, g, request
 from werkzeug.routing import BaseConverter
 
+from search_service.api_docs import ApiDocs, api_docs
 from search_service.error_handlers import register_error_handlers
 from search_service.feedback import FeedbackFile
 from search_service.metrics import Metrics
@@ -16,8 +17,6 @@ from search_service.settings import ServiceSettings
 from search_service.snapshot_watch import SnapshotWatch
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
-# What a body has besides the image: base64 is a third longer, and there are options and part headers.
-_BODY_EXTRA_BYTES = 256 * 1024
 
 
 def create_app(
@@ -32,7 +31,7 @@ def create_app(
         feedback: keeps what clients tell; None for taking none.
     """
     app = Flask("search_service", static_folder=None)
-    app.config["MAX_CONTENT_LENGTH"] = settings.max_upload_bytes * 4 // 3 + _BODY_EXTRA_BYTES
+    app.config["MAX_CONTENT_LENGTH"] = settings.max_body_bytes
     app.json.sort_keys = False  # type: ignore[attr-defined]
     app.json.ensure_ascii = False  # type: ignore[attr-defined]
     # An item id may have two slashes in a row; it is one item's name, not a path to tidy.
@@ -42,10 +41,12 @@ def create_app(
     app.extensions["settings"] = settings
     app.extensions["metrics"] = metrics
     app.extensions["feedback"] = feedback
+    app.extensions["api_docs"] = ApiDocs(app, settings)
     app.before_request(_name_request)
     app.after_request(_sign_response)
     app.after_request(_count_request)
     app.register_blueprint(api)
+    app.register_blueprint(api_docs)
     app.register_blueprint(pages)
     register_error_handlers(app)
     return app

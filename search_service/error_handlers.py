@@ -6,9 +6,11 @@ from collections.abc import Mapping
 from flask import Flask, Response, g, jsonify
 from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
+from search_service.answer_json import error_json
 from shared.errors import (
     BrokenImage,
     FeedbackOff,
+    FiltersUnavailable,
     ImageNotFound,
     ImageTooLarge,
     InvalidEmbedding,
@@ -29,6 +31,7 @@ STATUS: Mapping[type[ParecidoError], int] = {
     UnknownCategory: 404,
     ImageNotFound: 404,
     FeedbackOff: 404,
+    FiltersUnavailable: 409,
     ImageTooLarge: 413,
     UnsupportedBody: 415,
     UnsupportedImage: 415,
@@ -38,6 +41,10 @@ STATUS: Mapping[type[ParecidoError], int] = {
     NotReady: 503,
     StorageError: 507,
 }
+
+_TOO_LARGE = (
+    "the body is larger than the service accepts (PARECIDO_MAX_UPLOAD_BYTES, of a batch PARECIDO_MAX_BATCH_BYTES)"
+)
 
 _log = logging.getLogger(__name__)
 
@@ -61,7 +68,7 @@ def _ours(error: ParecidoError) -> Response:
 
 
 def _too_large(error: RequestEntityTooLarge) -> Response:
-    return _body(413, ImageTooLarge.code, "the body is larger than the service accepts (PARECIDO_MAX_UPLOAD_BYTES)")
+    return _body(413, ImageTooLarge.code, _TOO_LARGE)
 
 
 def _werkzeugs(error: HTTPException) -> Response:
@@ -78,6 +85,6 @@ def _unexpected(error: Exception) -> Response:
 
 
 def _body(status: int, code: str, message: str) -> Response:
-    response = jsonify({"error": {"code": code, "message": message, "request_id": g.get("request_id", "")}})
+    response = jsonify(error_json(code, message, g.get("request_id", "")))
     response.status_code = status
     return response

@@ -12,6 +12,7 @@ from shared.images import ImageLimits
 
 _Value = TypeVar("_Value")
 PREFIX = "PARECIDO_"
+_BODY_EXTRA_BYTES = 256 * 1024
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,11 @@ class ServiceSettings:
         image_root: where the catalogue's images lie; None for where they lay when it was indexed.
         max_upload_bytes: larger query images are refused.
         max_pixels: query images with more pixels are refused, before they are decoded.
+        max_decode_bytes: query images that take more memory to decode are refused, before they are decoded.
         max_top_k: the most hits that a request may want.
+        max_offset: the most hits that a request may leave out in front.
+        max_batch: the most queries in one batch.
+        max_batch_bytes: batches whose images are larger together are refused.
         probe_coverage: for what share of the queries `probe: auto` searches the right category.
         poll_s: seconds between two looks at which snapshot is published.
         feedback: the file that feedback is appended to; None for taking none.
@@ -43,7 +48,11 @@ class ServiceSettings:
     image_root: Path | None = None
     max_upload_bytes: int = 20 * 1024 * 1024
     max_pixels: int = 50_000_000
+    max_decode_bytes: int = 160 * 1024 * 1024
     max_top_k: int = 1000
+    max_offset: int = 1000
+    max_batch: int = 16
+    max_batch_bytes: int = 64 * 1024 * 1024
     probe_coverage: float = PROBE_COVERAGE
     poll_s: float = 1.0
     feedback: Path | None = None
@@ -69,9 +78,24 @@ class ServiceSettings:
         return max(1, (os.cpu_count() or 1) // (self.workers * self.inference_threads))
 
     @property
+    def max_body_bytes(self) -> int:
+        """Of a request with one image."""
+        return _in_base64(self.max_upload_bytes)
+
+    @property
+    def max_batch_body_bytes(self) -> int:
+        """Of a request with several."""
+        return _in_base64(max(self.max_batch_bytes, self.max_upload_bytes))
+
+    @property
     def image_limits(self) -> ImageLimits:
         """What query images are refused for."""
-        return ImageLimits(self.max_upload_bytes, self.max_pixels)
+        return ImageLimits(self.max_upload_bytes, self.max_pixels, self.max_decode_bytes)
+
+
+def _in_base64(image_bytes: int) -> int:
+    """Base64 is a third longer, and there are options and part headers."""
+    return image_bytes * 4 // 3 + _BODY_EXTRA_BYTES
 
 
 def _whole(least: int, most: int) -> Callable[[str], int]:
@@ -100,7 +124,11 @@ _READERS: Mapping[str, Callable[[str], object]] = {
     "image_root": lambda text: Path(_text(text)),
     "max_upload_bytes": _whole(1, 2**31),
     "max_pixels": _whole(1, 2**31),
+    "max_decode_bytes": _whole(1, 2**34),
     "max_top_k": _whole(1, 100_000),
+    "max_offset": _whole(0, 100_000),
+    "max_batch": _whole(1, 1000),
+    "max_batch_bytes": _whole(1, 2**31),
     "probe_coverage": lambda text: _between(float(text), 0.0, 1.0),
     "poll_s": lambda text: _between(float(text), 0.01, 3600.0),
     "feedback": lambda text: Path(_text(text)),

@@ -21,6 +21,7 @@
         ├── UnknownCategory
         ├── UnknownQuery        it shows none of the categories, and the caller wants none searched
         ├── ImageNotFound
+        ├── FiltersUnavailable  the snapshot is of a version that could not filter
         ├── FeedbackOff
         └── NotReady
 
@@ -158,6 +159,12 @@ class ImageNotFound(RequestError):
     """The item is known, but its image file is not where the catalogue had it."""
 
     code = "image_not_found"
+
+
+class FiltersUnavailable(RequestError):
+    """The snapshot being served has no index of the metadata: an older version built it."""
+
+    code = "filters_unavailable"
 
 
 class FeedbackOff(RequestError):

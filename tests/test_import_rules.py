@@ -13,7 +13,10 @@ _ROOT = Path(__file__).parents[1]
 _PACKAGES = ("shared", "indexer", "search_service")
 _TENSORFLOW = {"tensorflow", "keras", "tf_keras"}
 _WEB = {"flask", "werkzeug"}
-_WEB_MODULES = {f"search_service/{name}.py" for name in ("app", "error_handlers", "pages", "routes", "schemas", "wsgi")}
+_WEB_MODULES = {
+    f"search_service/{name}.py"
+    for name in ("api_docs", "app", "error_handlers", "openapi", "pages", "read_request", "routes", "wsgi")
+}
 _OURS = {"shared": set(), "indexer": {"shared"}, "search_service": {"shared"}}
 
 

@@ -10,6 +10,8 @@ export function keyHeaders() {
   return key ? { Authorization: `Bearer ${key}` } : {};
 }
 
+export const hasKey = () => sessionStorage.getItem(NAME) !== null;
+
 /** Ask for a key. @returns {Promise<boolean>} whether there is one now */
 export function askForKey() {
   const dialog = byId("key");

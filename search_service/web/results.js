@@ -1,6 +1,7 @@
 // The grid of products that were found.
 
 import { byId, element } from "./elements.js";
+import { imageSource } from "./service.js";
 import { number, text, language } from "./texts.js";
 
 const EAGER = 8; // images that are on the first screen
@@ -80,15 +81,18 @@ function card(hit, withCategory, open, addressOf) {
 
 /** An image in a square of its own, so that nothing moves when it comes; what fails to come is said. */
 export function picture(url, alt, lazy) {
-  const image = element("img", { src: url, alt, width: 320, height: 320, loading: lazy ? "lazy" : "eager", decoding: "async" });
+  const image = element("img", { alt, width: 320, height: 320, loading: lazy ? "lazy" : "eager", decoding: "async" });
   const frame = element("span", { class: "picture" }, image);
   image.addEventListener("load", () => {
+    URL.revokeObjectURL(image.src); // of one that was fetched with a key
     const aspect = image.naturalWidth / image.naturalHeight;
     frame.classList.toggle("fills", aspect > 1 / NEARLY_SQUARE && aspect < NEARLY_SQUARE);
   });
-  image.addEventListener("error", () => {
-    frame.replaceChildren(element("span", { class: "missing" }, text("noImage")));
-  });
+  const isMissing = () => frame.replaceChildren(element("span", { class: "missing" }, text("noImage")));
+  image.addEventListener("error", isMissing);
+  imageSource(url).then((source) => {
+    image.src = source;
+  }, isMissing);
   return frame;
 }
 

@@ -1,6 +1,6 @@
 // The service's HTTP API, as docs/api.md describes it.
 
-import { askForKey, keyHeaders } from "./key.js";
+import { askForKey, hasKey, keyHeaders } from "./key.js";
 
 /** What went wrong: `code` is the service's own, or `unreachable` where nothing answered. */
 export class ServiceError extends Error {
@@ -39,6 +39,12 @@ export const getReady = () => ask("/readyz");
 
 /** What all workers count, as text. */
 export const getMetrics = async () => (await call("/metrics")).text();
+
+/** Where the browser finds an image. It sends no key for one of its own accord, so where there is one it is fetched here. */
+export async function imageSource(url) {
+  if (!hasKey()) return url;
+  return URL.createObjectURL(await (await call(url)).blob());
+}
 
 const itemUrl = (itemId) => `/v1/items/${encodeURIComponent(itemId)}`;
 

@@ -19,7 +19,11 @@ _DEFAULTS = {
     "image_root": None,
     "max_upload_bytes": 20 * 1024 * 1024,
     "max_pixels": 50_000_000,
+    "max_decode_bytes": 160 * 1024 * 1024,
     "max_top_k": 1000,
+    "max_offset": 1000,
+    "max_batch": 16,
+    "max_batch_bytes": 64 * 1024 * 1024,
     "probe_coverage": 0.98,
     "poll_s": 1.0,
     "feedback": None,
@@ -34,7 +38,11 @@ _GOOD = {
     "image_root": [("images", Path("images"))],
     "max_upload_bytes": [("1", 1), ("2147483648", 2**31)],
     "max_pixels": [("1", 1), ("2147483648", 2**31)],
+    "max_decode_bytes": [("1", 1), ("17179869184", 2**34)],
     "max_top_k": [("1", 1), ("100000", 100_000)],
+    "max_offset": [("0", 0), ("100000", 100_000)],
+    "max_batch": [("1", 1), ("1000", 1000)],
+    "max_batch_bytes": [("1", 1), ("2147483648", 2**31)],
     "probe_coverage": [("0", 0.0), ("0.5", 0.5), ("1", 1.0)],
     "poll_s": [("0.01", 0.01), ("5", 5.0), ("3600", 3600.0)],
     "feedback": [("/srv/feedback.jsonl", Path("/srv/feedback.jsonl"))],
@@ -49,7 +57,11 @@ _BAD = {
     "image_root": ["", " "],
     "max_upload_bytes": ["0", "2147483649", "20M"],
     "max_pixels": ["0", "-5", "1e6"],
+    "max_decode_bytes": ["0", "17179869185", "160M"],
     "max_top_k": ["0", "100001", "all"],
+    "max_offset": ["-1", "100001", "1.5"],
+    "max_batch": ["0", "1001", "many"],
+    "max_batch_bytes": ["0", "2147483649", "64M"],
     "probe_coverage": ["-0.1", "1.1", "nan", "inf", "98%"],
     "poll_s": ["0", "-1", "0.001", "3601", "nan", "inf", "1s", ""],
     "feedback": ["", " "],
@@ -102,4 +114,4 @@ def test_processes_share_the_cores(monkeypatch, cores, workers, inference_thread
 
 
 def test_image_limits_are_those_of_the_settings() -> None:
-    assert ServiceSettings(max_upload_bytes=7, max_pixels=9).image_limits == ImageLimits(7, 9)
+    assert ServiceSettings(max_upload_bytes=7, max_pixels=9, max_decode_bytes=5).image_limits == ImageLimits(7, 9, 5)
