@@ -232,7 +232,10 @@ def categories_json(
     snapshot_id: str, entries: tuple[CategoryEntry, ...], examples: Mapping[str, Sequence[Item]] | None = None
 ) -> CategoriesJson:
     """Every category, with its examples where it has any."""
-    return {"snapshot_id": snapshot_id, "categories": [_category_json(one, (examples or {}).get(one.name)) for one in entries]}
+    return {
+        "snapshot_id": snapshot_id,
+        "categories": [_category_json(one, (examples or {}).get(one.name)) for one in entries],
+    }
 
 
 def ready_json(snapshot_id: str, refusal: Refusal | None) -> ReadyJson:

@@ -1,12 +1,15 @@
 """The pages for people: static files, which the browser fills from the HTTP API. No cookies, nothing from elsewhere."""
 
-from importlib.resources import files
+from pathlib import Path
 
-from flask import Blueprint, Response, send_from_directory
+from flask import Blueprint, Response, request
+from werkzeug.exceptions import NotFound
 
 pages = Blueprint("pages", __name__)
 
-WEB = str(files("search_service") / "web")
+# All of it is small, and read once: a name can lead nowhere else.
+_FILES = {path.name: path.read_bytes() for path in sorted((Path(__file__).parent / "web").iterdir())}
+_TYPES = {".css": "text/css", ".html": "text/html", ".js": "text/javascript", ".svg": "image/svg+xml"}
 
 # Scripts, styles and images from here alone, none inline: what a catalogue or a photo brings along can never run.
 # A chosen photo is shown from a `blob:`.
@@ -43,8 +46,13 @@ def page_file(name: str) -> Response:
 
 
 def _file(name: str) -> Response:
-    # Asked for again each time, and answered with 304 as long as it is the same: an upgrade is never half there.
-    response = send_from_directory(WEB, name, max_age=0)
+    content = _FILES.get(name)
+    if content is None:
+        raise NotFound
+    response = Response(content, mimetype=_TYPES[Path(name).suffix])
     response.headers["Content-Security-Policy"] = CONTENT_SECURITY_POLICY
     response.headers["Referrer-Policy"] = "no-referrer"
-    return response
+    # Asked for again each time, and answered with 304 as long as it is the same: an upgrade is never half there.
+    response.headers["Cache-Control"] = "no-cache"
+    response.add_etag()
+    return response.make_conditional(request)  # type: ignore[return-value]

@@ -44,6 +44,7 @@ WANTED = {
     "fields": "a list of up to 100 metadata fields",
     "clicked_item_id": "the id of an item",
     "position": "a whole number from 0",
+    "examples": f"a whole number from 0 to {MAX_EXAMPLES}",
 }
 """What a message asks for where a field has another value; `{…}` are settings of the service."""
 
