@@ -58,14 +58,14 @@ class ApiDocs:
 
 
 @api_docs.get("/openapi.json")
-@describe(Operation("Service", media_types=("application/json",), others=_UNCHANGED, headers=_ETAG))
+@describe(Operation("Service", media_types=("application/json",), others=_UNCHANGED, headers=_ETAG, is_open=True))
 def openapi() -> Response:
     """Describe this API as OpenAPI 3.1."""
     return _revalidated(Response(_docs().json, content_type="application/json"))
 
 
 @api_docs.get("/docs")
-@describe(Operation("Service", media_types=("text/html",), others=_UNCHANGED, headers=_ETAG))
+@describe(Operation("Service", media_types=("text/html",), others=_UNCHANGED, headers=_ETAG, is_open=True))
 def docs() -> Response:
     """Describe this API to people."""
     response = Response(_docs().page)

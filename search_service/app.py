@@ -5,13 +5,21 @@ import time
 import uuid
 
 from flask import Flask, Response, current_app, g, request
+from werkzeug.middleware.proxy_fix import ProxyFix
 from werkzeug.routing import BaseConverter
 
 from search_service.api_docs import ApiDocs, api_docs
+from search_service.auth import ApiKeys
 from search_service.error_handlers import register_error_handlers
 from search_service.feedback import FeedbackFile
+from search_service.fetch_image import ImageFetcher
+from search_service.guard import guard
+from search_service.logs import request_id
 from search_service.metrics import Metrics
 from search_service.pages import pages
+from search_service.rate_limit import RateLimit
+from search_service.request_log import log_request
+from search_service.response_headers import add_headers
 from search_service.routes import api
 from search_service.settings import ServiceSettings
 from search_service.snapshot_watch import SnapshotWatch
@@ -20,7 +28,12 @@ _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
 def create_app(
-    watch: SnapshotWatch, settings: ServiceSettings, metrics: Metrics, feedback: FeedbackFile | None = None
+    watch: SnapshotWatch,
+    settings: ServiceSettings,
+    metrics: Metrics,
+    feedback: FeedbackFile | None = None,
+    keys: ApiKeys | None = None,
+    rate_limit: RateLimit | None = None,
 ) -> Flask:
     """Make the application.
 
@@ -29,6 +42,8 @@ def create_app(
         settings: limits on requests.
         metrics: counts requests, and observes the watch.
         feedback: keeps what clients tell; None for taking none.
+        keys: the API keys that are let in; None for letting in everybody.
+        rate_limit: counts how often callers ask; None for not counting.
     """
     app = Flask("search_service", static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = settings.max_body_bytes
@@ -41,10 +56,17 @@ def create_app(
     app.extensions["settings"] = settings
     app.extensions["metrics"] = metrics
     app.extensions["feedback"] = feedback
+    app.extensions["is_stopping"] = lambda: False  # who runs the application may know better
     app.extensions["api_docs"] = ApiDocs(app, settings)
+    app.extensions["image_fetcher"] = ImageFetcher(settings.image_url_hosts or (), settings.max_upload_bytes)
+    if settings.trusted_proxies:
+        app.wsgi_app = ProxyFix(app.wsgi_app, x_for=settings.trusted_proxies, x_proto=0)  # type: ignore[method-assign]
     app.before_request(_name_request)
+    guard(app, keys, rate_limit)
+    add_headers(app, settings.cors_origins or ())
     app.after_request(_sign_response)
-    app.after_request(_count_request)
+    app.after_request(_tell_request)
+    app.teardown_request(_forget_request)
     app.register_blueprint(api)
     app.register_blueprint(api_docs)
     app.register_blueprint(pages)
@@ -64,16 +86,21 @@ def _name_request() -> None:
     g.started = time.perf_counter()
     given = request.headers.get("X-Request-ID", "")
     g.request_id = given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
+    request_id.set(g.request_id)
 
 
 def _sign_response(response: Response) -> Response:
     response.headers["X-Request-ID"] = g.get("request_id", "")
-    response.headers["X-Content-Type-Options"] = "nosniff"
     return response
 
 
-def _count_request(response: Response) -> Response:
+def _tell_request(response: Response) -> Response:
+    log_request(response)
     metrics: Metrics = current_app.extensions["metrics"]
     route = request.url_rule.rule if request.url_rule else None
     metrics.request(route, request.method, response.status_code, time.perf_counter() - g.started)
     return response
+
+
+def _forget_request(_error: BaseException | None) -> None:
+    request_id.set(None)

@@ -11,22 +11,28 @@ from shared.errors import (
     BrokenImage,
     FeedbackOff,
     FiltersUnavailable,
+    ImageNotFetched,
     ImageNotFound,
     ImageTooLarge,
     InvalidEmbedding,
     InvalidRequest,
+    KeyRequired,
     NotReady,
     ParecidoError,
+    RateLimited,
     StorageError,
     UnknownCategory,
     UnknownItem,
     UnknownQuery,
     UnsupportedBody,
     UnsupportedImage,
+    UrlNotAllowed,
 )
 
 STATUS: Mapping[type[ParecidoError], int] = {
     InvalidRequest: 400,
+    KeyRequired: 401,
+    UrlNotAllowed: 403,
     UnknownItem: 404,
     UnknownCategory: 404,
     ImageNotFound: 404,
@@ -36,8 +42,10 @@ STATUS: Mapping[type[ParecidoError], int] = {
     UnsupportedBody: 415,
     UnsupportedImage: 415,
     BrokenImage: 422,
+    ImageNotFetched: 422,
     InvalidEmbedding: 422,
     UnknownQuery: 422,
+    RateLimited: 429,
     NotReady: 503,
     StorageError: 507,
 }
@@ -62,6 +70,10 @@ def _ours(error: ParecidoError) -> Response:
     if status is None:
         return _unexpected(error)
     response = _body(status, error.code, str(error))
+    if isinstance(error, RateLimited):
+        response.headers["Retry-After"] = str(error.retry_after_s)
+    if status == 401:
+        response.headers["WWW-Authenticate"] = 'Bearer realm="parecido"'
     if status == 503:
         response.headers["Retry-After"] = "1"
     return response
@@ -85,6 +97,7 @@ def _unexpected(error: Exception) -> Response:
 
 
 def _body(status: int, code: str, message: str) -> Response:
+    g.error_code = code  # for the log and the metrics
     response = jsonify(error_json(code, message, g.get("request_id", "")))
     response.status_code = status
     return response

@@ -78,6 +78,11 @@ class Operation:
         return sorted({*self.errors, *_EVERYWHERE, *guarded})
 
 
+def operation_of(view: Callable[..., object]) -> Operation | None:
+    """What was said of a view."""
+    return getattr(view, _OPERATION, None)
+
+
 def describe(operation: Operation) -> Callable[[_View], _View]:
     """Say what a view takes and answers."""
 

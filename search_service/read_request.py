@@ -6,25 +6,35 @@ bytes ─decode─▶ names and values ─turn text into what it spells─▶ ty
 import base64
 import binascii
 import re
+import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from flask import Request
+from flask import Request, current_app, g
 from pydantic import BaseModel, ValidationError
 from pydantic_core import from_json
 from werkzeug.datastructures import MultiDict
 
+from search_service.fetch_image import Allowance, ImageFetcher
 from search_service.options import SearchOptions
 from search_service.query import Query
 from search_service.schemas import WANTED, WANTED_ELEMENT, BatchBody, Options, SearchBody, ToldFields
 from search_service.settings import ServiceSettings
 from search_service.told import Told
-from shared.errors import InvalidEmbedding, InvalidRequest, RequestError, UnsupportedBody
+from shared.errors import (
+    ImageError,
+    InvalidEmbedding,
+    InvalidRequest,
+    ParecidoError,
+    RequestError,
+    UnsupportedBody,
+    UrlNotAllowed,
+)
 from shared.metadata_filter import MetadataFilter
 
 _Model = TypeVar("_Model", bound=BaseModel)
-_QUERY_FIELDS = ("image_base64", "item_id", "embedding")
+_QUERY_FIELDS = ("image_base64", "image_url", "item_id", "embedding")
 _WHOLE = re.compile(r"-?[0-9]{1,18}")
 _NUMBER = re.compile(r"-?[0-9]+(\.[0-9]*)?([eE][+-]?[0-9]+)?")
 _SHOWN = 80  # characters of a value in a message
@@ -49,7 +59,7 @@ def read_search(request: Request, settings: ServiceSettings) -> Search:
     return Search(query, given, search_options(given))
 
 
-def read_batch(request: Request, settings: ServiceSettings) -> list[Search | RequestError]:
+def read_batch(request: Request, settings: ServiceSettings) -> list[Search | ParecidoError]:
     """Read several searches: a form with several images, or JSON.
 
     Returns:
@@ -70,11 +80,11 @@ def read_batch(request: Request, settings: ServiceSettings) -> list[Search | Req
     return [_one_of_batch(f"`queries[{place}]`", shared, one, settings) for place, one in enumerate(given["queries"])]
 
 
-def _one_of_batch(what: str, shared: Mapping[str, Any], one: Any, settings: ServiceSettings) -> Search | RequestError:
+def _one_of_batch(what: str, shared: Mapping[str, Any], one: Any, settings: ServiceSettings) -> Search | ParecidoError:
     try:
         query, given = read_query({**shared, **given_fields(one, what)}, SearchBody, settings)
         return Search(query, given, search_options(given))
-    except RequestError as error:
+    except (RequestError, ImageError) as error:
         return error
 
 
@@ -153,6 +163,7 @@ def read_query(given: Mapping[str, Any], body: type[_Model], settings: ServiceSe
     Raises:
         InvalidEmbedding: no numbers.
         InvalidRequest: no query, more than one, a field that there isn't, or a value that can't be.
+        ImageNotFetched, UrlNotAllowed, ImageTooLarge: an image URL; see `ImageFetcher.fetch`.
     """
     if "item_id" in given and "item_id" not in body.model_fields:
         raise InvalidRequest("an item's category is known: GET /v1/items/<id>; wanted an image or an embedding")
@@ -164,6 +175,8 @@ def read_query(given: Mapping[str, Any], body: type[_Model], settings: ServiceSe
     checked = _checked(body, given, settings)
     if "image_base64" in given:
         return Query(image=_decoded(given["image_base64"])), checked
+    if "image_url" in given:
+        return Query(image=_fetched(given["image_url"], settings)), checked
     return Query(item_id=given.get("item_id"), embedding=given.get("embedding")), checked
 
 
@@ -248,6 +261,17 @@ def _decoded(text: str) -> bytes:
         return base64.b64decode(text, validate=True)
     except (binascii.Error, ValueError) as error:
         raise InvalidRequest(f"`image_base64` is no base64: {error}") from error
+
+
+def _fetched(url: str, settings: ServiceSettings) -> bytes:
+    """What lies behind a URL; all those of a batch share one allowance."""
+    if not settings.image_url_hosts:
+        raise UrlNotAllowed("this service fetches no images: PARECIDO_IMAGE_URL_HOSTS names no host")
+    if "allowance" not in g:
+        most = max(settings.max_batch_bytes, settings.max_upload_bytes)
+        g.allowance = Allowance(time.monotonic() + settings.image_url_s, most)
+    fetcher: ImageFetcher = current_app.extensions["image_fetcher"]
+    return fetcher.fetch(url, g.allowance)
 
 
 def _whole(text: str) -> int | str:

@@ -1,6 +1,7 @@
 """The HTTP API. Each route reads the request, asks one engine for all of it, and answers JSON."""
 
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from flask import Blueprint, Response, current_app, g, jsonify, request, send_file
 
@@ -26,9 +27,11 @@ from search_service.answer_json import (
 )
 from search_service.engine import Engine
 from search_service.feedback import FeedbackFile
+from search_service.guard import count_further
 from search_service.metrics import CONTENT_TYPE, Metrics
 from search_service.openapi import Operation, describe
 from search_service.read_request import Search, read_arguments, read_batch, read_body, read_search, search_options, told
+from search_service.request_log import note_answer, note_snapshot
 from search_service.schemas import (
     BatchBody,
     CategoriesArguments,
@@ -45,7 +48,7 @@ from search_service.settings import ServiceSettings
 from search_service.snapshot_watch import SnapshotWatch
 from search_service.status import StatusJson, status_json
 from search_service.verdict import require_known
-from shared.errors import FeedbackOff, ParecidoError
+from shared.errors import FeedbackOff, NotReady, ParecidoError
 
 api = Blueprint("api", __name__)
 
@@ -91,6 +94,7 @@ def search_batch() -> Response:
     """Search by several images, items or embeddings; a bad one fails alone."""
     request.max_content_length = _settings().max_batch_body_bytes
     asked = read_batch(request, _settings())
+    count_further(len(asked) - 1)
     with _engine() as engine:
         snapshot_id = engine.snapshot_id
         answers = iter(engine.search_batch([(one.query, one.options) for one in asked if isinstance(one, Search)]))
@@ -105,7 +109,7 @@ def classify() -> Response:
     query, _ = read_body(request, NoFields, ClassifyBody, _settings())
     with _engine() as engine:
         answer = engine.classify(query)
-    _metrics().query(answer, is_classified=True)
+    _count(answer, is_classified=True)
     return jsonify(classified_json(answer))
 
 
@@ -194,9 +198,11 @@ def healthz() -> Response:
 
 
 @api.get("/readyz")
-@describe(Operation("Service", ReadyJson, (503,)))
+@describe(Operation("Service", ReadyJson, (503,), is_open=True))
 def readyz() -> Response:
     """Say whether a snapshot is being served, and whether the published one was refused."""
+    if current_app.extensions["is_stopping"]():
+        raise NotReady("the service is being stopped: it answers what has reached it, and nothing else")
     with _engine() as engine:
         return jsonify(ready_json(engine.snapshot_id, _watch().refusal))
 
@@ -210,7 +216,7 @@ def metrics() -> Response:
 
 def _searched(answer: Answer, options: Options, is_classified: bool) -> SearchedJson:
     """Count a search, also one that is refused for what it shows, and write its answer."""
-    _metrics().query(answer, is_classified)
+    _count(answer, is_classified)
     require_known(answer.verdict, answer.query.category, options.on_unknown)
     return searched_json(answer, options)
 
@@ -228,8 +234,16 @@ def _failed(error: ParecidoError) -> ErrorJson:
     return error_json(error.code, str(error), g.request_id)
 
 
-def _engine() -> AbstractContextManager[Engine]:
-    return _watch().engine()
+def _count(answer: Answer, is_classified: bool) -> None:
+    note_answer(answer)
+    _metrics().query(answer, is_classified)
+
+
+@contextmanager
+def _engine() -> Iterator[Engine]:
+    with _watch().engine() as engine:
+        note_snapshot(engine.snapshot_id)
+        yield engine
 
 
 def _watch() -> SnapshotWatch:

@@ -29,6 +29,7 @@ Text: TypeAlias = Annotated[str, Field(min_length=1)]
 
 WANTED = {
     "image_base64": "the bytes of an image file in base64",
+    "image_url": "the URL of an image file",
     "item_id": "the id of an item",
     "embedding": "a list of numbers",
     "top_k": "a whole number from 1 to {max_top_k}",
@@ -157,8 +158,9 @@ class Options(MetadataFields):
     ] = "search"
 
 
-_ONE_OF_THREE: dict[str, Any] = {"oneOf": [{"required": [name]} for name in ("image_base64", "item_id", "embedding")]}
-_ONE_OF_TWO: dict[str, Any] = {"oneOf": _ONE_OF_THREE["oneOf"][::2]}
+_IMAGE_OR_EMBEDDING = ("image_base64", "image_url", "embedding")
+_ONE_OF_THREE: dict[str, Any] = {"oneOf": [{"required": [name]} for name in _IMAGE_OR_EMBEDDING]}
+_ONE_OF_FOUR: dict[str, Any] = {"oneOf": [{"required": [name]} for name in (*_IMAGE_OR_EMBEDDING, "item_id")]}
 _ONE_AT_LEAST: dict[str, Any] = {"anyOf": [{"required": ["category"]}, {"required": ["clicked_item_id"]}]}
 
 
@@ -169,11 +171,18 @@ class NoFields(_Fields):
 class ClassifyBody(NoFields):
     """What to classify in JSON: one of the fields."""
 
-    model_config = ConfigDict(json_schema_extra=_ONE_OF_TWO)
+    model_config = ConfigDict(json_schema_extra=_ONE_OF_THREE)
 
     image_base64: Annotated[
         str | NotGiven,
         Field(description="The bytes of an image file.", json_schema_extra={"contentEncoding": "base64"}),
+    ] = None
+    image_url: Annotated[
+        Text | NotGiven,
+        Field(
+            description="Where an image file lies, on a host of `PARECIDO_IMAGE_URL_HOSTS`; off where there is none.",
+            json_schema_extra={"format": "uri"},
+        ),
     ] = None
     embedding: Annotated[
         Annotated[list[float], Field(fail_fast=True)] | NotGiven,
@@ -187,7 +196,7 @@ class ClassifyBody(NoFields):
 class QueryFields(ClassifyBody):
     """What to search by in JSON: one of the fields."""
 
-    model_config = ConfigDict(json_schema_extra=_ONE_OF_THREE)
+    model_config = ConfigDict(json_schema_extra=_ONE_OF_FOUR)
 
     item_id: Annotated[
         Text | NotGiven, Field(description="An item of the catalogue: all its images are the query.")
@@ -217,7 +226,7 @@ class ToldFields(_Fields):
 class FeedbackBody(QueryFields, ToldFields):
     """Feedback in JSON: what to tell of, and what it really shows."""
 
-    model_config = ConfigDict(json_schema_extra=_ONE_OF_THREE | _ONE_AT_LEAST)
+    model_config = ConfigDict(json_schema_extra=_ONE_OF_FOUR | _ONE_AT_LEAST)
 
 
 class CategoriesArguments(_Fields):

@@ -1,11 +1,15 @@
 """The service's settings, read once from the environment."""
 
+import ipaddress
 import os
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+from search_service.logs import FORMATS, LEVELS
+from search_service.rate_limit import Rate
 from shared.classifier import PROBE_COVERAGE
 from shared.errors import SettingsError
 from shared.images import ImageLimits
@@ -37,6 +41,16 @@ class ServiceSettings:
         probe_coverage: for what share of the queries `probe: auto` searches the right category.
         poll_s: seconds between two looks at which snapshot is published.
         feedback: the file that feedback is appended to; None for taking none.
+        api_keys: the file of the API keys that are let in; None for letting in everybody.
+        rate_limit: how often a key, or an address without one, may ask; None for as often as it likes.
+        trusted_proxies: proxies in front of the service, whose `X-Forwarded-For` says who asks.
+        cors_origins: web pages whose scripts may read answers; `*` for all.
+        image_url_hosts: hosts that query images are fetched from; `*.example.com` for all below one, `*` for any.
+        image_url_s: seconds that fetching the images of a request may take.
+        max_requests: after so many, and up to a tenth more, a worker is replaced by a new one; 0 for never.
+        grace_s: seconds that requests in flight have when the service stops.
+        log_format: `json`, `text`, or `auto` for text on a terminal and JSON elsewhere.
+        log_level: the least that is logged.
     """
 
     data: Path = Path("data")
@@ -56,6 +70,16 @@ class ServiceSettings:
     probe_coverage: float = PROBE_COVERAGE
     poll_s: float = 1.0
     feedback: Path | None = None
+    api_keys: Path | None = None
+    rate_limit: Rate | None = None
+    trusted_proxies: int = 0
+    cors_origins: tuple[str, ...] | None = None
+    image_url_hosts: tuple[str, ...] | None = None
+    image_url_s: float = 5.0
+    max_requests: int = 0
+    grace_s: int = 30
+    log_format: str = "auto"
+    log_level: str = "info"
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> "ServiceSettings":
@@ -76,6 +100,15 @@ class ServiceSettings:
     def interpreters(self) -> int:
         """Images that a process embeds at once: together all processes use each core once."""
         return max(1, (os.cpu_count() or 1) // (self.workers * self.inference_threads))
+
+    @property
+    def is_exposed(self) -> bool:
+        """Whether others than this machine may reach it, and nothing restrains them."""
+        try:
+            is_local = ipaddress.ip_address(self.host).is_loopback
+        except ValueError:
+            is_local = self.host == "localhost"
+        return not is_local and self.api_keys is None and self.rate_limit is None
 
     @property
     def max_body_bytes(self) -> int:
@@ -108,6 +141,26 @@ def _between(value: _Value, least: _Value, most: _Value) -> _Value:
     return value
 
 
+def _list_of(pattern: str, wanted: str) -> Callable[[str], tuple[str, ...]]:
+    def read(text: str) -> tuple[str, ...]:
+        values = tuple(value.strip().lower() for value in text.split(",") if value.strip())
+        bad = [value for value in values if not re.fullmatch(pattern, value)]
+        if bad or not values:
+            raise ValueError(f"wanted {wanted}, separated by commas")
+        return values
+
+    return read
+
+
+def _one_of(*words: str) -> Callable[[str], str]:
+    def read(text: str) -> str:
+        if text.strip().lower() not in words:
+            raise ValueError(f"wanted one of {', '.join(words)}")
+        return text.strip().lower()
+
+    return read
+
+
 def _text(text: str) -> str:
     if not text.strip():
         raise ValueError("wanted something")
@@ -132,6 +185,16 @@ _READERS: Mapping[str, Callable[[str], object]] = {
     "probe_coverage": lambda text: _between(float(text), 0.0, 1.0),
     "poll_s": lambda text: _between(float(text), 0.01, 3600.0),
     "feedback": lambda text: Path(_text(text)),
+    "api_keys": lambda text: Path(_text(text)),
+    "rate_limit": Rate.parse,
+    "trusted_proxies": _whole(0, 10),
+    "cors_origins": _list_of(r"\*|https?://[^/@*\s]+", "origins as https://shop.example, or *"),
+    "image_url_hosts": _list_of(r"\*|(\*\.)?[a-z0-9_-]+(\.[a-z0-9_-]+)*", "names of hosts, *.example.com or *"),
+    "image_url_s": lambda text: _between(float(text), 0.1, 60.0),
+    "max_requests": _whole(0, 2**31),
+    "grace_s": _whole(1, 3600),
+    "log_format": _one_of(*FORMATS),
+    "log_level": _one_of(*LEVELS),
 }
 
 

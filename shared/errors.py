@@ -23,6 +23,10 @@
         ├── ImageNotFound
         ├── FiltersUnavailable  the snapshot is of a version that could not filter
         ├── FeedbackOff
+        ├── KeyRequired         no API key, or none that is let in
+        ├── RateLimited         too many requests of one key or address
+        ├── UrlNotAllowed       an image URL that is not to be fetched from
+        ├── ImageNotFetched     one that leads to no image
         └── NotReady
 
 Messages say what was wrong, where (file, row, field), what was wanted and what was found. `code` is the stable
@@ -171,6 +175,34 @@ class FeedbackOff(RequestError):
     """The service keeps no feedback."""
 
     code = "feedback_off"
+
+
+class KeyRequired(RequestError):
+    """No API key came with the request, or none that is let in."""
+
+    code = "key_required"
+
+
+class RateLimited(RequestError):
+    """One key or address has asked too often."""
+
+    code = "rate_limited"
+
+    def __init__(self, message: str, retry_after_s: int = 1) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
+class UrlNotAllowed(RequestError):
+    """The service fetches no images from this URL."""
+
+    code = "url_not_allowed"
+
+
+class ImageNotFetched(RequestError):
+    """An image URL leads to no image."""
+
+    code = "image_not_fetched"
 
 
 class NotReady(RequestError):

@@ -93,7 +93,8 @@ def comparable(value: Any) -> Comparable | None:
     if isinstance(value, bool):
         return TRUE if value else FALSE
     if isinstance(value, str):
-        return None if _SURROGATE.search(value) else value  # half a pair is no character: no database takes it
+        is_text = value.isascii() or not _SURROGATE.search(value)  # half a pair is no character: no database takes it
+        return value if is_text else None
     if isinstance(value, int | float):
         return _number(value)
     return None

@@ -27,59 +27,58 @@ CREATE TABLE metadata_values (
 
 _STAGED = "CREATE TEMP TABLE staged (field, value, is_whole, number)"
 _SORTED = "SELECT field, value, is_whole, number FROM temp.staged ORDER BY field, value, is_whole, number"
+_COLLECTED = 10_000
 _NUMBERS = np.dtype("<u4")
 _BOUNDS = {"gt": ">", "gte": ">=", "lt": "<", "lte": "<="}
 
 
 class MetadataIndexWriter:
-    """Collects the metadata of all items, then writes the index of them."""
+    """Collects the metadata of all items, then writes the index of them; memory holds a part of them at a time."""
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         """Write through a connection to a database that has `SCHEMA`; committing is the caller's."""
         self._connection = connection
         self._fields: dict[str, int] = {}
+        self._collected: list[tuple[int, Comparable, bool, int]] = []
         connection.execute(_STAGED)
 
     def add(self, number: int, metadata: Iterable[tuple[str, Any]]) -> None:
         """Take in an item."""
-        self._connection.executemany("INSERT INTO temp.staged VALUES (?, ?, ?, ?)", self._entries(number, metadata))
+        for name, value in metadata:
+            if comparable(name) is not None:
+                field = self._fields.setdefault(name, len(self._fields))
+                self._collected += [(field, found, is_whole, number) for found, is_whole in _values(value)]
+        if len(self._collected) > _COLLECTED:
+            self._stage()
 
     def write(self) -> None:
         """Write the index of all that was added."""
-        self._connection.executemany(
-            "INSERT INTO metadata_fields VALUES (?, ?)", [(field, name) for name, field in self._fields.items()]
-        )
-        rows = self._connection.execute(_SORTED)
-        by_value = groupby(rows, key=itemgetter(0, 1, 2))
+        self._stage()
+        fields = [(field, name) for name, field in self._fields.items()]
+        self._connection.executemany("INSERT INTO metadata_fields VALUES (?, ?)", fields)
+        by_value = groupby(self._connection.execute(_SORTED), key=itemgetter(0, 1, 2))
         entries = ((*key, np.array([row[3] for row in group], _NUMBERS).tobytes()) for key, group in by_value)
         self._connection.executemany("INSERT INTO metadata_values VALUES (?, ?, ?, ?)", entries)
         self._connection.execute("DROP TABLE temp.staged")
 
-    def _entries(self, number: int, metadata: Iterable[tuple[str, Any]]) -> Iterator[tuple[int, Comparable, bool, int]]:
-        for name, value in metadata:
-            if comparable(name) is not None:
-                field = self._fields.setdefault(name, len(self._fields))
-                for found, is_whole in _values(value):
-                    yield field, found, is_whole, number
+    def _stage(self) -> None:
+        self._connection.executemany("INSERT INTO temp.staged VALUES (?, ?, ?, ?)", self._collected)
+        self._collected.clear()
 
 
-def _values(value: Any) -> Iterator[tuple[Comparable, bool]]:
-    """What an item with this value in a field is found by, and whether that is the value itself."""
-    whole = comparable(value)
-    if whole is not None:
-        yield whole, True
-    elements = value if isinstance(value, list) else [value]
-    found = {one for element in elements for one in _found_by(element)}
-    yield from ((one, False) for one in found if whole is None or one != whole)
+def _values(value: Any) -> Iterable[tuple[Comparable, bool]]:
+    """What an item with this value in a field is found by, and whether that is the value itself; each once."""
+    if isinstance(value, list):
+        return {(found, False) for element in value for found, _ in _one(element)}
+    return _one(value)
 
 
-def _found_by(value: Any) -> Iterator[Comparable]:
+def _one(value: Any) -> Iterable[tuple[Comparable, bool]]:
     found = comparable(value)
-    if found is not None:
-        yield found
+    if found is None:
+        return ()
     spelled = spelled_number(value) if isinstance(value, str) else None
-    if spelled is not None:
-        yield spelled
+    return [(found, True)] if spelled is None else [(found, True), (spelled, False)]
 
 
 def has_metadata_index(connection: sqlite3.Connection) -> bool:

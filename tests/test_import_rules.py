@@ -15,7 +15,19 @@ _TENSORFLOW = {"tensorflow", "keras", "tf_keras"}
 _WEB = {"flask", "werkzeug"}
 _WEB_MODULES = {
     f"search_service/{name}.py"
-    for name in ("api_docs", "app", "error_handlers", "openapi", "pages", "read_request", "routes", "wsgi")
+    for name in (
+        "api_docs",
+        "app",
+        "error_handlers",
+        "guard",
+        "openapi",
+        "pages",
+        "read_request",
+        "request_log",
+        "response_headers",
+        "routes",
+        "wsgi",
+    )
 }
 _OURS = {"shared": set(), "indexer": {"shared"}, "search_service": {"shared"}}
 

@@ -67,7 +67,7 @@ def test_keys_are_described_where_the_service_has_errors_for_them(client, monkey
     assert guarded["security"] == [{}, {"ApiKey": []}, {"Bearer": []}]
     assert "401" in guarded["paths"]["/v1/search"]["post"]["responses"]
     assert "401" not in guarded["paths"]["/healthz"]["get"]["responses"]
-    assert guarded["components"]["responses"]["401"]["description"] == "Unauthorized: `refused`"
+    assert guarded["components"]["responses"]["401"]["description"] == "Unauthorized: `key_required`, `refused`"
 
 
 @pytest.mark.parametrize("path", ["/openapi.json", "/docs"])

@@ -12,7 +12,16 @@ from search_service.app import create_app
 from search_service.error_handlers import STATUS
 from search_service.metrics import Metrics
 from search_service.settings import ServiceSettings
-from shared.errors import CatalogueError, ImageError, NotReady, ParecidoError, RequestError, SnapshotError, StorageError
+from shared.errors import (
+    CatalogueError,
+    ImageError,
+    NotReady,
+    ParecidoError,
+    RateLimited,
+    RequestError,
+    SnapshotError,
+    StorageError,
+)
 
 
 class _UnknownError(ParecidoError):
@@ -53,7 +62,7 @@ def test_codes_are_unique() -> None:
 def test_an_error_becomes_its_status_with_its_message(fails, assert_error, error) -> None:
     response = fails(error("what was wrong, “where”")).get("/fail")
     assert assert_error(response, STATUS[error], error.code) == "what was wrong, “where”"
-    assert response.headers.get("Retry-After") == ("1" if error is NotReady else None)
+    assert response.headers.get("Retry-After") == ("1" if error in (NotReady, RateLimited) else None)
     assert response.headers["X-Content-Type-Options"] == "nosniff"
 
 

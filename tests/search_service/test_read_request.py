@@ -86,7 +86,7 @@ def test_a_content_type_may_have_parameters() -> None:
 
 def test_only_the_routes_fields_are_known() -> None:
     request = _request(json={"embedding": [1], "probe": 2})
-    with pytest.raises(InvalidRequest, match="there is no field 'probe'; there are image_base64, embedding"):
+    with pytest.raises(InvalidRequest, match="there is no field 'probe'; there are image_base64, image_url, embedding"):
         read_body(request, NoFields, ClassifyBody, _SETTINGS)
 
 

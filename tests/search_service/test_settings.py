@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from search_service.rate_limit import Rate
 from search_service.settings import ServiceSettings
 from shared.errors import SettingsError
 from shared.images import ImageLimits
@@ -27,6 +28,16 @@ _DEFAULTS = {
     "probe_coverage": 0.98,
     "poll_s": 1.0,
     "feedback": None,
+    "api_keys": None,
+    "rate_limit": None,
+    "trusted_proxies": 0,
+    "cors_origins": None,
+    "image_url_hosts": None,
+    "image_url_s": 5.0,
+    "max_requests": 0,
+    "grace_s": 30,
+    "log_format": "auto",
+    "log_level": "info",
 }
 _GOOD = {
     "data": [("/srv/data", Path("/srv/data")), (" with space ", Path("with space"))],
@@ -46,6 +57,19 @@ _GOOD = {
     "probe_coverage": [("0", 0.0), ("0.5", 0.5), ("1", 1.0)],
     "poll_s": [("0.01", 0.01), ("5", 5.0), ("3600", 3600.0)],
     "feedback": [("/srv/feedback.jsonl", Path("/srv/feedback.jsonl"))],
+    "api_keys": [("/srv/keys", Path("/srv/keys"))],
+    "rate_limit": [("10/s", Rate(10, 1)), ("600/min", Rate(600, 60)), (" 1/h ", Rate(1, 3600))],
+    "trusted_proxies": [("0", 0), ("10", 10)],
+    "cors_origins": [
+        ("*", ("*",)),
+        ("https://a.example, http://localhost:3000", ("https://a.example", "http://localhost:3000")),
+    ],
+    "image_url_hosts": [("*", ("*",)), ("CDN.example.com,*.shop.example", ("cdn.example.com", "*.shop.example"))],
+    "image_url_s": [("0.1", 0.1), ("60", 60.0)],
+    "max_requests": [("0", 0), ("10000", 10_000)],
+    "grace_s": [("1", 1), ("3600", 3600)],
+    "log_format": [("auto", "auto"), ("json", "json"), (" TEXT ", "text")],
+    "log_level": [("debug", "debug"), ("WARNING", "warning"), ("error", "error")],
 }
 _BAD = {
     "data": ["", "  "],
@@ -65,6 +89,16 @@ _BAD = {
     "probe_coverage": ["-0.1", "1.1", "nan", "inf", "98%"],
     "poll_s": ["0", "-1", "0.001", "3601", "nan", "inf", "1s", ""],
     "feedback": ["", " "],
+    "api_keys": ["", " "],
+    "rate_limit": ["", "10", "0/s", "10/d", "-1/s", "1.5/s", "10 / s"],
+    "trusted_proxies": ["-1", "11", "all"],
+    "cors_origins": ["", ",", "shop.example", "https://shop.example/", "https://*.example", "null"],
+    "image_url_hosts": ["", ",", "https://cdn.example.com", "a*.example", "cdn.example.com:8080", "a/b", "*.*"],
+    "image_url_s": ["0", "61", "nan", "x"],
+    "max_requests": ["-1", "all", "1.5"],
+    "grace_s": ["0", "3601", "30s"],
+    "log_format": ["", "xml", "json,text"],
+    "log_level": ["", "trace", "10"],
 }
 
 
@@ -115,3 +149,21 @@ def test_processes_share_the_cores(monkeypatch, cores, workers, inference_thread
 
 def test_image_limits_are_those_of_the_settings() -> None:
     assert ServiceSettings(max_upload_bytes=7, max_pixels=9, max_decode_bytes=5).image_limits == ImageLimits(7, 9, 5)
+
+
+@pytest.mark.parametrize(
+    ("given", "wanted"),
+    [
+        ({}, False),
+        ({"host": "localhost"}, False),
+        ({"host": "127.3.2.1"}, False),
+        ({"host": "::1"}, False),
+        ({"host": "0.0.0.0"}, True),
+        ({"host": "::"}, True),
+        ({"host": "search.internal"}, True),
+        ({"host": "0.0.0.0", "api_keys": Path("keys")}, False),
+        ({"host": "0.0.0.0", "rate_limit": Rate(1, 1)}, False),
+    ],
+)
+def test_it_is_exposed_where_others_reach_it_and_nothing_restrains_them(given, wanted) -> None:
+    assert ServiceSettings(**given).is_exposed is wanted
