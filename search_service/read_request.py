@@ -299,4 +299,5 @@ _SPELLED: Mapping[str, Callable[[str], Any]] = {
     "collapse_above": _number,
     "fields": lambda text: text.split(",") if text else [],
     "position": _whole,
+    "examples": _whole,
 }
