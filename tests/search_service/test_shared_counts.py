@@ -90,9 +90,9 @@ def _count(directory: Path, times: int = 10) -> int:
 
 
 def _told(directory: Path) -> dict[str, float]:
-    """Everything that is counted, but for what `keep` itself counts."""
+    """Everything that is counted, but for what `keep` itself counts and what waits in a worker that is alive."""
     lines = re.findall(
-        r"^(parecido_(?!workers|memory|open|cpu).*) (\S+)$", Metrics(0.98, directory).text().decode(), re.M
+        r"^(parecido_(?!workers|memory|open|cpu|waiting).*) (\S+)$", Metrics(0.98, directory).text().decode(), re.M
     )
     return {name: float(value) for name, value in lines}
 
