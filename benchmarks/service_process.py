@@ -46,21 +46,19 @@ class Service:
 
 
 @contextmanager
-def service(data: Path, inference_threads: int, workers: int = 1) -> Iterator[Service]:
+def service(data: Path, **settings: str | int) -> Iterator[Service]:
     """Run the service until the block is left.
 
     Args:
         data: the data directory to serve.
-        inference_threads: threads within one inference.
-        workers: processes.
+        settings: others of the service, such as `workers`.
     """
     port = _free_port()
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PARECIDO_")}
     environment |= {
         "PARECIDO_DATA": str(data.resolve()),
         "PARECIDO_PORT": str(port),
-        "PARECIDO_WORKERS": str(workers),
-        "PARECIDO_INFERENCE_THREADS": str(inference_threads),
+        **{f"PARECIDO_{name.upper()}": str(value) for name, value in settings.items()},
     }
     log_path = data / "service.log"
     with log_path.open("w") as log:
@@ -90,9 +88,8 @@ class Client:
 
     def search(self, image: bytes) -> bytes:
         """Upload an image as a browser's form does and read the whole answer."""
-        headers = {"Content-Type": f"multipart/form-data; boundary={_BOUNDARY}"}
-        body = _BEFORE_IMAGE + image + _AFTER_IMAGE
-        self._connection.request("POST", "/v1/search", body, headers)
+        body, content_type = multipart(image)
+        self._connection.request("POST", "/v1/search", body, {"Content-Type": content_type})
         response = self._connection.getresponse()
         answer = response.read()
         if response.status != http.client.OK:
@@ -102,6 +99,11 @@ class Client:
     def close(self) -> None:
         """Close the connection."""
         self._connection.close()
+
+
+def multipart(image: bytes) -> tuple[bytes, str]:
+    """The body of an upload as a browser's form has it, and its content type."""
+    return _BEFORE_IMAGE + image + _AFTER_IMAGE, f"multipart/form-data; boundary={_BOUNDARY}"
 
 
 def _is_ready(port: int) -> bool:

@@ -8,8 +8,11 @@ from flask import Flask, Response, current_app, g, request
 from werkzeug.middleware.proxy_fix import ProxyFix
 from werkzeug.routing import BaseConverter
 
+from search_service.admission import Admission
 from search_service.api_docs import ApiDocs, api_docs
 from search_service.auth import ApiKeys
+from search_service.caller import Caller, set_caller
+from search_service.client_socket import ClientSocket
 from search_service.error_handlers import register_error_handlers
 from search_service.feedback import FeedbackFile
 from search_service.fetch_image import ImageFetcher
@@ -34,6 +37,7 @@ def create_app(
     feedback: FeedbackFile | None = None,
     keys: ApiKeys | None = None,
     rate_limit: RateLimit | None = None,
+    admission: Admission | None = None,
 ) -> Flask:
     """Make the application.
 
@@ -44,6 +48,7 @@ def create_app(
         feedback: keeps what clients tell; None for taking none.
         keys: the API keys that are let in; None for letting in everybody.
         rate_limit: counts how often callers ask; None for not counting.
+        admission: the one that the engines ask; None where requests are not to be refused before they are read.
     """
     app = Flask("search_service", static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = settings.max_body_bytes
@@ -58,11 +63,15 @@ def create_app(
     app.extensions["feedback"] = feedback
     app.extensions["is_stopping"] = lambda: False  # who runs the application may know better
     app.extensions["api_docs"] = ApiDocs(app, settings)
+    app.extensions["admission"] = admission
     app.extensions["image_fetcher"] = ImageFetcher(settings.image_url_hosts or (), settings.max_upload_bytes)
     if settings.trusted_proxies:
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=settings.trusted_proxies, x_proto=0)  # type: ignore[method-assign]
     app.before_request(_name_request)
     guard(app, keys, rate_limit)
+    app.before_request(_name_caller)
+    app.before_request(_require_room)
+    app.teardown_request(_forget_caller)
     add_headers(app, settings.cors_origins or ())
     app.after_request(_sign_response)
     app.after_request(_tell_request)
@@ -87,6 +96,22 @@ def _name_request() -> None:
     given = request.headers.get("X-Request-ID", "")
     g.request_id = given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
     request_id.set(g.request_id)
+
+
+def _name_caller() -> None:
+    client = request.environ.get("gunicorn.socket")
+    set_caller(Caller(client.arrived_s, client.is_gone) if isinstance(client, ClientSocket) else Caller())
+
+
+def _require_room() -> None:
+    """Refuse an image that would be refused later before its form is read; queries by an item need no core."""
+    admission: Admission | None = current_app.extensions["admission"]
+    if admission is not None and request.mimetype == "multipart/form-data":
+        admission.require_room()
+
+
+def _forget_caller(_error: BaseException | None) -> None:
+    set_caller(None)
 
 
 def _sign_response(response: Response) -> Response:

@@ -7,11 +7,13 @@ import hashlib
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from search_service.admission import Admission
 from search_service.answer import Answer, Candidate, ItemHit, Timing
 from search_service.examples import example_items
 from search_service.item_images import image_path
@@ -44,6 +46,7 @@ class Engine:
         probe_coverage: float = PROBE_COVERAGE,
         image_root: Path | None = None,
         lease: SnapshotLease | None = None,
+        admission: Admission | None = None,
     ) -> None:
         """Serve a snapshot.
 
@@ -53,12 +56,14 @@ class Engine:
             probe_coverage: for what share of the queries `probe: auto` searches the right category.
             image_root: where the catalogue's images lie, if not where they were indexed.
             lease: on the snapshot; given back by `close`.
+            admission: decides which images are decoded and embedded when; by default one a core, for this engine alone.
         """
         self._snapshot = snapshot
         self._limits = limits or ImageLimits()
         self._probe_coverage = probe_coverage
         self._image_root = (image_root or Path(snapshot.manifest.image_root)).resolve()
         self._lease = lease
+        self._admission = admission or Admission(os.cpu_count() or 1)
         self._batch_threads = ThreadPoolExecutor(os.cpu_count(), "batch")  # started when they are first needed
 
     @property
@@ -93,8 +98,17 @@ class Engine:
 
         Returns:
             For each in its order its answer, or why it has none: a bad one fails alone.
+
+        Raises:
+            Overloaded: there are images among them, and too many others are before these.
         """
-        return list(self._batch_threads.map(self._search_or_error, searches))
+        if any(query.image is not None for query, _ in searches):
+            self._admission.require_room()
+            self._admission.expect_several()
+        contexts = [copy_context() for _ in searches]  # they name the caller
+        return list(
+            self._batch_threads.map(lambda context, one: context.run(self._search_or_error, one), contexts, searches)
+        )
 
     def search_image(self, data: bytes, options: SearchOptions) -> Answer:
         """Search by the bytes of an image file.
@@ -232,10 +246,18 @@ class Engine:
             return error
 
     def _embed(self, data: bytes, timing: Timing) -> Vectors:
-        with timing.stage("decode"):
-            pixels = to_pixels(decode_image(data, self._limits))
-        with timing.stage("embed"):
-            return self._snapshot.embedder.embed(pixels[np.newaxis])
+        """An image's embedding, `(1, dim)`.
+
+        Raises:
+            ImageError: it can't be used.
+            Overloaded: too many others are before it.
+            ClientGone: nobody waits for it any more.
+        """
+        with self._admission.slot() as slot:
+            with timing.stage("decode"):
+                pixels = to_pixels(decode_image(data, self._limits))
+            with timing.stage("embed"):
+                return self._snapshot.embedder.embed(pixels[np.newaxis], is_alone=slot.take_all())
 
     def _known(self, data: bytes, queries: Vectors) -> str | None:
         """The category that the catalogue has this very image in; of several the most probable."""

@@ -3,12 +3,14 @@
 import logging
 from collections.abc import Mapping
 
-from flask import Flask, Response, g, jsonify
+from flask import Flask, Response, current_app, g, jsonify
 from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
 from search_service.answer_json import error_json
+from search_service.metrics import Metrics
 from shared.errors import (
     BrokenImage,
+    ClientGone,
     FeedbackOff,
     FiltersUnavailable,
     ImageNotFetched,
@@ -18,8 +20,10 @@ from shared.errors import (
     InvalidRequest,
     KeyRequired,
     NotReady,
+    Overloaded,
     ParecidoError,
     RateLimited,
+    SlowClient,
     StorageError,
     UnknownCategory,
     UnknownItem,
@@ -38,6 +42,7 @@ STATUS: Mapping[type[ParecidoError], int] = {
     ImageNotFound: 404,
     FeedbackOff: 404,
     FiltersUnavailable: 409,
+    SlowClient: 408,
     ImageTooLarge: 413,
     UnsupportedBody: 415,
     UnsupportedImage: 415,
@@ -46,7 +51,9 @@ STATUS: Mapping[type[ParecidoError], int] = {
     InvalidEmbedding: 422,
     UnknownQuery: 422,
     RateLimited: 429,
+    ClientGone: 499,  # nginx's number; it is for metrics and logs alone
     NotReady: 503,
+    Overloaded: 503,
     StorageError: 507,
 }
 
@@ -70,12 +77,10 @@ def _ours(error: ParecidoError) -> Response:
     if status is None:
         return _unexpected(error)
     response = _body(status, error.code, str(error))
-    if isinstance(error, RateLimited):
-        response.headers["Retry-After"] = str(error.retry_after_s)
     if status == 401:
         response.headers["WWW-Authenticate"] = 'Bearer realm="parecido"'
-    if status == 503:
-        response.headers["Retry-After"] = "1"
+    if status in (429, 503):
+        response.headers["Retry-After"] = str(error.retry_after_s if isinstance(error, Overloaded | RateLimited) else 1)
     return response
 
 
@@ -97,7 +102,9 @@ def _unexpected(error: Exception) -> Response:
 
 
 def _body(status: int, code: str, message: str) -> Response:
-    g.error_code = code  # for the log and the metrics
+    g.error_code = code  # for the log
+    metrics: Metrics = current_app.extensions["metrics"]
+    metrics.error(code)
     response = jsonify(error_json(code, message, g.get("request_id", "")))
     response.status_code = status
     return response

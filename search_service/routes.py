@@ -231,6 +231,7 @@ def _one_result(asked: Search, answer: Answer | ParecidoError) -> SearchedJson |
 
 
 def _failed(error: ParecidoError) -> ErrorJson:
+    _metrics().error(error.code)
     return error_json(error.code, str(error), g.request_id)
 
 

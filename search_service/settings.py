@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+from search_service.admission import DEADLINE_S, QUEUE
 from search_service.logs import FORMATS, LEVELS
 from search_service.rate_limit import Rate
 from shared.classifier import PROBE_COVERAGE
@@ -17,6 +18,7 @@ from shared.images import ImageLimits
 _Value = TypeVar("_Value")
 PREFIX = "PARECIDO_"
 _BODY_EXTRA_BYTES = 256 * 1024
+_HELD_REQUESTS = 8
 
 
 @dataclass(frozen=True)
@@ -28,8 +30,10 @@ class ServiceSettings:
         host: address to listen on.
         port: port to listen on; 0 takes a free one.
         workers: processes.
-        threads: requests that a process handles at once.
-        inference_threads: threads within one inference.
+        threads: requests that a process handles at once, beside the queries that are embedded or wait for it.
+        inference_threads: threads within one inference that runs alone; None for one a core of the process's share.
+        queue: queries that wait in a process, beside those that are embedded.
+        queue_deadline_s: seconds that a query waits at most.
         image_root: where the catalogue's images lie; None for where they lay when it was indexed.
         max_upload_bytes: larger query images are refused.
         max_pixels: query images with more pixels are refused, before they are decoded.
@@ -58,11 +62,13 @@ class ServiceSettings:
     port: int = 8080
     workers: int = 1
     threads: int = 8
-    inference_threads: int = 1
+    inference_threads: int | None = None
+    queue: int = QUEUE
+    queue_deadline_s: float = DEADLINE_S
     image_root: Path | None = None
     max_upload_bytes: int = 20 * 1024 * 1024
     max_pixels: int = 50_000_000
-    max_decode_bytes: int = 160 * 1024 * 1024
+    max_decode_bytes: int = 128 * 1024 * 1024
     max_top_k: int = 1000
     max_offset: int = 1000
     max_batch: int = 16
@@ -97,9 +103,19 @@ class ServiceSettings:
         return cls(**values)
 
     @property
-    def interpreters(self) -> int:
-        """Images that a process embeds at once: together all processes use each core once."""
-        return max(1, (os.cpu_count() or 1) // (self.workers * self.inference_threads))
+    def slots(self) -> int:
+        """Images that a process decodes and embeds at once: together all processes use each core once."""
+        return max(1, (os.cpu_count() or 1) // self.workers)
+
+    @property
+    def lone_threads(self) -> int:
+        """Threads within one inference while no other runs."""
+        return self.inference_threads or self.slots
+
+    @property
+    def all_threads(self) -> int:
+        """Of a process: those that wait for a core must not keep the others from answering."""
+        return self.slots + self.queue + self.threads
 
     @property
     def is_exposed(self) -> bool:
@@ -119,6 +135,11 @@ class ServiceSettings:
     def max_batch_body_bytes(self) -> int:
         """Of a request with several."""
         return _in_base64(max(self.max_batch_bytes, self.max_upload_bytes))
+
+    @property
+    def max_held_bytes(self) -> int:
+        """Of all requests that a process has or is receiving."""
+        return max(_HELD_REQUESTS * self.max_body_bytes, 2 * self.max_batch_body_bytes)
 
     @property
     def image_limits(self) -> ImageLimits:
@@ -174,6 +195,8 @@ _READERS: Mapping[str, Callable[[str], object]] = {
     "workers": _whole(1, 256),
     "threads": _whole(1, 1024),
     "inference_threads": _whole(1, 256),
+    "queue": _whole(0, 1024),
+    "queue_deadline_s": lambda text: _between(float(text), 0.01, 3600.0),
     "image_root": lambda text: Path(_text(text)),
     "max_upload_bytes": _whole(1, 2**31),
     "max_pixels": _whole(1, 2**31),

@@ -9,11 +9,13 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 from flask import Flask
 
+from search_service.admission import Admission
 from search_service.app import create_app
 from search_service.auth import ApiKeys
 from search_service.engine import Engine
 from search_service.feedback import FeedbackFile
 from search_service.logs import without_native_messages
+from search_service.memory import return_large_blocks
 from search_service.metrics import Metrics
 from search_service.rate_limit import RateLimit
 from search_service.settings import ServiceSettings
@@ -33,19 +35,23 @@ def make_app(settings: ServiceSettings | None = None, rate_limit: RateLimit | No
         SettingsError: a setting that can't be, or a file of API keys that can't.
     """
     settings = settings or ServiceSettings.from_environment(os.environ)
+    return_large_blocks()
     if rate_limit is None and settings.rate_limit is not None:
         rate_limit = RateLimit(settings.rate_limit)
     data = DataDirectory(settings.data)
     shared = os.environ.get("PROMETHEUS_MULTIPROC_DIR")
     metrics = Metrics(settings.probe_coverage, Path(shared) if shared else None)
+    admission = Admission(settings.slots, settings.queue, settings.queue_deadline_s, metrics)
     watch = SnapshotWatch(
-        lambda: _read_published(data), lambda snapshot_id: _open_engine(data, snapshot_id, settings), metrics
+        lambda: _read_published(data),
+        lambda snapshot_id: _open_engine(data, snapshot_id, settings, admission),
+        metrics,
     )
     watch.poll()
     watch.start(settings.poll_s)
     feedback = FeedbackFile(settings.feedback) if settings.feedback else None
     keys = ApiKeys(settings.api_keys) if settings.api_keys else None
-    return create_app(watch, settings, metrics, feedback, keys, rate_limit)
+    return create_app(watch, settings, metrics, feedback, keys, rate_limit, admission)
 
 
 def _read_published(data: DataDirectory) -> Published:
@@ -53,13 +59,13 @@ def _read_published(data: DataDirectory) -> Published:
     return Published(snapshot_id, data.paths(snapshot_id).manifest.stat().st_mtime_ns)
 
 
-def _open_engine(data: DataDirectory, snapshot_id: str, settings: ServiceSettings) -> Engine:
+def _open_engine(data: DataDirectory, snapshot_id: str, settings: ServiceSettings, admission: Admission) -> Engine:
     paths = data.paths(snapshot_id)
     lease = SnapshotLease(paths)
     try:
         with without_native_messages():
-            snapshot = Snapshot.open(paths, settings.interpreters, settings.inference_threads)
-        return Engine(snapshot, settings.image_limits, settings.probe_coverage, settings.image_root, lease)
+            snapshot = Snapshot.open(paths, settings.slots, settings.lone_threads)
+        return Engine(snapshot, settings.image_limits, settings.probe_coverage, settings.image_root, lease, admission)
     except BaseException:
         lease.close()
         raise

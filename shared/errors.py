@@ -27,7 +27,10 @@
         ├── RateLimited         too many requests of one key or address
         ├── UrlNotAllowed       an image URL that is not to be fetched from
         ├── ImageNotFetched     one that leads to no image
-        └── NotReady
+        ├── NotReady
+        ├── Overloaded          so many wait already that this one would not be answered in time
+        ├── SlowClient          its request did not come in time
+        └── ClientGone          nobody waits for the answer any more
 
 Messages say what was wrong, where (file, row, field), what was wanted and what was found. `code` is the stable
 name that the JSON error body carries; `search_service/error_handlers.py` holds the one table from error to status.
@@ -209,3 +212,30 @@ class NotReady(RequestError):
     """No snapshot is being served."""
 
     code = "not_ready"
+
+
+class Overloaded(RequestError):
+    """The service has more to do than it can in time.
+
+    Attributes:
+        retry_after_s: when to ask again, in seconds from now.
+    """
+
+    code = "overloaded"
+
+    def __init__(self, message: str, retry_after_s: int = 1) -> None:
+        """Say why, and when to ask again."""
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
+class SlowClient(RequestError):
+    """The request did not come in time as a whole."""
+
+    code = "slow_client"
+
+
+class ClientGone(RequestError):
+    """The client has closed its connection, so nothing was done for it; nobody reads this."""
+
+    code = "client_gone"

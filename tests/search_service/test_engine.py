@@ -314,9 +314,9 @@ def test_the_queries_of_a_batch_are_embedded_side_by_side(catalogue, monkeypatch
     together = threading.Barrier(3, timeout=10)
 
     class Embedder(FakeEmbedder):
-        def embed(self, pixels: np.ndarray) -> np.ndarray:
+        def embed(self, pixels: np.ndarray, is_alone: bool = False) -> np.ndarray:
             together.wait()  # breaks if it is not three at once
-            return super().embed(pixels)
+            return super().embed(pixels, is_alone)
 
     engine = Engine(replace(catalogue.snapshot, embedder=Embedder()))
     answers = engine.search_batch([(Query(image=catalogue.image("mug-1")), SearchOptions(1))] * 6)

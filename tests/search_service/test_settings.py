@@ -16,11 +16,13 @@ _DEFAULTS = {
     "port": 8080,
     "workers": 1,
     "threads": 8,
-    "inference_threads": 1,
+    "inference_threads": None,
+    "queue": 64,
+    "queue_deadline_s": 2.0,
     "image_root": None,
     "max_upload_bytes": 20 * 1024 * 1024,
     "max_pixels": 50_000_000,
-    "max_decode_bytes": 160 * 1024 * 1024,
+    "max_decode_bytes": 128 * 1024 * 1024,
     "max_top_k": 1000,
     "max_offset": 1000,
     "max_batch": 16,
@@ -46,6 +48,8 @@ _GOOD = {
     "workers": [("1", 1), ("256", 256)],
     "threads": [("1", 1), ("1024", 1024)],
     "inference_threads": [("1", 1), ("256", 256)],
+    "queue": [("0", 0), ("1024", 1024)],
+    "queue_deadline_s": [("0.01", 0.01), ("3600", 3600.0)],
     "image_root": [("images", Path("images"))],
     "max_upload_bytes": [("1", 1), ("2147483648", 2**31)],
     "max_pixels": [("1", 1), ("2147483648", 2**31)],
@@ -78,6 +82,8 @@ _BAD = {
     "workers": ["0", "257", "two"],
     "threads": ["0", "1025", "8.0"],
     "inference_threads": ["0", "257", "x"],
+    "queue": ["-1", "1025", "1.5", ""],
+    "queue_deadline_s": ["0", "-1", "3601", "nan", "inf", "2s", ""],
     "image_root": ["", " "],
     "max_upload_bytes": ["0", "2147483649", "20M"],
     "max_pixels": ["0", "-5", "1e6"],
@@ -138,13 +144,17 @@ def test_an_unknown_variable_is_refused(variable) -> None:
         ServiceSettings.from_environment({variable: "1"})
 
 
-@pytest.mark.parametrize(
-    ("cores", "workers", "inference_threads", "wanted"),
-    [(8, 1, 1, 8), (8, 2, 2, 2), (8, 3, 1, 2), (2, 4, 1, 1), (None, 1, 1, 1)],
-)
-def test_processes_share_the_cores(monkeypatch, cores, workers, inference_threads, wanted) -> None:
+@pytest.mark.parametrize(("cores", "workers", "wanted"), [(8, 1, 8), (8, 2, 4), (8, 3, 2), (2, 4, 1), (None, 1, 1)])
+def test_processes_share_the_cores(monkeypatch, cores, workers, wanted) -> None:
     monkeypatch.setattr("search_service.settings.os.cpu_count", lambda: cores)
-    assert ServiceSettings(workers=workers, inference_threads=inference_threads).interpreters == wanted
+    assert ServiceSettings(workers=workers).slots == wanted
+    assert ServiceSettings(workers=workers).lone_threads == wanted
+    assert ServiceSettings(workers=workers, inference_threads=3).lone_threads == 3
+
+
+def test_queries_that_wait_leave_threads_for_the_others() -> None:
+    settings = ServiceSettings(threads=5, queue=20)
+    assert settings.all_threads == settings.slots + 20 + 5
 
 
 def test_image_limits_are_those_of_the_settings() -> None:
