@@ -6,7 +6,7 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from search_service.logs import GunicornLog, configure
 from search_service.rate_limit import RateLimit
 from search_service.recycling import RecyclingArbiter, RecyclingWorker
 from search_service.settings import ServiceSettings
+from search_service.shared_counts import SharedCounts
 from search_service.worker_states import WorkerStates
 from shared.errors import ParecidoError, SettingsError
 
@@ -29,11 +30,12 @@ _log = logging.getLogger("search_service")
 class _Server(BaseApplication):  # type: ignore[misc]
     """Gunicorn, configured in code."""
 
-    def __init__(self, settings: ServiceSettings, states: WorkerStates) -> None:
+    def __init__(self, settings: ServiceSettings, directory: Path) -> None:
         self.settings = settings
         # Made before the fork, so all workers count together.
         self._rate_limit = RateLimit(settings.rate_limit) if settings.rate_limit else None
-        self._states = states
+        self._states = WorkerStates(directory)
+        self._counts = SharedCounts(directory)
         super().__init__()
 
     def load_config(self) -> None:
@@ -68,10 +70,15 @@ class _Server(BaseApplication):  # type: ignore[misc]
         fields = {"url": url, "data": str(self.settings.data), "workers": self.settings.workers}
         _log.info("serving %s on %s; Ctrl-C stops", self.settings.data, url, extra={"fields": fields})
 
-    def _forget(self, _arbiter: Any, worker: Any) -> None:
-        """Drop what a worker that has ended said of itself; an error in this hook would end the whole service."""
-        with suppress(OSError):
+    def _forget(self, arbiter: Any, worker: Any) -> None:
+        """Drop what a worker that has ended said of itself, and keep what it has counted."""
+        try:
             self._states.forget(worker.pid)
+            self._counts.keep(arbiter.WORKERS)
+        except BlockingIOError:
+            pass  # somebody reads them: the next one that ends makes up for it
+        except Exception:  # it would end the whole service
+            _log.exception("the counts of worker %d stay in files of their own", worker.pid)
 
     def run(self) -> None:
         """Serve until stopped."""
@@ -109,7 +116,7 @@ def main() -> int:
             settings.host,
         )
     with _metrics_directory() as directory:
-        _Server(settings, WorkerStates(directory)).run()
+        _Server(settings, directory).run()
     return 0
 
 

@@ -1,6 +1,6 @@
 """What answers look like, as typed JSON: it describes them in OpenAPI too."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping, Sequence
 from typing import Annotated, Any, Literal, NotRequired, cast
 from urllib.parse import quote
 
@@ -139,12 +139,22 @@ class ItemJson(TypedDict):
 
 
 @_exactly
+class ExampleJson(TypedDict):
+    """An item of a category."""
+
+    item_id: str
+    image_url: ImageUrl
+    metadata: Metadata
+
+
+@_exactly
 class CategoryJson(TypedDict):
     """A category and its numbers of items and images."""
 
     category: str
     items: Count
     images: Count
+    examples: Annotated[NotRequired[list[ExampleJson]], Field(description="So many as were asked for.")]
 
 
 @_exactly
@@ -218,11 +228,13 @@ def item_json(snapshot_id: str, item: Item, fields: Collection[str] | None = Non
     }
 
 
-def categories_json(snapshot_id: str, entries: tuple[CategoryEntry, ...]) -> CategoriesJson:
-    """Every category."""
+def categories_json(
+    snapshot_id: str, entries: tuple[CategoryEntry, ...], examples: Mapping[str, Sequence[Item]] | None = None
+) -> CategoriesJson:
+    """Every category, with its examples where it has any."""
     return {
         "snapshot_id": snapshot_id,
-        "categories": [{"category": one.name, "items": one.items, "images": one.images} for one in entries],
+        "categories": [_category_json(one, (examples or {}).get(one.name)) for one in entries],
     }
 
 
@@ -242,6 +254,16 @@ def error_json(code: str, message: str, request_id: str) -> ErrorJson:
 def image_url(item_id: str) -> str:
     """Where the service hands out an item's first image."""
     return f"/v1/items/{quote(item_id, safe='')}/image"
+
+
+def _category_json(entry: CategoryEntry, examples: Sequence[Item] | None) -> CategoryJson:
+    told: CategoryJson = {"category": entry.name, "items": entry.items, "images": entry.images}
+    if examples is not None:
+        told["examples"] = [
+            {"item_id": item.item_id, "image_url": image_url(item.item_id), "metadata": dict(item.metadata)}
+            for item in examples
+        ]
+    return told
 
 
 def _query_json(answer: Answer) -> QueryJson:

@@ -19,6 +19,7 @@ from search_service.fetch_image import ImageFetcher
 from search_service.guard import guard
 from search_service.logs import request_id
 from search_service.metrics import Metrics
+from search_service.pages import pages
 from search_service.rate_limit import RateLimit
 from search_service.request_log import log_request
 from search_service.response_headers import add_headers
@@ -77,6 +78,7 @@ def create_app(
     app.teardown_request(_forget_request)
     app.register_blueprint(api)
     app.register_blueprint(api_docs)
+    app.register_blueprint(pages)
     register_error_handlers(app)
     return app
 

@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from search_service.admission import Admission
 from search_service.answer import Answer, Candidate, ItemHit, Timing
+from search_service.examples import example_items
 from search_service.item_images import image_path
 from search_service.item_search import ItemSearch
 from search_service.options import SearchOptions
@@ -27,7 +28,7 @@ from shared.errors import InvalidRequest, ParecidoError
 from shared.feedback import Feedback
 from shared.images import ImageLimits, decode_image, to_pixels
 from shared.known import NEIGHBOURS
-from shared.manifest import CategoryEntry
+from shared.manifest import CategoryEntry, Manifest
 from shared.snapshot import Snapshot
 from shared.snapshot_lease import SnapshotLease
 from shared.vectors import Vectors
@@ -69,6 +70,11 @@ class Engine:
     def snapshot_id(self) -> str:
         """The snapshot being served."""
         return self._snapshot.snapshot_id
+
+    @property
+    def manifest(self) -> Manifest:
+        """How the snapshot describes itself."""
+        return self._snapshot.manifest
 
     @property
     def created_at(self) -> str:
@@ -217,6 +223,14 @@ class Engine:
     def categories(self) -> tuple[CategoryEntry, ...]:
         """Every category of the snapshot."""
         return self._snapshot.manifest.categories
+
+    def examples(self, category: str, count: int) -> list[Item]:
+        """A few items of a category.
+
+        Raises:
+            UnknownCategory: there is none of this name.
+        """
+        return example_items(self._snapshot, category, count)
 
     def close(self) -> None:
         """Close the snapshot and give back its lease; call it when no request uses the engine any more."""

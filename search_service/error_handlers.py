@@ -3,10 +3,11 @@
 import logging
 from collections.abc import Mapping
 
-from flask import Flask, Response, g, jsonify
+from flask import Flask, Response, current_app, g, jsonify
 from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
 from search_service.answer_json import error_json
+from search_service.metrics import Metrics
 from shared.errors import (
     BrokenImage,
     ClientGone,
@@ -101,7 +102,9 @@ def _unexpected(error: Exception) -> Response:
 
 
 def _body(status: int, code: str, message: str) -> Response:
-    g.error_code = code  # for the log and the metrics
+    g.error_code = code  # for the log
+    metrics: Metrics = current_app.extensions["metrics"]
+    metrics.error(code)
     response = jsonify(error_json(code, message, g.get("request_id", "")))
     response.status_code = status
     return response

@@ -140,7 +140,7 @@ def read_json(request: Request) -> dict[str, Any]:
         wanted = "wanted multipart/form-data with a file `image`, or application/json"
         raise UnsupportedBody(f"the body is {found}; {wanted}")
     try:
-        body = from_json(request.get_data())
+        body = from_json(request.get_data(cache=False))
     except ValueError as error:
         raise InvalidRequest(f"the body is no JSON: {error}") from error
     return given_fields(body, "the body")
@@ -174,7 +174,8 @@ def read_query(given: Mapping[str, Any], body: type[_Model], settings: ServiceSe
         raise InvalidRequest(f"found {' and '.join(found) or 'nothing'} to search by; wanted one of {', '.join(known)}")
     checked = _checked(body, given, settings)
     if "image_base64" in given:
-        return Query(image=_decoded(given["image_base64"])), checked
+        image = _decoded(given["image_base64"])
+        return Query(image=image), checked.model_copy(update={"image_base64": None})  # not kept while it is searched
     if "image_url" in given:
         return Query(image=_fetched(given["image_url"], settings)), checked
     return Query(item_id=given.get("item_id"), embedding=given.get("embedding")), checked
@@ -298,4 +299,5 @@ _SPELLED: Mapping[str, Callable[[str], Any]] = {
     "collapse_above": _number,
     "fields": lambda text: text.split(",") if text else [],
     "position": _whole,
+    "examples": _whole,
 }

@@ -34,6 +34,7 @@ from search_service.read_request import Search, read_arguments, read_batch, read
 from search_service.request_log import note_answer, note_snapshot
 from search_service.schemas import (
     BatchBody,
+    CategoriesArguments,
     ClassifyBody,
     FeedbackBody,
     ImageArguments,
@@ -45,6 +46,7 @@ from search_service.schemas import (
 )
 from search_service.settings import ServiceSettings
 from search_service.snapshot_watch import SnapshotWatch
+from search_service.status import StatusJson, status_json
 from search_service.verdict import require_known
 from shared.errors import FeedbackOff, NotReady, ParecidoError
 
@@ -170,11 +172,22 @@ def image(item_id: str) -> Response:
 
 
 @api.get("/v1/categories")
-@describe(Operation("Catalogue", CategoriesJson, (503,)))
+@describe(Operation("Catalogue", CategoriesJson, (400, 503), arguments=CategoriesArguments))
 def categories() -> Response:
     """List the categories."""
+    count = read_arguments(request, CategoriesArguments, _settings()).examples
     with _engine() as engine:
-        return jsonify(categories_json(engine.snapshot_id, engine.categories()))
+        entries = engine.categories()
+        examples = {entry.name: engine.examples(entry.name, count) for entry in entries if count}
+        return jsonify(categories_json(engine.snapshot_id, entries, examples))
+
+
+@api.get("/v1/status")
+@describe(Operation("Catalogue", StatusJson, (503,)))
+def status() -> Response:
+    """Tell what is served, and how good it was found to be when it was built."""
+    with _engine() as engine:
+        return jsonify(status_json(engine.manifest))
 
 
 @api.get("/healthz")
@@ -218,6 +231,7 @@ def _one_result(asked: Search, answer: Answer | ParecidoError) -> SearchedJson |
 
 
 def _failed(error: ParecidoError) -> ErrorJson:
+    _metrics().error(error.code)
     return error_json(error.code, str(error), g.request_id)
 
 

@@ -22,6 +22,7 @@ from search_service.options import DEFAULT_TOP_K
 from search_service.verdict import OnUnknown
 from shared.metadata_filter import MAX_CONDITIONS, MAX_VALUES
 
+MAX_EXAMPLES = 12
 NotGiven: TypeAlias = SkipJsonSchema[None]
 MAXIMUM_SETTING = "x-maximum-setting"
 Text: TypeAlias = Annotated[str, Field(min_length=1)]
@@ -44,6 +45,7 @@ WANTED = {
     "fields": "a list of up to 100 metadata fields",
     "clicked_item_id": "the id of an item",
     "position": "a whole number from 0",
+    "examples": f"a whole number from 0 to {MAX_EXAMPLES}",
 }
 """What a message asks for where a field has another value; `{…}` are settings of the service."""
 
@@ -225,6 +227,14 @@ class FeedbackBody(QueryFields, ToldFields):
     """Feedback in JSON: what to tell of, and what it really shows."""
 
     model_config = ConfigDict(json_schema_extra=_ONE_OF_FOUR | _ONE_AT_LEAST)
+
+
+class CategoriesArguments(_Fields):
+    """What to tell of the categories."""
+
+    examples: Annotated[
+        int, Field(ge=0, le=MAX_EXAMPLES, description="How many of each category's items to show, as examples.")
+    ] = 0
 
 
 class ImageArguments(_Fields):

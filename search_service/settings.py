@@ -68,7 +68,7 @@ class ServiceSettings:
     image_root: Path | None = None
     max_upload_bytes: int = 20 * 1024 * 1024
     max_pixels: int = 50_000_000
-    max_decode_bytes: int = 160 * 1024 * 1024
+    max_decode_bytes: int = 128 * 1024 * 1024
     max_top_k: int = 1000
     max_offset: int = 1000
     max_batch: int = 16

@@ -15,6 +15,7 @@ from search_service.auth import ApiKeys
 from search_service.engine import Engine
 from search_service.feedback import FeedbackFile
 from search_service.logs import without_native_messages
+from search_service.memory import return_large_blocks
 from search_service.metrics import Metrics
 from search_service.rate_limit import RateLimit
 from search_service.settings import ServiceSettings
@@ -34,6 +35,7 @@ def make_app(settings: ServiceSettings | None = None, rate_limit: RateLimit | No
         SettingsError: a setting that can't be, or a file of API keys that can't.
     """
     settings = settings or ServiceSettings.from_environment(os.environ)
+    return_large_blocks()
     if rate_limit is None and settings.rate_limit is not None:
         rate_limit = RateLimit(settings.rate_limit)
     data = DataDirectory(settings.data)

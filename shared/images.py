@@ -71,7 +71,7 @@ class ImageLimits:
 
     max_bytes: int = 20 * 1024 * 1024
     max_pixels: int = 50_000_000
-    max_memory_bytes: int | None = 160 * 1024 * 1024
+    max_memory_bytes: int | None = 128 * 1024 * 1024
 
 
 def decode_image(data: bytes, limits: ImageLimits, name: str = "the image") -> Image.Image:

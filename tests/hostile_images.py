@@ -201,14 +201,14 @@ def _pngs() -> Named:
         for bits in (1, 2, 4, 8, 16, 32):
             yield f"PNG of colour type {colour} with {bits} bits", png(8, 8, bytes(600), colour=colour, bits=bits)
     yield "PNG of 100,000 frames", _apng(100_000)
-    yield "interlaced PNG of 30 megapixels", png(6000, 5000, bytes(16_000_000), colour=0, bits=1, interlaced=1)
+    yield "interlaced PNG of 26 megapixels", png(6500, 4000, bytes(16_000_000), colour=0, bits=1, interlaced=1)
     # Near the default limit of memory, and above it.
-    yield "PNG of 41 megapixels in RGB", png(8192, 5000, bytes(1 + 3 * 8192) * 5000)
-    yield "PNG of 20 megapixels in RGBA", png(5000, 4000, bytes(1 + 4 * 5000) * 4000, colour=6)
+    yield "PNG of 33 megapixels in RGB", png(8192, 4000, bytes(1 + 3 * 8192) * 4000)
+    yield "PNG of 16 megapixels in RGBA", png(4000, 4000, bytes(1 + 4 * 4000) * 4000, colour=6)
     yield "PNG of 49 megapixels in RGBA", png(7000, 7000, b"", colour=6)
     yield "PNG of 49 megapixels in 16-bit RGBA", png(7000, 7000, b"", colour=6, bits=16)
-    yield "PNG of 28 megapixels in 16 bits", png(7000, 4000, bytes(1 + 2 * 7000) * 4000, colour=0, bits=16)
-    yield "PNG of 33 megapixels in 1 bit", png(8000, 4125, bytes(1001) * 4125, colour=0, bits=1)
+    yield "PNG of 22 megapixels in 16 bits", png(5500, 4000, bytes(1 + 2 * 5500) * 4000, colour=0, bits=16)
+    yield "PNG of 26 megapixels in 1 bit", png(6400, 4100, bytes(801) * 4100, colour=0, bits=1)
 
 
 def _apng(frames: int) -> bytes:
@@ -267,10 +267,10 @@ def _jpegs() -> Named:
     yield "JPEG that has only tables", small[: small.index(b"\xff\xda")] * 200
     for marker in range(0xC0, 0xD0):
         yield f"JPEG with the frame {marker:X}", small.replace(b"\xff\xc2", bytes((0xFF, marker)), 1)
-    large = encoded(Image.new("RGB", (8000, 6000), "red"), "JPEG", progressive=True, quality=20)
-    yield "progressive JPEG of 48 megapixels", large
-    yield "progressive JPEG of 20 scans of 48 megapixels", _with_scans(large, 10)
-    yield "progressive JPEG of 5,000 scans of 48 megapixels", _with_scans(large, 4990)
+    large = encoded(Image.new("RGB", (7900, 5500), "red"), "JPEG", progressive=True, quality=20)
+    yield "progressive JPEG of 43 megapixels", large
+    yield "progressive JPEG of 20 scans of 43 megapixels", _with_scans(large, 10)
+    yield "progressive JPEG of 5,000 scans of 43 megapixels", _with_scans(large, 4990)
     yield "progressive JPEG of 20,000 scans", _with_scans(small, 20_000)
     yield "JPEG of 49 megapixels", encoded(Image.new("RGB", (7000, 7000), "red"), "JPEG", quality=20)
     for mode, subsampling in (("CMYK", 0), ("RGB", 0)):
@@ -296,7 +296,7 @@ def _gifs() -> Named:
     larger, outside = struct.pack("<4H", 0, 0, 65_535, 65_535), struct.pack("<4H", 60_000, 60_000, 8, 8)
     yield "GIF whose frame is larger than its screen", start + b"," + larger + frame[9:] + b";"
     yield "GIF whose frame lies outside", start + b"," + outside + frame[9:] + b";"
-    yield "GIF of 32 megapixels", encoded(Image.new("P", (8000, 4000)), "GIF")
+    yield "GIF of 26 megapixels", encoded(Image.new("P", (6500, 4000)), "GIF")
     yield "GIF of 49 megapixels", encoded(Image.new("P", (7000, 7000)), "GIF")
 
 
@@ -332,8 +332,8 @@ def _tiffs() -> Named:
     jpeg_tags = {256: 3000, 257: 3000, 258: 8, 259: 7, 262: 6, 273: 8, 277: 3, 278: 3000, 279: len(bombed)}
     yield "TIFF with a JPEG of 3,000 scans", _tiff(jpeg_tags, bombed)
     for mode in ("RGBA", "F"):
-        picture = Image.new(mode, (5000, 4000))
-        yield f"TIFF of 20 megapixels in {mode}", encoded(picture, "TIFF", compression="tiff_lzw")
+        picture = Image.new(mode, (4000, 4000))
+        yield f"TIFF of 16 megapixels in {mode}", encoded(picture, "TIFF", compression="tiff_lzw")
 
 
 def _bmp(width: int, height: int, bits: int, compression: int, data: bytes) -> bytes:
@@ -354,7 +354,7 @@ def _bmps() -> Named:
             yield f"BMP with {bits} bits in the compression {compression}", _bmp(8, 8, bits, compression, bytes(600))
     yield "BMP of negative height", _bmp(8, -8, 24, 0, bytes(600))
     yield "BMP of negative width", _bmp(-8, 8, 24, 0, bytes(600))
-    yield "BMP of 32 megapixels in 1 bit", encoded(Image.new("1", (8000, 4000)), "BMP")
+    yield "BMP of 26 megapixels in 1 bit", encoded(Image.new("1", (6500, 4000)), "BMP")
 
 
 def _riff(*chunks: bytes) -> bytes:
@@ -381,7 +381,7 @@ def _webps() -> Named:
     yield "WebP with EXIF of 4 MB", _riff(with_exif, still[12:], _webp_chunk(b"EXIF", _overlapping_exif(4_000_000)))
     yield "WebP of 100,000 unknown chunks", _riff(header, _webp_chunk(b"ABCD", b"") * 100_000, still[12:])
     for alpha, mode in ((False, "RGB"), (True, "RGBA")):
-        for width, height in ((4000, 2600), (4000, 2700)):
+        for width, height in ((3600, 2300), (3700, 2300)):
             picture = Image.new(mode, (width, height), "red")
             name = f"WebP of {width * height:,} pixels in {mode}"
             yield name, encoded(picture, "WEBP", lossless=alpha, quality=1, method=0)

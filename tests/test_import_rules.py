@@ -21,6 +21,7 @@ _WEB_MODULES = {
         "error_handlers",
         "guard",
         "openapi",
+        "pages",
         "read_request",
         "request_log",
         "response_headers",

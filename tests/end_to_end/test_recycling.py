@@ -6,11 +6,12 @@ import os
 import signal
 import sys
 import time
+from pathlib import Path
 
 import pytest
 from load import Load
 from prometheus_client.parser import text_string_to_metric_families
-from swapping import IDS, Service, running, wait_until
+from swapping import IDS, Service, open_files, running, wait_until
 
 from indexer.publish import set_current
 
@@ -33,6 +34,12 @@ def _counted(service: Service) -> float:
     return sum(one.value for one in samples if one.name == "parecido_requests_total" and one.labels == searches)
 
 
+def _files(service: Service) -> int:
+    """How many files the workers' counts are in, also those of workers that have ended."""
+    found = [Path(file).parent for pid in service.workers() for file in open_files(pid) if "/parecido-metrics-" in file]
+    return len(list(found[0].glob("*.db"))) if found else sys.maxsize
+
+
 @pytest.mark.parametrize("workers", [1, 2])
 def test_workers_are_replaced_under_load_and_no_request_fails(data, workers) -> None:
     set_current(data, IDS[0])
@@ -52,6 +59,8 @@ def test_workers_are_replaced_under_load_and_no_request_fails(data, workers) -> 
         assert (counts.failed, counts.not_reached) == ([], [])
         sent = sum(counts.answers.values())
         assert sent > 50
+        assert _counted(service) == sent
+        wait_until("what drains has ended", lambda: _files(service) <= 4 * workers + 2)
         assert _counted(service) == sent
     lines = _log(service)
     assert [line for line in lines if line["level"] != "info"] == []

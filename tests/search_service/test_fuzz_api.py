@@ -120,7 +120,8 @@ def _ask_all(document: dict, app: Flask, mode: GenerationMode, n_cases: int) -> 
 
 
 def test_answers_keep_to_the_document(document, matching, app) -> None:
-    right = _ask_all(matching, app, GenerationMode.POSITIVE, _CASES // 2)
+    # A route that takes little but an item's id has fewer right cases than its share, so more are asked for.
+    right = _ask_all(matching, app, GenerationMode.POSITIVE, _CASES * 5 // 8)
     wrong = _ask_all(document, app, GenerationMode.NEGATIVE, _CASES // 2)
     assert right.total() + wrong.total() >= _CASES
     assert right[200] > _CASES // 5  # or else little but refusals was checked

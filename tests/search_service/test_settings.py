@@ -22,7 +22,7 @@ _DEFAULTS = {
     "image_root": None,
     "max_upload_bytes": 20 * 1024 * 1024,
     "max_pixels": 50_000_000,
-    "max_decode_bytes": 160 * 1024 * 1024,
+    "max_decode_bytes": 128 * 1024 * 1024,
     "max_top_k": 1000,
     "max_offset": 1000,
     "max_batch": 16,
