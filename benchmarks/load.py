@@ -1,7 +1,7 @@
 """What the service does when many ask at once, against the raw limit, and against the notebook's way as a service.
 
-- Throughput of 1 to 16 clients who ask without pause, against plain decoding and bare forward passes on all cores, which
-  take turns with them; what one client waits, against decoding and a forward pass with all cores' threads.
+- Throughput of 1 to 16 clients who ask without pause, against plain decoding and bare forward passes on all cores,
+  which take turns with them; what one client waits, against decoding and a forward pass with all cores' threads.
 - Ten times as many requests as the raw limit, at fixed times: what those wait that are answered, whether all others are
   refused with 503, and how long it takes until one client is served as before.
 - The notebook's way behind Flask's development server, in the same run.
@@ -131,9 +131,8 @@ def main() -> None:
     train = list_photos(options.photos, "train")
     with tempfile.TemporaryDirectory(prefix="parecido-benchmark-") as directory:
         data = DataDirectory(Path(directory, "data"))
-        catalogue = write_catalogue(
-            sample(train, 100) if options.smoke else train, options.photos, Path(directory, "c")
-        )
+        indexed = sample(train, 100) if options.smoke else train
+        catalogue = write_catalogue(indexed, options.photos, Path(directory, "catalogue.jsonl"))
         build_snapshot(catalogue, data.root)
         raw = _Raw(data.paths(data.current_id()).embedder.read_bytes(), photos)
         with service(data.root) as running:
