@@ -64,6 +64,7 @@ bench: $(STAMP) ## the benchmarks, small; see docs/benchmarks.md for the full on
 	$(BIN)/python -m benchmarks.transforms --smoke
 	$(BIN)/python -m benchmarks.reindexing --smoke
 	$(BIN)/python -m benchmarks.swapping --smoke
+	$(BIN)/python -m benchmarks.load --smoke
 
 chaos: $(STAMP) ## kill 200 builds at random moments and check what is left
 	$(BIN)/python -m benchmarks.chaos $(ARGS)

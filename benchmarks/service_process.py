@@ -60,18 +60,32 @@ def service(data: Path, **settings: str | int) -> Iterator[Service]:
         "PARECIDO_PORT": str(port),
         **{f"PARECIDO_{name.upper()}": str(value) for name, value in settings.items()},
     }
-    log_path = data / "service.log"
+    with _started(["-m", "search_service"], port, environment, data / "service.log") as (pid, ready_s):
+        yield Service(port, pid, ready_s)
+
+
+@contextmanager
+def notebook_service(data: Path) -> Iterator[int]:
+    """Run the notebook's way behind Flask's development server until the block is left; gives its port."""
+    port = _free_port()
+    environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
+    command = ["-m", "benchmarks.notebook_server", str(data.resolve()), str(port)]
+    with _started(command, port, environment, data / "notebook.log"):
+        yield port
+
+
+@contextmanager
+def _started(command: list[str], port: int, environment: dict[str, str], log_path: Path) -> Iterator[tuple[int, float]]:
+    """Run Python until the block is left; gives its pid, and the seconds until `/readyz` answered 200."""
     with log_path.open("w") as log:
         started = time.perf_counter()
-        process = subprocess.Popen(
-            [sys.executable, "-m", "search_service"], cwd=REPOSITORY, env=environment, stdout=log, stderr=log
-        )
+        process = subprocess.Popen([sys.executable, *command], cwd=REPOSITORY, env=environment, stdout=log, stderr=log)
         try:
             while not _is_ready(port):
                 if process.poll() is not None or time.perf_counter() - started > _START_LIMIT_S:
                     raise SystemExit(f"the service did not start:\n{log_path.read_text()}")
                 time.sleep(_POLL_S)
-            yield Service(port, process.pid, time.perf_counter() - started)
+            yield process.pid, time.perf_counter() - started
         finally:
             process.terminate()
             process.wait()

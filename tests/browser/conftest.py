@@ -57,18 +57,27 @@ class WebShop:
 
 
 @pytest.fixture(scope="session")
-def playwright_browser() -> Iterator[Any]:
-    sync_api = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
+def chromium() -> str:
+    pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
     if _CHROMIUM is None:
         pytest.skip("there is no Chromium here: apt-get install chromium")
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=_CHROMIUM, args=["--no-sandbox"])
+    return _CHROMIUM
+
+
+@pytest.fixture(scope="module")
+def playwright_browser(chromium: str) -> Iterator[Any]:
+    """Closed after each file's tests, so that it takes nothing from those of other packages."""
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
         yield browser
         browser.close()
 
 
 @pytest.fixture(scope="session")
-def web_shop(playwright_browser: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[WebShop]:
+def web_data(chromium: str, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, DataDirectory]:
+    """A sample catalogue, and where it is indexed."""
     root = tmp_path_factory.mktemp("web")
     catalogue = render_catalogue(root / "catalogue", items=ITEMS, queries=QUERIES)
     data = DataDirectory(root / "data")
@@ -77,9 +86,15 @@ def web_shop(playwright_browser: Any, tmp_path_factory: pytest.TempPathFactory) 
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PARECIDO_")}
     done = subprocess.run(command, cwd=_ROOT, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+    return root / "catalogue", data
+
+
+@pytest.fixture(scope="module")
+def web_shop(web_data: tuple[Path, DataDirectory]) -> Iterator[WebShop]:
+    catalogue, data = web_data
     with running(data) as service:
         wait_until("ready", lambda: _is_ready(service))
-        yield WebShop(service.port, root / "catalogue")
+        yield WebShop(service.port, catalogue)
 
 
 def _is_ready(service: Service) -> bool:

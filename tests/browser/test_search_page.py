@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fakes import encoded
 from PIL import Image
 
 WATCH, MOUSE, BICYCLE = "watch", "mouse", "bicycle"
@@ -58,6 +59,22 @@ def _drag(page: Any, start: tuple[float, float], end: tuple[float, float]) -> No
     page.mouse.up()
 
 
+def _box(page: Any) -> list[float]:
+    """Left, top, width and height of the box, as shares of the photo."""
+    names = ["--x", "--y", "--width", "--height"]
+    return page.locator(".box").evaluate(
+        "(box, names) => names.map((name) => +box.style.getPropertyValue(name))", names
+    )
+
+
+def _base64(image: Image.Image) -> str:
+    return base64.b64encode(encoded(image, "PNG")).decode()
+
+
+def _scores(answer: Any) -> dict[str, float]:
+    return {hit["item_id"]: hit["score"] for hit in answer["hits"]}
+
+
 def test_the_first_view_shows_the_catalogue_and_leads_into_it(open_page, web_shop) -> None:
     page = open_page()
     page.wait_for_selector(".shelf")
@@ -100,24 +117,26 @@ def test_a_pasted_photo_is_searched(open_page, web_shop) -> None:
 
 
 def test_what_is_in_the_box_is_the_query(open_page, web_shop, tmp_path: Path) -> None:
-    both = tmp_path / "both.jpg"
-    left, right = (Image.open(web_shop.query(category)).resize((480, 480)) for category in (WATCH, BICYCLE))
+    both = tmp_path / "both.png"
     picture = Image.new("RGB", (960, 480))
-    picture.paste(left, (0, 0))
-    picture.paste(right, (480, 0))
-    picture.save(both, quality=92)
+    for place, category in enumerate((WATCH, BICYCLE)):
+        picture.paste(Image.open(web_shop.query(category)).resize((480, 480)), (480 * place, 0))
+    picture.save(both)
     page = open_page()
     _choose(page, both)
-    of_left = _searched(page, lambda: _drag(page, (0.03, 0.06), (0.49, 0.99)))
-    page.get_by_text("Search the whole photo").click()
-    of_right = _searched(page, lambda: _drag(page, (0.51, 0.06), (0.97, 0.94)))
-    moved_left = _searched(page, lambda: _drag(page, (0.75, 0.5), (0.25, 0.5)))
-    assert _confidence(of_left, WATCH) > _confidence(of_right, WATCH) + 0.2
-    assert _confidence(moved_left, WATCH) > _confidence(of_right, WATCH) + 0.2
 
+    def assert_as_cut_by_pillow(answer: Any, left: float) -> None:
+        x, y, width, height = _box(page)
+        assert (x, width) == pytest.approx((left, 0.46), abs=0.01)
+        cut = picture.crop((round(960 * x), round(480 * y), round(960 * (x + width)), round(480 * (y + height))))
+        wanted = web_shop.ask("/v1/search", {"image_base64": _base64(cut), "probe": "auto", "top_k": 24})
+        assert answer["searched"] == wanted["searched"]
+        assert _scores(answer) == pytest.approx(_scores(wanted), abs=0.03)
 
-def _confidence(answer: Any, category: str) -> float:
-    return next(one["confidence"] for one in answer["query"]["candidates"] if one["category"] == category)
+    assert_as_cut_by_pillow(_searched(page, lambda: _drag(page, (0.03, 0.06), (0.49, 0.99))), 0.03)
+    _searched(page, lambda: page.get_by_text("Search the whole photo").click())
+    assert_as_cut_by_pillow(_searched(page, lambda: _drag(page, (0.51, 0.06), (0.97, 0.94))), 0.51)
+    assert_as_cut_by_pillow(_searched(page, lambda: _drag(page, (0.75, 0.5), (0.35, 0.5))), 0.11)  # moved
 
 
 def test_the_box_obeys_the_keys(open_page, web_shop) -> None:
