@@ -2,13 +2,14 @@
 PYTHON ?= python3
 DATA ?= data
 PORT ?= 8080
+FUZZ_S ?= 600
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 INDEXER := $(BIN)/python -m indexer
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check unit index reindex serve evaluate verify rollback bench chaos up down test-compose
+.PHONY: help setup demo test check unit index reindex serve evaluate verify rollback bench chaos fuzz up down test-compose
 # To compose, CATALOGUE is a directory and CATALOGUE_FILE a list in it; `up` sees to it.
 unexport CATALOGUE
 
@@ -45,7 +46,8 @@ reindex: $(STAMP) ## the same catalogue again, with the settings remembered in D
 	$(INDEXER) build --data "$(DATA)" $(ARGS)
 
 serve: $(STAMP) ## answer searches from DATA on PORT
-	PARECIDO_DATA="$(DATA)" PARECIDO_PORT="$(PORT)" $(BIN)/python -m search_service
+	PARECIDO_DATA="$(DATA)" PARECIDO_PORT="$(PORT)" \
+		PARECIDO_LOG_FORMAT="$${PARECIDO_LOG_FORMAT:-text}" $(BIN)/python -m search_service
 
 evaluate: $(STAMP) ## judge DATA by QUERIES=path, labelled photos that are not in the catalogue
 	@test -n "$(QUERIES)" || { echo 'which photos? make evaluate QUERIES=path [DATA=data]' >&2; exit 2; }
@@ -62,9 +64,13 @@ bench: $(STAMP) ## the benchmarks, small; see docs/benchmarks.md for the full on
 	$(BIN)/python -m benchmarks.transforms --smoke
 	$(BIN)/python -m benchmarks.reindexing --smoke
 	$(BIN)/python -m benchmarks.swapping --smoke
+	$(BIN)/python -m benchmarks.load --smoke
 
 chaos: $(STAMP) ## kill 200 builds at random moments and check what is left
 	$(BIN)/python -m benchmarks.chaos $(ARGS)
+
+fuzz: $(STAMP) ## decode mutated images for FUZZ_S=600 seconds; a find ends it
+	mkdir -p fuzz && cd fuzz && ../$(BIN)/python ../tests/fuzz/decoding.py corpus -max_total_time=$(FUZZ_S) $(ARGS)
 
 up: ## in containers: index CATALOGUE=path (default: a sample) into a volume, serve it on PORT
 	@set -e; if [ -n "$(CATALOGUE)" ]; then \

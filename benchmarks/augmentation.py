@@ -44,7 +44,7 @@ def main() -> None:
     photos = sample(list_photos(options.photos, "train"), _PHOTOS)
     pixels = np.stack([to_pixels(decode_image(photo.path.read_bytes(), ImageLimits())) for photo in photos])
     count = len(pixels)
-    embedder = LiteRtEmbedder(export_lite0(), interpreters=1, threads=1)
+    embedder = LiteRtEmbedder(export_lite0(), interpreters=1)
     ways: Ways = {
         _AUGMENT: (count, lambda: _ours(pixels)),
         _FORWARD: (count, lambda: embedder.embed(pixels)),

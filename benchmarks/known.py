@@ -8,8 +8,9 @@ indexer holds out; the validation photos are the known queries.
 - Near: for every pair of categories, a head is trained without the two, whose validation photos are then unknown; means
   over the pairs.
 
-For each: the area under the ROC curve of single signs, of sums of two that are standardised, and of `known_score` (log
-odds and cosine, less the category's threshold); the shares of known queries rejected and of unknown ones found.
+For each: the area under the ROC curve of single signs (`benchmarks/known_signs.py` has those that are not shipped), of
+sums that are standardised, and of `known_score` (that of all five, less the category's threshold); the shares of known
+queries rejected and of unknown ones found, also by the rule for a base without known classes (log odds and cosine).
 """
 
 import logging
@@ -31,18 +32,21 @@ import sklearn
 from numpy.typing import NDArray
 
 from benchmarks.embedded_photos import embed_photos, open_lite0, some_of
+from benchmarks.known_signs import TriedSigns
 from benchmarks.options import option_parser
 from benchmarks.photos import Photo, list_photos, sample
 from benchmarks.rows import print_records, store
 from examples.sample_catalogue.render import render_catalogue
 from indexer import train_classifier
 from indexer.augment import Augmentation
+from indexer.efficientnet_lite0 import imagenet_classes, weights_path
 from indexer.embed import EmbeddedCatalogue
 from indexer.fit_known import fit_known
 from indexer.held_out import HeldOut
 from indexer.metrics import auroc, known_figures
 from indexer.report import SilentReporter
-from shared.known import NEIGHBOURS, KnownRule, log_odds, mean_cosine
+from shared.clarity import Clarity
+from shared.known import NEIGHBOURS, KnownRule, mean_cosine, signs
 from shared.partition import Partition
 from shared.vectors import Vectors
 
@@ -66,40 +70,61 @@ class Judge:
         with SilentReporter().stage("") as stage:
             self.classifier, _ = train_classifier.train_classifier(embedded, held_out, seed, stage)
         self._partitions = _partitions(embedded)
-        rule = fit_known(self.classifier, held_out, self._partitions.__getitem__)
+        self.rule = self._rule(held_out, imagenet_classes(weights_path()))
+        self.plain = self._rule(held_out, None)
+        images = np.flatnonzero(~held_out.items[embedded.image_items])
+        self._tried = TriedSigns(embedded.originals_of(images), embedded.columns(images, embedded.categories))
+        self._all = embedded.originals, embedded.columns(np.arange(len(embedded.digests)), embedded.categories)
+
+    def _rule(self, held_out: HeldOut, pretrained: Clarity | None) -> KnownRule:
+        rule = fit_known(self.classifier, held_out, self._partitions.__getitem__, pretrained)
         assert rule is not None
-        self.rule: KnownRule = rule
-        largest = self.classifier.logits(held_out.originals).max(axis=1)
-        self._largest_mean, self._largest_std = largest.mean(), largest.std()
+        return rule
 
     def figures(self, known: Vectors, unknown: Vectors) -> Figures:
         """How well the queries are told apart; both `(n, dim)`."""
-        signs, others = self._signs(known), self._signs(unknown)
-        margins = np.concatenate([signs["known_score"], others["known_score"]])
-        found = known_figures(margins, np.repeat([0, -1], [len(known), len(unknown)]))
-        areas = {f"AUROC of {name}": auroc(signs[name], others[name]) for name in signs}
-        return {
-            **areas,
-            "known rejected": 1 - (found.known_share or 0.0),
-            "unknown found": found.unknown_detected or 0.0,
-        }
+        of_known, of_unknown = self._signs(known), self._signs(unknown)
+        areas = {f"AUROC of {name}": auroc(of_known[name], of_unknown[name]) for name in of_known}
+        truth = np.repeat([0, -1], [len(known), len(unknown)])
+        for name, kind in (("known_score", ""), ("known_score without clarity", ", without clarity")):
+            found = known_figures(np.concatenate([of_known[name], of_unknown[name]]), truth)
+            areas[f"known rejected{kind}"] = 1 - (found.known_share or 0.0)
+            areas[f"unknown found{kind}"] = found.unknown_detected or 0.0
+        return areas
 
     def _signs(self, queries: Vectors) -> dict[str, NDArray[np.float64]]:
         """By name, `(n,)`: the higher, the more a query seems to be known."""
         logits = self.classifier.logits(queries)
         columns = logits.argmax(axis=1)
         cosines = np.array([self._cosine(query, int(column)) for query, column in zip(queries, columns, strict=True)])
-        margins = self.rule.margins(logits, columns, cosines)
-        largest = logits.max(axis=1).astype(np.float64)
-        standardised = (largest - self._largest_mean) / self._largest_std
+        single = signs(queries, logits, columns, cosines, self.rule.clarity)
+        standardised = (single - self.rule.means) / self.rule.stds
+        margins = self.rule.margins(queries, logits, columns, cosines)
+        plain = self.plain.margins(queries, logits, columns, cosines)
+        largest_and_cosine = standardised[:, 1] + standardised[:, 2]
         return {
-            "largest logit": largest,
-            "log odds": log_odds(logits, columns),
-            "cosine": cosines,
-            "largest logit and cosine": standardised + (cosines - self.rule.means[1]) / self.rule.stds[1],
-            "log odds and cosine": margins + self.rule.thresholds[columns],
+            "log odds": single[:, 0],
+            "cosine": single[:, 1],
+            "largest logit": single[:, 2],
+            "its lead": single[:, 3],
+            "less clarity": -single[:, 4],
+            "energy": np.logaddexp.reduce(logits.astype(np.float64), axis=1),
+            "nearness against other categories": cosines - self._nearest_of_others(queries, columns),
+            **self._tried.of(queries),
+            "largest logit and cosine": largest_and_cosine,
+            "log odds and cosine": plain + self.plain.thresholds[columns],
+            "all but clarity": standardised[:, :4] @ self.rule.weights[:4],
+            "all five": margins + self.rule.thresholds[columns],
+            "known_score without clarity": plain,
             "known_score": margins,
         }
+
+    def _nearest_of_others(self, queries: Vectors, columns: NDArray[np.int64]) -> NDArray[np.float64]:
+        """`(n,)`: the mean cosine of the nearest items that are not of the predicted category."""
+        embeddings, labels = self._all
+        cosines = np.where(labels == columns[:, np.newaxis], -1, queries @ embeddings.T)
+        nearest: NDArray[np.float64] = np.sort(cosines, axis=1)[:, -NEIGHBOURS:].mean(axis=1, dtype=np.float64)
+        return nearest
 
     def _cosine(self, query: Vectors, column: int) -> float:
         partition = self._partitions[self.classifier.categories[column]]

@@ -1,13 +1,17 @@
-"""From which cosine on two photos are the same: copies of photos against photos of different things.
+"""How near two photos have to be to count as the same: copies of photos against photos of different things.
 
 1. Training photos and copies of them are embedded: saved badly, cropped a little, made smaller, mirrored.
-2. The cosine of each copy with its photo, and how many of them each threshold would find.
-3. How many pairs among the training photos each threshold would report. Some of these are true near-duplicates, which
-   only a person can tell: `--sheet FILE.png` draws the nearest ones.
+2. The share of the copies that are near enough to their photos, as the report judges it: by the ratio of their distance
+   (1 - cosine) to the one that is usual there.
+3. The pairs of training photos that are: which of them are true near-duplicates only a person can tell, and
+   `--sheet FILE.png` draws the nearest ones. Against it, how many pairs a fixed cosine reports that finds the copies.
+
+`--embedder FILE` takes another base, such as a snapshot's `embedder.tflite` that was tuned.
 """
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,11 +22,12 @@ from benchmarks.photo_changes import CHANGES, COPIES
 from benchmarks.photos import Photo, list_photos, sample
 from benchmarks.rows import print_records, store
 from indexer.contact_sheet import draw_picture, new_sheet, read_picture, save_sheet
+from shared.embedder import LiteRtEmbedder
 from shared.images import ImageLimits
 from shared.vectors import Vectors
 
-_THRESHOLDS = (0.9, 0.92, 0.93, 0.94, 0.95, 0.96, 0.97)
-_PERCENTILES = (50, 10, 1)
+_RATIOS = (0.15, 0.2, 0.25, 0.3, 0.35)
+_FIXED_COSINE = 0.95
 _PAIRS_SHOWN = 12
 _PAIRS_DRAWN = 24
 _COLUMNS = 6
@@ -32,57 +37,100 @@ def main() -> None:
     """Embed, compare, print and store."""
     parser = option_parser("near_duplicates", __doc__)
     parser.add_argument("--copied", type=int, default=1000, help="photos that are copied (default: 1,000)")
+    parser.add_argument("--embedder", type=Path, metavar="FILE", help="an embedder.tflite (default: Lite0, not tuned)")
     parser.add_argument("--sheet", type=Path, metavar="FILE.png", help="draw the nearest pairs")
     options = parser.parse_args()
     photos = list_photos(options.photos, "train")
     photos = sample(photos, 150) if options.smoke else photos
-    copied = sample(photos, 24 if options.smoke else options.copied, seed=1)
-    embedder = open_lite0()
-    originals = embed_uploads(embedder, copied)
-    copies = []
+    embedder = LiteRtEmbedder.open(options.embedder) if options.embedder else open_lite0()
+    embeddings = embed_uploads(embedder, photos)
+    order = np.random.default_rng(0).permutation(len(photos))
+    copied = np.sort(order[: 24 if options.smoke else options.copied])
+    found = {}
     for name, change in {**COPIES, "mirrored": CHANGES["mirrored"]}.items():
-        cosines = np.einsum("ij,ij->i", originals, embed_uploads(embedder, copied, change))
-        copies.append({"copy": name, **_figures(cosines)})
-    print_records(f"Copies of {len(copied)} photos: percentiles of the cosine, and the share found from…", copies)
-    one, other, cosines = _nearest_pairs(embed_uploads(embedder, photos))
-    pairs = {f"from {least}": int((cosines >= least).sum()) for least in _THRESHOLDS}
-    print_records(f"Pairs among {len(photos)} photos", [{"": "pairs", **pairs}])
+        copies = embed_uploads(embedder, [photos[place] for place in copied], change)
+        found[name] = _found(copies, embeddings, copied)
+    rows = [{"copy": name, **figures} for name, figures in found.items()]
+    print_records(f"Copies of {len(copied)} photos: cosines, and the share that is found up to a ratio of…", rows)
+    pairs = _nearest_pairs(embeddings)
+    counts = {f"{ratio}": sum(pair.ratio <= ratio for pair in pairs) for ratio in _RATIOS}
+    print_records(f"Pairs among {len(photos)} photos up to a ratio of…", [{"": "pairs", **counts}])
+    kind, least = next((name, figures["cosine, 1 %"]) for name, figures in found.items())
+    by_cosine = {f"{cosine:.4f}": _n_pairs(embeddings, cosine) for cosine in (least, _FIXED_COSINE)}
+    print(f"\na cosine of {least:.4f} finds 99 % of the copies of {kind}; pairs by a fixed cosine: {by_cosine}")
     nearest = [
-        {"one": _name(photos[first]), "other": _name(photos[second]), "cosine": float(cosine)}
-        for first, second, cosine in zip(one[:_PAIRS_SHOWN], other, cosines, strict=False)
+        {"one": _name(photos[pair.one]), "other": _name(photos[pair.other]), "cosine": pair.cosine, "ratio": pair.ratio}
+        for pair in pairs[:_PAIRS_SHOWN]
     ]
     print_records("The nearest pairs", nearest)
     if options.sheet is not None:
-        drawn = [(photos[first], photos[second]) for first, second in zip(one[:_PAIRS_DRAWN], other, strict=False)]
-        _draw(drawn, cosines, options.sheet)
-    store("near_duplicates", options.smoke, {"copies": copies, "pairs": pairs, "nearest": nearest})
+        _draw(photos, pairs[:_PAIRS_DRAWN], options.sheet)
+    figures = {"pairs": counts, "by_cosine": by_cosine, "nearest": nearest}
+    store("near_duplicates", options.smoke, {"embedder": embedder.embedder_id, "copies": rows, **figures})
 
 
-def _figures(cosines: NDArray[np.float32]) -> dict[str, float]:
-    percentiles = {f"{percent} %": float(np.percentile(cosines, percent)) for percent in _PERCENTILES}
-    return {**percentiles, **{f"from {least}": float(np.mean(cosines >= least)) for least in _THRESHOLDS}}
+def _n_pairs(embeddings: Vectors, cosine: float) -> int:
+    return int(np.triu(embeddings @ embeddings.T >= cosine, 1).sum())
 
 
-def _nearest_pairs(embeddings: Vectors) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]:
-    """The places of each pair's photos, and its cosine, the nearest pair first, down to the first threshold."""
-    cosines = np.triu(embeddings @ embeddings.T, 1)
-    one, other = np.nonzero(cosines >= _THRESHOLDS[0])
-    order = np.argsort(-cosines[one, other])
-    return one[order], other[order], cosines[one, other][order]
+def _found(copies: Vectors, embeddings: Vectors, copied: NDArray[np.int64]) -> dict[str, float]:
+    """Of copies of the photos in these places: cosines, and the share that each ratio finds."""
+    places = np.arange(len(copied))
+    to_all = 1 - copies @ embeddings.T
+    distances = to_all[places, copied].copy()
+    to_all[places, copied] = np.inf
+    ratios = distances / np.minimum(_usual(to_all), _usual(_distances(embeddings))[copied])
+    percentiles = {f"cosine, {percent} %": 1 - float(np.percentile(distances, 100 - percent)) for percent in (50, 1)}
+    return {**percentiles, **{f"{ratio}": float(np.mean(ratios <= ratio)) for ratio in _RATIOS}}
+
+
+def _usual(distances: NDArray[np.float32]) -> NDArray[np.float32]:
+    """`(n, m)` → `(n,)`: the tenth smallest of each."""
+    usual: NDArray[np.float32] = np.sort(distances, axis=1)[:, min(10, distances.shape[1]) - 1]
+    return usual
+
+
+def _distances(embeddings: Vectors) -> NDArray[np.float32]:
+    """`(n, n)`: of each from each, infinite from itself."""
+    distances = 1 - embeddings @ embeddings.T
+    np.fill_diagonal(distances, np.inf)
+    return distances
+
+
+class _Pair(NamedTuple):
+    """Two photos, by their places."""
+
+    one: int
+    other: int
+    cosine: float
+    ratio: float
+
+
+def _nearest_pairs(embeddings: Vectors) -> list[_Pair]:
+    """Pairs of photos, those of the smallest ratio first."""
+    distances = _distances(embeddings)
+    usual = _usual(distances)
+    ratios = distances / np.minimum(usual[:, np.newaxis], usual)
+    ratios[np.tril_indices(len(ratios))] = np.inf
+    one, other = np.nonzero(ratios <= 2 * max(_RATIOS))
+    pairs = zip(one.tolist(), other.tolist(), strict=True)
+    found = [_Pair(a, b, 1 - float(distances[a, b]), float(ratios[a, b])) for a, b in pairs]
+    return sorted(found, key=lambda pair: pair.ratio)
 
 
 def _name(photo: Photo) -> str:
     return f"{photo.category}/{photo.path.stem[:8]}"
 
 
-def _draw(pairs: Sequence[tuple[Photo, Photo]], cosines: NDArray[np.float32], out: Path) -> None:
-    pictures = [(photo, cosine) for pair, cosine in zip(pairs, cosines, strict=False) for photo in pair]
+def _draw(photos: Sequence[Photo], pairs: Sequence[_Pair], out: Path) -> None:
+    pictures = [(photos[place], pair) for pair in pairs for place in (pair.one, pair.other)]
     n_rows = -(-len(pictures) // _COLUMNS)
     figure = new_sheet(n_rows, _COLUMNS)
     grid = figure.add_gridspec(n_rows, _COLUMNS)
-    for place, (photo, cosine) in enumerate(pictures):
+    for place, (photo, pair) in enumerate(pictures):
         axes = figure.add_subplot(grid[divmod(place, _COLUMNS)])
-        draw_picture(axes, read_picture(photo.path, ImageLimits()), f"{cosine:.4f}\n{_name(photo)}")
+        caption = f"ratio {pair.ratio:.3f}, cosine {pair.cosine:.3f}\n{_name(photo)}"
+        draw_picture(axes, read_picture(photo.path, ImageLimits()), caption)
     save_sheet(figure, out)
 
 

@@ -9,7 +9,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +18,6 @@ from indexer.augment import Augmentation
 from shared.classifier import Classifier
 from shared.images import SIDE_PX
 from shared.snapshot import DataDirectory, Snapshot
-from shared.vectors import Vectors
 
 _TOP_K = 10
 _WARM_UP = 3
@@ -45,6 +44,33 @@ class NotebookSpeed:
     query_ms: float
 
 
+class NotebookSearch:
+    """A query as the notebook had it, on a snapshot's classifier and embeddings."""
+
+    def __init__(self, data: Path) -> None:
+        """Load the published snapshot in `data`, and EfficientNet-Lite0 in Keras."""
+        from indexer.backbone import load_backbone
+
+        directory = DataDirectory(data)
+        snapshot = Snapshot.open(directory.paths(directory.current_id()))
+        parts = [snapshot.partitions[category] for category in snapshot.classifier.categories]
+        self._galleries = [part.embeddings(range(part.n_rows)) for part in parts]
+        self.base = load_backbone("efficientnet_lite0", None, print).model
+        self._whole = _with_head(self.base, snapshot.classifier)
+        snapshot.close()
+
+    def search(self, file: Path | BinaryIO) -> list[int]:
+        """The rows of the predicted category that are most alike, best first."""
+        from sklearn.metrics.pairwise import cosine_similarity
+
+        image = _load(file)[np.newaxis]
+        category = int(self._whole.predict(image, verbose=0).argmax())
+        embedding = self.base.predict(image, verbose=0)
+        scores = cosine_similarity(embedding, self._galleries[category])[0]
+        found: list[int] = scores.argsort()[::-1][:_TOP_K].tolist()
+        return found
+
+
 def measure_notebook(data: Path, photos: Sequence[Path], queries: Sequence[Path]) -> NotebookSpeed:
     """Index photos and search by others, as the notebook did.
 
@@ -53,20 +79,13 @@ def measure_notebook(data: Path, photos: Sequence[Path], queries: Sequence[Path]
         photos: to index.
         queries: to search by.
     """
-    from indexer.backbone import load_backbone
-
-    directory = DataDirectory(data)
-    snapshot = Snapshot.open(directory.paths(directory.current_id()))
-    parts = [snapshot.partitions[category] for category in snapshot.classifier.categories]
-    galleries = [part.embeddings(range(part.n_rows)) for part in parts]
-    base = load_backbone("efficientnet_lite0", None, print).model
-    whole = _with_head(base, snapshot.classifier)
+    searcher = NotebookSearch(data)
+    base = searcher.base
     for path in queries[:_WARM_UP]:
         _index_s(base, path)
-        _query_s(base, whole, galleries, path)
+        _query_s(searcher, path)
     index_s = [_index_s(base, path) for path in photos]
-    query_s = [_query_s(base, whole, galleries, path) for path in queries]
-    snapshot.close()
+    query_s = [_query_s(searcher, path) for path in queries]
     return NotebookSpeed(
         photos=len(photos),
         copies=Augmentation().copies,
@@ -104,21 +123,15 @@ def _index_s(base: Any, path: Path) -> tuple[float, float]:
     return original_s, time.perf_counter() - started
 
 
-def _query_s(base: Any, whole: Any, galleries: Sequence[Vectors], path: Path) -> float:
-    from sklearn.metrics.pairwise import cosine_similarity
-
+def _query_s(searcher: NotebookSearch, path: Path) -> float:
     started = time.perf_counter()
-    image = _load(path)[np.newaxis]
-    category = int(whole.predict(image, verbose=0).argmax())
-    embedding = base.predict(image, verbose=0)
-    scores = cosine_similarity(embedding, galleries[category])[0]
-    scores.argsort()[::-1][:_TOP_K].tolist()
+    searcher.search(path)
     return time.perf_counter() - started
 
 
-def _load(path: Path) -> NDArray[np.float32]:
+def _load(file: Path | BinaryIO) -> NDArray[np.float32]:
     """`(224, 224, 3)` float32."""
     import keras
 
-    image: NDArray[np.float32] = keras.utils.img_to_array(keras.utils.load_img(path, target_size=(SIDE_PX, SIDE_PX)))
+    image: NDArray[np.float32] = keras.utils.img_to_array(keras.utils.load_img(file, target_size=(SIDE_PX, SIDE_PX)))
     return image

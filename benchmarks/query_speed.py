@@ -61,11 +61,11 @@ def measure_queries(
     """
     ready_s = []
     for _ in range(starts - 1):
-        with service(data, inference_threads) as running:
+        with service(data, inference_threads=inference_threads) as running:
             ready_s.append(running.ready_s)
     raw = RawLimit(model, interpreters=1, threads=inference_threads)
     images = [path.read_bytes() for path in photos]
-    with service(data, inference_threads) as running:
+    with service(data, inference_threads=inference_threads) as running:
         ready_s.append(running.ready_s)
         _search_s(running, images[:_WARM_UP])
         ours_s, inside_ms, raw_s = [], [], []

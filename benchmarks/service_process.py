@@ -46,34 +46,46 @@ class Service:
 
 
 @contextmanager
-def service(data: Path, inference_threads: int, workers: int = 1) -> Iterator[Service]:
+def service(data: Path, **settings: str | int) -> Iterator[Service]:
     """Run the service until the block is left.
 
     Args:
         data: the data directory to serve.
-        inference_threads: threads within one inference.
-        workers: processes.
+        settings: others of the service, such as `workers`.
     """
     port = _free_port()
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PARECIDO_")}
     environment |= {
         "PARECIDO_DATA": str(data.resolve()),
         "PARECIDO_PORT": str(port),
-        "PARECIDO_WORKERS": str(workers),
-        "PARECIDO_INFERENCE_THREADS": str(inference_threads),
+        **{f"PARECIDO_{name.upper()}": str(value) for name, value in settings.items()},
     }
-    log_path = data / "service.log"
+    with _started(["-m", "search_service"], port, environment, data / "service.log") as (pid, ready_s):
+        yield Service(port, pid, ready_s)
+
+
+@contextmanager
+def notebook_service(data: Path) -> Iterator[int]:
+    """Run the notebook's way behind Flask's development server until the block is left; gives its port."""
+    port = _free_port()
+    environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
+    command = ["-m", "benchmarks.notebook_server", str(data.resolve()), str(port)]
+    with _started(command, port, environment, data / "notebook.log"):
+        yield port
+
+
+@contextmanager
+def _started(command: list[str], port: int, environment: dict[str, str], log_path: Path) -> Iterator[tuple[int, float]]:
+    """Run Python until the block is left; gives its pid, and the seconds until `/readyz` answered 200."""
     with log_path.open("w") as log:
         started = time.perf_counter()
-        process = subprocess.Popen(
-            [sys.executable, "-m", "search_service"], cwd=REPOSITORY, env=environment, stdout=log, stderr=log
-        )
+        process = subprocess.Popen([sys.executable, *command], cwd=REPOSITORY, env=environment, stdout=log, stderr=log)
         try:
             while not _is_ready(port):
                 if process.poll() is not None or time.perf_counter() - started > _START_LIMIT_S:
                     raise SystemExit(f"the service did not start:\n{log_path.read_text()}")
                 time.sleep(_POLL_S)
-            yield Service(port, process.pid, time.perf_counter() - started)
+            yield process.pid, time.perf_counter() - started
         finally:
             process.terminate()
             process.wait()
@@ -90,9 +102,8 @@ class Client:
 
     def search(self, image: bytes) -> bytes:
         """Upload an image as a browser's form does and read the whole answer."""
-        headers = {"Content-Type": f"multipart/form-data; boundary={_BOUNDARY}"}
-        body = _BEFORE_IMAGE + image + _AFTER_IMAGE
-        self._connection.request("POST", "/v1/search", body, headers)
+        body, content_type = multipart(image)
+        self._connection.request("POST", "/v1/search", body, {"Content-Type": content_type})
         response = self._connection.getresponse()
         answer = response.read()
         if response.status != http.client.OK:
@@ -102,6 +113,11 @@ class Client:
     def close(self) -> None:
         """Close the connection."""
         self._connection.close()
+
+
+def multipart(image: bytes) -> tuple[bytes, str]:
+    """The body of an upload as a browser's form has it, and its content type."""
+    return _BEFORE_IMAGE + image + _AFTER_IMAGE, f"multipart/form-data; boundary={_BOUNDARY}"
 
 
 def _is_ready(port: int) -> bool:

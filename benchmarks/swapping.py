@@ -105,7 +105,7 @@ def main() -> None:
         catalogue = write_catalogue(photos, options.photos, Path(directory, "catalogue.jsonl"))
         ids = [build_snapshot(catalogue, data.root).summary["snapshot_id"]]
         ids.append(build_snapshot(catalogue, data.root, "--retrain").summary["snapshot_id"])
-        with service(data.root, inference_threads=1, workers=_WORKERS) as running:
+        with service(data.root, workers=_WORKERS) as running:
             load = Load(running.port, images)
             try:
                 quiet, swapping = _take_turns(load, data, itertools.cycle(ids), swaps)

@@ -48,7 +48,7 @@ def main() -> int:
     _run("indexer", "visualize", str(query), "--data", str(data), "--out", str(sheet))
     _say(
         f"Done. Look at {sheet}, then try:\n"
-        f"  make serve DATA={data}                               # and, in another terminal:\n"
+        f"  make serve DATA={data}                               # open http://127.0.0.1:8080, or:\n"
         f"  curl -F image=@{catalogue_dir}/queries/bicycle/query-01.jpg http://127.0.0.1:8080/v1/search\n"
         f"  make evaluate DATA={data} QUERIES={catalogue_dir}/queries\n"
         f"  make index CATALOGUE=your/photos                    # a folder a category, or a CSV or JSON-lines file"

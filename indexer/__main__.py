@@ -15,6 +15,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 from indexer.build_partitions import ann_recall_at_10
 from indexer.history import diff, existing, list_snapshots, roll_back
+from indexer.near_duplicates import MAX_RATIO
 from indexer.pipeline import build
 from indexer.prune_cache import prune_cache
 from indexer.report import Reporter, TerminalReporter
@@ -172,8 +173,8 @@ def _visualize(options: argparse.Namespace, reporter: Reporter) -> Result:
 def _report(options: argparse.Namespace, reporter: Reporter) -> Result:
     from indexer import catalogue_report
 
-    if options.min_cosine is not None and not 0 < options.min_cosine <= 1:
-        raise SettingsError(f"--min-cosine is {options.min_cosine:g}; wanted more than 0 and at most 1")
+    if not 0 < options.max_ratio < 1:
+        raise SettingsError(f"--max-ratio is {options.max_ratio:g}; wanted more than 0 and less than 1")
     if options.top < 1:
         raise SettingsError(f"--top is {options.top}; wanted at least 1")
     if options.sheet is not None:
@@ -181,7 +182,7 @@ def _report(options: argparse.Namespace, reporter: Reporter) -> Result:
 
         check_suffix("--sheet", options.sheet)
     snapshot = _open_current(options.data)
-    report = catalogue_report.report_of(snapshot, DataDirectory(options.data), options.min_cosine)
+    report = catalogue_report.report_of(snapshot, DataDirectory(options.data), options.max_ratio)
     snapshot.close()
     catalogue_report.show(report, options.top, reporter)
     if options.sheet is not None:
@@ -236,7 +237,12 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--keep-days", type=float, default=30.0, help="days without use that an entry stays (default: 30)")
     sub.add_argument("--max-bytes", type=int, help="then drop the longest unused until the rest take no more than this")
     sub = add("report", _report, "Show near-duplicate items and doubtful labels of the published snapshot.")
-    sub.add_argument("--min-cosine", type=float, help="from which on two images are the same picture (default: 0.95)")
+    sub.add_argument(
+        "--max-ratio",
+        type=float,
+        default=MAX_RATIO,
+        help="how near two images have to be, as a share of the distance that is usual there (default: 0.25)",
+    )
     sub.add_argument("--top", type=int, default=20, help="groups and labels that are shown (default: 20)")
     sub.add_argument("--sheet", type=Path, metavar="FILE.png", help="draw the first of them")
     sub = add("export", _export, "Write all images' embeddings as embeddings.npy with paths.json.")

@@ -20,6 +20,7 @@ from tensorflow.python.framework.convert_to_constants import convert_variables_t
 
 from indexer import efficientnet_lite0
 from indexer.settings import BACKBONES
+from shared.clarity import Clarity
 from shared.embedder import LiteRtEmbedder, golden_picture
 from shared.errors import WeightsError
 from shared.images import SIDE_PX
@@ -74,6 +75,20 @@ def load_backbone(name: str, weights: Path | None, say: Callable[[str], None]) -
         return load_backbone("efficientnet_lite0", None, say)
     say(f"backbone: efficientnet_b0 ({found.weights})")
     return found
+
+
+def pretrained_classes(name: str, weights: Path | None) -> Clarity | None:
+    """The classes that a base was pretrained on, as a head on its unit embeddings; None where they are not at hand.
+
+    They come with Lite0's weights alone: B0's are without the top.
+
+    Args:
+        name: `efficientnet_b0` or `efficientnet_lite0`.
+        weights: the file that its weights were read from, if not the package's.
+    """
+    if name != "efficientnet_lite0":
+        return None
+    return efficientnet_lite0.imagenet_classes(weights or efficientnet_lite0.weights_path())
 
 
 def _named(path: Path) -> str:

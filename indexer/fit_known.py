@@ -1,8 +1,9 @@
 """Fit the rule that tells known queries from others, on held-out images.
 
 1. Search the partition of each image's predicted category, its own item left out.
-2. Standardise log odds and cosines over all images.
-3. Set each category's threshold so that few of the images that are taken for it would be rejected.
+2. Choose the pretrained classes that tell how clear a picture is, where there are any.
+3. Standardise all signs over all images.
+4. Set each category's threshold so that few of the images that are taken for it would be rejected.
 """
 
 from collections.abc import Callable
@@ -12,21 +13,27 @@ import numpy as np
 from numpy.typing import NDArray
 
 from indexer.held_out import HeldOut
-from shared.classifier import Classifier
-from shared.known import NEIGHBOURS, KnownRule, log_odds, mean_cosine
+from shared.clarity import Clarity
+from shared.classifier import Classifier, softmax
+from shared.known import NEIGHBOURS, WEIGHTS, WEIGHTS_WITH_CLARITY, KnownRule, mean_cosine, signs
 from shared.partition import Partition
+from shared.vectors import Vectors
 
 # Chosen on the clothing photos, benchmarks/known.py; docs/explanation/relevance.md.
 REJECTED = 0.02
 """The share of held-out images that score below the threshold."""
 MIN_IMAGES = 50
 """With fewer held-out images there is no rule."""
-_HALF_TRUSTED_IMAGES = 200
+_HALF_TRUSTED_IMAGES = 1000
+_MOST_CLASSES = 256
 _LEAST_STD = 1e-3  # where all held-out images are alike, anything else would be infinitely far
 
 
 def fit_known(
-    classifier: Classifier, held_out: HeldOut, open_partition: Callable[[str], Partition]
+    classifier: Classifier,
+    held_out: HeldOut,
+    open_partition: Callable[[str], Partition],
+    pretrained: Clarity | None = None,
 ) -> KnownRule | None:
     """The rule; None for a single category, or where fewer than `MIN_IMAGES` images are held out.
 
@@ -34,18 +41,31 @@ def fit_known(
         classifier: that predicts the categories.
         held_out: that it has not learned; their items are in the partitions.
         open_partition: of a category; one is open at a time.
+        pretrained: all classes that the base was pretrained on; None where it was tuned, or they are not at hand.
     """
     if len(classifier.categories) == 1 or held_out.n_images < MIN_IMAGES:
         return None
-    logits = classifier.logits(held_out.originals)
+    images = held_out.originals
+    logits = classifier.logits(images)
     columns = logits.argmax(axis=1)
     cosines = _cosines(classifier, held_out, columns, open_partition)
     found = np.isfinite(cosines)
-    logits, columns, cosines = logits[found], columns[found], cosines[found]
-    signs = np.stack([log_odds(logits, columns), cosines], axis=1)
+    images, logits, columns, cosines = images[found], logits[found], columns[found], cosines[found]
+    clarity = None if pretrained is None else _frequent(pretrained, images)
+    seen = signs(images, logits, columns, cosines, clarity)
+    means, stds = seen.mean(axis=0), np.maximum(seen.std(axis=0), _LEAST_STD)
     n_categories = len(classifier.categories)
-    rule = KnownRule(signs.mean(axis=0), np.maximum(signs.std(axis=0), _LEAST_STD), np.zeros(n_categories))
-    return replace(rule, thresholds=thresholds(rule.margins(logits, columns, cosines), columns, n_categories))
+    weights = np.array(WEIGHTS if clarity is None else WEIGHTS_WITH_CLARITY)
+    rule = KnownRule(means, stds, np.zeros(n_categories), weights, clarity)
+    margins = rule.margins(images, logits, columns, cosines)
+    return replace(rule, thresholds=thresholds(margins, columns, n_categories))
+
+
+def _frequent(pretrained: Clarity, images: Vectors) -> Clarity:
+    """Its `_MOST_CLASSES` that images show most: the others say little of them, and would cost each query time."""
+    shown = softmax(images @ pretrained.weights + pretrained.bias).mean(axis=0)
+    most = np.sort(np.argsort(-shown, kind="stable")[:_MOST_CLASSES])
+    return Clarity(np.ascontiguousarray(pretrained.weights[:, most]), pretrained.bias[most])
 
 
 def thresholds(scores: NDArray[np.float64], columns: NDArray[np.int64], n_categories: int) -> NDArray[np.float64]:

@@ -1,10 +1,14 @@
 """Items that are in the catalogue twice: the same file, or nearly the same picture.
 
-1. Pair images of different items that are the same file, or whose cosine is at least a threshold.
-2. Join pairs into groups of items (union-find).
+1. How far an image usually is from others: the distance, 1 - cosine, of its tenth nearest image of another item.
+2. Pair images of different items that are the same file, or whose distance is at most a quarter of what is usual for
+   either, as the ratio test of Lowe (2004, "Distinctive Image Features from Scale-Invariant Keypoints") tells a match
+   from what is merely similar. A fixed cosine would not do: a fine-tuned base brings whole categories nearer together
+   than a frozen one brings copies of a photo, and so do studio photos of one kind of thing.
+3. Join pairs into groups of items (union-find).
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -15,7 +19,9 @@ from indexer.neighbours import Neighbours
 from indexer.originals import Originals
 
 # Chosen by benchmarks/near_duplicates.py; docs/benchmarks.md.
-MIN_COSINE = 0.95
+MAX_RATIO = 0.25
+_USUAL_NEIGHBOUR = 10
+_LEAST_SHARE_OF_MEDIAN = 0.3
 
 
 @dataclass(frozen=True)
@@ -29,6 +35,7 @@ class Duplicate:
         like: the id of the other item.
         like_image: the path of its image.
         cosine: of the two images.
+        ratio: of their distance, 1 - cosine, to the one that is usual there; 0 of the same file.
         same_file: whether they are the very same file.
     """
 
@@ -38,6 +45,7 @@ class Duplicate:
     like: str
     like_image: str
     cosine: float
+    ratio: float
     same_file: bool
 
 
@@ -53,9 +61,9 @@ class Group:
         return tuple(sorted({one.category for one in self.items}))
 
     @property
-    def highest_cosine(self) -> float:
+    def least_ratio(self) -> float:
         """Of the nearest pair."""
-        return max(one.cosine for one in self.items)
+        return min(one.ratio for one in self.items)
 
 
 @dataclass(frozen=True)
@@ -63,13 +71,13 @@ class NearDuplicates:
     """The groups, those over several categories first, then by their nearest pair.
 
     Attributes:
-        min_cosine: from which on a pair counts.
+        max_ratio: up to which a pair counts.
         exact: whether every image was compared with every other.
         images: how many were looked at.
         groups: of two items or more.
     """
 
-    min_cosine: float
+    max_ratio: float
     exact: bool
     images: int
     groups: tuple[Group, ...]
@@ -84,45 +92,89 @@ class NearDuplicates:
         groups = [
             {"categories": group.categories, "items": [asdict(one) for one in group.items]} for group in self.groups
         ]
-        return {"min_cosine": self.min_cosine, "exact": self.exact, "images": self.images, "groups": groups}
+        return {"max_ratio": self.max_ratio, "exact": self.exact, "images": self.images, "groups": groups}
 
     @classmethod
     def from_dict(cls, told: Mapping[str, Any]) -> "NearDuplicates":
         """What `as_dict` made."""
         groups = tuple(Group(tuple(Duplicate(**one) for one in group["items"])) for group in told["groups"])
-        return cls(told["min_cosine"], told["exact"], told["images"], groups)
+        return cls(told["max_ratio"], told["exact"], told["images"], groups)
 
 
-def find_near_duplicates(originals: Originals, near: Neighbours, min_cosine: float = MIN_COSINE) -> NearDuplicates:
+def find_near_duplicates(originals: Originals, near: Neighbours, max_ratio: float = MAX_RATIO) -> NearDuplicates:
     """Find items that are in the catalogue more than once.
 
     Args:
         originals: the images.
         near: their nearest images.
-        min_cosine: from which on two images are the same picture.
+        max_ratio: how near two images have to be, as a share of the distance that is usual there.
     """
-    one, other, cosines = _pairs(originals, near, min_cosine)
-    best = _nearest(originals, one, other, cosines)
+    pairs = _pairs(originals, near, max_ratio)
+    best = pairs.nearest(originals.image_items)
     members: dict[int, list[int]] = {}
-    for item, root in _roots(originals.image_items[one].tolist(), originals.image_items[other].tolist()).items():
+    for item, root in _roots(originals.image_items[pairs.one], originals.image_items[pairs.other]).items():
         members.setdefault(root, []).append(item)
     groups = [Group(tuple(_duplicate(originals, *best[item]) for item in sorted(items))) for items in members.values()]
-    groups.sort(key=lambda group: (len(group.categories) == 1, -group.highest_cosine, group.items[0].item_id))
-    return NearDuplicates(min_cosine, near.exact, len(originals), tuple(groups))
+    groups.sort(key=lambda group: (len(group.categories) == 1, group.least_ratio, group.items[0].item_id))
+    return NearDuplicates(max_ratio, near.exact, len(originals), tuple(groups))
 
 
-def _pairs(
-    originals: Originals, near: Neighbours, min_cosine: float
-) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]:
-    """Pairs of images of different items, each pair both ways, and their cosines; all `(n_pairs,)`."""
-    images, places = np.nonzero(near.cosines >= min_cosine)
+@dataclass(frozen=True)
+class _Pairs:
+    """Pairs of images of different items, each pair both ways; `(n_pairs,)` each.
+
+    Attributes:
+        one: int64, an image.
+        other: int64, the one that it is like.
+        cosines: float32.
+        ratios: float32.
+    """
+
+    one: NDArray[np.int64]
+    other: NDArray[np.int64]
+    cosines: NDArray[np.float32]
+    ratios: NDArray[np.float32]
+
+    def nearest(self, image_items: NDArray[np.int64]) -> dict[int, tuple[int, int, float, float]]:
+        """Of every item in a pair: its image in the nearest pair, the other image, their cosine and ratio.
+
+        Args:
+            image_items: `(n_images,)`, the item of each image.
+        """
+        order = np.lexsort((self.other, self.one, self.ratios))[::-1]  # the nearest last, so that it stays
+        columns = (array[order].tolist() for array in (self.one, self.other, self.cosines, self.ratios))
+        return dict(zip(image_items[self.one[order]].tolist(), zip(*columns, strict=True), strict=True))
+
+
+def _pairs(originals: Originals, near: Neighbours, max_ratio: float) -> _Pairs:
+    usual = _usual_distances(originals.image_items, near)
+    reach = np.where(near.images >= 0, np.minimum(usual[:, np.newaxis], usual[near.images]), np.float32(0))
+    images, places = np.nonzero((near.images >= 0) & (1 - near.cosines <= max_ratio * reach))
+    cosines = near.cosines[images, places]
+    ratios = (1 - cosines) / np.maximum(reach[images, places], np.finfo(np.float32).tiny)
     same = np.array(list(_same_files(originals)), dtype=np.int64).reshape(-1, 2)
-    one = np.concatenate([images, same[:, 0]])
-    other = np.concatenate([near.images[images, places], same[:, 1]])
-    cosines = np.concatenate([near.cosines[images, places], np.ones(len(same), dtype=np.float32)])
+    one = np.concatenate([same[:, 0], images])
+    other = np.concatenate([same[:, 1], near.images[images, places]])
+    cosines = np.concatenate([np.ones(len(same), dtype=np.float32), cosines])
+    ratios = np.concatenate([np.zeros(len(same), dtype=np.float32), ratios])
     two_items = originals.image_items[one] != originals.image_items[other]
-    one, other, cosines = one[two_items], other[two_items], cosines[two_items]
-    return np.concatenate([one, other]), np.concatenate([other, one]), np.concatenate([cosines, cosines])
+    one, other, cosines, ratios = one[two_items], other[two_items], cosines[two_items], ratios[two_items]
+    return _Pairs(np.append(one, other), np.append(other, one), np.append(cosines, cosines), np.append(ratios, ratios))
+
+
+def _usual_distances(image_items: NDArray[np.int64], near: Neighbours) -> NDArray[np.float32]:
+    """`(n_images,)` float32: how far the tenth nearest image of another item is, or the furthest of fewer.
+
+    Among many copies of itself an image would find none of them nearer than usual, so it is at least a share of the
+    median.
+    """
+    strangers = (near.images >= 0) & (image_items[near.images] != image_items[:, np.newaxis])
+    counted = np.cumsum(strangers, axis=1)
+    places = (counted == np.minimum(counted[:, -1:], _USUAL_NEIGHBOUR)).argmax(axis=1)
+    known = strangers.any(axis=1)
+    distances = np.where(known, 1 - near.cosines[np.arange(len(places)), places], np.float32(0))
+    least = _LEAST_SHARE_OF_MEDIAN * np.median(distances[known]) if known.any() else 0.0
+    return np.maximum(distances, np.float32(least))
 
 
 def _same_files(originals: Originals) -> Iterator[tuple[int, int]]:
@@ -134,17 +186,8 @@ def _same_files(originals: Originals) -> Iterator[tuple[int, int]]:
             yield before, image
 
 
-def _nearest(
-    originals: Originals, one: NDArray[np.int64], other: NDArray[np.int64], cosines: NDArray[np.float32]
-) -> dict[int, tuple[int, int, float]]:
-    """Of every item in a pair: its image in the nearest pair, the other image, and their cosine."""
-    order = np.lexsort((other, one, -cosines))[::-1]  # the nearest last, so that it stays
-    told = zip(one[order].tolist(), other[order].tolist(), cosines[order].tolist(), strict=True)
-    return dict(zip(originals.image_items[one[order]].tolist(), told, strict=True))
-
-
-def _roots(one: Iterable[int], other: Iterable[int]) -> dict[int, int]:
-    """Union-find: each item of the pairs, and the first item of its group."""
+def _roots(one: NDArray[np.int64], other: NDArray[np.int64]) -> dict[int, int]:
+    """Union-find: each item of the pairs, `(n_pairs,)` each, and the first item of its group."""
     parent: dict[int, int] = {}
 
     def root(item: int) -> int:
@@ -154,13 +197,13 @@ def _roots(one: Iterable[int], other: Iterable[int]) -> dict[int, int]:
             item = parent[item]
         return item
 
-    for first, second in zip(one, other, strict=True):
+    for first, second in zip(one.tolist(), other.tolist(), strict=True):
         low, high = sorted((root(first), root(second)))
         parent[high] = low
     return {item: root(item) for item in parent}
 
 
-def _duplicate(originals: Originals, image: int, like: int, cosine: float) -> Duplicate:
+def _duplicate(originals: Originals, image: int, like: int, cosine: float, ratio: float) -> Duplicate:
     item, digest = originals.item(image), originals.digest(image)
     return Duplicate(
         item_id=item.item_id,
@@ -169,5 +212,6 @@ def _duplicate(originals: Originals, image: int, like: int, cosine: float) -> Du
         like=originals.item(like).item_id,
         like_image=originals.path(like),
         cosine=round(cosine, 4),
+        ratio=round(ratio, 4),
         same_file=digest is not None and digest == originals.digest(like),
     )

@@ -53,6 +53,12 @@ class Published:
         with closing(ItemStore(self.paths.items)) as items:
             return image_keys(items.images())
 
+    @cached_property
+    def can_filter(self) -> bool:
+        """Whether it has an index of the metadata: those of older versions have not."""
+        with closing(ItemStore(self.paths.items)) as items:
+            return items.can_filter
+
 
 def snapshot_states(paths: SnapshotPaths) -> States:
     """Every item of a snapshot on the disk, for comparing."""

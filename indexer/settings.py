@@ -91,7 +91,7 @@ class BuildSettings:
     @property
     def image_limits(self) -> ImageLimits:
         """What images are left out for."""
-        return ImageLimits(self.max_image_bytes, self.max_image_pixels)
+        return ImageLimits(self.max_image_bytes, self.max_image_pixels, max_memory_bytes=None)
 
     def as_dict(self) -> dict[str, Any]:
         """What is remembered; paths are absolute, so that a later build finds them from anywhere."""

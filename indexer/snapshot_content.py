@@ -24,6 +24,7 @@ from indexer.report import Stage
 from indexer.settings import BuildSettings
 from shared import __version__
 from shared.catalogue import IndexedItem, write_items
+from shared.clarity import Clarity
 from shared.embedder import LiteRtEmbedder, embedder_id, golden_picture
 from shared.images import PREPROCESSING
 from shared.manifest import FORMAT_VERSION, CategoryEntry, Manifest
@@ -96,8 +97,17 @@ class SnapshotContent:
         classifier = self.chosen.classifier
         if self.chosen.is_new:
             opened = partial(Partition.open, directory=paths.partitions)
-            classifier = replace(classifier, known=fit_known(classifier, self.held_out, opened))
+            rule = fit_known(classifier, self.held_out, opened, self._pretrained_classes())
+            classifier = replace(classifier, known=rule)
         classifier.save(paths.classifier)
+
+    def _pretrained_classes(self) -> Clarity | None:
+        """Of the base, unless it was tuned: then they no longer fit its embeddings."""
+        from indexer.backbone import pretrained_classes
+
+        if (self.base.tuning or {}).get("improved"):
+            return None
+        return pretrained_classes(self.base.name, self.settings.weights)
 
     @cached_property
     def content(self) -> str:
@@ -116,6 +126,7 @@ class SnapshotContent:
         manifest = self.published.manifest
         return (
             manifest.content == self.content
+            and self.published.can_filter
             and manifest.tuning == self.base.tuning
             and manifest.settings.get("fine_tune") == self.settings.fine_tune  # or what `auto` decided would be lost
             and len(manifest.categories) == len(self.partitions)

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from search_service.verdict import NOT_JUDGED, Verdict
 from shared.catalogue import Item
 
+MAX_DUPLICATES = 20
+
 
 @dataclass(frozen=True)
 class Candidate:
@@ -19,11 +21,22 @@ class Candidate:
 
 @dataclass(frozen=True)
 class ItemHit:
-    """An item found; rank 1 is the best."""
+    """An item found.
+
+    Attributes:
+        rank: among all hits of the query, from 1; with an `offset`, that of the first is `offset` + 1.
+        score: the cosine, at most 1.
+        item: it.
+        group: with `group_by`, the item's value in that field; None where it is a group of its own.
+        duplicates: with `collapse_above`, the ids of the items folded into this one, best first: those that rank
+            between it and the last hit of the answer, at most `MAX_DUPLICATES`.
+    """
 
     rank: int
     score: float
     item: Item
+    group: str | int | float | bool | None = None
+    duplicates: tuple[str, ...] = ()
 
 
 @dataclass

@@ -5,22 +5,39 @@ import time
 import uuid
 
 from flask import Flask, Response, current_app, g, request
+from werkzeug.middleware.proxy_fix import ProxyFix
 from werkzeug.routing import BaseConverter
 
+from search_service.admission import Admission
+from search_service.api_docs import ApiDocs, api_docs
+from search_service.auth import ApiKeys
+from search_service.caller import Caller, set_caller
+from search_service.client_socket import ClientSocket
 from search_service.error_handlers import register_error_handlers
 from search_service.feedback import FeedbackFile
+from search_service.fetch_image import ImageFetcher
+from search_service.guard import guard
+from search_service.logs import request_id
 from search_service.metrics import Metrics
+from search_service.pages import pages
+from search_service.rate_limit import RateLimit
+from search_service.request_log import log_request
+from search_service.response_headers import add_headers
 from search_service.routes import api
 from search_service.settings import ServiceSettings
 from search_service.snapshot_watch import SnapshotWatch
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
-# What a body has besides the image: base64 is a third longer, and there are options and part headers.
-_BODY_EXTRA_BYTES = 256 * 1024
 
 
 def create_app(
-    watch: SnapshotWatch, settings: ServiceSettings, metrics: Metrics, feedback: FeedbackFile | None = None
+    watch: SnapshotWatch,
+    settings: ServiceSettings,
+    metrics: Metrics,
+    feedback: FeedbackFile | None = None,
+    keys: ApiKeys | None = None,
+    rate_limit: RateLimit | None = None,
+    admission: Admission | None = None,
 ) -> Flask:
     """Make the application.
 
@@ -29,9 +46,12 @@ def create_app(
         settings: limits on requests.
         metrics: counts requests, and observes the watch.
         feedback: keeps what clients tell; None for taking none.
+        keys: the API keys that are let in; None for letting in everybody.
+        rate_limit: counts how often callers ask; None for not counting.
+        admission: the one that the engines ask; None where requests are not to be refused before they are read.
     """
     app = Flask("search_service", static_folder=None)
-    app.config["MAX_CONTENT_LENGTH"] = settings.max_upload_bytes * 4 // 3 + _BODY_EXTRA_BYTES
+    app.config["MAX_CONTENT_LENGTH"] = settings.max_body_bytes
     app.json.sort_keys = False  # type: ignore[attr-defined]
     app.json.ensure_ascii = False  # type: ignore[attr-defined]
     # An item id may have two slashes in a row; it is one item's name, not a path to tidy.
@@ -41,10 +61,24 @@ def create_app(
     app.extensions["settings"] = settings
     app.extensions["metrics"] = metrics
     app.extensions["feedback"] = feedback
+    app.extensions["is_stopping"] = lambda: False  # who runs the application may know better
+    app.extensions["api_docs"] = ApiDocs(app, settings)
+    app.extensions["admission"] = admission
+    app.extensions["image_fetcher"] = ImageFetcher(settings.image_url_hosts or (), settings.max_upload_bytes)
+    if settings.trusted_proxies:
+        app.wsgi_app = ProxyFix(app.wsgi_app, x_for=settings.trusted_proxies, x_proto=0)  # type: ignore[method-assign]
     app.before_request(_name_request)
+    guard(app, keys, rate_limit)
+    app.before_request(_name_caller)
+    app.before_request(_require_room)
+    app.teardown_request(_forget_caller)
+    add_headers(app, settings.cors_origins or ())
     app.after_request(_sign_response)
-    app.after_request(_count_request)
+    app.after_request(_tell_request)
+    app.teardown_request(_forget_request)
     app.register_blueprint(api)
+    app.register_blueprint(api_docs)
+    app.register_blueprint(pages)
     register_error_handlers(app)
     return app
 
@@ -61,16 +95,37 @@ def _name_request() -> None:
     g.started = time.perf_counter()
     given = request.headers.get("X-Request-ID", "")
     g.request_id = given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
+    request_id.set(g.request_id)
+
+
+def _name_caller() -> None:
+    client = request.environ.get("gunicorn.socket")
+    set_caller(Caller(client.arrived_s, client.is_gone) if isinstance(client, ClientSocket) else Caller())
+
+
+def _require_room() -> None:
+    """Refuse an image that would be refused later before its form is read; queries by an item need no core."""
+    admission: Admission | None = current_app.extensions["admission"]
+    if admission is not None and request.mimetype == "multipart/form-data":
+        admission.require_room()
+
+
+def _forget_caller(_error: BaseException | None) -> None:
+    set_caller(None)
 
 
 def _sign_response(response: Response) -> Response:
     response.headers["X-Request-ID"] = g.get("request_id", "")
-    response.headers["X-Content-Type-Options"] = "nosniff"
     return response
 
 
-def _count_request(response: Response) -> Response:
+def _tell_request(response: Response) -> Response:
+    log_request(response)
     metrics: Metrics = current_app.extensions["metrics"]
     route = request.url_rule.rule if request.url_rule else None
     metrics.request(route, request.method, response.status_code, time.perf_counter() - g.started)
     return response
+
+
+def _forget_request(_error: BaseException | None) -> None:
+    request_id.set(None)

@@ -16,7 +16,8 @@ from select import select
 from typing import Any
 
 from gunicorn.arbiter import Arbiter
-from gunicorn.workers.gthread import ThreadWorker
+
+from search_service.collecting import CollectingWorker
 
 _SO_ATTACH_FILTER = 26
 _RETURN = 0x06
@@ -33,7 +34,7 @@ class DrainingArbiter(Arbiter):  # type: ignore[misc]
         super().stop(graceful)
 
 
-class DrainingWorker(ThreadWorker):  # type: ignore[misc]
+class DrainingWorker(CollectingWorker):
     """Answers requests, on several threads."""
 
     sockets: list[Any]

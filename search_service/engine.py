@@ -4,52 +4,36 @@ image ─decode─▶ pixels ─embed (once)─▶ embedding ─classify─▶ p
 """
 
 import hashlib
-from dataclasses import dataclass
-from itertools import chain
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from search_service.admission import Admission
 from search_service.answer import Answer, Candidate, ItemHit, Timing
+from search_service.examples import example_items
 from search_service.item_images import image_path
+from search_service.item_search import ItemSearch
+from search_service.options import SearchOptions
+from search_service.query import Query, query_vector
 from search_service.told import Told
-from search_service.verdict import NOT_JUDGED, OF_THE_CATALOGUE, OnUnknown, Verdict, judge
+from search_service.verdict import NOT_JUDGED, OF_THE_CATALOGUE, Verdict, judge
 from shared.catalogue import IndexedItem, Item
 from shared.classifier import PROBE_COVERAGE, ranking
-from shared.errors import InvalidEmbedding, InvalidRequest
+from shared.errors import InvalidRequest, ParecidoError
 from shared.feedback import Feedback
 from shared.images import ImageLimits, decode_image, to_pixels
 from shared.known import NEIGHBOURS
-from shared.manifest import CategoryEntry
-from shared.partition import Hit, best_hits, search_partitions
+from shared.manifest import CategoryEntry, Manifest
 from shared.snapshot import Snapshot
 from shared.snapshot_lease import SnapshotLease
-from shared.vectors import Vectors, unit_rows
+from shared.vectors import Vectors
 
 CANDIDATES = 5
-DEFAULT_TOP_K = 10
-
-
-@dataclass(frozen=True)
-class SearchOptions:
-    """What a caller may choose.
-
-    Attributes:
-        top_k: how many hits at most.
-        category: search this category instead of the predicted one.
-        probe: search so many of the most probable categories; `auto`: as many as the probabilities need.
-        min_score: leave out hits below.
-        on_unknown: what to do where the query shows none of the categories; `reject` searches nothing here, and leaves
-            it to the caller to refuse the answer by `require_known`.
-    """
-
-    top_k: int = DEFAULT_TOP_K
-    category: str | None = None
-    probe: int | Literal["auto"] = 1
-    min_score: float | None = None
-    on_unknown: OnUnknown = "search"
 
 
 class Engine:
@@ -62,6 +46,7 @@ class Engine:
         probe_coverage: float = PROBE_COVERAGE,
         image_root: Path | None = None,
         lease: SnapshotLease | None = None,
+        admission: Admission | None = None,
     ) -> None:
         """Serve a snapshot.
 
@@ -71,12 +56,15 @@ class Engine:
             probe_coverage: for what share of the queries `probe: auto` searches the right category.
             image_root: where the catalogue's images lie, if not where they were indexed.
             lease: on the snapshot; given back by `close`.
+            admission: decides which images are decoded and embedded when; by default one a core, for this engine alone.
         """
         self._snapshot = snapshot
         self._limits = limits or ImageLimits()
         self._probe_coverage = probe_coverage
         self._image_root = (image_root or Path(snapshot.manifest.image_root)).resolve()
         self._lease = lease
+        self._admission = admission or Admission(os.cpu_count() or 1)
+        self._batch_threads = ThreadPoolExecutor(os.cpu_count(), "batch")  # started when they are first needed
 
     @property
     def snapshot_id(self) -> str:
@@ -84,9 +72,43 @@ class Engine:
         return self._snapshot.snapshot_id
 
     @property
+    def manifest(self) -> Manifest:
+        """How the snapshot describes itself."""
+        return self._snapshot.manifest
+
+    @property
     def created_at(self) -> str:
         """When the snapshot was built: ISO 8601, UTC."""
         return self._snapshot.manifest.created_at
+
+    def search(self, query: Query, options: SearchOptions) -> Answer:
+        """Search by whatever the query has.
+
+        Raises:
+            ParecidoError: those of `search_image`, `search_item` and `search_embedding`.
+        """
+        if query.image is not None:
+            return self.search_image(query.image, options)
+        if query.item_id is not None:
+            return self.search_item(query.item_id, options)
+        return self.search_embedding(query.embedding, options)
+
+    def search_batch(self, searches: Sequence[tuple[Query, SearchOptions]]) -> list[Answer | ParecidoError]:
+        """Search by several queries, on as many threads as there are cores; each answer is that of `search`.
+
+        Returns:
+            For each in its order its answer, or why it has none: a bad one fails alone.
+
+        Raises:
+            Overloaded: there are images among them, and too many others are before these.
+        """
+        if any(query.image is not None for query, _ in searches):
+            self._admission.require_room()
+            self._admission.expect_several()
+        contexts = [copy_context() for _ in searches]  # they name the caller
+        return list(
+            self._batch_threads.map(lambda context, one: context.run(self._search_or_error, one), contexts, searches)
+        )
 
     def search_image(self, data: bytes, options: SearchOptions) -> Answer:
         """Search by the bytes of an image file.
@@ -103,7 +125,7 @@ class Engine:
         known = self._known(data, queries)
         return self._search(queries, options, timing, known, None if known is None else OF_THE_CATALOGUE)
 
-    def search_embedding(self, embedding: ArrayLike, options: SearchOptions) -> Answer:
+    def search_embedding(self, embedding: ArrayLike | None, options: SearchOptions) -> Answer:
         """Search by a `(dim,)` vector of any length but 0, made by this snapshot's embedder.
 
         Raises:
@@ -111,7 +133,7 @@ class Engine:
             UnknownCategory: `options.category` is none.
         """
         timing = Timing()
-        return self._search(self._unit(embedding), options, timing)
+        return self._search(query_vector(embedding, self._snapshot.embedder.dim), options, timing)
 
     def search_item(self, item_id: str, options: SearchOptions) -> Answer:
         """Search by the images of an item of the catalogue, which is itself among the hits.
@@ -137,6 +159,16 @@ class Engine:
         queries, known = self._embeddings(indexed), indexed.item.category
         return self._search(queries, options, timing, known, NOT_JUDGED, without=indexed.number)
 
+    def classify(self, query: Query) -> Answer:
+        """Say which category an image or an embedding shows; that of an item is known.
+
+        Raises:
+            ParecidoError: those of `classify_image` and `classify_embedding`.
+        """
+        if query.image is not None:
+            return self.classify_image(query.image)
+        return self.classify_embedding(query.embedding)
+
     def classify_image(self, data: bytes) -> Answer:
         """Say which category an image shows, if any; nothing is searched but what tells that.
 
@@ -146,39 +178,30 @@ class Engine:
         timing = Timing()
         return self._classified(self._embed(data, timing), timing)
 
-    def classify_embedding(self, embedding: ArrayLike) -> Answer:
+    def classify_embedding(self, embedding: ArrayLike | None) -> Answer:
         """As `classify_image`, for a vector.
 
         Raises:
             InvalidEmbedding: another shape, or no direction.
         """
-        return self._classified(self._unit(embedding), Timing())
+        return self._classified(query_vector(embedding, self._snapshot.embedder.dim), Timing())
 
-    def feedback_on_image(self, data: bytes, told: Told) -> Feedback:
-        """A record of what a client tells of an image, without the image.
+    def feedback(self, query: Query, told: Told) -> Feedback:
+        """A record of what a client tells of a query, without its image.
 
         Raises:
-            ImageError: it can't be used.
+            ImageError: the image can't be used.
+            InvalidEmbedding: the embedding has another shape, or no direction.
+            UnknownItem: there is none of this id.
             RequestError: what is told does not fit the snapshot; see `Told.of`.
         """
-        queries = self._embed(data, Timing())
-        return told.of(self._snapshot, queries, image_sha256=hashlib.sha256(data).hexdigest())
-
-    def feedback_on_embedding(self, embedding: ArrayLike, told: Told) -> Feedback:
-        """As `feedback_on_image`, for a vector.
-
-        Raises:
-            InvalidEmbedding: another shape, or no direction.
-        """
-        return told.of(self._snapshot, self._unit(embedding))
-
-    def feedback_on_item(self, item_id: str, told: Told) -> Feedback:
-        """As `feedback_on_image`, for an item of the catalogue.
-
-        Raises:
-            UnknownItem: there is none of this id.
-        """
-        return told.of(self._snapshot, self._embeddings(self._snapshot.items.by_id(item_id)), query_item_id=item_id)
+        if query.image is not None:
+            digest = hashlib.sha256(query.image).hexdigest()
+            return told.of(self._snapshot, self._embed(query.image, Timing()), image_sha256=digest)
+        if query.item_id is not None:
+            indexed = self._snapshot.items.by_id(query.item_id)
+            return told.of(self._snapshot, self._embeddings(indexed), query_item_id=query.item_id)
+        return told.of(self._snapshot, query_vector(query.embedding, self._snapshot.embedder.dim))
 
     def item(self, item_id: str) -> Item:
         """An item of the catalogue.
@@ -201,17 +224,40 @@ class Engine:
         """Every category of the snapshot."""
         return self._snapshot.manifest.categories
 
+    def examples(self, category: str, count: int) -> list[Item]:
+        """A few items of a category.
+
+        Raises:
+            UnknownCategory: there is none of this name.
+        """
+        return example_items(self._snapshot, category, count)
+
     def close(self) -> None:
         """Close the snapshot and give back its lease; call it when no request uses the engine any more."""
+        self._batch_threads.shutdown()
         self._snapshot.close()
         if self._lease is not None:
             self._lease.close()
 
+    def _search_or_error(self, search: tuple[Query, SearchOptions]) -> Answer | ParecidoError:
+        try:
+            return self.search(*search)
+        except ParecidoError as error:
+            return error
+
     def _embed(self, data: bytes, timing: Timing) -> Vectors:
-        with timing.stage("decode"):
-            pixels = to_pixels(decode_image(data, self._limits))
-        with timing.stage("embed"):
-            return self._snapshot.embedder.embed(pixels[np.newaxis])
+        """An image's embedding, `(1, dim)`.
+
+        Raises:
+            ImageError: it can't be used.
+            Overloaded: too many others are before it.
+            ClientGone: nobody waits for it any more.
+        """
+        with self._admission.slot() as slot:
+            with timing.stage("decode"):
+                pixels = to_pixels(decode_image(data, self._limits))
+            with timing.stage("embed"):
+                return self._snapshot.embedder.embed(pixels[np.newaxis], is_alone=slot.take_all())
 
     def _known(self, data: bytes, queries: Vectors) -> str | None:
         """The category that the catalogue has this very image in; of several the most probable."""
@@ -221,16 +267,6 @@ class Engine:
             probabilities = head.mean_probabilities(queries)
             return max(found, key=lambda category: float(probabilities[head.categories.index(category)]))
         return found[0] if found else None
-
-    def _unit(self, embedding: ArrayLike) -> Vectors:
-        dim = self._snapshot.embedder.dim
-        try:
-            vector = np.asarray(embedding, dtype=np.float64)
-            if vector.shape != (dim,):
-                raise InvalidEmbedding(f"`embedding` has shape {vector.shape}; wanted ({dim},)")
-            return unit_rows(vector[np.newaxis])
-        except (TypeError, ValueError, OverflowError) as error:
-            raise InvalidEmbedding(f"`embedding` is no vector of {dim} numbers: {error}") from error
 
     def _embeddings(self, indexed: IndexedItem) -> Vectors:
         return self._snapshot.partition(indexed.item.category).embeddings(indexed.rows)
@@ -254,18 +290,12 @@ class Engine:
             probabilities = self._snapshot.classifier.mean_probabilities(queries)
             categories = self._chosen(probabilities, options, known)
         with timing.stage("search"):
-            first, *others = [self._snapshot.partition(category) for category in categories]
-            wanted = options.top_k + (0 if without is None else 1)
-            nearest = first.search(queries, max(wanted, NEIGHBOURS))
+            search = ItemSearch(self._snapshot, queries, options, without)
             if verdict is None:
-                verdict = judge(self._snapshot.classifier, queries, first.category, nearest[0])
-            found: list[Hit] = []
+                verdict = judge(self._snapshot.classifier, queries, categories[0], search.nearest(categories[0]))
             if verdict.known is False and options.on_unknown != "search":
                 categories = []
-            else:
-                found = best_hits(chain(*nearest, search_partitions(others, queries, wanted)))[:wanted]
-            kept = [hit for hit in found if hit.item_number != without and _good(hit, options.min_score)]
-            hits = self._item_hits(kept[: options.top_k])
+            hits = search.page(categories)
         return self._answer(probabilities, known, tuple(categories), hits, timing, verdict)
 
     def _classified(self, queries: Vectors, timing: Timing) -> Answer:
@@ -293,11 +323,6 @@ class Engine:
             return ranked[: 1 if known is not None else needed]
         return ranked[: options.probe]
 
-    def _item_hits(self, hits: list[Hit]) -> tuple[ItemHit, ...]:
-        found = self._snapshot.items.by_numbers([hit.item_number for hit in hits])
-        pairs = enumerate(zip(hits, found, strict=True), start=1)
-        return tuple(ItemHit(rank, hit.score, indexed.item) for rank, (hit, indexed) in pairs)
-
     def _answer(
         self,
         probabilities: NDArray[np.float32],
@@ -311,7 +336,3 @@ class Engine:
         ranked = [Candidate(categories[place], float(probabilities[place])) for place in ranking(probabilities)]
         query = next(candidate for candidate in ranked if known is None or candidate.category == known)
         return Answer(self.snapshot_id, query, tuple(ranked[:CANDIDATES]), searched, hits, timing.as_ms(), verdict)
-
-
-def _good(hit: Hit, min_score: float | None) -> bool:
-    return min_score is None or hit.score >= min_score

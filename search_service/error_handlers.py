@@ -3,41 +3,63 @@
 import logging
 from collections.abc import Mapping
 
-from flask import Flask, Response, g, jsonify
+from flask import Flask, Response, current_app, g, jsonify
 from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
+from search_service.answer_json import error_json
+from search_service.metrics import Metrics
 from shared.errors import (
     BrokenImage,
+    ClientGone,
     FeedbackOff,
+    FiltersUnavailable,
+    ImageNotFetched,
     ImageNotFound,
     ImageTooLarge,
     InvalidEmbedding,
     InvalidRequest,
+    KeyRequired,
     NotReady,
+    Overloaded,
     ParecidoError,
+    RateLimited,
+    SlowClient,
     StorageError,
     UnknownCategory,
     UnknownItem,
     UnknownQuery,
     UnsupportedBody,
     UnsupportedImage,
+    UrlNotAllowed,
 )
 
 STATUS: Mapping[type[ParecidoError], int] = {
     InvalidRequest: 400,
+    KeyRequired: 401,
+    UrlNotAllowed: 403,
     UnknownItem: 404,
     UnknownCategory: 404,
     ImageNotFound: 404,
     FeedbackOff: 404,
+    FiltersUnavailable: 409,
+    SlowClient: 408,
     ImageTooLarge: 413,
     UnsupportedBody: 415,
     UnsupportedImage: 415,
     BrokenImage: 422,
+    ImageNotFetched: 422,
     InvalidEmbedding: 422,
     UnknownQuery: 422,
+    RateLimited: 429,
+    ClientGone: 499,  # nginx's number; it is for metrics and logs alone
     NotReady: 503,
+    Overloaded: 503,
     StorageError: 507,
 }
+
+_TOO_LARGE = (
+    "the body is larger than the service accepts (PARECIDO_MAX_UPLOAD_BYTES, of a batch PARECIDO_MAX_BATCH_BYTES)"
+)
 
 _log = logging.getLogger(__name__)
 
@@ -55,13 +77,15 @@ def _ours(error: ParecidoError) -> Response:
     if status is None:
         return _unexpected(error)
     response = _body(status, error.code, str(error))
-    if status == 503:
-        response.headers["Retry-After"] = "1"
+    if status == 401:
+        response.headers["WWW-Authenticate"] = 'Bearer realm="parecido"'
+    if status in (429, 503):
+        response.headers["Retry-After"] = str(error.retry_after_s if isinstance(error, Overloaded | RateLimited) else 1)
     return response
 
 
 def _too_large(error: RequestEntityTooLarge) -> Response:
-    return _body(413, ImageTooLarge.code, "the body is larger than the service accepts (PARECIDO_MAX_UPLOAD_BYTES)")
+    return _body(413, ImageTooLarge.code, _TOO_LARGE)
 
 
 def _werkzeugs(error: HTTPException) -> Response:
@@ -78,6 +102,9 @@ def _unexpected(error: Exception) -> Response:
 
 
 def _body(status: int, code: str, message: str) -> Response:
-    response = jsonify({"error": {"code": code, "message": message, "request_id": g.get("request_id", "")}})
+    g.error_code = code  # for the log
+    metrics: Metrics = current_app.extensions["metrics"]
+    metrics.error(code)
+    response = jsonify(error_json(code, message, g.get("request_id", "")))
     response.status_code = status
     return response

@@ -4,20 +4,26 @@ Counters and histograms are prometheus_client's: it adds them up over all worker
 environment's `PROMETHEUS_MULTIPROC_DIR` named a directory when it was imported. Gauges come from the workers' states.
 """
 
+import os
+import platform
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
+from typing import get_args
 
-from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
-from prometheus_client.metrics_core import GaugeMetricFamily, Metric
-from prometheus_client.multiprocess import MultiProcessCollector
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
 
+from search_service.admission import Refused
 from search_service.answer import Answer
 from search_service.engine import Engine
+from search_service.processes import usage
+from search_service.shared_counts import ENDED, ENDED_ABOUT, SharedCounts
 from search_service.snapshot_watch import Refusal
 from search_service.worker_states import Served, WorkerState, WorkerStates
+from shared import __version__
 from shared.feedback import Feedback
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -31,6 +37,7 @@ _FEEDBACK_KINDS = ("category", "click")
 _PREDICTIONS = ("right", "wrong")
 _REQUEST_BOUNDS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 _STAGE_BOUNDS_S = (0.0001, 0.00025, 0.0005, *_REQUEST_BOUNDS_S[:-2])
+_WIDTH_BOUNDS = (1, 2, 3, 5, 10, 20, 50, 100)
 _CONFIDENCE_BOUNDS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99, 0.999)
 
 
@@ -45,12 +52,15 @@ class Metrics:
             directory: that the workers share, the one in `PROMETHEUS_MULTIPROC_DIR`; None for a single process.
         """
         self._uncertain_below = uncertain_below
-        self._directory = directory
+        self._shared = SharedCounts(directory) if directory else None
         self._states = WorkerStates(directory)
         self._state = WorkerState()
         self._registry = CollectorRegistry()
         self._requests = self._counter(
             "parecido_requests_total", "Requests answered, by URL rule.", ("route", "method", "status")
+        )
+        self._errors = self._counter(
+            "parecido_errors_total", "Errors answered, by their code; in a batch, those of single queries.", ("code",)
         )
         self._request_seconds = self._histogram(
             "parecido_request_seconds", "From a request's arrival to its answer.", _REQUEST_BOUNDS_S, ("route",)
@@ -64,6 +74,9 @@ class Metrics:
         self._stages = {stage: stages.labels(stage) for stage in _STAGES}
         self._confidence = self._histogram(
             "parecido_confidence", "Probability of the most probable category of a query.", _CONFIDENCE_BOUNDS
+        )
+        self._partitions_searched = self._histogram(
+            "parecido_partitions_searched", "Partitions that were searched for a query, where any was.", _WIDTH_BOUNDS
         )
         self._uncertain = self._counter(
             "parecido_uncertain_queries_total", "Queries with a confidence below PARECIDO_PROBE_COVERAGE."
@@ -81,8 +94,23 @@ class Metrics:
         for kind in _FEEDBACK_KINDS:
             for prediction in _PREDICTIONS:
                 self._feedback.labels(kind, prediction)  # so that each begins at 0
+        self._waiting = Gauge(
+            "parecido_waiting_queries",
+            "Queries that wait for a core.",
+            registry=self._registry,
+            multiprocess_mode="livesum",
+        )
+        self._wait_seconds = self._histogram(
+            "parecido_wait_seconds", "How long queries by an image waited for a core.", _STAGE_BOUNDS_S
+        )
+        self._refused_queries = self._counter(
+            "parecido_refused_queries_total", "Queries by an image for which nothing was done.", ("reason",)
+        )
+        for reason in get_args(Refused):
+            self._refused_queries.labels(reason)  # so that each begins at 0
         self._swaps = self._counter("parecido_snapshot_swaps_total", "Snapshots swapped for another, in all workers.")
         self._refusals = self._counter("parecido_snapshot_refusals_total", "Snapshots refused, in all workers.")
+        self._counter(f"{ENDED}_total", ENDED_ABOUT)  # is at 0; who forks the workers counts
 
     def request(self, route: str | None, method: str, status: int, seconds: float) -> None:
         """Count a request.
@@ -97,6 +125,10 @@ class Metrics:
         self._requests.labels(route, method if method in _METHODS else _OTHER, status).inc()
         self._request_seconds.labels(route).observe(seconds)
 
+    def error(self, code: str) -> None:
+        """Count an error that was answered."""
+        self._errors.labels(code).inc()
+
     def query(self, answer: Answer, is_classified: bool) -> None:
         """Count a query by what was answered.
 
@@ -107,6 +139,8 @@ class Metrics:
         for stage, histogram in self._stages.items():
             if answer.timing_ms[stage] > 0:
                 histogram.observe(answer.timing_ms[stage] / 1000)
+        if answer.searched:
+            self._partitions_searched.observe(len(answer.searched))
         if is_classified:
             confidence = answer.candidates[0].confidence
             self._confidence.observe(confidence)
@@ -119,6 +153,18 @@ class Metrics:
         """Count feedback that was kept; a click on an item counts as one also where the category was named too."""
         kind = "category" if record.clicked_item_id is None else "click"
         self._feedback.labels(kind, "right" if record.predicted_category == record.category else "wrong").inc()
+
+    def waiting(self, change: int) -> None:
+        """So many more queries wait for a core, or fewer."""
+        self._waiting.inc(change)
+
+    def admitted(self, waited_s: float) -> None:
+        """A query has got a core."""
+        self._wait_seconds.observe(waited_s)
+
+    def refused_query(self, reason: Refused) -> None:
+        """A query was refused before anything was done for it."""
+        self._refused_queries.labels(reason).inc()
 
     def swapped(self, engine: Engine) -> None:
         """Note what is served from now on; the first snapshot of a worker is no swap."""
@@ -145,13 +191,12 @@ class Metrics:
 
     def collect(self) -> Iterator[Metric]:
         """Everything, of all workers, as prometheus_client wants it."""
-        if self._directory is None:
+        if self._shared is None:
             yield from map(_without_created, self._registry.collect())
         else:
-            # A file is empty for a moment, when its worker has just begun.
-            files = [str(path) for path in self._directory.glob("*.db") if path.stat().st_size > 0]
-            yield from MultiProcessCollector.merge(files)  # type: ignore[no-untyped-call]
+            yield from self._shared.collect()
         yield from _gauges(self._states.all())
+        yield from _processes(self._states.pids())
 
     def _put(self, state: WorkerState) -> None:
         self._state = state
@@ -195,3 +240,19 @@ def _gauges(states: list[WorkerState]) -> Iterator[Metric]:
         for category, count in max(served, key=lambda one: one.since_s).items.items():
             items.add_metric([category], count)
     yield from (info, created, items)
+
+
+def _processes(pids: list[int]) -> Iterator[Metric]:
+    """What runs, and what it takes of the machine."""
+    build = GaugeMetricFamily("parecido_build_info", "1; the versions are labels.", labels=["version", "python"])
+    build.add_metric([__version__, platform.python_version()], 1)
+    yield build
+    yield GaugeMetricFamily("parecido_workers", "Workers that have told their state.", value=len(pids))
+    if (found := usage(pids, os.getppid())) is None:
+        return
+    yield GaugeMetricFamily(
+        "parecido_memory_bytes", "Memory of all workers; what they share counts once.", value=found.memory_bytes
+    )
+    yield GaugeMetricFamily("parecido_open_files", "Open files of the worker with the most.", value=found.open_files)
+    if found.cpu_s is not None:
+        yield CounterMetricFamily("parecido_cpu_seconds", "CPU time of all workers.", value=found.cpu_s)

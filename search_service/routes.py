@@ -1,147 +1,250 @@
 """The HTTP API. Each route reads the request, asks one engine for all of it, and answers JSON."""
 
-from contextlib import AbstractContextManager
-from typing import Any
+from collections.abc import Iterator
+from contextlib import contextmanager
 
-from flask import Blueprint, Response, current_app, jsonify, request, send_file
+from flask import Blueprint, Response, current_app, g, jsonify, request, send_file
 
 from search_service.answer import Answer
-from search_service.engine import Engine, SearchOptions
-from search_service.feedback import FeedbackFile
-from search_service.metrics import CONTENT_TYPE, Metrics
-from search_service.schemas import (
-    FEEDBACK_FIELDS,
-    OPTION_FIELDS,
-    answer_json,
+from search_service.answer_json import (
+    BatchJson,
+    CategoriesJson,
+    ClassifiedJson,
+    ErrorJson,
+    FeedbackJson,
+    HealthJson,
+    ItemJson,
+    ReadyJson,
+    SearchedJson,
+    batch_json,
     categories_json,
     classified_json,
+    error_json,
     feedback_json,
     item_json,
-    read_options,
-    read_query,
-    read_told,
     ready_json,
+    searched_json,
+)
+from search_service.engine import Engine
+from search_service.feedback import FeedbackFile
+from search_service.guard import count_further
+from search_service.metrics import CONTENT_TYPE, Metrics
+from search_service.openapi import Operation, describe
+from search_service.read_request import Search, read_arguments, read_batch, read_body, read_search, search_options, told
+from search_service.request_log import note_answer, note_snapshot
+from search_service.schemas import (
+    BatchBody,
+    CategoriesArguments,
+    ClassifyBody,
+    FeedbackBody,
+    ImageArguments,
+    MetadataFields,
+    NoFields,
+    Options,
+    SearchBody,
+    ToldFields,
 )
 from search_service.settings import ServiceSettings
 from search_service.snapshot_watch import SnapshotWatch
+from search_service.status import StatusJson, status_json
 from search_service.verdict import require_known
-from shared.errors import FeedbackOff, InvalidRequest
+from shared.errors import FeedbackOff, NotReady, ParecidoError
 
 api = Blueprint("api", __name__)
 
 _IMAGE_MAX_AGE_S = 3600
+_OF_A_QUERY = (400, 404, 413, 415, 422, 503)
+_OF_A_SEARCH = (*_OF_A_QUERY, 409)
+_IMAGE_TYPES = ("image/*", "application/octet-stream")
+_BY_ITEM = ("By an item", {"item_id": "watch-0001", "top_k": 3})
 
 
 @api.post("/v1/search")
+@describe(
+    Operation(
+        "Search",
+        SearchedJson,
+        _OF_A_SEARCH,
+        body=SearchBody,
+        form=Options,
+        examples=(_BY_ITEM,),
+    )
+)
 def search() -> Response:
     """Search by an image, an item or an embedding."""
-    query, given = read_query(request)
-    options = read_options(given, _settings().max_top_k)
+    asked = read_search(request, _settings())
     with _engine() as engine:
-        if query.image is not None:
-            answer = engine.search_image(query.image, options)
-        elif query.item_id is not None:
-            answer = engine.search_item(query.item_id, options)
-        else:
-            answer = engine.search_embedding(query.embedding or [], options)
-    return _searched(answer, options, is_classified=query.item_id is None)
+        answer = engine.search(asked.query, asked.options)
+    return jsonify(_searched(answer, asked.given, is_classified=asked.query.item_id is None))
+
+
+@api.post("/v1/search/batch")
+@describe(
+    Operation(
+        "Search",
+        BatchJson,
+        (400, 413, 415, 503),
+        body=BatchBody,
+        form=Options,
+        several_images=True,
+        examples=(("Two items", {"queries": [{"item_id": "watch-0001"}, {"item_id": "watch-0002"}], "top_k": 3}),),
+    )
+)
+def search_batch() -> Response:
+    """Search by several images, items or embeddings; a bad one fails alone."""
+    request.max_content_length = _settings().max_batch_body_bytes
+    asked = read_batch(request, _settings())
+    count_further(len(asked) - 1)
+    with _engine() as engine:
+        snapshot_id = engine.snapshot_id
+        answers = iter(engine.search_batch([(one.query, one.options) for one in asked if isinstance(one, Search)]))
+    results = [_one_result(one, next(answers)) if isinstance(one, Search) else _failed(one) for one in asked]
+    return jsonify(batch_json(snapshot_id, results))
 
 
 @api.post("/v1/classify")
+@describe(Operation("Search", ClassifiedJson, _OF_A_QUERY, body=ClassifyBody, form=NoFields))
 def classify() -> Response:
     """Say which category an image or an embedding shows."""
-    query, _ = read_query(request, option_fields=())
-    if query.item_id is not None:
-        raise InvalidRequest("an item's category is known: GET /v1/items/<id>; wanted an image or an embedding")
+    query, _ = read_body(request, NoFields, ClassifyBody, _settings())
     with _engine() as engine:
-        if query.image is not None:
-            answer = engine.classify_image(query.image)
-        else:
-            answer = engine.classify_embedding(query.embedding or [])
-    _metrics().query(answer, is_classified=True)
+        answer = engine.classify(query)
+    _count(answer, is_classified=True)
     return jsonify(classified_json(answer))
 
 
 @api.post("/v1/feedback")
+@describe(Operation("Search", FeedbackJson, (*_OF_A_QUERY, 507), status=201, body=FeedbackBody, form=ToldFields))
 def feedback() -> tuple[Response, int]:
     """Keep what a query really showed, to learn from."""
     file = _feedback_file()
-    query, given = read_query(request, FEEDBACK_FIELDS)
-    told = read_told(given)
+    query, fields = read_body(request, ToldFields, FeedbackBody, _settings())
+    what = told(fields)
     with _engine() as engine:
-        if query.image is not None:
-            record = engine.feedback_on_image(query.image, told)
-        elif query.item_id is not None:
-            record = engine.feedback_on_item(query.item_id, told)
-        else:
-            record = engine.feedback_on_embedding(query.embedding or [], told)
+        record = engine.feedback(query, what)
     file.append(record)
     _metrics().feedback(record)
     return jsonify(feedback_json(record)), 201
 
 
 @api.get("/v1/items/<item_id:item_id>")
+@describe(Operation("Catalogue", ItemJson, (400, 404, 503), arguments=MetadataFields))
 def item(item_id: str) -> Response:
     """Tell what the catalogue says of an item."""
+    arguments = read_arguments(request, MetadataFields, _settings())
     with _engine() as engine:
-        return jsonify(item_json(engine.snapshot_id, engine.item(item_id)))
+        return jsonify(item_json(engine.snapshot_id, engine.item(item_id), arguments.fields))
 
 
 @api.get("/v1/items/<item_id:item_id>/similar")
+@describe(Operation("Catalogue", SearchedJson, (400, 404, 409, 503), arguments=Options))
 def similar(item_id: str) -> Response:
     """Search for items like this one, itself left out."""
-    options = read_options(_arguments(*OPTION_FIELDS), _settings().max_top_k)
+    options = read_arguments(request, Options, _settings())
     with _engine() as engine:
-        answer = engine.similar(item_id, options)
-    return _searched(answer, options, is_classified=False)
+        answer = engine.similar(item_id, search_options(options))
+    return jsonify(_searched(answer, options, is_classified=False))
 
 
 @api.get("/v1/items/<item_id:item_id>/image")
+@describe(
+    Operation(
+        "Catalogue",
+        errors=(400, 404, 416, 503),
+        arguments=ImageArguments,
+        media_types=_IMAGE_TYPES,
+        others=((206, "Partial Content"), (304, "Not Modified")),
+        headers=(
+            ("ETag", "Of the file: changes with its size or time."),
+            ("Cache-Control", "How long it may be kept."),
+        ),
+    )
+)
 def image(item_id: str) -> Response:
     """Hand out an item's image as it is in the catalogue."""
-    position = _arguments("position").get("position", "0")
-    if not (position.isascii() and position.isdigit() and len(position) < 10):
-        raise InvalidRequest(f"`position` is {position!r}; wanted a whole number from 0")
+    position = read_arguments(request, ImageArguments, _settings()).position
     with _engine() as engine:
-        path = engine.image_path(item_id, int(position))
-    return send_file(path, conditional=True, max_age=_IMAGE_MAX_AGE_S)
+        path = engine.image_path(item_id, position)
+    response = send_file(path, conditional=True, max_age=_IMAGE_MAX_AGE_S)
+    if response.mimetype == "image/svg+xml" or not str(response.mimetype).startswith("image/"):
+        response.mimetype = "application/octet-stream"  # whatever a file is called, no browser runs it
+    return response
 
 
 @api.get("/v1/categories")
+@describe(Operation("Catalogue", CategoriesJson, (400, 503), arguments=CategoriesArguments))
 def categories() -> Response:
     """List the categories."""
+    count = read_arguments(request, CategoriesArguments, _settings()).examples
     with _engine() as engine:
-        return jsonify(categories_json(engine.snapshot_id, engine.categories()))
+        entries = engine.categories()
+        examples = {entry.name: engine.examples(entry.name, count) for entry in entries if count}
+        return jsonify(categories_json(engine.snapshot_id, entries, examples))
+
+
+@api.get("/v1/status")
+@describe(Operation("Catalogue", StatusJson, (503,)))
+def status() -> Response:
+    """Tell what is served, and how good it was found to be when it was built."""
+    with _engine() as engine:
+        return jsonify(status_json(engine.manifest))
 
 
 @api.get("/healthz")
+@describe(Operation("Service", HealthJson, is_open=True))
 def healthz() -> Response:
     """Say that the process is up."""
     return jsonify({"status": "ok"})
 
 
 @api.get("/readyz")
+@describe(Operation("Service", ReadyJson, (503,), is_open=True))
 def readyz() -> Response:
     """Say whether a snapshot is being served, and whether the published one was refused."""
+    if current_app.extensions["is_stopping"]():
+        raise NotReady("the service is being stopped: it answers what has reached it, and nothing else")
     with _engine() as engine:
         return jsonify(ready_json(engine.snapshot_id, _watch().refusal))
 
 
 @api.get("/metrics")
+@describe(Operation("Service", media_types=("text/plain",)))
 def metrics() -> Response:
     """Tell Prometheus, also where nothing is served."""
     return Response(_metrics().text(), content_type=CONTENT_TYPE)
 
 
-def _searched(answer: Answer, options: SearchOptions, is_classified: bool) -> Response:
-    """Count a search, also one that is refused for what it shows, and answer it."""
-    _metrics().query(answer, is_classified)
+def _searched(answer: Answer, options: Options, is_classified: bool) -> SearchedJson:
+    """Count a search, also one that is refused for what it shows, and write its answer."""
+    _count(answer, is_classified)
     require_known(answer.verdict, answer.query.category, options.on_unknown)
-    return jsonify(answer_json(answer))
+    return searched_json(answer, options)
 
 
-def _engine() -> AbstractContextManager[Engine]:
-    return _watch().engine()
+def _one_result(asked: Search, answer: Answer | ParecidoError) -> SearchedJson | ErrorJson:
+    if isinstance(answer, ParecidoError):
+        return _failed(answer)
+    try:
+        return _searched(answer, asked.given, is_classified=asked.query.item_id is None)
+    except ParecidoError as error:
+        return _failed(error)
+
+
+def _failed(error: ParecidoError) -> ErrorJson:
+    _metrics().error(error.code)
+    return error_json(error.code, str(error), g.request_id)
+
+
+def _count(answer: Answer, is_classified: bool) -> None:
+    note_answer(answer)
+    _metrics().query(answer, is_classified)
+
+
+@contextmanager
+def _engine() -> Iterator[Engine]:
+    with _watch().engine() as engine:
+        note_snapshot(engine.snapshot_id)
+        yield engine
 
 
 def _watch() -> SnapshotWatch:
@@ -164,12 +267,3 @@ def _feedback_file() -> FeedbackFile:
 def _settings() -> ServiceSettings:
     settings: ServiceSettings = current_app.extensions["settings"]
     return settings
-
-
-def _arguments(*known: str) -> dict[str, Any]:
-    for name in request.args:
-        if name not in known:
-            raise InvalidRequest(f"there is no argument {name!r}; there are {', '.join(known)}")
-        if len(request.args.getlist(name)) > 1:
-            raise InvalidRequest(f"`{name}` was given more than once")
-    return request.args.to_dict()

@@ -1,271 +1,243 @@
-"""What requests may say and what answers look like, as JSON."""
+"""What requests may say, as typed models: they check bodies, forms and query strings, and describe them in OpenAPI.
 
-import base64
-import binascii
-import json
-import math
-import re
-from collections.abc import Mapping
+JSON holds typed values; forms and query strings hold text, which `read_request.py` turns into these first.
+"""
+
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
-from urllib.parse import quote
+from typing import Annotated, Any, Literal, TypeAlias
 
-from flask import Request
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    GetCoreSchemaHandler,
+    GetJsonSchemaHandler,
+    SkipValidation,
+    WithJsonSchema,
+)
+from pydantic.json_schema import JsonSchemaValue, SkipJsonSchema
+from pydantic_core import CoreSchema, core_schema
 
-from search_service.answer import Answer, Candidate, ItemHit
-from search_service.engine import SearchOptions
-from search_service.snapshot_watch import Refusal
-from search_service.told import Told
+from search_service.options import DEFAULT_TOP_K
 from search_service.verdict import OnUnknown
-from shared.catalogue import Item
-from shared.errors import InvalidEmbedding, InvalidRequest, UnsupportedBody
-from shared.feedback import Feedback
-from shared.manifest import CategoryEntry
+from shared.metadata_filter import MAX_CONDITIONS, MAX_VALUES
 
-_QUERY_FIELDS = ("image_base64", "item_id", "embedding")
-OPTION_FIELDS = ("top_k", "category", "probe", "min_score", "on_unknown")
-FEEDBACK_FIELDS = ("category", "clicked_item_id")
-_SURROGATE = re.compile(r"[\ud800-\udfff]")
+MAX_EXAMPLES = 12
+NotGiven: TypeAlias = SkipJsonSchema[None]
+MAXIMUM_SETTING = "x-maximum-setting"
+Text: TypeAlias = Annotated[str, Field(min_length=1)]
+
+WANTED = {
+    "image_base64": "the bytes of an image file in base64",
+    "image_url": "the URL of an image file",
+    "item_id": "the id of an item",
+    "embedding": "a list of numbers",
+    "top_k": "a whole number from 1 to {max_top_k}",
+    "category": "the name of a category",
+    "probe": "a whole number from 1, or auto",
+    "min_score": "a number from -1 to 1",
+    "offset": "a whole number from 0 to {max_offset}",
+    "filter": "a JSON object from metadata fields to conditions",
+    "group_by": "the name of a metadata field",
+    "collapse_above": "a number above 0, at most 1",
+    "queries": "a list of 1 to {max_batch} queries",
+    "on_unknown": "one of search, empty, reject",
+    "fields": "a list of up to 100 metadata fields",
+    "clicked_item_id": "the id of an item",
+    "position": "a whole number from 0",
+    "examples": f"a whole number from 0 to {MAX_EXAMPLES}",
+}
+"""What a message asks for where a field has another value; `{…}` are settings of the service."""
+
+WANTED_ELEMENT = {"embedding": "a number", "fields": "the name of a metadata field"}
+
+
+_VALUE: JsonSchemaValue = {"type": ["string", "number", "boolean"]}
+_BOUNDS = ("gt", "gte", "lt", "lte")
+FILTER_SCHEMA: JsonSchemaValue = {
+    "type": "object",
+    "maxProperties": MAX_CONDITIONS,
+    "additionalProperties": {
+        "anyOf": [
+            _VALUE,
+            {"type": "array", "items": _VALUE, "minItems": 1, "maxItems": MAX_VALUES},
+            {
+                "type": "object",
+                "properties": {bound: {"type": "number"} for bound in _BOUNDS},
+                "minProperties": 1,
+                "additionalProperties": False,
+            },
+        ]
+    },
+}
+"""Of `MetadataFilter.from_json`, which checks it."""
 
 
 @dataclass(frozen=True)
-class Query:
-    """What to search by: exactly one of these is there."""
+class AtMost:
+    """A bound on a number or on the length of a list that is a setting: the settings are a validation's context."""
 
-    image: bytes | None = None
-    item_id: str | None = None
-    embedding: list[float] | None = None
+    setting: str
 
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        """Check values against the context's setting."""
 
-def read_query(request: Request, option_fields: tuple[str, ...] = OPTION_FIELDS) -> tuple[Query, Mapping[str, Any]]:
-    """Read a multipart or JSON body.
+        def check(value: int | list[Any], info: core_schema.ValidationInfo) -> int | list[Any]:
+            size = len(value) if isinstance(value, list) else value
+            if size > getattr(info.context, self.setting):
+                raise ValueError
+            return value
 
-    Returns:
-        The query, and the options as they came.
+        return core_schema.with_info_after_validator_function(check, handler(source))
 
-    Raises:
-        UnsupportedBody: another content type.
-        InvalidRequest: no query, more than one, or a field that there isn't.
-    """
-    if request.mimetype == "multipart/form-data":
-        return _read_multipart(request, option_fields)
-    if request.mimetype == "application/json":
-        return _read_json(request, option_fields)
-    found = request.mimetype or "without a content type"
-    raise UnsupportedBody(f"the body is {found}; wanted multipart/form-data with a file `image`, or application/json")
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        """Name the setting; `openapi.py` puts its value there."""
+        return handler(schema) | {MAXIMUM_SETTING: self.setting}
 
 
-def _read_multipart(request: Request, option_fields: tuple[str, ...]) -> tuple[Query, Mapping[str, Any]]:
-    _refuse_unknown([*request.form, *request.files], ("image", *option_fields))
-    files = request.files.getlist("image")
-    if len(files) != 1:
-        raise InvalidRequest(f"found {len(files)} files in the field `image`; wanted one")
-    for name in request.form:
-        if len(request.form.getlist(name)) > 1:
-            raise InvalidRequest(f"`{name}` was given more than once")
-    return Query(image=files[0].read()), request.form.to_dict()
+class _Fields(BaseModel):
+    """JSON types as they are, and no field that there isn't."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
 
-def _read_json(request: Request, option_fields: tuple[str, ...]) -> tuple[Query, Mapping[str, Any]]:
-    try:
-        body = json.loads(request.get_data())
-    except (ValueError, RecursionError) as error:
-        raise InvalidRequest(f"the body is no JSON: {error}") from error
-    if not isinstance(body, dict):
-        raise InvalidRequest(f"the body is a JSON {type(body).__name__}; wanted an object")
-    _refuse_unknown(list(body), (*_QUERY_FIELDS, *option_fields))
-    given = [name for name in _QUERY_FIELDS if body.get(name) is not None]
-    if len(given) != 1:
-        raise InvalidRequest(f"found {' and '.join(given) or 'nothing'} to search by; wanted one of {_QUERY_FIELDS}")
-    options = {name: value for name, value in body.items() if name in option_fields and value is not None}
-    return _QUERY_READERS[given[0]](body[given[0]]), options
+class MetadataFields(_Fields):
+    """Which metadata an answer carries."""
+
+    fields: Annotated[
+        Annotated[list[Text], Field(max_length=100, fail_fast=True)] | NotGiven,
+        Field(description="The metadata fields that an answer carries; all, where it is not given."),
+    ] = None
 
 
-def _refuse_unknown(names: list[str], known: tuple[str, ...]) -> None:
-    for name in names:
-        if name not in known:
-            raise InvalidRequest(f"there is no field {name!r}; there are {', '.join(known)}")
+class Options(MetadataFields):
+    """The options of a search."""
+
+    top_k: Annotated[int, Field(ge=1, description="How many hits at most."), AtMost("max_top_k")] = DEFAULT_TOP_K
+    category: Annotated[Text | NotGiven, Field(description="Search this category instead of the predicted one.")] = None
+    probe: Annotated[
+        Annotated[int, Field(ge=1, le=2**31)] | Literal["auto"],
+        Field(
+            description="Search so many of the most probable categories; `auto`: as few as it takes to search the right"
+            " one for `PARECIDO_PROBE_COVERAGE` of the queries. Not together with `category`."
+        ),
+    ] = 1
+    min_score: Annotated[
+        Annotated[float, Field(ge=-1, le=1)] | NotGiven, Field(description="Leave out hits with a lower score.")
+    ] = None
+    offset: Annotated[
+        int,
+        Field(ge=0, description="Leave out so many of the best hits; the first one's rank is then `offset` + 1."),
+        AtMost("max_offset"),
+    ] = 0
+    filter: Annotated[
+        Annotated[dict[str, Any], WithJsonSchema(FILTER_SCHEMA)] | NotGiven,
+        Field(
+            description="Search only the items whose metadata meet all conditions: by field, a value to equal, a list"
+            " of values to equal any of, or a range of numbers.",
+            examples=[{"brand": "Acme", "size": [41, 42], "price": {"gte": 10, "lt": 50.5}}],
+        ),
+    ] = None
+    group_by: Annotated[
+        Text | NotGiven,
+        Field(description="Of the items that share the value of this metadata field, only the best stays."),
+    ] = None
+    collapse_above: Annotated[
+        Annotated[float, Field(gt=0, le=1)] | NotGiven,
+        Field(
+            description="Fold a hit into a better one that is at least as near as this cosine; 0.99 for copies of a"
+            " picture."
+        ),
+    ] = None
+    on_unknown: Annotated[
+        OnUnknown,
+        Field(
+            description="What to do with a query that shows none of the categories: `search` the predicted one"
+            " nevertheless; `empty`, search none; `reject`, answer with the error `unknown_query`."
+        ),
+    ] = "search"
 
 
-def _image_base64(value: Any) -> Query:
-    if not isinstance(value, str):
-        raise InvalidRequest("`image_base64` is no string")
-    try:
-        return Query(image=base64.b64decode(value, validate=True))
-    except (binascii.Error, ValueError) as error:
-        raise InvalidRequest(f"`image_base64` is no base64: {error}") from error
+_IMAGE_OR_EMBEDDING = ("image_base64", "image_url", "embedding")
+_ONE_OF_THREE: dict[str, Any] = {"oneOf": [{"required": [name]} for name in _IMAGE_OR_EMBEDDING]}
+_ONE_OF_FOUR: dict[str, Any] = {"oneOf": [{"required": [name]} for name in (*_IMAGE_OR_EMBEDDING, "item_id")]}
+_ONE_AT_LEAST: dict[str, Any] = {"anyOf": [{"required": ["category"]}, {"required": ["clicked_item_id"]}]}
 
 
-def _item_id(value: Any) -> Query:
-    return Query(item_id=_text("item_id", value))
+class NoFields(_Fields):
+    """Nothing beside a query."""
 
 
-def _text(name: str, value: Any) -> str:
-    # A lone surrogate, which an escape in JSON lets in, is no character: no database takes it.
-    if not isinstance(value, str) or not value or _SURROGATE.search(value):
-        raise InvalidRequest(f"`{name}` is no text")
-    return value
+class ClassifyBody(NoFields):
+    """What to classify in JSON: one of the fields."""
+
+    model_config = ConfigDict(json_schema_extra=_ONE_OF_THREE)
+
+    image_base64: Annotated[
+        str | NotGiven,
+        Field(description="The bytes of an image file.", json_schema_extra={"contentEncoding": "base64"}),
+    ] = None
+    image_url: Annotated[
+        Text | NotGiven,
+        Field(
+            description="Where an image file lies, on a host of `PARECIDO_IMAGE_URL_HOSTS`; off where there is none.",
+            json_schema_extra={"format": "uri"},
+        ),
+    ] = None
+    embedding: Annotated[
+        Annotated[list[float], Field(fail_fast=True)] | NotGiven,
+        Field(
+            description="As many numbers as the snapshot's embedder makes (1280), made by it; their length does not"
+            " matter, their direction does."
+        ),
+    ] = None
 
 
-def _embedding(value: Any) -> Query:
-    numbers = isinstance(value, list) and all(
-        isinstance(one, int | float) and not isinstance(one, bool) for one in value
-    )
-    if not numbers:
-        raise InvalidEmbedding("`embedding` is no list of numbers")
-    return Query(embedding=value)
+class QueryFields(ClassifyBody):
+    """What to search by in JSON: one of the fields."""
+
+    model_config = ConfigDict(json_schema_extra=_ONE_OF_FOUR)
+
+    item_id: Annotated[
+        Text | NotGiven, Field(description="An item of the catalogue: all its images are the query.")
+    ] = None
 
 
-_QUERY_READERS = {"image_base64": _image_base64, "item_id": _item_id, "embedding": _embedding}
+class SearchBody(QueryFields, Options):
+    """A search in JSON."""
 
 
-def read_options(given: Mapping[str, Any], max_top_k: int) -> SearchOptions:
-    """Check options, which are text in forms and query strings, and JSON values elsewhere.
+class BatchBody(Options):
+    """Several searches in JSON; the options beside them are those of every query that does not have its own."""
 
-    Raises:
-        InvalidRequest: it names the option, what was found and what was wanted.
-    """
-    options = SearchOptions()
-    return SearchOptions(
-        top_k=_whole("top_k", given.get("top_k", options.top_k), max_top_k),
-        category=_category(given.get("category")),
-        probe=_probe(given.get("probe", options.probe)),
-        min_score=_score(given.get("min_score")),
-        on_unknown=_on_unknown(given.get("on_unknown", options.on_unknown)),
-    )
+    # Checked one by one: a bad one fails alone.
+    queries: Annotated[list[SkipValidation[SearchBody]], Field(min_length=1), AtMost("max_batch")]
 
 
-def read_told(given: Mapping[str, Any]) -> Told:
-    """Check what is told of a query.
+class ToldFields(_Fields):
+    """What a query really showed: one of these at least."""
 
-    Raises:
-        InvalidRequest: neither field is there, or one that can't be.
-    """
-    clicked = given.get("clicked_item_id")
-    return Told(_category(given.get("category")), None if clicked is None else _text("clicked_item_id", clicked))
-
-
-def _category(value: Any) -> str | None:
-    if value is not None and (not isinstance(value, str) or not value):
-        raise InvalidRequest(f"`category` is {value!r}; wanted the name of a category")
-    return value
+    category: Annotated[Text | NotGiven, Field(description="What the query really shows.")] = None
+    clicked_item_id: Annotated[
+        Text | NotGiven, Field(description="The item that was chosen; its category is the right one.")
+    ] = None
 
 
-def _whole(name: str, value: Any, most: int) -> int:
-    try:
-        number = int(value) if isinstance(value, str) else value
-    except ValueError:
-        number = None
-    if not isinstance(number, int) or isinstance(number, bool) or not 1 <= number <= most:
-        raise InvalidRequest(f"`{name}` is {value!r}; wanted a whole number from 1 to {most}")
-    return number
+class FeedbackBody(QueryFields, ToldFields):
+    """Feedback in JSON: what to tell of, and what it really shows."""
+
+    model_config = ConfigDict(json_schema_extra=_ONE_OF_FOUR | _ONE_AT_LEAST)
 
 
-def _probe(value: Any) -> int | Literal["auto"]:
-    if value == "auto":
-        return "auto"
-    try:
-        return _whole("probe", value, 2**31)
-    except InvalidRequest:
-        raise InvalidRequest(f"`probe` is {value!r}; wanted a whole number from 1, or auto") from None
+class CategoriesArguments(_Fields):
+    """What to tell of the categories."""
+
+    examples: Annotated[
+        int, Field(ge=0, le=MAX_EXAMPLES, description="How many of each category's items to show, as examples.")
+    ] = 0
 
 
-def _score(value: Any) -> float | None:
-    if value is None:
-        return None
-    try:
-        number = float(value) if isinstance(value, str | int | float) and not isinstance(value, bool) else math.nan
-    except (ValueError, OverflowError):
-        number = math.nan
-    if not -1.0 <= number <= 1.0:
-        raise InvalidRequest(f"`min_score` is {value!r}; wanted a number from -1 to 1")
-    return number
+class ImageArguments(_Fields):
+    """Which of an item's images."""
 
-
-def _on_unknown(value: Any) -> OnUnknown:
-    ways: tuple[OnUnknown, ...] = get_args(OnUnknown)
-    for way in ways:
-        if value == way:
-            return way
-    raise InvalidRequest(f"`on_unknown` is {value!r}; wanted one of {', '.join(ways)}")
-
-
-def answer_json(answer: Answer) -> dict[str, Any]:
-    """The answer to a search."""
-    return {
-        "snapshot_id": answer.snapshot_id,
-        "query": _query_json(answer),
-        "searched": list(answer.searched),
-        "hits": [_hit_json(hit) for hit in answer.hits],
-        "timing_ms": _timing_json(answer),
-    }
-
-
-def classified_json(answer: Answer) -> dict[str, Any]:
-    """The answer where nothing was searched."""
-    return {"snapshot_id": answer.snapshot_id, "query": _query_json(answer), "timing_ms": _timing_json(answer)}
-
-
-def feedback_json(record: Feedback) -> dict[str, Any]:
-    """The answer to feedback that was kept."""
-    return {"snapshot_id": record.snapshot_id, "feedback_id": record.feedback_id, "category": record.category}
-
-
-def item_json(snapshot_id: str, item: Item) -> dict[str, Any]:
-    """An item."""
-    url = image_url(item.item_id)
-    return {
-        "snapshot_id": snapshot_id,
-        "item_id": item.item_id,
-        "category": item.category,
-        "image_url": url,
-        "image_urls": [url, *(f"{url}?position={position}" for position in range(1, len(item.images)))],
-        "metadata": dict(item.metadata),
-    }
-
-
-def categories_json(snapshot_id: str, entries: tuple[CategoryEntry, ...]) -> dict[str, Any]:
-    """Every category."""
-    categories = [{"category": entry.name, "items": entry.items, "images": entry.images} for entry in entries]
-    return {"snapshot_id": snapshot_id, "categories": categories}
-
-
-def ready_json(snapshot_id: str, refusal: Refusal | None) -> dict[str, Any]:
-    """What is being served, and why that is not what is published."""
-    ready = {"status": "ready", "snapshot_id": snapshot_id}
-    if refusal is None:
-        return ready
-    return {**ready, "refused": {"snapshot_id": refusal.snapshot_id, "reason": refusal.reason}}
-
-
-def image_url(item_id: str) -> str:
-    """Where the service hands out an item's first image."""
-    return f"/v1/items/{quote(item_id, safe='')}/image"
-
-
-def _query_json(answer: Answer) -> dict[str, Any]:
-    return {
-        **_candidate_json(answer.query),
-        "known": answer.verdict.known,
-        "known_score": answer.verdict.score,
-        "candidates": [_candidate_json(one) for one in answer.candidates],
-    }
-
-
-def _candidate_json(candidate: Candidate) -> dict[str, Any]:
-    return {"category": candidate.category, "confidence": round(candidate.confidence, 6)}
-
-
-def _hit_json(hit: ItemHit) -> dict[str, Any]:
-    return {
-        "rank": hit.rank,
-        "item_id": hit.item.item_id,
-        "score": hit.score,
-        "category": hit.item.category,
-        "image_url": image_url(hit.item.item_id),
-        "metadata": dict(hit.item.metadata),
-    }
-
-
-def _timing_json(answer: Answer) -> dict[str, float]:
-    return {stage: round(milliseconds, 3) for stage, milliseconds in answer.timing_ms.items()}
+    position: Annotated[int, Field(ge=0, lt=10**9, description="Which of the item's images, from 0.")] = 0

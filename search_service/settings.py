@@ -1,17 +1,24 @@
 """The service's settings, read once from the environment."""
 
+import ipaddress
 import os
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+from search_service.admission import DEADLINE_S, QUEUE
+from search_service.logs import FORMATS, LEVELS
+from search_service.rate_limit import Rate
 from shared.classifier import PROBE_COVERAGE
 from shared.errors import SettingsError
 from shared.images import ImageLimits
 
 _Value = TypeVar("_Value")
 PREFIX = "PARECIDO_"
+_BODY_EXTRA_BYTES = 256 * 1024
+_HELD_REQUESTS = 8
 
 
 @dataclass(frozen=True)
@@ -23,15 +30,31 @@ class ServiceSettings:
         host: address to listen on.
         port: port to listen on; 0 takes a free one.
         workers: processes.
-        threads: requests that a process handles at once.
-        inference_threads: threads within one inference.
+        threads: requests that a process handles at once, beside the queries that are embedded or wait for it.
+        inference_threads: threads within one inference that runs alone; None for one a core of the process's share.
+        queue: queries that wait in a process, beside those that are embedded.
+        queue_deadline_s: seconds that a query waits at most.
         image_root: where the catalogue's images lie; None for where they lay when it was indexed.
         max_upload_bytes: larger query images are refused.
         max_pixels: query images with more pixels are refused, before they are decoded.
+        max_decode_bytes: query images that take more memory to decode are refused, before they are decoded.
         max_top_k: the most hits that a request may want.
+        max_offset: the most hits that a request may leave out in front.
+        max_batch: the most queries in one batch.
+        max_batch_bytes: batches whose images are larger together are refused.
         probe_coverage: for what share of the queries `probe: auto` searches the right category.
         poll_s: seconds between two looks at which snapshot is published.
         feedback: the file that feedback is appended to; None for taking none.
+        api_keys: the file of the API keys that are let in; None for letting in everybody.
+        rate_limit: how often a key, or an address without one, may ask; None for as often as it likes.
+        trusted_proxies: proxies in front of the service, whose `X-Forwarded-For` says who asks.
+        cors_origins: web pages whose scripts may read answers; `*` for all.
+        image_url_hosts: hosts that query images are fetched from; `*.example.com` for all below one, `*` for any.
+        image_url_s: seconds that fetching the images of a request may take.
+        max_requests: after so many, and up to a tenth more, a worker is replaced by a new one; 0 for never.
+        grace_s: seconds that requests in flight have when the service stops.
+        log_format: `json`, `text`, or `auto` for text on a terminal and JSON elsewhere.
+        log_level: the least that is logged.
     """
 
     data: Path = Path("data")
@@ -39,14 +62,30 @@ class ServiceSettings:
     port: int = 8080
     workers: int = 1
     threads: int = 8
-    inference_threads: int = 1
+    inference_threads: int | None = None
+    queue: int = QUEUE
+    queue_deadline_s: float = DEADLINE_S
     image_root: Path | None = None
     max_upload_bytes: int = 20 * 1024 * 1024
     max_pixels: int = 50_000_000
+    max_decode_bytes: int = 128 * 1024 * 1024
     max_top_k: int = 1000
+    max_offset: int = 1000
+    max_batch: int = 16
+    max_batch_bytes: int = 64 * 1024 * 1024
     probe_coverage: float = PROBE_COVERAGE
     poll_s: float = 1.0
     feedback: Path | None = None
+    api_keys: Path | None = None
+    rate_limit: Rate | None = None
+    trusted_proxies: int = 0
+    cors_origins: tuple[str, ...] | None = None
+    image_url_hosts: tuple[str, ...] | None = None
+    image_url_s: float = 5.0
+    max_requests: int = 0
+    grace_s: int = 30
+    log_format: str = "auto"
+    log_level: str = "info"
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> "ServiceSettings":
@@ -64,14 +103,53 @@ class ServiceSettings:
         return cls(**values)
 
     @property
-    def interpreters(self) -> int:
-        """Images that a process embeds at once: together all processes use each core once."""
-        return max(1, (os.cpu_count() or 1) // (self.workers * self.inference_threads))
+    def slots(self) -> int:
+        """Images that a process decodes and embeds at once: together all processes use each core once."""
+        return max(1, (os.cpu_count() or 1) // self.workers)
+
+    @property
+    def lone_threads(self) -> int:
+        """Threads within one inference while no other runs."""
+        return self.inference_threads or self.slots
+
+    @property
+    def all_threads(self) -> int:
+        """Of a process: those that wait for a core must not keep the others from answering."""
+        return self.slots + self.queue + self.threads
+
+    @property
+    def is_exposed(self) -> bool:
+        """Whether others than this machine may reach it, and nothing restrains them."""
+        try:
+            is_local = ipaddress.ip_address(self.host).is_loopback
+        except ValueError:
+            is_local = self.host == "localhost"
+        return not is_local and self.api_keys is None and self.rate_limit is None
+
+    @property
+    def max_body_bytes(self) -> int:
+        """Of a request with one image."""
+        return _in_base64(self.max_upload_bytes)
+
+    @property
+    def max_batch_body_bytes(self) -> int:
+        """Of a request with several."""
+        return _in_base64(max(self.max_batch_bytes, self.max_upload_bytes))
+
+    @property
+    def max_held_bytes(self) -> int:
+        """Of all requests that a process has or is receiving."""
+        return max(_HELD_REQUESTS * self.max_body_bytes, 2 * self.max_batch_body_bytes)
 
     @property
     def image_limits(self) -> ImageLimits:
         """What query images are refused for."""
-        return ImageLimits(self.max_upload_bytes, self.max_pixels)
+        return ImageLimits(self.max_upload_bytes, self.max_pixels, self.max_decode_bytes)
+
+
+def _in_base64(image_bytes: int) -> int:
+    """Base64 is a third longer, and there are options and part headers."""
+    return image_bytes * 4 // 3 + _BODY_EXTRA_BYTES
 
 
 def _whole(least: int, most: int) -> Callable[[str], int]:
@@ -82,6 +160,26 @@ def _between(value: _Value, least: _Value, most: _Value) -> _Value:
     if not least <= value <= most:  # type: ignore[operator]
         raise ValueError(f"wanted {least} to {most}")
     return value
+
+
+def _list_of(pattern: str, wanted: str) -> Callable[[str], tuple[str, ...]]:
+    def read(text: str) -> tuple[str, ...]:
+        values = tuple(value.strip().lower() for value in text.split(",") if value.strip())
+        bad = [value for value in values if not re.fullmatch(pattern, value)]
+        if bad or not values:
+            raise ValueError(f"wanted {wanted}, separated by commas")
+        return values
+
+    return read
+
+
+def _one_of(*words: str) -> Callable[[str], str]:
+    def read(text: str) -> str:
+        if text.strip().lower() not in words:
+            raise ValueError(f"wanted one of {', '.join(words)}")
+        return text.strip().lower()
+
+    return read
 
 
 def _text(text: str) -> str:
@@ -97,13 +195,29 @@ _READERS: Mapping[str, Callable[[str], object]] = {
     "workers": _whole(1, 256),
     "threads": _whole(1, 1024),
     "inference_threads": _whole(1, 256),
+    "queue": _whole(0, 1024),
+    "queue_deadline_s": lambda text: _between(float(text), 0.01, 3600.0),
     "image_root": lambda text: Path(_text(text)),
     "max_upload_bytes": _whole(1, 2**31),
     "max_pixels": _whole(1, 2**31),
+    "max_decode_bytes": _whole(1, 2**34),
     "max_top_k": _whole(1, 100_000),
+    "max_offset": _whole(0, 100_000),
+    "max_batch": _whole(1, 1000),
+    "max_batch_bytes": _whole(1, 2**31),
     "probe_coverage": lambda text: _between(float(text), 0.0, 1.0),
     "poll_s": lambda text: _between(float(text), 0.01, 3600.0),
     "feedback": lambda text: Path(_text(text)),
+    "api_keys": lambda text: Path(_text(text)),
+    "rate_limit": Rate.parse,
+    "trusted_proxies": _whole(0, 10),
+    "cors_origins": _list_of(r"\*|https?://[^/@*\s]+", "origins as https://shop.example, or *"),
+    "image_url_hosts": _list_of(r"\*|(\*\.)?[a-z0-9_-]+(\.[a-z0-9_-]+)*", "names of hosts, *.example.com or *"),
+    "image_url_s": lambda text: _between(float(text), 0.1, 60.0),
+    "max_requests": _whole(0, 2**31),
+    "grace_s": _whole(1, 3600),
+    "log_format": _one_of(*FORMATS),
+    "log_level": _one_of(*LEVELS),
 }
 
 

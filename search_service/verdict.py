@@ -45,7 +45,7 @@ def judge(classifier: Classifier, query: Vectors, predicted: str, nearest: Seque
     if classifier.known is None:
         return NOT_JUDGED
     column = np.array([classifier.categories.index(predicted)])
-    margins = classifier.known.margins(classifier.logits(query), column, np.array([mean_cosine(nearest)]))
+    margins = classifier.known.margins(query, classifier.logits(query), column, np.array([mean_cosine(nearest)]))
     score = round(float(margins[0]), 6)  # rounded here, so that both say the same
     return Verdict(known=score >= 0, score=score)
 

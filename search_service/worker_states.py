@@ -66,6 +66,14 @@ class WorkerStates:
             path = self._path(self._directory, pid)
             path.unlink(missing_ok=True)
             path.with_suffix(".new").unlink(missing_ok=True)
+            for gauges in self._directory.glob(f"gauge_live*_{pid}.db"):  # prometheus_client's
+                gauges.unlink(missing_ok=True)
+
+    def pids(self) -> list[int]:
+        """The processes that `all` tells of."""
+        if self._directory is None:
+            return [os.getpid()]
+        return sorted(int(path.stem.split("-")[1]) for path in self._directory.glob("worker-*.json"))
 
     def all(self) -> list[WorkerState]:
         """Every state there is."""

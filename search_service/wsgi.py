@@ -9,33 +9,49 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 from flask import Flask
 
+from search_service.admission import Admission
 from search_service.app import create_app
+from search_service.auth import ApiKeys
 from search_service.engine import Engine
 from search_service.feedback import FeedbackFile
+from search_service.logs import without_native_messages
+from search_service.memory import return_large_blocks
 from search_service.metrics import Metrics
+from search_service.rate_limit import RateLimit
 from search_service.settings import ServiceSettings
 from search_service.snapshot_watch import Published, SnapshotWatch
 from shared.snapshot import DataDirectory, Snapshot
 from shared.snapshot_lease import SnapshotLease
 
 
-def make_app(settings: ServiceSettings | None = None) -> Flask:
+def make_app(settings: ServiceSettings | None = None, rate_limit: RateLimit | None = None) -> Flask:
     """Open the published snapshot, if there is one yet, make the application, and watch for the next snapshot.
 
     Gunicorn calls this in each worker, so after the fork: the watch has a thread. Where there are several workers,
-    `PROMETHEUS_MULTIPROC_DIR` names the directory that they share their metrics in.
+    `PROMETHEUS_MULTIPROC_DIR` names the directory that they share their metrics in, and `rate_limit` was made before
+    the fork, or each worker counts for itself.
+
+    Raises:
+        SettingsError: a setting that can't be, or a file of API keys that can't.
     """
     settings = settings or ServiceSettings.from_environment(os.environ)
+    return_large_blocks()
+    if rate_limit is None and settings.rate_limit is not None:
+        rate_limit = RateLimit(settings.rate_limit)
     data = DataDirectory(settings.data)
     shared = os.environ.get("PROMETHEUS_MULTIPROC_DIR")
     metrics = Metrics(settings.probe_coverage, Path(shared) if shared else None)
+    admission = Admission(settings.slots, settings.queue, settings.queue_deadline_s, metrics)
     watch = SnapshotWatch(
-        lambda: _read_published(data), lambda snapshot_id: _open_engine(data, snapshot_id, settings), metrics
+        lambda: _read_published(data),
+        lambda snapshot_id: _open_engine(data, snapshot_id, settings, admission),
+        metrics,
     )
     watch.poll()
     watch.start(settings.poll_s)
     feedback = FeedbackFile(settings.feedback) if settings.feedback else None
-    return create_app(watch, settings, metrics, feedback)
+    keys = ApiKeys(settings.api_keys) if settings.api_keys else None
+    return create_app(watch, settings, metrics, feedback, keys, rate_limit, admission)
 
 
 def _read_published(data: DataDirectory) -> Published:
@@ -43,12 +59,13 @@ def _read_published(data: DataDirectory) -> Published:
     return Published(snapshot_id, data.paths(snapshot_id).manifest.stat().st_mtime_ns)
 
 
-def _open_engine(data: DataDirectory, snapshot_id: str, settings: ServiceSettings) -> Engine:
+def _open_engine(data: DataDirectory, snapshot_id: str, settings: ServiceSettings, admission: Admission) -> Engine:
     paths = data.paths(snapshot_id)
     lease = SnapshotLease(paths)
     try:
-        snapshot = Snapshot.open(paths, settings.interpreters, settings.inference_threads)
-        return Engine(snapshot, settings.image_limits, settings.probe_coverage, settings.image_root, lease)
+        with without_native_messages():
+            snapshot = Snapshot.open(paths, settings.slots, settings.lone_threads)
+        return Engine(snapshot, settings.image_limits, settings.probe_coverage, settings.image_root, lease, admission)
     except BaseException:
         lease.close()
         raise

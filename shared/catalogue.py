@@ -6,10 +6,17 @@ import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from shared.errors import SnapshotError, UnknownItem
+import numpy as np
+from numpy.typing import NDArray
+
+from shared.errors import FiltersUnavailable, SnapshotError, UnknownItem
+from shared.metadata_filter import MetadataFilter
+from shared.metadata_index import SCHEMA as METADATA_SCHEMA
+from shared.metadata_index import MetadataIndexWriter, groups, has_metadata_index, passing
 
 Metadata: TypeAlias = Mapping[str, Any]
 """Whatever JSON can hold: strings, numbers, lists."""
@@ -22,6 +29,8 @@ CREATE TABLE images (
     digest BLOB, PRIMARY KEY (number, position)) WITHOUT ROWID;
 CREATE INDEX images_by_digest ON images (digest);
 """
+_FILTERS_KEPT = 16  # a byte an item each
+_GROUPINGS_KEPT = 4  # four bytes an item each
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +70,8 @@ class IndexedItem:
 def write_items(path: Path, items: Iterable[IndexedItem]) -> None:
     """Write a new `items.sqlite`."""
     with closing(sqlite3.connect(path)) as connection, connection:
-        connection.executescript(_SCHEMA)
+        connection.executescript(_SCHEMA + METADATA_SCHEMA)
+        index = MetadataIndexWriter(connection)
         for indexed in items:
             item = indexed.item
             metadata = json.dumps(dict(item.metadata))
@@ -77,6 +87,8 @@ def write_items(path: Path, items: Iterable[IndexedItem]) -> None:
                     )
                 ],
             )
+            index.add(indexed.number, item.metadata.items())
+        index.write()
 
 
 class ItemStore:
@@ -92,14 +104,18 @@ class ItemStore:
         self._local = threading.local()
         self._connections: list[sqlite3.Connection] = []
         try:
-            self._count = int(self._query("SELECT count(*) FROM items", ())[0][0])
+            [(self._count, last)] = self._query("SELECT count(*), max(number) FROM items", ())
+            self.can_filter = has_metadata_index(self._connection())
         except sqlite3.Error as error:
             self.close()
             raise SnapshotError(f"{path} can't be read: {error}") from error
+        self.n_numbers = 0 if last is None else int(last) + 1
+        self._passing = lru_cache(_FILTERS_KEPT)(self._find_passing)
+        self._groups = lru_cache(_GROUPINGS_KEPT)(self._find_groups)
 
     def __len__(self) -> int:
         """How many items there are."""
-        return self._count
+        return int(self._count)
 
     def by_id(self, item_id: str) -> IndexedItem:
         """The item that the caller calls `item_id`.
@@ -135,10 +151,52 @@ class ItemStore:
         select = "SELECT number, item_id, category, metadata FROM items ORDER BY number"
         return map(self._indexed, self._connection().execute(select))
 
+    def passing(self, wanted: MetadataFilter) -> NDArray[np.bool_]:
+        """Which items meet all conditions; the last few filters are remembered.
+
+        Returns:
+            `(n,)` bool by item number, not to be written to.
+
+        Raises:
+            FiltersUnavailable: an older version wrote the file.
+        """
+        self._require_index()
+        return self._passing(wanted)
+
+    def groups(self, field: str) -> NDArray[np.int32]:
+        """Which items share the value of a field of the metadata; the last few fields are remembered.
+
+        Returns:
+            `(n,)` int32 by item number, equal where the values are; -1 where there is no value, or a list or an object.
+            Not to be written to.
+
+        Raises:
+            FiltersUnavailable: an older version wrote the file.
+        """
+        self._require_index()
+        return self._groups(field)
+
     def close(self) -> None:
         """Close every thread's connection; call it when no thread uses the store any more."""
         while self._connections:
             self._connections.pop().close()
+
+    def _require_index(self) -> None:
+        if not self.can_filter:
+            raise FiltersUnavailable(
+                "the snapshot was built by a version of Parecido that kept no index of the metadata: to filter or group"
+                " hits, build it again (`make reindex`; nothing is embedded again)"
+            )
+
+    def _find_passing(self, wanted: MetadataFilter) -> NDArray[np.bool_]:
+        found = passing(self._connection(), wanted, self.n_numbers)
+        found.setflags(write=False)
+        return found
+
+    def _find_groups(self, field: str) -> NDArray[np.int32]:
+        found = groups(self._connection(), field, self.n_numbers)
+        found.setflags(write=False)
+        return found
 
     def _indexed(self, row: tuple[Any, ...]) -> IndexedItem:
         number, item_id, category, metadata = row

@@ -50,6 +50,10 @@ class Classifier:
         if self.known is not None and len(self.known.thresholds) != wanted:
             found = f"{len(self.known.thresholds)} thresholds for known queries"
             raise SnapshotError(f"the classifier has {wanted} categories, but {found}")
+        if self.known is not None and self.known.clarity is not None:
+            dim, found_dim = len(self.weights), len(self.known.clarity.weights)
+            if found_dim != dim:
+                raise SnapshotError(f"the classifier's embeddings are {dim} long, those of its clarity {found_dim}")
 
     def logits(self, embeddings: Vectors) -> NDArray[np.float32]:
         """`(n, dim)` unit rows → `(n, n_categories)` float32, before the temperature."""

@@ -26,8 +26,13 @@ class Embedder(Protocol):
     dim: int
     embedder_id: str
 
-    def embed(self, pixels: Pixels) -> Vectors:
-        """`(n, 224, 224, 3)` uint8 → `(n, dim)` float32 unit rows. Safe to call from several threads."""
+    def embed(self, pixels: Pixels, is_alone: bool = False) -> Vectors:
+        """`(n, 224, 224, 3)` uint8 → `(n, dim)` float32 unit rows. Safe to call from several threads.
+
+        Args:
+            pixels: the images.
+            is_alone: whether no other call is under way, so that this one may use every core.
+        """
         ...
 
 
@@ -36,48 +41,57 @@ class LiteRtEmbedder:
 
     One interpreter can't be shared between threads, and LiteRT releases the GIL: so callers borrow one. Images go
     through one by one, since a batch is no faster on a CPU (benchmarks/embedding.py) and so an embedding has the same
-    bits whatever was embedded beside it.
+    bits whatever was embedded beside it. Nor does it matter to them how many threads an inference has.
     """
 
-    def __init__(self, model: bytes, interpreters: int | None = None, threads: int = 1) -> None:
+    def __init__(self, model: bytes, interpreters: int | None = None, lone_threads: int = 1) -> None:
         """Prepare to run `model`; interpreters are made when they are first needed.
 
         Args:
             model: the bytes of a `.tflite` file: `(1, 224, 224, 3)` uint8 → `(1, dim)` float32.
             interpreters: how many inferences run at once at most; by default one a core.
-            threads: threads within one inference.
+            lone_threads: threads within an inference that runs alone; the others have one each.
 
         Raises:
             SnapshotError: these bytes are no such model.
         """
-        self._model = model
-        self._threads = threads
-        self._slots: queue.LifoQueue[_Interpreter | None] = queue.LifoQueue()
-        for _ in range(interpreters or os.cpu_count() or 1):
-            self._slots.put(None)
+        self._interpreters = _Pool(model, interpreters or os.cpu_count() or 1, threads=1)
+        self._lone = _Pool(model, 1, lone_threads) if lone_threads > 1 else self._interpreters
         self.embedder_id = embedder_id(model)
-        with self._borrow() as interpreter:
+        with self._interpreters.borrow() as interpreter:
             self.dim = interpreter.dim
 
     @classmethod
-    def open(cls, path: Path, interpreters: int | None = None, threads: int = 1) -> "LiteRtEmbedder":
+    def open(cls, path: Path, interpreters: int | None = None, lone_threads: int = 1) -> "LiteRtEmbedder":
         """Read the model from a file; see `__init__`."""
         try:
             model = path.read_bytes()
         except OSError as error:
             raise SnapshotError(f"the embedder {path} can't be read: {error.strerror}") from error
-        return cls(model, interpreters, threads)
+        return cls(model, interpreters, lone_threads)
 
-    def embed(self, pixels: Pixels) -> Vectors:
-        """`(n, 224, 224, 3)` uint8 → `(n, dim)` float32 unit rows. Safe to call from several threads."""
+    def embed(self, pixels: Pixels, is_alone: bool = False) -> Vectors:
+        """`(n, 224, 224, 3)` uint8 → `(n, dim)` float32 unit rows, the same bits whether it is alone or not."""
         rows = np.empty((len(pixels), self.dim), dtype=np.float32)
-        with self._borrow() as interpreter:
+        pool = self._lone if is_alone else self._interpreters
+        with pool.borrow() as interpreter:
             for row, image in zip(rows, pixels, strict=True):
                 row[:] = interpreter.run(image)
         return unit_rows(rows)
 
+
+class _Pool:
+    """Interpreters to borrow; each is made when it is first needed."""
+
+    def __init__(self, model: bytes, interpreters: int, threads: int) -> None:
+        self._model = model
+        self._threads = threads
+        self._slots: queue.LifoQueue[_Interpreter | None] = queue.LifoQueue()
+        for _ in range(interpreters):
+            self._slots.put(None)
+
     @contextmanager
-    def _borrow(self) -> "Iterator[_Interpreter]":
+    def borrow(self) -> "Iterator[_Interpreter]":
         interpreter = self._slots.get()
         try:
             if interpreter is None:

@@ -21,8 +21,16 @@
         ├── UnknownCategory
         ├── UnknownQuery        it shows none of the categories, and the caller wants none searched
         ├── ImageNotFound
+        ├── FiltersUnavailable  the snapshot is of a version that could not filter
         ├── FeedbackOff
-        └── NotReady
+        ├── KeyRequired         no API key, or none that is let in
+        ├── RateLimited         too many requests of one key or address
+        ├── UrlNotAllowed       an image URL that is not to be fetched from
+        ├── ImageNotFetched     one that leads to no image
+        ├── NotReady
+        ├── Overloaded          so many wait already that this one would not be answered in time
+        ├── SlowClient          its request did not come in time
+        └── ClientGone          nobody waits for the answer any more
 
 Messages say what was wrong, where (file, row, field), what was wanted and what was found. `code` is the stable
 name that the JSON error body carries; `search_service/error_handlers.py` holds the one table from error to status.
@@ -160,13 +168,74 @@ class ImageNotFound(RequestError):
     code = "image_not_found"
 
 
+class FiltersUnavailable(RequestError):
+    """The snapshot being served has no index of the metadata: an older version built it."""
+
+    code = "filters_unavailable"
+
+
 class FeedbackOff(RequestError):
     """The service keeps no feedback."""
 
     code = "feedback_off"
 
 
+class KeyRequired(RequestError):
+    """No API key came with the request, or none that is let in."""
+
+    code = "key_required"
+
+
+class RateLimited(RequestError):
+    """One key or address has asked too often."""
+
+    code = "rate_limited"
+
+    def __init__(self, message: str, retry_after_s: int = 1) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
+class UrlNotAllowed(RequestError):
+    """The service fetches no images from this URL."""
+
+    code = "url_not_allowed"
+
+
+class ImageNotFetched(RequestError):
+    """An image URL leads to no image."""
+
+    code = "image_not_fetched"
+
+
 class NotReady(RequestError):
     """No snapshot is being served."""
 
     code = "not_ready"
+
+
+class Overloaded(RequestError):
+    """The service has more to do than it can in time.
+
+    Attributes:
+        retry_after_s: when to ask again, in seconds from now.
+    """
+
+    code = "overloaded"
+
+    def __init__(self, message: str, retry_after_s: int = 1) -> None:
+        """Say why, and when to ask again."""
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
+class SlowClient(RequestError):
+    """The request did not come in time as a whole."""
+
+    code = "slow_client"
+
+
+class ClientGone(RequestError):
+    """The client has closed its connection, so nothing was done for it; nobody reads this."""
+
+    code = "client_gone"

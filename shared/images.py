@@ -1,20 +1,27 @@
 """From the bytes of an image file to the pixels that the embedder takes; the same way in indexer and service.
 
-1. `decode_image`: refuse what is too large before decoding it, then decode to 8-bit RGB, upright, alpha over white.
+1. `decode_image`: refuse what is too large or costly before decoding it, then decode to 8-bit RGB, upright, alpha over
+   white.
 2. `to_pixels`: bring it to 224 × 224.
 
 How an image is brought to 224 px decides quality: see docs/decisions/0002-preprocessing.md.
 """
 
+import ctypes
 import io
+import logging
 import math
+import warnings
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageFile, UnidentifiedImageError
+from PIL import Image, ImageFile, PngImagePlugin, UnidentifiedImageError, _imaging
 
-from shared.errors import BrokenImage, ImageTooLarge, UnsupportedImage
+from shared.errors import BrokenImage, ImageError, ImageTooLarge, UnsupportedImage
+from shared.image_cost import decoding_bytes, refuse_long_work, refuse_many_parts
 
 SIDE_PX = 224
 PREPROCESSING = "geometric-mean-square/white/bilinear/224/1"
@@ -34,18 +41,37 @@ _UPRIGHT = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+_ON_ITS_SIDE = frozenset(_UPRIGHT[orientation] for orientation in (5, 6, 7, 8))
+_FROM_THE_END = frozenset(_UPRIGHT[orientation] for orientation in (3, 4, 6, 7))  # the upper rows come last
 _WHITE = (255, 255, 255)
+_BAND_PX = 1_000_000
+_MAX_EXIF_BYTES = 1024 * 1024
 
 # `ImageLimits.max_pixels` replaces Pillow's own limit, which would only warn in the range that matters.
 Image.MAX_IMAGE_PIXELS = None
+# What it unpacks of a PNG's compressed texts, and keeps while it decodes.
+PngImagePlugin.MAX_TEXT_MEMORY = 8 * 1024 * 1024
+# What is wrong with a file is said by the error; what is odd about one that decodes, nobody asked.
+warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
+logging.getLogger("PIL").setLevel(logging.CRITICAL)
+with suppress(OSError, AttributeError):  # libtiff writes to the standard error, where it is one of Pillow's libraries
+    ctypes.CDLL(_imaging.__file__).TIFFSetErrorHandler(None)
 
 
 @dataclass(frozen=True)
 class ImageLimits:
-    """What is refused before decoding. Bytes alone are no limit: a 68-byte PNG can claim 400 megapixels."""
+    """What is refused before decoding. Bytes alone are no limit: a 68-byte PNG can claim 400 megapixels.
+
+    Attributes:
+        max_bytes: of the file.
+        max_pixels: of its first frame.
+        max_memory_bytes: that decoding takes; None for any. 4 a pixel for most, 8 with transparency, 16 for WebP; few
+            for a JPEG, which is decoded at a smaller scale.
+    """
 
     max_bytes: int = 20 * 1024 * 1024
     max_pixels: int = 50_000_000
+    max_memory_bytes: int | None = 128 * 1024 * 1024
 
 
 def decode_image(data: bytes, limits: ImageLimits, name: str = "the image") -> Image.Image:
@@ -59,7 +85,7 @@ def decode_image(data: bytes, limits: ImageLimits, name: str = "the image") -> I
         name: how messages call it, for example its path.
 
     Raises:
-        ImageTooLarge: more bytes or pixels than `limits` allow.
+        ImageTooLarge: more bytes, pixels or memory than `limits` allow, or a structure that would take long to decode.
         UnsupportedImage: the bytes are no image of those formats.
         BrokenImage: truncated or corrupt.
     """
@@ -67,6 +93,7 @@ def decode_image(data: bytes, limits: ImageLimits, name: str = "the image") -> I
         raise ImageTooLarge(f"{name} has {len(data):,} bytes; at most {limits.max_bytes:,} are allowed")
     if not data:
         raise UnsupportedImage(f"{name} is empty: expected one of {', '.join(FORMATS)}")
+    refuse_many_parts(data, name)
     try:
         image = Image.open(io.BytesIO(data), formats=FORMATS)
     except UnidentifiedImageError:
@@ -75,15 +102,13 @@ def decode_image(data: bytes, limits: ImageLimits, name: str = "the image") -> I
         ) from None
     except Exception as error:
         raise _broken(name, error) from error
-    width, height = image.size
-    if width * height > limits.max_pixels:
-        found = f"{width} × {height} = {width * height:,} pixels"
-        raise ImageTooLarge(f"{name} has {found}; at most {limits.max_pixels:,} are allowed")
     # A decoder meets hostile bytes with any exception that Python has (struct.error, KeyError, SyntaxError, …),
-    # hence the wide net. Nothing of ours runs inside.
+    # hence the wide net. Nothing of ours runs inside but what tells the cost.
     try:
         with image:
-            return _upright_rgb(image)
+            return _decode(image, data, limits, name)
+    except ImageError:
+        raise
     except Exception as error:
         raise _broken(name, error) from error
 
@@ -92,41 +117,89 @@ def _broken(name: str, error: Exception) -> BrokenImage:
     return BrokenImage(f"{name} can't be decoded: {error or type(error).__name__}")
 
 
-def _upright_rgb(image: ImageFile.ImageFile) -> Image.Image:
+def _decode(image: ImageFile.ImageFile, data: bytes, limits: ImageLimits, name: str) -> Image.Image:
+    width, height = image.size
+    if width * height > limits.max_pixels:
+        found = f"{width} × {height} = {width * height:,} pixels"
+        raise ImageTooLarge(f"{name} has {found}; at most {limits.max_pixels:,} are allowed")
+    refuse_long_work(image, data, name)
     if image.format in ("JPEG", "MPO"):
-        shrink = min(1.0, SIDE_PX / _square_side(image.width, image.height))
-        image.draft("RGB", (math.ceil(image.width * shrink), math.ceil(image.height * shrink)))
+        shrink = min(1.0, SIDE_PX / _square_side(width, height))
+        image.draft("RGB", (math.ceil(width * shrink), math.ceil(height * shrink)))
+    _refuse_memory(image, decoding_bytes(image, data, _is_rgb(image)), limits, name)
     image.load()
-    turn = _UPRIGHT.get(_orientation(image))
-    rgb = _to_rgb(image)
-    return rgb.transpose(turn) if turn is not None else rgb
+    turn = _UPRIGHT.get(_orientation(image))  # only now, since PNGs may have it behind their pixels
+    if _is_rgb(image) and turn is None:
+        return image
+    _refuse_memory(image, decoding_bytes(image, data, is_rgb=False), limits, name)
+    return _upright_rgb(image, turn)
+
+
+def _refuse_memory(image: Image.Image, needed: int, limits: ImageLimits, name: str) -> None:
+    if limits.max_memory_bytes is not None and needed > limits.max_memory_bytes:
+        raise ImageTooLarge(
+            f"{name}, a {image.format} in the mode {image.mode}, takes {needed:,} bytes to decode; "
+            f"at most {limits.max_memory_bytes:,} are allowed"
+        )
+
+
+def _is_rgb(image: Image.Image) -> bool:
+    return image.mode == "RGB" and "transparency" not in image.info
 
 
 def _orientation(image: Image.Image) -> int:
-    # Broken EXIF is no reason to refuse a picture that decodes.
+    # Broken EXIF is no reason to refuse a picture that decodes; nor is huge EXIF, which would take seconds to read.
+    if len(image.info.get("exif", b"")) > _MAX_EXIF_BYTES:
+        return 1
     try:
         return int(image.getexif().get(_ORIENTATION_TAG, 1))
     except Exception:
         return 1
 
 
-def _to_rgb(image: Image.Image) -> Image.Image:
+def _upright_rgb(image: Image.Image, turn: Image.Transpose | None) -> Image.Image:
+    """Convert and turn a picture band by band: of what a whole one takes, only the result is ever there."""
+    width, height = image.size
+    is_on_its_side = turn is not None and turn in _ON_ITS_SIDE
+    upright = Image.new("RGB", (height, width) if is_on_its_side else (width, height))
+    to_rgb = _rgb_converter(image)
+    rows = max(1, _BAND_PX // width)
+    for top in range(0, height, rows):
+        bottom = min(top + rows, height)
+        band = to_rgb(image.crop((0, top, width, bottom)))
+        at = height - bottom if turn in _FROM_THE_END else top
+        upright.paste(band if turn is None else band.transpose(turn), (at, 0) if is_on_its_side else (0, at))
+    return upright
+
+
+def _rgb_converter(image: Image.Image) -> Callable[[Image.Image], Image.Image]:
     if image.mode.startswith("I") or image.mode == "F":
-        return Image.fromarray(_to_8_bits(np.asarray(image))).convert("RGB")
+        full_scale = _full_scale(image)
+        return lambda band: Image.fromarray(_to_8_bits(np.asarray(band), full_scale)).convert("RGB")
     if image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:
-        layer = image.convert("RGBA")
-        white = Image.new("RGBA", layer.size, (*_WHITE, 255))
-        return Image.alpha_composite(white, layer).convert("RGB")
-    return image.convert("RGB")
+        return _over_white
+    return lambda band: band.convert("RGB")
 
 
-def _to_8_bits(deep: NDArray[np.generic]) -> NDArray[np.uint8]:
-    """Map 16-bit integers (also in 32-bit containers) and floats in 0…1 to 0…255; Pillow's own conversion clips."""
+def _over_white(band: Image.Image) -> Image.Image:
+    layer = band.convert("RGBA")
+    white = Image.new("RGBA", layer.size, (*_WHITE, 255))
+    return Image.alpha_composite(white, layer).convert("RGB")
+
+
+def _full_scale(image: Image.Image) -> float:
+    """What is white: of integers, which are 16-bit also in 32-bit containers, 65,535; of floats 1, or 255."""
+    if image.mode != "F":
+        return 65_535.0
+    rows = max(1, _BAND_PX // image.width)
+    tops = range(0, image.height, rows)
+    bands = (np.asarray(image.crop((0, top, image.width, min(top + rows, image.height)))) for top in tops)
+    return 1.0 if all(np.nan_to_num(band).max(initial=0.0) <= 1.0 for band in bands) else 255.0
+
+
+def _to_8_bits(deep: NDArray[np.generic], full_scale: float) -> NDArray[np.uint8]:
+    """Map 0…`full_scale` to 0…255; Pillow's own conversion clips."""
     values = np.nan_to_num(deep.astype(np.float64))
-    if np.issubdtype(deep.dtype, np.floating):
-        full_scale = 1.0 if values.max(initial=0.0) <= 1.0 else 255.0
-    else:
-        full_scale = 65_535.0
     return np.clip(values * (255.0 / full_scale) + 0.5, 0, 255).astype(np.uint8)
 
 

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeAlias
 
 import faiss
 import numpy as np
@@ -15,6 +16,9 @@ from shared.errors import SnapshotError
 from shared.vectors import Vectors
 
 INDEX_KIND = "IndexFlatIP"
+
+Allowed: TypeAlias = NDArray[np.bool_]
+"""`(n,)` bool by item number: which items may be found."""
 
 
 @dataclass(frozen=True)
@@ -96,23 +100,37 @@ class Partition:
             raise SnapshotError(f"the partition {path} can't be read: {error}") from error
         return cls(category, index, item_numbers)
 
-    def search(self, queries: Vectors, top_k: int) -> list[list[Hit]]:
+    def search(self, queries: Vectors, top_k: int, allowed: Allowed | None = None) -> list[list[Hit]]:
         """The `top_k` nearest items of each query, best first, equal scores by item number.
 
         Rows of one item collapse to one hit with the best score, so more rows are fetched than items are wanted, until
-        there are enough. Nothing is set on the index: any number of threads may search at once.
+        there are enough, and none is left that is as near as the last. Nothing is set on the index: any number of
+        threads may search at once.
 
         Args:
             queries: `(n_queries, dim)` float32, unit rows.
             top_k: how many items a query; fewer come back where the partition has fewer.
+            allowed: the items to search, if not all; their scores are the same then.
         """
-        wanted = min(top_k, self.n_items)
-        fetched = wanted if self.n_rows == self.n_items else 2 * wanted * -(-self.n_rows // self.n_items)
+        n_rows, parameters = self.n_rows, None
+        if allowed is not None:
+            rows = np.flatnonzero(allowed[self._item_numbers])
+            # FAISS goes through an array of rows one by one, and through nothing else: of its selectors the fastest.
+            selector = faiss.IDSelectorArray(rows)
+            n_rows, parameters = len(rows), faiss.SearchParameters()
+            parameters.sel = selector
+        wanted = min(top_k, self.n_items, n_rows)
+        if wanted == 0:
+            return [[] for _ in queries]
+        fetched = 1 + (wanted if self.n_rows == self.n_items else 2 * wanted * -(-self.n_rows // self.n_items))
         while True:
-            fetched = min(fetched, self.n_rows)
-            scores, rows = self._index.search(queries, fetched)
-            found = [self._collapse(*pair) for pair in zip(scores, rows, strict=True)]
-            if fetched == self.n_rows or all(len(hits) >= wanted for hits in found):
+            fetched = min(fetched, n_rows)
+            scores, found_rows = self._index.search(queries, fetched, params=parameters)
+            found = [self._collapse(*pair) for pair in zip(scores, found_rows, strict=True)]
+            last = np.minimum(scores[:, -1], 1.0)
+            if fetched == n_rows or all(
+                len(hits) >= wanted and hits[wanted - 1].score > score for hits, score in zip(found, last, strict=True)
+            ):
                 return [hits[:wanted] for hits in found]
             fetched *= 4
 
@@ -147,15 +165,18 @@ def best_hits(hits: Iterable[Hit]) -> list[Hit]:
     return sorted(best.values(), key=lambda hit: (-hit.score, hit.item_number))
 
 
-def search_partitions(partitions: Sequence[Partition], queries: Vectors, top_k: int) -> list[Hit]:
+def search_partitions(
+    partitions: Sequence[Partition], queries: Vectors, top_k: int, allowed: Allowed | None = None
+) -> list[Hit]:
     """The `top_k` nearest items over several partitions, to any of several pictures of one query, best first.
 
     Args:
         partitions: where to look.
         queries: `(n_pictures, dim)` float32, unit rows, all of one query.
         top_k: how many items.
+        allowed: the items to search, if not all.
     """
-    found = (hit for part in partitions for hits in part.search(queries, top_k) for hit in hits)
+    found = (hit for part in partitions for hits in part.search(queries, top_k, allowed) for hit in hits)
     return best_hits(found)[:top_k]
 
 

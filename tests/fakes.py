@@ -19,7 +19,7 @@ class FakeEmbedder:
     dim = 8
     embedder_id = "fake"
 
-    def embed(self, pixels: Pixels) -> Vectors:
+    def embed(self, pixels: Pixels, is_alone: bool = False) -> Vectors:
         colours = pixels.reshape(len(pixels), -1, 3).mean(axis=1) / 255
         return unit_rows(np.hstack([colours, 1 - colours, np.full((len(pixels), 2), 0.5)]))
 

@@ -23,11 +23,13 @@ class Counts:
     Attributes:
         answers: snapshot id → right answers from it.
         failed: requests that reached the service and got no right answer, each with the reason.
+        failed_s: when each of them did, by `time.monotonic()`.
         not_reached: why clients could not connect; each stops then.
     """
 
     answers: dict[str, int] = field(default_factory=dict)
     failed: list[str] = field(default_factory=list)
+    failed_s: list[float] = field(default_factory=list)
     not_reached: list[str] = field(default_factory=list)
 
 
@@ -83,7 +85,7 @@ class Load:
             self._count(response.status, response.read())
         except (OSError, http.client.HTTPException) as error:
             with self._lock:
-                self.counts.failed.append(f"{error!r}, {time.monotonic() - connected:.2f} s after it had connected")
+                self._fail(f"{error!r}, {time.monotonic() - connected:.2f} s after it had connected")
         finally:
             connection.close()
         return True
@@ -94,7 +96,11 @@ class Load:
                 snapshot_id = json.loads(body)["snapshot_id"]
                 self.counts.answers[snapshot_id] = self.counts.answers.get(snapshot_id, 0) + 1
             else:
-                self.counts.failed.append(f"{status}: {body[:200]!r}")
+                self._fail(f"{status}: {body[:200]!r}")
+
+    def _fail(self, why: str) -> None:
+        self.counts.failed.append(why)
+        self.counts.failed_s.append(time.monotonic())
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from indexer.embed import EmbeddedCatalogue
 from indexer.held_out import HeldOut
 from shared import embedder
+from shared.clarity import Clarity
 from shared.classifier import Classifier
 from shared.vectors import unit_rows
 
@@ -46,6 +47,11 @@ class ColourInterpreter:
 
 def _load_backbone(name: str, *_: object) -> Any:
     return SimpleNamespace(name="efficientnet_lite0" if name == "auto" else name, weights="none", model=None)
+
+
+def _pretrained_classes(*_: object) -> Clarity:
+    """Of colours, as the embeddings are."""
+    return Clarity(np.eye(FakeEmbedder.dim, 5, dtype=np.float32), np.zeros(5, np.float32))
 
 
 def _export_embedder(_: object) -> bytes:
@@ -81,7 +87,9 @@ def _fine_tune(_: object, pictures: Sequence[Any], labels: NDArray[np.int64], *_
 
 
 STAGES: dict[str, Any] = {
-    "indexer.backbone": SimpleNamespace(load_backbone=_load_backbone, export_embedder=_export_embedder),
+    "indexer.backbone": SimpleNamespace(
+        load_backbone=_load_backbone, export_embedder=_export_embedder, pretrained_classes=_pretrained_classes
+    ),
     "indexer.fine_tune": SimpleNamespace(fine_tune=_fine_tune, tuning_steps=lambda *_: 7),
     "indexer.trunk": SimpleNamespace(Picture=Picture),
     "indexer.train_classifier": SimpleNamespace(train_classifier=train_nearest_means),

@@ -100,6 +100,13 @@ class Service:
         """As `ask`, whatever the answer is."""
         return fetch(self.port, path, body, _WAIT_S)
 
+    def is_ready(self) -> bool:
+        """Whether it answers, and serves a snapshot."""
+        try:
+            return self.fetch("/readyz")[0] == 200
+        except OSError:
+            return False
+
     def workers(self) -> list[int]:
         return [
             int(pid) for pid in Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
@@ -113,11 +120,13 @@ class Service:
 
 
 @contextmanager
-def running(data: DataDirectory) -> Iterator[Service]:
+def running(data: DataDirectory, **changed: float | str) -> Iterator[Service]:
+    """A service with two workers, or with settings that are changed, such as `queue`."""
     with socket.socket() as found:
         found.bind(("127.0.0.1", 0))
         port = found.getsockname()[1]
     settings = {"DATA": str(data.root), "PORT": str(port), "WORKERS": "2", "POLL_S": "0.1"}
+    settings |= {name.upper(): str(value) for name, value in changed.items()}
     environment = _environment(**{f"PARECIDO_{name}": value for name, value in settings.items()})
     with data.root.with_name("service.log").open("wb") as log:
         process = subprocess.Popen(

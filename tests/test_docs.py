@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import pytest
+from flask import Flask
 from prometheus_client.parser import text_string_to_metric_families
 
 from indexer.__main__ import _parser
@@ -14,6 +15,7 @@ from indexer.settings import BuildSettings
 from search_service.app import create_app
 from search_service.error_handlers import STATUS
 from search_service.metrics import Metrics
+from search_service.schemas import Options, QueryFields, ToldFields
 from search_service.settings import ServiceSettings
 from search_service.snapshot_watch import SnapshotWatch
 
@@ -70,17 +72,37 @@ def test_the_make_targets_are_complete() -> None:
     assert set(re.findall(r"^make ([a-z-]+)", README, re.MULTILINE)) <= targets
 
 
-def test_the_routes_are_complete() -> None:
+def _app() -> Flask:
     def never(*_: object) -> NoReturn:
         raise AssertionError
 
-    app = create_app(SnapshotWatch(never, never), ServiceSettings(), Metrics(0.98))
-    served = {
-        f"{method} {re.sub('<[^>]*item_id>', '<id>', rule.rule)}"
+    return create_app(SnapshotWatch(never, never), ServiceSettings(), Metrics(0.98))
+
+
+def test_the_routes_are_complete() -> None:
+    app = _app()
+    routes = {
+        f"{method} {re.sub('<[^>]*item_id>', '<id>', rule.rule)}": rule.endpoint
         for rule in app.url_map.iter_rules()
         for method in rule.methods - {"HEAD", "OPTIONS"}
     }
-    assert table(API, "| route |").keys() == served
+    assert table(API, "| route |").keys() == routes.keys()
+    paths = app.test_client().get("/openapi.json").json["paths"]
+    described = {f"{method.upper()} {path}" for path, methods in paths.items() for method in methods}
+    for_programs = {route for route, endpoint in routes.items() if not endpoint.startswith("pages.")}
+    assert {route.replace("{item_id}", "<id>") for route in described} == for_programs
+
+
+def test_the_options_of_a_search_are_complete_and_have_the_defaults() -> None:
+    options = table(API, "| option |")
+    assert options.keys() == Options.model_fields.keys()
+    for name, field in Options.model_fields.items():
+        if field.default is not None:
+            assert options[name][0].strip("`") == str(field.default)
+    queries = table(API, "| field | value |")
+    assert queries.keys() == QueryFields.model_fields.keys()
+    feedback = table(API[API.index("## `POST /v1/feedback`") :], "| field | value |")
+    assert feedback.keys() == ToldFields.model_fields.keys()
 
 
 def test_the_metrics_are_complete_and_have_their_types() -> None:

@@ -18,7 +18,8 @@ from examples.sample_catalogue.render import QUERIES as QUERIES_DRAWN
 from examples.sample_catalogue.render import render_catalogue
 from indexer.catalogue_report import examine
 from indexer.originals import Originals
-from search_service.engine import Engine, SearchOptions
+from search_service.engine import Engine
+from search_service.options import SearchOptions
 from shared.snapshot import DataDirectory, Snapshot
 
 pytestmark = [pytest.mark.clothing, pytest.mark.tensorflow]

@@ -98,6 +98,7 @@ def _no_tensorflow(first: _First, monkeypatch: pytest.MonkeyPatch) -> None:
 
     backbone, trainer = (quick_stages.STAGES[f"indexer.{name}"] for name in ("backbone", "train_classifier"))
     monkeypatch.setattr(backbone, "export_embedder", export)
+    monkeypatch.setattr(backbone, "pretrained_classes", lambda *_: None)
     monkeypatch.setitem(sys.modules, "indexer.backbone", backbone)
     monkeypatch.setitem(sys.modules, "indexer.train_classifier", trainer)
     quick_stages.called.clear()

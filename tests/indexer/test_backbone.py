@@ -92,7 +92,7 @@ def test_b0_from_a_file_embeds_as_keras_does_before_and_after_export(
     wanted = _raw(base, pictures)
     assert wanted.shape == (len(pictures), 1280)
     np.testing.assert_allclose(_raw(loaded.model, pictures), wanted, rtol=1e-4, atol=1e-5)
-    embedder = LiteRtEmbedder(backbone.export_embedder(loaded.model), interpreters=1, threads=2)
+    embedder = LiteRtEmbedder(backbone.export_embedder(loaded.model), interpreters=1, lone_threads=2)
     assert embedder.dim == 1280
     found = embedder.embed(pictures)
     assert (found * unit_rows(wanted)).sum(axis=1).min() > 0.9999

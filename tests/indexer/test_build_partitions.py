@@ -233,8 +233,8 @@ class _Rearranged:
         self._order = order
         self.ntotal, self.d = embeddings.shape
 
-    def search(self, queries: Vectors, k: int) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-        scores, rows = self._index.search(queries, k)
+    def search(self, queries: Vectors, k: int, *, params: None = None) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+        scores, rows = self._index.search(queries, k, params=params)
         return scores, self._order[rows]
 
     def reconstruct_batch(self, rows: NDArray[np.int64]) -> Vectors:

@@ -8,7 +8,7 @@ from PIL import Image
 from indexer.torch_weights import read_torch_weights
 from shared.errors import WeightsError
 from shared.images import to_pixels
-from shared.vectors import Vectors
+from shared.vectors import Vectors, unit_rows
 
 pytestmark = pytest.mark.tensorflow
 
@@ -53,6 +53,23 @@ def test_the_embedding_is_what_the_top_sees(lite0: Any, photos: Vectors) -> None
     wanted = np.asarray(lite0.build_lite0(path, with_top=True)(photos, training=False))
     logits = embeddings @ tensors["_fc.weight"].T + tensors["_fc.bias"]
     np.testing.assert_allclose(logits, wanted, atol=1e-4)
+
+
+def test_its_classes_tell_the_same_of_unit_embeddings(lite0: Any, photos: Vectors) -> None:
+    path = lite0.weights_path()
+    embeddings = unit_rows(np.asarray(lite0.build_lite0(path)(photos, training=False)))
+    classes = lite0.imagenet_classes(path)
+    found = np.argsort(-(embeddings @ classes.weights + classes.bias), axis=1)
+    assert found[0, 0] in {_BELL_COTE, _BOATHOUSE, _PALACE}
+    assert _DAISY in found[1, :2]
+    assert found[2, 0] == _DAISY
+
+
+def test_a_file_without_the_top_has_no_classes(lite0: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    tensors = read_torch_weights(lite0.weights_path())
+    del tensors["_fc.bias"]
+    monkeypatch.setattr(lite0, "read_torch_weights", lambda _: tensors)
+    assert lite0.imagenet_classes(lite0.weights_path()) is None
 
 
 def test_every_tensor_of_the_file_has_its_place(lite0: Any) -> None:

@@ -161,7 +161,7 @@ def test_an_image_that_goes_away_meanwhile_is_a_problem(tmp_path: Path) -> None:
 
 def test_a_picture_without_a_direction_is_a_problem(tmp_path: Path) -> None:
     class Blind(FakeEmbedder):
-        def embed(self, pixels: Pixels) -> Vectors:
+        def embed(self, pixels: Pixels, is_alone: bool = False) -> Vectors:
             if pixels.max() == 0:
                 raise ValueError("row 0 has length 0.0: it has no direction")
             return super().embed(pixels)

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
+import scipy.special
 from shop import Shop
 
 from indexer import fit_known as module
@@ -11,6 +12,7 @@ from indexer.embed import EmbeddedCatalogue
 from indexer.fit_known import MIN_IMAGES, REJECTED, fit_known, thresholds
 from indexer.held_out import HeldOut
 from shared.catalogue import Item
+from shared.clarity import Clarity
 from shared.classifier import Classifier
 from shared.known import KnownRule
 from shared.partition import Partition
@@ -91,9 +93,34 @@ def test_the_rule_equals_brute_force() -> None:
     scores = (odds - odds.mean()) / odds.std() + (cosines - cosines.mean()) / cosines.std()
     for column in range(3):
         own = scores[columns == column]
-        wanted = (len(own) * _quantile(own, REJECTED) + 200 * _quantile(scores, REJECTED)) / (len(own) + 200)
+        wanted = (len(own) * _quantile(own, REJECTED) + 1000 * _quantile(scores, REJECTED)) / (len(own) + 1000)
         assert rule.thresholds[column] == pytest.approx(wanted, abs=1e-4)
     assert opened.opened == ["a", "b", "c"]  # one at a time, each once
+
+
+def test_with_pretrained_classes_all_five_signs_are_standardised(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_MOST_CLASSES", 4)
+    embedded = _catalogue(300)
+    held_out = HeldOut.of(embedded, 0)
+    random = np.random.default_rng(5)
+    pretrained = Clarity(random.normal(0, 3, size=(_DIM, 9)).astype(np.float32), np.zeros(9, np.float32))
+    rule = fit_known(_head(), held_out, _Partitions(embedded), pretrained)
+    assert rule is not None
+    assert rule.clarity is not None
+    columns, odds, cosines = _by_loop(_head(), held_out)
+    images = held_out.originals
+    shown = scipy.special.softmax(images @ pretrained.weights, axis=1).mean(axis=0)
+    most = sorted(np.argsort(shown)[-4:])
+    np.testing.assert_array_equal(rule.clarity.weights, pretrained.weights[:, most])
+    logits = _head().logits(images)
+    own = logits.max(axis=1)
+    clarity = scipy.special.logsumexp(images @ pretrained.weights[:, most], axis=1)
+    for place, sign in enumerate((odds, cosines, own, own - logits.mean(axis=1), clarity)):
+        assert rule.means[place] == pytest.approx(sign.mean(), abs=1e-5)
+        assert rule.stds[place] == pytest.approx(sign.std(), abs=1e-5)
+    assert rule.weights.tolist() == [0.5, 1, 0.5, 0.5, -0.75]
+    rejected = (rule.margins(images, logits, columns, cosines) < 0).mean()
+    assert rejected == pytest.approx(REJECTED, abs=0.012)
 
 
 def test_few_held_out_images_fall_below() -> None:
@@ -107,7 +134,7 @@ def test_few_held_out_images_fall_below() -> None:
     assert found[4] == np.quantile(scores, REJECTED)  # nothing was taken for it
 
 
-@pytest.mark.parametrize(("n", "trust"), [(1, 1 / 201), (50, 0.2), (200, 0.5), (1800, 0.9)])
+@pytest.mark.parametrize(("n", "trust"), [(1, 1 / 1001), (250, 0.2), (1000, 0.5), (1500, 0.6)])
 def test_a_category_counts_the_more_the_more_images_it_has(n: int, trust: float) -> None:
     scores, columns = np.concatenate([np.zeros(100_000), np.full(n, -1.0)]), np.repeat([0, 1], [100_000, n])
     np.testing.assert_allclose(thresholds(scores, columns, 2), [0, -trust])
@@ -139,7 +166,8 @@ def test_where_all_images_are_alike_the_rule_can_be_used() -> None:
     head = Classifier(("a", "b"), np.eye(2, dtype=np.float32), np.zeros(2, np.float32))
     rule = fit_known(head, HeldOut.of(embedded, 0), _Partitions(embedded))
     assert rule is not None
-    same = rule.margins(np.array([[1.0, 0.0]], np.float32), np.array([0]), np.array([1.0]))
+    query = np.array([[1.0, 0.0]], np.float32)
+    same = rule.margins(query, query, np.array([0]), np.array([1.0]))
     assert same == pytest.approx([0], abs=1e-6)
 
 
@@ -176,6 +204,7 @@ def test_a_new_classifier_has_a_rule_and_a_kept_one_keeps_its_own(shop: Shop) ->
     assert shop.build("--retrain").status == 0
     fitted = _rule(shop)
     assert fitted is not None
+    assert fitted.clarity is not None
     before = shop.current().root
     shop.remove("discs 1")
     assert shop.build().status == 0
@@ -184,3 +213,11 @@ def test_a_new_classifier_has_a_rule_and_a_kept_one_keeps_its_own(shop: Shop) ->
     assert kept is not None
     for name, array in fitted.arrays().items():
         np.testing.assert_array_equal(kept.arrays()[name], array)
+
+
+def test_a_tuned_base_has_no_clarity_since_its_embeddings_are_others(shop: Shop) -> None:
+    assert shop.build("--fine-tune", "on", "--retrain").status == 0
+    fitted = _rule(shop)
+    assert fitted is not None
+    assert fitted.clarity is None
+    assert len(fitted.means) == 2

@@ -12,7 +12,7 @@ from indexer.suspect_labels import Suspect, SuspectLabels
 def _group(*categories: str, cosine: float = 0.97) -> Group:
     return Group(
         tuple(
-            Duplicate(f"item {place}", category, f"{place}.png", "item 0", "0.png", cosine, cosine == 1)
+            Duplicate(f"item {place}", category, f"{place}.png", "item 0", "0.png", cosine, 1 - cosine, cosine == 1)
             for place, category in enumerate(categories)
         )
     )
@@ -24,7 +24,7 @@ def _suspect(number: int, item_id: str = "x") -> Suspect:
 
 def _report(groups: list[Group], suspects: list[Suspect]) -> CatalogueReport:
     return CatalogueReport(
-        NearDuplicates(0.95, True, 9, tuple(groups)), SuspectLabels(0.3, True, 9, (), tuple(suspects))
+        NearDuplicates(0.25, True, 9, tuple(groups)), SuspectLabels(0.3, True, 9, (), tuple(suspects))
     )
 
 

@@ -1,13 +1,21 @@
 """Ids that sort by the order of their making, whatever the clock says; and what tells two contents apart."""
 
 import re
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
+import numpy as np
 import pytest
+from shop import Shop
 
 from indexer import snapshot_content as module
 from indexer.snapshot_content import new_snapshot_id
+from shared.catalogue import ItemStore
+from shared.manifest import Manifest
+from shared.metadata_filter import MetadataFilter
 
 _ID = re.compile(r"[0-9]{8}T[0-9]{9}-[0-9a-f]{6}")
 _NOON = datetime(2026, 3, 1, 12, 0, 0, 5_000, UTC)
@@ -75,3 +83,18 @@ def test_other_names_are_passed_over(clock: Callable[[datetime], None]) -> None:
     clock(_NOON)
     for name in ("backup", "99991231T000000-abcdef", "x20990101T000000000-abcdef", "20990101T00000000-abcdef"):
         assert new_snapshot_id([name]).startswith("20260301T120000005-")
+
+
+def test_a_snapshot_of_a_version_that_could_not_filter_is_made_anew_without_embedding(quick_shop: Shop) -> None:
+    assert "nothing has changed" in quick_shop.build().err  # or this test shows nothing
+    old = quick_shop.current()
+    with closing(sqlite3.connect(old.items)) as connection:
+        connection.executescript("DROP TABLE metadata_values; DROP TABLE metadata_fields")
+    replace(Manifest.read(old.manifest), checksums=old.checksums()).write(old.manifest)
+    done = quick_shop.build("--keep", 9)
+    assert (done.status, done.json["published"], done.json["embedded"]) == (0, True, 0), done.err
+    assert quick_shop.current() != old
+    with closing(ItemStore(quick_shop.current().items)) as items:
+        found = np.flatnonzero(items.passing(MetadataFilter.from_json({"price": 3}))).tolist()
+        assert [indexed.item.item_id for indexed in items.by_numbers(found)] == ["checks 3", "discs 3", "stripes 3"]
+    assert "nothing has changed" in quick_shop.build().err

@@ -154,5 +154,5 @@ def test_what_is_written_is_read_again() -> None:
 
 def test_without_near_duplicates_every_item_is_a_family() -> None:
     originals = make_originals(clusters(4, 2)[0], "aabb", ["x", "x", "y", "z"])
-    families = module._families(originals, NearDuplicates(0.95, True, 4, ()))
+    families = module._families(originals, NearDuplicates(0.25, True, 4, ()))
     assert families.tolist() == [0, 0, 1, 2]

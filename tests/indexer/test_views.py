@@ -30,7 +30,7 @@ class _Counting(FakeEmbedder):
     def __init__(self) -> None:
         self.pictures = 0
 
-    def embed(self, pixels: Pixels) -> Vectors:
+    def embed(self, pixels: Pixels, is_alone: bool = False) -> Vectors:
         self.pictures += len(pixels)
         return super().embed(pixels)
 

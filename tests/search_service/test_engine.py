@@ -1,7 +1,9 @@
 """The engine: what is searched, what is found (against brute force), what is refused, and where images lie."""
 
 import hashlib
+import os
 import shutil
+import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -12,7 +14,9 @@ import pytest
 from fakes import FakeEmbedder, picture
 
 from search_service.answer import Answer
-from search_service.engine import Engine, SearchOptions
+from search_service.engine import Engine
+from search_service.options import SearchOptions
+from search_service.query import Query
 from search_service.verdict import NOT_JUDGED, OF_THE_CATALOGUE, Verdict
 from shared.catalogue import ItemStore, write_items
 from shared.errors import (
@@ -278,6 +282,53 @@ def test_an_unknown_item_is_named(engine) -> None:
     ):
         with pytest.raises(UnknownItem, match="'mug-2'"):
             ask()
+
+
+# Batches
+
+
+def test_a_batch_answers_each_query_as_a_search_of_its_own_and_a_bad_one_fails_alone(catalogue, engine) -> None:
+    image, broken = catalogue.image("mug-1"), picture("red", file_format="PNG")[:-30]
+    searches = [
+        (Query(image=image), SearchOptions(3)),
+        (Query(image=broken), SearchOptions()),
+        (Query(item_id="👟"), SearchOptions(4, probe=2, offset=1)),
+        (Query(item_id="nowhere"), SearchOptions()),
+        (Query(embedding=_query()), SearchOptions(category=catalogue.hats)),
+        (Query(embedding=_query()), SearchOptions(category="nowhere")),
+        (Query(), SearchOptions()),
+    ] * 3
+    answers = engine.search_batch(searches)
+    wanted = [Answer, BrokenImage, Answer, UnknownItem, Answer, UnknownCategory, InvalidEmbedding] * 3
+    assert [type(answer) for answer in answers] == wanted
+    for (query, options), answer in zip(searches, answers, strict=True):
+        if isinstance(answer, Answer):
+            own = engine.search(query, options)
+            assert (answer.hits, answer.searched, answer.query) == (own.hits, own.searched, own.query) != ((), (), None)
+    assert engine.search_batch([]) == []
+    engine._batch_threads.shutdown()
+
+
+def test_the_queries_of_a_batch_are_embedded_side_by_side(catalogue, monkeypatch) -> None:
+    monkeypatch.setattr(os, "cpu_count", lambda: 3)
+    together = threading.Barrier(3, timeout=10)
+
+    class Embedder(FakeEmbedder):
+        def embed(self, pixels: np.ndarray, is_alone: bool = False) -> np.ndarray:
+            together.wait()  # breaks if it is not three at once
+            return super().embed(pixels, is_alone)
+
+    engine = Engine(replace(catalogue.snapshot, embedder=Embedder()))
+    answers = engine.search_batch([(Query(image=catalogue.image("mug-1")), SearchOptions(1))] * 6)
+    assert [answer.hits[0].item.item_id for answer in answers] == ["mug-1"] * 6
+    engine._batch_threads.shutdown()
+
+
+def test_a_fault_of_our_own_is_no_answer_of_a_batch(engine, monkeypatch) -> None:
+    monkeypatch.setattr(engine, "search_item", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        engine.search_batch([(Query(item_id="👟"), SearchOptions())])
+    engine._batch_threads.shutdown()
 
 
 # Queries that show none of the categories

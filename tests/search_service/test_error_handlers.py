@@ -12,7 +12,17 @@ from search_service.app import create_app
 from search_service.error_handlers import STATUS
 from search_service.metrics import Metrics
 from search_service.settings import ServiceSettings
-from shared.errors import CatalogueError, ImageError, NotReady, ParecidoError, RequestError, SnapshotError, StorageError
+from shared.errors import (
+    CatalogueError,
+    ImageError,
+    NotReady,
+    Overloaded,
+    ParecidoError,
+    RateLimited,
+    RequestError,
+    SnapshotError,
+    StorageError,
+)
 
 
 class _UnknownError(ParecidoError):
@@ -53,7 +63,7 @@ def test_codes_are_unique() -> None:
 def test_an_error_becomes_its_status_with_its_message(fails, assert_error, error) -> None:
     response = fails(error("what was wrong, “where”")).get("/fail")
     assert assert_error(response, STATUS[error], error.code) == "what was wrong, “where”"
-    assert response.headers.get("Retry-After") == ("1" if error is NotReady else None)
+    assert response.headers.get("Retry-After") == ("1" if error in (NotReady, Overloaded, RateLimited) else None)
     assert response.headers["X-Content-Type-Options"] == "nosniff"
 
 
@@ -90,3 +100,7 @@ def test_what_nobody_expected_is_a_500_that_tells_nothing(fails, assert_error, c
 )
 def test_http_errors_have_the_same_body(fails, assert_error, error: HTTPException, status, code) -> None:
     assert_error(fails(error).get("/fail"), status, code)
+
+
+def test_what_is_overloaded_says_when_to_ask_again(fails) -> None:
+    assert fails(Overloaded("busy", retry_after_s=7)).get("/fail").headers["Retry-After"] == "7"

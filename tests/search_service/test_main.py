@@ -9,13 +9,15 @@ import pytest
 from gunicorn.config import Config
 
 from search_service import __main__ as command
-from search_service.draining import DrainingWorker
+from search_service.auth import ApiKeys
+from search_service.recycling import RecyclingWorker
 from search_service.settings import PREFIX
 
 
 @pytest.fixture
 def served(monkeypatch) -> list[Config]:
     """Gunicorn's configuration each time that the command would serve; the environment has no settings."""
+    monkeypatch.setattr(command, "configure", lambda *_: None)  # the tests' own log stays
     for variable in [one for one in os.environ if one.startswith(PREFIX)]:
         monkeypatch.delenv(variable)
     served: list[Config] = []
@@ -26,10 +28,30 @@ def served(monkeypatch) -> list[Config]:
 def test_settings_become_gunicorns(served, monkeypatch) -> None:
     monkeypatch.setenv("PARECIDO_WORKERS", "3")
     monkeypatch.setenv("PARECIDO_THREADS", "5")
+    monkeypatch.setenv("PARECIDO_QUEUE", "20")
+    monkeypatch.setattr("search_service.settings.os.cpu_count", lambda: 6)
     assert command.main() == 0
     [config] = served
-    assert (config.workers, config.threads, config.worker_class) == (3, 5, DrainingWorker)
+    assert (config.workers, config.threads, config.worker_class) == (3, 2 + 20 + 5, RecyclingWorker)
     assert config.preload_app is False
+    assert (config.max_requests, config.graceful_timeout) == (0, 30)
+
+
+def test_a_worker_is_replaced_after_so_many_requests_or_some_more(served, monkeypatch) -> None:
+    monkeypatch.setenv("PARECIDO_MAX_REQUESTS", "1000")
+    monkeypatch.setenv("PARECIDO_GRACE_S", "7")
+    assert command.main() == 0
+    [config] = served
+    assert (config.max_requests, config.max_requests_jitter, config.graceful_timeout) == (1000, 100, 7)
+
+
+def test_nothing_in_the_environment_changes_gunicorn_but_our_settings(served, monkeypatch) -> None:
+    monkeypatch.setenv("FORWARDED_ALLOW_IPS", "*")
+    monkeypatch.setenv("WEB_CONCURRENCY", "9")
+    monkeypatch.setenv("GUNICORN_CMD_ARGS", "--timeout 1")
+    assert command.main() == 0
+    [config] = served
+    assert (config.forwarded_allow_ips, config.workers, config.timeout) == ([], 1, 30)
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0", "localhost", "::1", "::"])
@@ -48,6 +70,7 @@ def test_a_bad_setting_ends_with_status_2_and_one_line(served, monkeypatch, caps
     assert line.startswith("parecido: PARECIDO_THREADS is 'none': ")
 
 
+@pytest.mark.usefixtures("served")
 def test_workers_share_a_fresh_directory_that_is_gone_at_the_end(monkeypatch) -> None:
     directories: list[Path] = []
 
@@ -69,3 +92,31 @@ def test_prometheus_client_is_not_imported_before_the_fork() -> None:
     # It decides on import, by the environment, whether it counts for several processes.
     script = "import search_service.__main__, sys; sys.exit('prometheus_client' in sys.modules)"
     subprocess.run([sys.executable, "-c", script], cwd=Path(__file__).parents[2], check=True)
+
+
+@pytest.mark.parametrize(("host", "warned"), [("127.0.0.1", False), ("0.0.0.0", True)])
+def test_listening_for_others_without_a_restraint_is_warned_of(served, monkeypatch, caplog, host, warned) -> None:
+    monkeypatch.setenv("PARECIDO_HOST", host)
+    assert command.main() == 0
+    assert ("without PARECIDO_API_KEYS or PARECIDO_RATE_LIMIT" in caplog.text) is warned
+    caplog.clear()
+    monkeypatch.setenv("PARECIDO_RATE_LIMIT", "10/s")
+    assert command.main() == 0
+    assert caplog.text == ""
+
+
+def test_a_bad_file_of_keys_ends_with_status_2(served, monkeypatch, capsys, tmp_path) -> None:
+    monkeypatch.setenv("PARECIDO_API_KEYS", str(tmp_path / "none"))
+    assert command.main() == 2
+    assert served == []
+    assert "PARECIDO_API_KEYS names" in capsys.readouterr().err
+
+
+def test_a_new_key_is_let_in_by_the_line_that_is_printed(monkeypatch, capsys, tmp_path) -> None:
+    monkeypatch.setattr(sys, "argv", ["search_service", "new-key", "shop"])
+    assert command.main() == 0
+    shown, _, line = capsys.readouterr().out.splitlines()
+    (tmp_path / "keys").write_text(line)
+    assert ApiKeys(tmp_path / "keys").name_of(shown.split()[-1]) == "shop"
+    monkeypatch.setattr(sys, "argv", ["search_service", "new-key"])
+    assert command.main() == 2

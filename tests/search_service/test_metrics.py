@@ -26,6 +26,9 @@ _FAMILIES = {
     "parecido_uncertain_queries": "counter",
     "parecido_judged_queries": "counter",
     "parecido_feedback": "counter",
+    "parecido_wait_seconds": "histogram",
+    "parecido_refused_queries": "counter",
+    "parecido_waiting_queries": "gauge",
     "parecido_snapshot_swaps": "counter",
     "parecido_snapshot_refusals": "counter",
     "parecido_ready": "gauge",
@@ -33,7 +36,17 @@ _FAMILIES = {
     "parecido_snapshot_info": "gauge",
     "parecido_snapshot_created_timestamp_seconds": "gauge",
     "parecido_partition_items": "gauge",
+    "parecido_errors": "counter",
+    "parecido_partitions_searched": "histogram",
+    "parecido_build_info": "gauge",
+    "parecido_workers": "gauge",
+    "parecido_workers_ended": "counter",
+    "parecido_memory_bytes": "gauge",
+    "parecido_open_files": "gauge",
+    "parecido_cpu_seconds": "counter",
 }
+# Change by themselves; tests/search_service/test_processes.py.
+_OF_THE_MACHINE = ("parecido_memory_bytes", "parecido_open_files", "parecido_cpu_seconds")
 _GREEN = base64.b64encode(picture((20, 250, 21))).decode()
 
 
@@ -87,6 +100,8 @@ def _scrape(client: FlaskClient) -> dict[str, float]:
     assert response.headers["Content-Type"] == "text/plain; version=0.0.4; charset=utf-8"
     found: dict[str, float] = {}
     for family in text_string_to_metric_families(response.text):
+        if family.name in _OF_THE_MACHINE:
+            continue
         for name, labels, value, *_ in family.samples:
             key = f"{name}{{{','.join(f'{label}={labels[label]}' for label in sorted(labels))}}}"
             assert key not in found
@@ -126,6 +141,7 @@ def _post(client: FlaskClient, path: str = "/v1/search", **body: object) -> Call
 
 def test_there_are_exactly_these_metrics_with_types_and_help(service) -> None:
     _post(service.client, image_base64=_GREEN)()
+    service.client.get("/nowhere")
     families = list(text_string_to_metric_families(service.client.get("/metrics").text))
     assert {family.name: family.type for family in families} == _FAMILIES
     assert all(family.documentation and family.samples for family in families)
@@ -164,6 +180,39 @@ def test_a_fault_of_our_own_is_counted_as_500() -> None:
     moved = _moved(client, lambda: client.get("/v1/items/x"))
     rule = "/v1/items/<item_id:item_id>"
     assert _named(moved, "parecido_requests_total") == {f"method=GET,route={rule},status=500": 1}
+
+
+def test_errors_are_counted_by_their_code_also_those_in_a_batch(service) -> None:
+    client = service.client
+    moved = _moved(
+        client,
+        lambda: client.get("/nowhere"),
+        _post(client, item_id="nobody"),
+        _post(client, image_base64=base64.b64encode(b"no image").decode()),
+        _post(
+            client, "/v1/search/batch", queries=[{"item_id": "nobody"}, {"item_id": "mug-1"}, {"embedding": [0] * 5}]
+        ),
+    )
+    assert _named(moved, "parecido_errors_total") == {
+        "code=not_found": 1,
+        "code=unknown_item": 2,
+        "code=unsupported_image": 1,
+        "code=invalid_embedding": 1,
+    }
+
+
+def test_partitions_searched_are_observed(service, catalogue) -> None:
+    client = service.client
+    moved = _moved(
+        client,
+        _post(client, image_base64=_GREEN),
+        _post(client, image_base64=_GREEN, probe=3),
+        _post(client, item_id="mug-1", category=catalogue.hats),
+        _post(client, "/v1/classify", image_base64=_GREEN),
+    )
+    assert _named(moved, "parecido_partitions_searched_count") == {"": 3}
+    assert _named(moved, "parecido_partitions_searched_sum") == {"": 5}
+    assert moved["parecido_partitions_searched_bucket{le=1.0}"] == 2
 
 
 def test_scrapes_are_counted_too(service) -> None:
@@ -286,7 +335,7 @@ def test_before_anything_is_published_it_says_not_ready_and_no_refusal() -> None
         assert scraped["parecido_ready{}"] == 0
         assert scraped["parecido_snapshot_refused{}"] == 0
         assert scraped["parecido_snapshot_refusals_total{}"] == 0
-        assert not [key for key in scraped if key.startswith(("parecido_snapshot_info", "parecido_partition"))]
+        assert not [key for key in scraped if key.startswith(("parecido_snapshot_info", "parecido_partition_items"))]
         assert not _named(scraped, "parecido_snapshot_created_timestamp_seconds")
     assert scraped["parecido_requests_total{method=GET,route=/readyz,status=503}"] == 2
 

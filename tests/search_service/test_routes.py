@@ -263,6 +263,40 @@ def test_an_unchanged_image_is_not_sent_again(client) -> None:
         assert response.status_code == 200
 
 
+def test_a_part_of_an_image_is_sent(catalogue, client) -> None:
+    url, whole = _url("mug-1", "/image"), catalogue.image("mug-1")
+    with client.get(url, headers={"Range": "bytes=2-9"}) as response:
+        assert (response.status_code, response.data) == (206, whole[2:10])
+    response = client.get(url, headers={"Range": "bytes=999999-"})
+    assert response.status_code == 416
+    assert response.json["error"]["code"] == "requested_range_not_satisfiable"
+
+
+def test_an_etag_changes_with_the_file(catalogue, watch_on, tmp_path) -> None:
+    path = tmp_path / catalogue.snapshot.items.by_id("mug-1").item.images[0]
+    path.parent.mkdir(parents=True)
+    client = create_app(
+        watch_on(Engine(catalogue.snapshot, image_root=tmp_path)), ServiceSettings(), Metrics(0.98)
+    ).test_client()
+    tags = []
+    for content in (b"one", b"another"):
+        path.write_bytes(content)
+        with client.get(_url("mug-1", "/image")) as response:
+            assert response.data == content
+            tags.append(response.headers["ETag"])
+    assert tags[0] != tags[1]
+    assert not tags[0].startswith("W/")
+
+
+@pytest.mark.parametrize("name", ["page.html", "drawing.svg", "script.js", "photo", "photo.xhtml"])
+def test_a_file_that_is_not_called_like_a_picture_is_no_page(engine, watch_on, monkeypatch, tmp_path, name) -> None:
+    (tmp_path / name).write_bytes(picture("red"))
+    monkeypatch.setattr(Engine, "image_path", lambda *_: tmp_path / name)
+    client = create_app(watch_on(engine), ServiceSettings(), Metrics(0.98)).test_client()
+    with client.get(_url("mug-1", "/image")) as response:
+        assert response.mimetype == "application/octet-stream"
+
+
 # Health, headers
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from search_service.rate_limit import Rate
 from search_service.settings import ServiceSettings
 from shared.errors import SettingsError
 from shared.images import ImageLimits
@@ -15,14 +16,30 @@ _DEFAULTS = {
     "port": 8080,
     "workers": 1,
     "threads": 8,
-    "inference_threads": 1,
+    "inference_threads": None,
+    "queue": 64,
+    "queue_deadline_s": 2.0,
     "image_root": None,
     "max_upload_bytes": 20 * 1024 * 1024,
     "max_pixels": 50_000_000,
+    "max_decode_bytes": 128 * 1024 * 1024,
     "max_top_k": 1000,
+    "max_offset": 1000,
+    "max_batch": 16,
+    "max_batch_bytes": 64 * 1024 * 1024,
     "probe_coverage": 0.98,
     "poll_s": 1.0,
     "feedback": None,
+    "api_keys": None,
+    "rate_limit": None,
+    "trusted_proxies": 0,
+    "cors_origins": None,
+    "image_url_hosts": None,
+    "image_url_s": 5.0,
+    "max_requests": 0,
+    "grace_s": 30,
+    "log_format": "auto",
+    "log_level": "info",
 }
 _GOOD = {
     "data": [("/srv/data", Path("/srv/data")), (" with space ", Path("with space"))],
@@ -31,13 +48,32 @@ _GOOD = {
     "workers": [("1", 1), ("256", 256)],
     "threads": [("1", 1), ("1024", 1024)],
     "inference_threads": [("1", 1), ("256", 256)],
+    "queue": [("0", 0), ("1024", 1024)],
+    "queue_deadline_s": [("0.01", 0.01), ("3600", 3600.0)],
     "image_root": [("images", Path("images"))],
     "max_upload_bytes": [("1", 1), ("2147483648", 2**31)],
     "max_pixels": [("1", 1), ("2147483648", 2**31)],
+    "max_decode_bytes": [("1", 1), ("17179869184", 2**34)],
     "max_top_k": [("1", 1), ("100000", 100_000)],
+    "max_offset": [("0", 0), ("100000", 100_000)],
+    "max_batch": [("1", 1), ("1000", 1000)],
+    "max_batch_bytes": [("1", 1), ("2147483648", 2**31)],
     "probe_coverage": [("0", 0.0), ("0.5", 0.5), ("1", 1.0)],
     "poll_s": [("0.01", 0.01), ("5", 5.0), ("3600", 3600.0)],
     "feedback": [("/srv/feedback.jsonl", Path("/srv/feedback.jsonl"))],
+    "api_keys": [("/srv/keys", Path("/srv/keys"))],
+    "rate_limit": [("10/s", Rate(10, 1)), ("600/min", Rate(600, 60)), (" 1/h ", Rate(1, 3600))],
+    "trusted_proxies": [("0", 0), ("10", 10)],
+    "cors_origins": [
+        ("*", ("*",)),
+        ("https://a.example, http://localhost:3000", ("https://a.example", "http://localhost:3000")),
+    ],
+    "image_url_hosts": [("*", ("*",)), ("CDN.example.com,*.shop.example", ("cdn.example.com", "*.shop.example"))],
+    "image_url_s": [("0.1", 0.1), ("60", 60.0)],
+    "max_requests": [("0", 0), ("10000", 10_000)],
+    "grace_s": [("1", 1), ("3600", 3600)],
+    "log_format": [("auto", "auto"), ("json", "json"), (" TEXT ", "text")],
+    "log_level": [("debug", "debug"), ("WARNING", "warning"), ("error", "error")],
 }
 _BAD = {
     "data": ["", "  "],
@@ -46,13 +82,29 @@ _BAD = {
     "workers": ["0", "257", "two"],
     "threads": ["0", "1025", "8.0"],
     "inference_threads": ["0", "257", "x"],
+    "queue": ["-1", "1025", "1.5", ""],
+    "queue_deadline_s": ["0", "-1", "3601", "nan", "inf", "2s", ""],
     "image_root": ["", " "],
     "max_upload_bytes": ["0", "2147483649", "20M"],
     "max_pixels": ["0", "-5", "1e6"],
+    "max_decode_bytes": ["0", "17179869185", "160M"],
     "max_top_k": ["0", "100001", "all"],
+    "max_offset": ["-1", "100001", "1.5"],
+    "max_batch": ["0", "1001", "many"],
+    "max_batch_bytes": ["0", "2147483649", "64M"],
     "probe_coverage": ["-0.1", "1.1", "nan", "inf", "98%"],
     "poll_s": ["0", "-1", "0.001", "3601", "nan", "inf", "1s", ""],
     "feedback": ["", " "],
+    "api_keys": ["", " "],
+    "rate_limit": ["", "10", "0/s", "10/d", "-1/s", "1.5/s", "10 / s"],
+    "trusted_proxies": ["-1", "11", "all"],
+    "cors_origins": ["", ",", "shop.example", "https://shop.example/", "https://*.example", "null"],
+    "image_url_hosts": ["", ",", "https://cdn.example.com", "a*.example", "cdn.example.com:8080", "a/b", "*.*"],
+    "image_url_s": ["0", "61", "nan", "x"],
+    "max_requests": ["-1", "all", "1.5"],
+    "grace_s": ["0", "3601", "30s"],
+    "log_format": ["", "xml", "json,text"],
+    "log_level": ["", "trace", "10"],
 }
 
 
@@ -92,14 +144,36 @@ def test_an_unknown_variable_is_refused(variable) -> None:
         ServiceSettings.from_environment({variable: "1"})
 
 
-@pytest.mark.parametrize(
-    ("cores", "workers", "inference_threads", "wanted"),
-    [(8, 1, 1, 8), (8, 2, 2, 2), (8, 3, 1, 2), (2, 4, 1, 1), (None, 1, 1, 1)],
-)
-def test_processes_share_the_cores(monkeypatch, cores, workers, inference_threads, wanted) -> None:
+@pytest.mark.parametrize(("cores", "workers", "wanted"), [(8, 1, 8), (8, 2, 4), (8, 3, 2), (2, 4, 1), (None, 1, 1)])
+def test_processes_share_the_cores(monkeypatch, cores, workers, wanted) -> None:
     monkeypatch.setattr("search_service.settings.os.cpu_count", lambda: cores)
-    assert ServiceSettings(workers=workers, inference_threads=inference_threads).interpreters == wanted
+    assert ServiceSettings(workers=workers).slots == wanted
+    assert ServiceSettings(workers=workers).lone_threads == wanted
+    assert ServiceSettings(workers=workers, inference_threads=3).lone_threads == 3
+
+
+def test_queries_that_wait_leave_threads_for_the_others() -> None:
+    settings = ServiceSettings(threads=5, queue=20)
+    assert settings.all_threads == settings.slots + 20 + 5
 
 
 def test_image_limits_are_those_of_the_settings() -> None:
-    assert ServiceSettings(max_upload_bytes=7, max_pixels=9).image_limits == ImageLimits(7, 9)
+    assert ServiceSettings(max_upload_bytes=7, max_pixels=9, max_decode_bytes=5).image_limits == ImageLimits(7, 9, 5)
+
+
+@pytest.mark.parametrize(
+    ("given", "wanted"),
+    [
+        ({}, False),
+        ({"host": "localhost"}, False),
+        ({"host": "127.3.2.1"}, False),
+        ({"host": "::1"}, False),
+        ({"host": "0.0.0.0"}, True),
+        ({"host": "::"}, True),
+        ({"host": "search.internal"}, True),
+        ({"host": "0.0.0.0", "api_keys": Path("keys")}, False),
+        ({"host": "0.0.0.0", "rate_limit": Rate(1, 1)}, False),
+    ],
+)
+def test_it_is_exposed_where_others_reach_it_and_nothing_restrains_them(given, wanted) -> None:
+    assert ServiceSettings(**given).is_exposed is wanted

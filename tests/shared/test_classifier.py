@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 import scipy.special
 
+from shared.clarity import Clarity
 from shared.classifier import Classifier, covering, ranking, softmax
 from shared.errors import SnapshotError
-from shared.known import KnownRule
+from shared.known import WEIGHTS_WITH_CLARITY, KnownRule
 from shared.vectors import unit_rows
 
 _NAMES = ("t-shirt", "Schuhe & Stiefel", "👟", "a/b", "x" * 500)
@@ -188,6 +189,13 @@ def test_a_rule_of_other_categories_is_refused(tmp_path: Path) -> None:
     np.savez(tmp_path / "classifier.npz", categories=np.array(_NAMES), **parts, known_means=rule["known_means"])
     with pytest.raises(SnapshotError, match="known_stds"):
         Classifier.open(tmp_path / "classifier.npz")
+
+
+def test_a_clarity_of_other_embeddings_is_refused() -> None:
+    clarity = Clarity(np.ones((11, 3), np.float32), np.ones(3, np.float32))
+    rule = KnownRule(np.zeros(5), np.ones(5), np.zeros(5), np.array(WEIGHTS_WITH_CLARITY), clarity)
+    with pytest.raises(SnapshotError, match="embeddings are 12 long, those of its clarity 11"):
+        replace(_head(), known=rule)
 
 
 @pytest.mark.parametrize(

@@ -103,9 +103,12 @@ def test_embedding_does_not_change_the_pictures(lite0: LiteRtEmbedder, pictures:
 
 
 @pytest.mark.tensorflow
-def test_two_threads_within_an_inference_give_the_same_direction(lite0_tflite: Path, lite0: LiteRtEmbedder) -> None:
-    two = LiteRtEmbedder.open(lite0_tflite, interpreters=1, threads=2)
-    assert (two.embed(golden_picture()) @ lite0.embed(golden_picture()).T).item() > 0.99999
+@pytest.mark.parametrize("threads", [2, 4])
+def test_an_inference_alone_on_several_threads_gives_the_same_bits(
+    lite0_tflite: Path, pictures: Pixels, threads: int
+) -> None:
+    embedder = LiteRtEmbedder.open(lite0_tflite, interpreters=1, lone_threads=threads)
+    np.testing.assert_array_equal(embedder.embed(pictures, is_alone=True), embedder.embed(pictures))
 
 
 @pytest.mark.tensorflow

@@ -9,8 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from fakes import encoded, picture
-from PIL import Image
+from PIL import Image, ImageOps
 
+from shared import images
 from shared.errors import BrokenImage, ImageError, ImageTooLarge, UnsupportedImage
 from shared.images import FORMATS, SIDE_PX, SUFFIXES, ImageLimits, decode_image, to_pixels
 
@@ -468,3 +469,50 @@ def test_decoding_at_a_smaller_scale_changes_real_photos_little(clothing: Path) 
         with Image.open(path) as image:
             whole = to_pixels(image.convert("RGB"))
         _assert_near(to_pixels(decode_image(path.read_bytes(), _LIMITS)), whole, 5.0)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_a_picture_that_is_converted_in_bands_comes_out_upright_and_whole(orientation: int, monkeypatch) -> None:
+    monkeypatch.setattr(images, "_BAND_PX", 48 * 5)  # of 32 rows, the last band has 2
+    plain = _quarters().convert("RGBA")
+    plain.putalpha(_ramps(48, 32).getchannel("R"))
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    whole = Image.alpha_composite(Image.new("RGBA", plain.size, "white"), plain).convert("RGB")
+    wanted = ImageOps.exif_transpose(_with_exif(whole, exif))
+    np.testing.assert_array_equal(_decoded(encoded(plain, "PNG", exif=exif)), np.asarray(wanted))
+
+
+def _with_exif(image: Image.Image, exif: Image.Exif) -> Image.Image:
+    return Image.open(io.BytesIO(encoded(image, "PNG", exif=exif)))
+
+
+@pytest.mark.parametrize("value", [0.5, 2.0])
+def test_one_float_above_1_in_any_band_changes_the_scale_of_all(value: float, monkeypatch) -> None:
+    monkeypatch.setattr(images, "_BAND_PX", 24 * 5)
+    values = np.full((18, 24), 0.5, np.float32)
+    values[17, 3] = value
+    found = _decoded(encoded(Image.fromarray(values), "TIFF"))
+    assert found[0, 0].tolist() == [round(0.5 * 255 / (1 if value <= 1 else 255) + 0.01)] * 3
+
+
+@pytest.mark.parametrize(
+    ("mode", "file_format", "options", "bytes_a_pixel"),
+    [
+        ("RGB", "PNG", {}, 4),
+        ("L", "PNG", {}, 5),
+        ("I;16", "PNG", {}, 6),
+        ("RGBA", "PNG", {}, 8),
+        ("RGB", "WEBP", {}, 16),
+        ("RGB", "TIFF", {"compression": "tiff_lzw", "tiffinfo": {278: 1600}}, 7),
+        ("RGB", "JPEG", {"progressive": True, "subsampling": 0}, 6),
+    ],
+)
+def test_the_limit_of_memory(mode: str, file_format: str, options: dict, bytes_a_pixel: int) -> None:
+    data = encoded(Image.new(mode, (2000, 1600)), file_format, **options)
+    needed = 2000 * 1600 * bytes_a_pixel
+    drafted = 4 * 500 * 400 if file_format == "JPEG" else 0
+    decode_image(data, ImageLimits(max_memory_bytes=needed + drafted))
+    with pytest.raises(ImageTooLarge, match=rf"takes {needed + drafted:,} bytes to decode; at most 1,000 are allowed"):
+        decode_image(data, ImageLimits(max_memory_bytes=1000))
+    decode_image(data, ImageLimits(max_memory_bytes=None))

@@ -123,6 +123,45 @@ def test_copies_of_a_picture_stand_in_the_order_of_their_items(queries: int) -> 
         assert [hit.item_number for hit in hits] == list(range(120, 130))
 
 
+@pytest.mark.parametrize("top_k", [1, 9, 10, 99, 100, 150, 220])
+def test_more_hits_begin_with_the_same_hits(top_k: int) -> None:
+    """Or pages would overlap: also among copies, and where each item has several of them."""
+    copies = np.tile(_vectors(1, seed=2), (300, 1))
+    embeddings = np.concatenate([_vectors(40, seed=1), copies])
+    item_numbers = np.concatenate([np.arange(40), np.random.default_rng(0).permutation(300) // 2 + 20])
+    partition = Partition.build("shoes", embeddings, item_numbers)
+    for query in (copies[:1], _vectors(1, seed=3)):
+        (everything,) = partition.search(query, 1000)
+        assert partition.search(query, top_k) == [everything[:top_k]]
+
+
+@pytest.mark.parametrize("kind", ["one", "several", "lopsided"])
+@pytest.mark.parametrize("share", [0.0, 0.003, 0.1, 0.5, 1.0])
+@pytest.mark.parametrize("top_k", [1, 10, 1000])
+def test_a_filtered_search_is_the_search_of_all_without_the_others(kind: str, share: float, top_k: int) -> None:
+    embeddings, queries = _vectors(600, seed=1), _vectors(5, seed=2)
+    item_numbers = _item_numbers(600, kind)
+    partition = Partition.build("shoes", embeddings, item_numbers)
+    allowed = np.random.default_rng(3).random(item_numbers.max() + 1) < share
+    everything = partition.search(queries, 1000)
+    wanted = [[hit for hit in hits if allowed[hit.item_number]][:top_k] for hits in everything]
+    assert partition.search(queries, top_k, allowed) == wanted  # the scores have the same bits
+
+
+def test_searches_with_different_filters_at_once_do_not_meet() -> None:
+    embeddings, queries = _vectors(2000, seed=1), _vectors(50, seed=2)
+    partition = Partition.build("shoes", embeddings, _item_numbers(2000, "several"))
+    shares = np.random.default_rng(3).random(partition.item_numbers().max() + 1)
+
+    def found(place: int) -> list[Hit]:
+        allowed = None if place % 5 == 0 else shares < place % 5 / 5
+        return partition.search(queries[place % 50][np.newaxis], 10, allowed)[0]
+
+    wanted = [found(place) for place in range(200)]
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(found, range(200))) == wanted
+
+
 def test_search_changes_neither_queries_nor_embeddings() -> None:
     embeddings, queries = _vectors(100, seed=1), _vectors(5, seed=2)
     before = embeddings.copy(), queries.copy()

@@ -1,0 +1,305 @@
+"""What answers look like, as typed JSON: it describes them in OpenAPI too."""
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import Annotated, Any, Literal, NotRequired, cast
+from urllib.parse import quote
+
+from pydantic import ConfigDict, Field, with_config
+from typing_extensions import TypedDict  # pydantic wants this one before Python 3.12
+
+from search_service.answer import Answer, Candidate, ItemHit
+from search_service.schemas import Options
+from search_service.snapshot_watch import Refusal
+from shared.catalogue import Item
+from shared.feedback import Feedback
+from shared.manifest import CategoryEntry
+
+SnapshotId = Annotated[str, Field(description="The snapshot that the answer comes from.")]
+Probability = Annotated[float, Field(ge=0, le=1)]
+Milliseconds = Annotated[float, Field(ge=0)]
+Count = Annotated[int, Field(ge=0)]
+ImageUrl = Annotated[str, Field(description="Path of the image on this service, encoded already.")]
+Metadata = Annotated[dict[str, Any], Field(description="What the catalogue has in further columns.")]
+_exactly = with_config(ConfigDict(extra="forbid"))
+
+
+@_exactly
+class ErrorDetailJson(TypedDict):
+    """What was wrong."""
+
+    code: Annotated[str, Field(description="Stable, for programs.")]
+    message: Annotated[str, Field(description="For people: what was found, and what was wanted.")]
+    request_id: Annotated[str, Field(description="As in the header `X-Request-ID` and in the service's log.")]
+
+
+@_exactly
+class ErrorJson(TypedDict):
+    """The one body of all errors."""
+
+    error: ErrorDetailJson
+
+
+@_exactly
+class CandidateJson(TypedDict):
+    """A category and how probable it is, calibrated."""
+
+    category: str
+    confidence: Probability
+
+
+@_exactly
+class QueryJson(CandidateJson):
+    """What the query shows."""
+
+    known: Annotated[bool | None, Field(description="Whether it shows one of the categories; null: not judged.")]
+    known_score: Annotated[
+        float | None, Field(description="How far it lies above the threshold of its category, in standard deviations.")
+    ]
+    candidates: Annotated[list[CandidateJson], Field(description="The most probable categories, best first.")]
+
+
+@_exactly
+class TimingJson(TypedDict):
+    """Milliseconds by stage."""
+
+    decode: Milliseconds
+    embed: Milliseconds
+    classify: Milliseconds
+    search: Milliseconds
+    total: Milliseconds
+
+
+@_exactly
+class HitJson(TypedDict):
+    """An item found."""
+
+    rank: Annotated[int, Field(ge=1)]
+    item_id: str
+    score: Annotated[float, Field(description="Cosine, higher is better.")]
+    category: str
+    image_url: ImageUrl
+    metadata: Metadata
+    group: Annotated[
+        NotRequired[str | int | float | bool | None],
+        Field(description="With `group_by`, the item's value in that field; null where it is a group of its own."),
+    ]
+    duplicates: Annotated[
+        NotRequired[list[str]],
+        Field(description="With `collapse_above`, the ids of the items folded into this one, best first."),
+    ]
+
+
+@_exactly
+class ClassifiedJson(TypedDict):
+    """The answer to `classify`."""
+
+    snapshot_id: SnapshotId
+    query: QueryJson
+    timing_ms: TimingJson
+
+
+@_exactly
+class SearchedJson(TypedDict):
+    """The answer to a search."""
+
+    snapshot_id: SnapshotId
+    query: QueryJson
+    searched: Annotated[list[str], Field(description="The categories that were searched.")]
+    hits: Annotated[list[HitJson], Field(description="Best first; equal scores in the catalogue's order.")]
+    timing_ms: TimingJson
+
+
+@_exactly
+class BatchJson(TypedDict):
+    """The answer to several searches: for each in its order its answer, or why it has none."""
+
+    snapshot_id: SnapshotId
+    results: list[SearchedJson | ErrorJson]
+
+
+@_exactly
+class FeedbackJson(TypedDict):
+    """The answer to feedback that was kept."""
+
+    snapshot_id: SnapshotId
+    feedback_id: str
+    category: str
+
+
+@_exactly
+class ItemJson(TypedDict):
+    """An item of the catalogue."""
+
+    snapshot_id: SnapshotId
+    item_id: str
+    category: str
+    image_url: ImageUrl
+    image_urls: list[ImageUrl]
+    metadata: Metadata
+
+
+@_exactly
+class ExampleJson(TypedDict):
+    """An item of a category."""
+
+    item_id: str
+    image_url: ImageUrl
+    metadata: Metadata
+
+
+@_exactly
+class CategoryJson(TypedDict):
+    """A category and its numbers of items and images."""
+
+    category: str
+    items: Count
+    images: Count
+    examples: Annotated[NotRequired[list[ExampleJson]], Field(description="So many as were asked for.")]
+
+
+@_exactly
+class CategoriesJson(TypedDict):
+    """Every category."""
+
+    snapshot_id: SnapshotId
+    categories: list[CategoryJson]
+
+
+@_exactly
+class RefusedJson(TypedDict):
+    """A published snapshot that is not served, and why."""
+
+    snapshot_id: str | None
+    reason: str
+
+
+@_exactly
+class ReadyJson(TypedDict):
+    """What is being served."""
+
+    status: Literal["ready"]
+    snapshot_id: SnapshotId
+    refused: NotRequired[RefusedJson]
+
+
+@_exactly
+class HealthJson(TypedDict):
+    """The process is up."""
+
+    status: Literal["ok"]
+
+
+def searched_json(answer: Answer, options: Options) -> SearchedJson:
+    """The answer to a search with these options."""
+    return {
+        "snapshot_id": answer.snapshot_id,
+        "query": _query_json(answer),
+        "searched": list(answer.searched),
+        "hits": [_hit_json(hit, options) for hit in answer.hits],
+        "timing_ms": _timing_json(answer),
+    }
+
+
+def batch_json(snapshot_id: str, results: list[SearchedJson | ErrorJson]) -> BatchJson:
+    """The answer to several searches."""
+    return {"snapshot_id": snapshot_id, "results": results}
+
+
+def classified_json(answer: Answer) -> ClassifiedJson:
+    """The answer where nothing was searched."""
+    return {"snapshot_id": answer.snapshot_id, "query": _query_json(answer), "timing_ms": _timing_json(answer)}
+
+
+def feedback_json(record: Feedback) -> FeedbackJson:
+    """The answer to feedback that was kept."""
+    return {"snapshot_id": record.snapshot_id, "feedback_id": record.feedback_id, "category": record.category}
+
+
+def item_json(snapshot_id: str, item: Item, fields: Collection[str] | None = None) -> ItemJson:
+    """An item; of its metadata, these fields, or all."""
+    url = image_url(item.item_id)
+    return {
+        "snapshot_id": snapshot_id,
+        "item_id": item.item_id,
+        "category": item.category,
+        "image_url": url,
+        "image_urls": [url, *(f"{url}?position={position}" for position in range(1, len(item.images)))],
+        "metadata": _metadata_json(item, fields),
+    }
+
+
+def categories_json(
+    snapshot_id: str, entries: tuple[CategoryEntry, ...], examples: Mapping[str, Sequence[Item]] | None = None
+) -> CategoriesJson:
+    """Every category, with its examples where it has any."""
+    return {
+        "snapshot_id": snapshot_id,
+        "categories": [_category_json(one, (examples or {}).get(one.name)) for one in entries],
+    }
+
+
+def ready_json(snapshot_id: str, refusal: Refusal | None) -> ReadyJson:
+    """What is being served, and why that is not what is published."""
+    ready: ReadyJson = {"status": "ready", "snapshot_id": snapshot_id}
+    if refusal is not None:
+        ready["refused"] = {"snapshot_id": refusal.snapshot_id, "reason": refusal.reason}
+    return ready
+
+
+def error_json(code: str, message: str, request_id: str) -> ErrorJson:
+    """The one body of all errors."""
+    return {"error": {"code": code, "message": message, "request_id": request_id}}
+
+
+def image_url(item_id: str) -> str:
+    """Where the service hands out an item's first image."""
+    return f"/v1/items/{quote(item_id, safe='')}/image"
+
+
+def _category_json(entry: CategoryEntry, examples: Sequence[Item] | None) -> CategoryJson:
+    told: CategoryJson = {"category": entry.name, "items": entry.items, "images": entry.images}
+    if examples is not None:
+        told["examples"] = [
+            {"item_id": item.item_id, "image_url": image_url(item.item_id), "metadata": dict(item.metadata)}
+            for item in examples
+        ]
+    return told
+
+
+def _query_json(answer: Answer) -> QueryJson:
+    return {
+        **_candidate_json(answer.query),
+        "known": answer.verdict.known,
+        "known_score": answer.verdict.score,
+        "candidates": [_candidate_json(one) for one in answer.candidates],
+    }
+
+
+def _candidate_json(candidate: Candidate) -> CandidateJson:
+    return {"category": candidate.category, "confidence": round(candidate.confidence, 6)}
+
+
+def _hit_json(hit: ItemHit, options: Options) -> HitJson:
+    found: HitJson = {
+        "rank": hit.rank,
+        "item_id": hit.item.item_id,
+        "score": hit.score,
+        "category": hit.item.category,
+        "image_url": image_url(hit.item.item_id),
+        "metadata": _metadata_json(hit.item, options.fields),
+    }
+    if options.group_by is not None:
+        found["group"] = hit.group
+    if options.collapse_above is not None:
+        found["duplicates"] = list(hit.duplicates)
+    return found
+
+
+def _metadata_json(item: Item, fields: Collection[str] | None) -> dict[str, Any]:
+    if fields is None:
+        return dict(item.metadata)
+    return {name: value for name, value in item.metadata.items() if name in fields}
+
+
+def _timing_json(answer: Answer) -> TimingJson:
+    return cast(TimingJson, {stage: round(milliseconds, 3) for stage, milliseconds in answer.timing_ms.items()})

@@ -1,0 +1,101 @@
+"""One query's search of the partitions: for the items that pass its filter, those that stay, and the page wanted.
+
+filter ─▶ allowed items ─search─▶ ranking ─one a group, near-duplicates folded─▶ hits that stay ─offset, top_k─▶ page
+"""
+
+from collections.abc import Sequence
+from itertools import chain
+
+import numpy as np
+
+from search_service.answer import ItemHit
+from search_service.distinct import Distinct, Kept
+from search_service.options import SearchOptions
+from shared.known import NEIGHBOURS
+from shared.partition import Allowed, Hit, Partition, best_hits, search_partitions
+from shared.snapshot import Snapshot
+from shared.vectors import Vectors
+
+_DEEPEST = 4096
+"""How many hits are fetched at once at most, where no page is longer."""
+
+_MOST_FOLDED = 20_000
+"""After so many hits the search for others than near-duplicates ends, and the page may be shorter."""
+
+
+class ItemSearch:
+    """The search of one query, by one thread."""
+
+    def __init__(
+        self, snapshot: Snapshot, queries: Vectors, options: SearchOptions, without: int | None = None
+    ) -> None:
+        """Prepare.
+
+        Args:
+            snapshot: to search.
+            queries: `(n_pictures, dim)` float32, unit rows, all of one query.
+            options: the caller's.
+            without: the number of an item that is no hit.
+
+        Raises:
+            FiltersUnavailable: the snapshot has no index of the metadata, and the options need it.
+        """
+        self._snapshot = snapshot
+        self._queries = queries
+        self._options = options
+        self._without = without
+        self._wanted = options.offset + options.top_k
+        self._allowed = None if options.filter is None else snapshot.items.passing(options.filter)
+        self._groups = None if options.group_by is None else snapshot.items.groups(options.group_by)
+        self._nearest: dict[str, list[Hit]] = {}
+
+    def nearest(self, category: str) -> list[Hit]:
+        """The items of a category that are nearest to the query's first picture, whatever their metadata.
+
+        Without a filter, what is found here is not searched for again.
+        """
+        n_hits = max(self._wanted + 1, NEIGHBOURS) if self._allowed is None else NEIGHBOURS
+        found = self._snapshot.partition(category).search(self._queries[:1], n_hits)[0]
+        if self._allowed is None and len(self._queries) == 1:
+            self._nearest[category] = found
+        return found
+
+    def page(self, categories: Sequence[str]) -> tuple[ItemHit, ...]:
+        """The hits of these categories, from `offset` on.
+
+        Raises:
+            UnknownCategory: there is none of such a name.
+        """
+        partitions = [self._snapshot.partition(category) for category in categories]
+        distinct = Distinct(self._wanted, partitions, self._groups, self._options.collapse_above)
+        depth, allowed = self._wanted, self._allowed
+        while True:
+            hits = self._ranking(partitions, depth, allowed)
+            distinct.take(hits)
+            if distinct.is_enough or len(hits) < depth or distinct.n_taken >= _MOST_FOLDED:
+                return self._item_hits(distinct.kept[self._options.offset :])
+            if allowed is None:
+                allowed = np.ones(self._snapshot.items.n_numbers, dtype=np.bool_)
+            allowed = distinct.left(allowed)
+            depth = max(depth, min(4 * depth, _DEEPEST))
+            self._nearest.clear()  # of all items
+
+    def _ranking(self, partitions: Sequence[Partition], depth: int, allowed: Allowed | None) -> list[Hit]:
+        """The `depth` best hits, fewer only where there are no more that are good enough."""
+        n_hits = depth if self._without is None else depth + 1
+        known = chain.from_iterable(self._nearest.get(part.category, ()) for part in partitions)
+        others = [part for part in partitions if part.category not in self._nearest]
+        found = best_hits(chain(known, search_partitions(others, self._queries, n_hits, allowed)))
+        limit = self._options.min_score
+        kept = [hit for hit in found if hit.item_number != self._without and (limit is None or hit.score >= limit)]
+        return kept[:depth]
+
+    def _item_hits(self, kept: Sequence[Kept]) -> tuple[ItemHit, ...]:
+        found = self._snapshot.items.by_numbers([one.hit.item_number for one in kept])
+        hits = []
+        for rank, (one, indexed) in enumerate(zip(kept, found, strict=True), start=self._options.offset + 1):
+            field, grouped = self._options.group_by, self._groups is not None and self._groups[indexed.number] >= 0
+            group = indexed.item.metadata[field] if field is not None and grouped else None
+            folded = tuple(copy.item.item_id for copy in self._snapshot.items.by_numbers(one.duplicates))
+            hits.append(ItemHit(rank, one.hit.score, indexed.item, group, folded))
+        return tuple(hits)

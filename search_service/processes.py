@@ -1,0 +1,67 @@
+"""What the service's processes take of the machine, as Linux tells it in `/proc`; nothing elsewhere."""
+
+import os
+from collections.abc import Collection
+from dataclasses import dataclass
+from pathlib import Path
+
+_PROC = Path("/proc")
+_LOOKS = 5
+
+
+@dataclass(frozen=True)
+class Usage:
+    """Of all workers.
+
+    Attributes:
+        memory_bytes: what several share counts once.
+        open_files: of the worker that has the most.
+        cpu_s: since the service began, also of workers that have ended; None where no two looks agree.
+    """
+
+    memory_bytes: int
+    open_files: int
+    cpu_s: float | None
+
+
+def usage(workers: Collection[int], parent: int) -> Usage | None:
+    """Look now.
+
+    Args:
+        workers: processes that run, or have just ended.
+        parent: the process that forks them.
+    """
+    try:
+        found = [(_memory_bytes(pid), len(os.listdir(_PROC / str(pid) / "fd"))) for pid in workers if _runs(pid)]
+        cpu_s = _cpu_s(workers, parent)
+    except (OSError, ValueError):  # no Linux, or a worker has ended between two looks
+        return None
+    return Usage(sum(memory for memory, _ in found), max((files for _, files in found), default=0), cpu_s)
+
+
+def _runs(pid: int) -> bool:
+    return (_PROC / str(pid) / "stat").exists()
+
+
+def _memory_bytes(pid: int) -> int:
+    """The proportional set size."""
+    for line in (_PROC / str(pid) / "smaps_rollup").read_text().splitlines():
+        if line.startswith("Pss:"):
+            return int(line.split()[1]) * 1024
+    return 0
+
+
+def _cpu_s(workers: Collection[int], parent: int) -> float | None:
+    """A worker's time becomes its parent's when it is reaped: counted meanwhile, it would be missing or there twice."""
+    for _ in range(_LOOKS):
+        own, of_children = _ticks(parent)
+        ticks = own + of_children + sum(_ticks(pid)[0] for pid in workers if _runs(pid))
+        if _ticks(parent)[1] == of_children:
+            return ticks / os.sysconf("SC_CLK_TCK")
+    return None
+
+
+def _ticks(pid: int) -> tuple[int, int]:
+    """Of the process, and of its children that were reaped: `utime` and `stime` of proc(5), `cutime` and `cstime`."""
+    fields = (_PROC / str(pid) / "stat").read_text().rpartition(")")[2].split()
+    return int(fields[11]) + int(fields[12]), int(fields[13]) + int(fields[14])

@@ -1,0 +1,123 @@
+// The box on the photo: what is inside it is searched. Drawn, moved and resized by pointer or by keys.
+
+import { element } from "./elements.js";
+import { WHOLE } from "./photo.js";
+import { text } from "./texts.js";
+
+const LEAST = 0.05; // of the photo's width and height
+const STEP = 0.05; // of an arrow key
+const PAUSE_MS = 350; // after the last key
+
+/** @typedef {import("./photo.js").Part} Part */
+
+/**
+ * The photo with its box.
+ *
+ * @param {import("./photo.js").Photo} photo
+ * @param {() => void} changed called when the user has chosen another part
+ */
+export function cropBox(photo, changed) {
+  const handles = ["nw", "ne", "sw", "se"].map((corner) => element("span", { class: "handle", "data-corner": corner }));
+  const box = element("div", { class: "box", tabindex: "0", role: "group", "aria-label": text("cropLabel") }, ...handles);
+  const frame = element(
+    "div",
+    { class: "frame" },
+    element("img", {
+      src: photo.url, alt: text("yourPhoto"), width: photo.bitmap.width, height: photo.bitmap.height, draggable: "false",
+    }),
+    box,
+  );
+  const whole = element("button", { type: "button", class: "link" }, text("wholePhoto"));
+  const hint = element("span", { class: "hint" }, text("cropHint"));
+  const caption = element("figcaption", {}, hint, whole);
+
+  const draw = (part) => {
+    photo.part = part;
+    for (const side of ["x", "y", "width", "height"]) box.style.setProperty(`--${side}`, String(part[side]));
+    box.classList.toggle("whole", photo.isWhole);
+    whole.hidden = photo.isWhole;
+    hint.hidden = !photo.isWhole;
+  };
+  draw(photo.part);
+  whole.addEventListener("click", () => {
+    draw(WHOLE);
+    box.focus();
+    changed();
+  });
+  followPointer(frame, photo, draw, changed);
+  followKeys(box, photo, draw, changed);
+  return [frame, caption];
+}
+
+function followPointer(frame, photo, draw, changed) {
+  frame.addEventListener("pointerdown", (event) => {
+    if (!event.isPrimary || event.button !== 0) return;
+    event.preventDefault();
+    const before = photo.part;
+    const start = place(event, frame);
+    const next = gesture(event.target, photo, start);
+    const move = (moved) => draw(next(place(moved, frame)));
+    const end = () => {
+      frame.removeEventListener("pointermove", move);
+      if (photo.part.width < LEAST || photo.part.height < LEAST) draw(before); // a click, not a drag
+      else if (photo.part !== before) changed();
+    };
+    frame.setPointerCapture(event.pointerId);
+    frame.addEventListener("pointermove", move);
+    frame.addEventListener("lostpointercapture", end, { once: true });
+  });
+}
+
+/** What dragging does: a corner resizes, a small box moves, and anywhere else a new box is drawn. */
+function gesture(target, photo, start) {
+  const { x, y, width, height } = photo.part;
+  const corner = target.dataset.corner;
+  if (corner) {
+    const fixed = { x: corner.endsWith("w") ? x + width : x, y: corner.startsWith("n") ? y + height : y };
+    return (now) => between(fixed, now);
+  }
+  if (target.classList.contains("box") && !photo.isWhole) {
+    return (now) => moved(photo.part, x + now.x - start.x, y + now.y - start.y);
+  }
+  return (now) => between(start, now);
+}
+
+function followKeys(box, photo, draw, changed) {
+  const ways = { ArrowLeft: [-STEP, 0], ArrowRight: [STEP, 0], ArrowUp: [0, -STEP], ArrowDown: [0, STEP] };
+  let timer = 0;
+  box.addEventListener("keydown", (event) => {
+    if (!(event.key in ways)) return;
+    event.preventDefault();
+    const [right, down] = ways[event.key];
+    const { part } = photo;
+    draw(event.shiftKey ? resized(part, right, down) : moved(part, part.x + right, part.y + down));
+    clearTimeout(timer);
+    timer = setTimeout(changed, PAUSE_MS);
+  });
+}
+
+/** Where an event happened, as shares of the frame. */
+function place(event, frame) {
+  const { left, top, width, height } = frame.getBoundingClientRect();
+  return { x: clamp((event.clientX - left) / width, 0, 1), y: clamp((event.clientY - top) / height, 0, 1) };
+}
+
+/** @returns {Part} */
+const between = (one, other) => ({
+  x: Math.min(one.x, other.x),
+  y: Math.min(one.y, other.y),
+  width: Math.abs(one.x - other.x),
+  height: Math.abs(one.y - other.y),
+});
+
+/** @returns {Part} */
+const moved = (part, x, y) => ({ ...part, x: clamp(x, 0, 1 - part.width), y: clamp(y, 0, 1 - part.height) });
+
+/** @returns {Part} */
+const resized = (part, right, down) => ({
+  ...part,
+  width: clamp(part.width + right, 2 * LEAST, 1 - part.x),
+  height: clamp(part.height + down, 2 * LEAST, 1 - part.y),
+});
+
+const clamp = (value, least, most) => Math.min(Math.max(value, least), most);

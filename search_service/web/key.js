@@ -1,0 +1,38 @@
+// The API key, where the service wants one: asked for once, kept as long as this tab is open.
+
+import { byId } from "./elements.js";
+
+const NAME = "parecido-key";
+
+/** What a request has to carry. */
+export function keyHeaders() {
+  const key = sessionStorage.getItem(NAME);
+  return key ? { Authorization: `Bearer ${key}` } : {};
+}
+
+export const hasKey = () => sessionStorage.getItem(NAME) !== null;
+
+/** Ask for a key. @returns {Promise<boolean>} whether there is one now */
+export function askForKey() {
+  const dialog = byId("key");
+  const field = byId("key-value");
+  if (dialog.open) return closed(dialog, field);
+  sessionStorage.removeItem(NAME); // if there was one, it was refused
+  field.value = "";
+  dialog.returnValue = "";
+  dialog.showModal();
+  return closed(dialog, field);
+}
+
+function closed(dialog, field) {
+  return new Promise((resolve) => {
+    dialog.addEventListener(
+      "close",
+      () => {
+        if (field.value) sessionStorage.setItem(NAME, field.value);
+        resolve(field.value !== "");
+      },
+      { once: true },
+    );
+  });
+}

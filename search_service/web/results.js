@@ -1,0 +1,113 @@
+// The grid of products that were found.
+
+import { byId, element } from "./elements.js";
+import { imageSource } from "./service.js";
+import { number, text, language } from "./texts.js";
+
+const EAGER = 8; // images that are on the first screen
+const NEARLY_SQUARE = 1.4; // such an image may lose its edges to fill a square; another is shown whole
+const SKELETONS = 8;
+
+/**
+ * Show what was found.
+ *
+ * @param {object} answer of a search
+ * @param {(itemId: string) => void} open called to show an item's details
+ * @param {(itemId: string) => string} addressOf the details' address, for a new tab
+ */
+export function showHits(answer, open, addressOf) {
+  const { hits, searched } = answer;
+  title(text("similar", { count: hits.length }));
+  byId("said").textContent = text("found", { count: hits.length, where: searched.join(", ") });
+  if (hits.length === 0) {
+    byId("found").replaceChildren(
+      element("div", { class: "none" }, element("h3", {}, text("nothing")), element("p", {}, text("nothingWhy"))),
+    );
+    return;
+  }
+  const several = searched.length > 1;
+  const cards = hits.map((hit) => element("li", {}, card(hit, several, open, addressOf)));
+  byId("found").replaceChildren(element("ol", { class: "grid" }, ...cards));
+}
+
+/** The shapes of products to come; what was found before stays instead, dimmed, where there is any. */
+export function showSearching() {
+  byId("said").textContent = text("searching");
+  if (byId("found").querySelector(".card")) return;
+  title(text("searching"));
+  const bones = Array.from({ length: SKELETONS }, () =>
+    element("li", { class: "card bone" }, element("div", { class: "picture" }), element("p"), element("p")));
+  byId("found").replaceChildren(element("ol", { class: "grid", "aria-hidden": "true" }, ...bones));
+}
+
+export function showNone() {
+  title("");
+  byId("found").replaceChildren();
+}
+
+export const title = (words) => {
+  byId("results-title").textContent = words;
+};
+
+function card(hit, withCategory, open, addressOf) {
+  const name = nameOf(hit);
+  return element(
+    "a",
+    {
+      class: "card",
+      href: addressOf(hit.item_id),
+      onclick: (event) => {
+        if (event.metaKey || event.ctrlKey || event.shiftKey) return; // the user wants another tab
+        event.preventDefault();
+        open(hit.item_id);
+      },
+    },
+    picture(hit.image_url, "", hit.rank > EAGER),
+    element("span", { class: "name" }, name),
+    element(
+      "span",
+      { class: "facts" },
+      element("span", { class: "price" }, priceOf(hit.metadata) ?? (withCategory ? hit.category : "")),
+      element(
+        "span",
+        { class: "score", title: text("score") },
+        element("span", { class: "unseen" }, `${text("score")} `),
+        number(hit.score, 2),
+      ),
+    ),
+    withCategory && element("span", { class: "tag" }, hit.category),
+  );
+}
+
+/** An image in a square of its own, so that nothing moves when it comes; what fails to come is said. */
+export function picture(url, alt, lazy) {
+  const image = element("img", { alt, width: 320, height: 320, loading: lazy ? "lazy" : "eager", decoding: "async" });
+  const frame = element("span", { class: "picture" }, image);
+  image.addEventListener("load", () => {
+    URL.revokeObjectURL(image.src); // of one that was fetched with a key
+    const aspect = image.naturalWidth / image.naturalHeight;
+    frame.classList.toggle("fills", aspect > 1 / NEARLY_SQUARE && aspect < NEARLY_SQUARE);
+  });
+  const isMissing = () => frame.replaceChildren(element("span", { class: "missing" }, text("noImage")));
+  image.addEventListener("error", isMissing);
+  imageSource(url).then((source) => {
+    image.src = source;
+  }, isMissing);
+  return frame;
+}
+
+/** What people call an item: its title, or else its id. */
+export function nameOf({ item_id: itemId, metadata }) {
+  const given = metadata.title ?? metadata.name ?? metadata["título"] ?? metadata.titulo ?? metadata.nome;
+  return given ? String(given) : itemId;
+}
+
+/** Its price, in the currency that the catalogue names; null where it has none. */
+export function priceOf({ price, currency }) {
+  if (typeof price !== "number") return price ? String(price) : null;
+  try {
+    return price.toLocaleString(language, currency ? { style: "currency", currency } : { minimumFractionDigits: 2 });
+  } catch {
+    return `${number(price, 2)} ${currency}`; // no code of a currency
+  }
+}

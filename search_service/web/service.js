@@ -1,0 +1,77 @@
+// The service's HTTP API, as docs/api.md describes it.
+
+import { askForKey, hasKey, keyHeaders } from "./key.js";
+
+/** What went wrong: `code` is the service's own, or `unreachable` where nothing answered. */
+export class ServiceError extends Error {
+  constructor(status, code, message, retryAfterS = null) {
+    super(message);
+    this.status = status;
+    this.code = code;
+    this.retryAfterS = retryAfterS;
+  }
+}
+
+/** Search by an image file; `options` are the API's own. */
+export function searchPhoto(file, options, signal) {
+  const form = new FormData();
+  form.append("image", file, "query");
+  for (const [name, value] of Object.entries(options)) form.append(name, value);
+  return ask("/v1/search", { method: "POST", body: form, signal });
+}
+
+/** Search for items like this one. */
+export function searchItem(itemId, options, signal) {
+  return ask(`${itemUrl(itemId)}/similar?${new URLSearchParams(options)}`, { signal });
+}
+
+/** What the catalogue says of an item. */
+export const getItem = (itemId) => ask(itemUrl(itemId));
+
+/** The categories, each with its number of items and so many of these as examples. */
+export const getCategories = (examples) => ask(`/v1/categories?examples=${examples}`);
+
+/** What is served, and how good it is. */
+export const getStatus = () => ask("/v1/status");
+
+/** Whether a newer snapshot was refused. */
+export const getReady = () => ask("/readyz");
+
+/** What all workers count, as text. */
+export const getMetrics = async () => (await call("/metrics")).text();
+
+/** Where the browser finds an image. It sends no key for one of its own accord, so where there is one it is fetched here. */
+export async function imageSource(url) {
+  if (!hasKey()) return url;
+  return URL.createObjectURL(await (await call(url)).blob());
+}
+
+const itemUrl = (itemId) => `/v1/items/${encodeURIComponent(itemId)}`;
+
+async function ask(path, request = {}) {
+  return (await call(path, request)).json();
+}
+
+async function call(path, request = {}) {
+  let response;
+  try {
+    response = await fetch(path, { ...request, headers: keyHeaders() });
+  } catch (error) {
+    if (error.name === "AbortError") throw error;
+    throw new ServiceError(0, "unreachable", String(error));
+  }
+  if (response.ok) return response;
+  if (response.status === 401 && (await askForKey())) return call(path, request);
+  throw await errorOf(response);
+}
+
+async function errorOf(response) {
+  const seconds = Number(response.headers.get("Retry-After"));
+  const wait = response.headers.has("Retry-After") && seconds >= 0 ? seconds : null;
+  try {
+    const { code, message } = (await response.json()).error;
+    return new ServiceError(response.status, code, message, wait);
+  } catch {
+    return new ServiceError(response.status, "unexpected", `${response.status} ${response.statusText}`, wait);
+  }
+}

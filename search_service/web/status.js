@@ -1,0 +1,101 @@
+// The status page: what is served, how good it was found to be, and how busy the service is.
+
+import { bar, byId, element } from "./elements.js";
+import { between, quantile, searches } from "./load.js";
+import { clearNotice, showError } from "./notice.js";
+import { getMetrics, getReady, getStatus } from "./service.js";
+import { ago, number, percent, text, translate } from "./texts.js";
+
+const EVERY_S = 5;
+
+let before = null; // the last reading of the metrics
+
+async function update() {
+  try {
+    const [status, ready, metrics] = await Promise.all([getStatus(), getReady(), getMetrics()]);
+    clearNotice(true);
+    showServed(status, ready);
+    showLoad(searches(metrics));
+    showCategories(status.categories);
+  } catch (error) {
+    if (error.status === undefined) throw error; // a fault of the page's own
+    showError(error, update);
+  }
+}
+
+function showServed(status, ready) {
+  const { classifier, categories } = status;
+  const recalls = categories.map((one) => one.ann_recall_at_10);
+  byId("served").replaceChildren(
+    ready.refused ? refusal(ready.refused) : "",
+    tiles(
+      [text("built"), ago(status.created_at), status.snapshot_id],
+      [text("products_"), number(status.items),
+        `${number(status.images)} ${text("images").toLowerCase()}, ${text("skipped", { count: status.skipped })}`],
+      classifier.category_accuracy !== undefined &&
+        [text("accuracy"), percent(classifier.category_accuracy), text("accuracyWhy", { count: classifier.images })],
+      [text("recall"), number(Math.min(...recalls), 3), text("recallWhy")],
+      [text("base"), status.backbone, status.tuned ? text("tuned") : `Parecido ${status.parecido_version}`],
+    ),
+  );
+}
+
+const refusal = ({ reason }) =>
+  element("div", { class: "notice busy" }, element("h3", {}, text("refused")), element("p", {}, reason));
+
+function showLoad(now) {
+  const lately = before && between(before.counts, now);
+  const seconds = before ? (performance.now() - before.at) / 1000 : 0;
+  // After a restart the counts begin at 0 again; and where nothing came lately, all that did tells more.
+  const isLately = lately !== null && lately.answered > 0;
+  const shown = isLately ? lately : now;
+  const span = isLately ? text("nowOf", { seconds: Math.round(seconds) }) : text("overAll");
+  const milliseconds = (share) => {
+    const found = quantile(shown.within, share);
+    return found === null ? "–" : `${number(found * 1000, found < 0.01 ? 1 : 0)} ms`;
+  };
+  byId("load").replaceChildren(
+    tiles(
+      [text("searches"), lately && seconds ? number(Math.max(0, lately.answered) / seconds, 1) : "–", text("nowOf", { seconds: EVERY_S })],
+      [text("answered"), milliseconds(0.5), span],
+      [text("answered95"), milliseconds(0.95), span],
+      [text("refusedLoad"), number(now.turnedAway), text("overAll")],
+    ),
+  );
+  before = { counts: now, at: performance.now() };
+}
+
+function showCategories(categories) {
+  const most = Math.max(...categories.map(({ items }) => items));
+  const head = ["category", "products_", "images", "index", "recall10"].map((name) =>
+    element("th", { scope: "col" }, text(name)));
+  const rows = categories.map((one) =>
+    element(
+      "tr",
+      {},
+      element("th", { scope: "row" }, one.category),
+      element("td", {}, number(one.items), bar(one.items / most)),
+      element("td", {}, number(one.images)),
+      element("td", {}, one.index_kind),
+      element("td", {}, number(one.ann_recall_at_10, 3)),
+    ));
+  byId("categories").replaceChildren(
+    element("table", {}, element("thead", {}, element("tr", {}, ...head)), element("tbody", {}, ...rows)),
+  );
+}
+
+/** Figures, each with its name and an aside. */
+function tiles(...figures) {
+  return element(
+    "dl",
+    { class: "tiles" },
+    ...figures.filter(Boolean).map(([name, value, aside]) =>
+      element("div", { class: "tile" }, element("dt", {}, name), element("dd", {}, value, element("div", { class: "aside" }, aside)))),
+  );
+}
+
+translate();
+update();
+setInterval(() => {
+  if (!document.hidden) update();
+}, EVERY_S * 1000);

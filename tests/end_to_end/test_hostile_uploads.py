@@ -1,0 +1,86 @@
+"""A real service and every hostile upload, each third in base64 too: no fault, no dead worker, little memory, soon.
+
+Seconds are the processor's: on a busy machine an answer takes longer.
+"""
+
+import base64
+import json
+import os
+import sys
+from collections import Counter
+from http.client import HTTPConnection
+from pathlib import Path
+
+import pytest
+from hostile_images import hostile_images
+from swapping import IDS, running
+
+pytestmark = [
+    pytest.mark.tensorflow,
+    pytest.mark.skipif(sys.platform != "linux", reason="reads /proc"),
+]
+
+_MAX_S = 2.0
+_MAX_GROWTH_BYTES = 200_000_000
+_BOUNDARY = "----parecido"
+_WAIT_S = 30
+
+
+def _form(data: bytes) -> tuple[bytes, str]:
+    head = f'--{_BOUNDARY}\r\nContent-Disposition: form-data; name="image"; filename="query.jpg"\r\n\r\n'
+    return head.encode() + data + f"\r\n--{_BOUNDARY}--\r\n".encode(), f"multipart/form-data; boundary={_BOUNDARY}"
+
+
+def _json(data: bytes) -> tuple[bytes, str]:
+    return json.dumps({"image_base64": base64.b64encode(data).decode()}).encode(), "application/json"
+
+
+def _post(port: int, body: bytes, content_type: str) -> tuple[int, bytes]:
+    """Status and answer."""
+    connection = HTTPConnection("127.0.0.1", port, timeout=_WAIT_S)
+    try:
+        connection.request("POST", "/v1/search", body, {"Content-Type": content_type})
+        response = connection.getresponse()
+        return response.status, response.read()
+    finally:
+        connection.close()
+
+
+def _memory(worker: int, name: str) -> int:
+    lines = Path(f"/proc/{worker}/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith(f"{name}:")) * 1024
+
+
+def _seconds(workers: list[int]) -> float:
+    """Of the processor, that the workers have taken."""
+    ticks = [Path(f"/proc/{worker}/stat").read_text().rpartition(")")[2].split()[11:13] for worker in workers]
+    return sum(int(one) for pair in ticks for one in pair) / os.sysconf("SC_CLK_TCK")
+
+
+def test_hostile_uploads_leave_the_service_as_it_was(data) -> None:
+    statuses: Counter[int] = Counter()
+    slowest = (0.0, "")
+    with running(data) as service:
+        service.swap_to(IDS[0])
+        workers = service.workers()
+        good = next(image for name, image in hostile_images() if name == "JPEG/whole")
+        for _ in range(40):
+            assert _post(service.port, *_form(good))[0] == 200
+        before = {worker: _memory(worker, "VmRSS") for worker in workers}
+        for worker in workers:
+            Path(f"/proc/{worker}/clear_refs").write_text("5")  # forgets the peak
+        for number, (name, image) in enumerate(hostile_images()):
+            for encode in (_form, _json) if number % 3 == 0 else (_form,):
+                started = _seconds(workers)
+                status, answer = _post(service.port, *encode(image))
+                slowest = max(slowest, (_seconds(workers) - started, name))
+                assert status in (200, 413, 415, 422), (name, answer)
+                assert "hits" in json.loads(answer) or json.loads(answer)["error"]["message"].startswith("the image")
+                statuses[status] += 1
+        assert service.workers() == workers
+        growth = [_memory(worker, "VmHWM") - before[worker] for worker in workers]
+        assert _post(service.port, *_form(good))[0] == 200
+    assert sum(statuses.values()) >= 1300
+    assert statuses.keys() == {200, 413, 415, 422}
+    assert max(growth) < _MAX_GROWTH_BYTES, growth
+    assert slowest < (_MAX_S, "")
