@@ -1,4 +1,4 @@
-"""Who may decode and embed now: at most as many queries as there are cores, a short queue with a deadline behind them.
+"""Who may decode and embed now: about as many queries as there are cores, a short queue with a deadline behind them.
 
 1. A query takes a slot where one is free; else it waits, first come, first served.
 2. Where too many wait already, or its turn does not come in time, it is refused: `Overloaded`.
