@@ -146,8 +146,9 @@ class ItemStore:
     def by_numbers(self, numbers: Sequence[int]) -> list[IndexedItem]:
         """The items of these numbers, in their order."""
         # One statement for all: Python's lock is given up and waited for at every step of each.
-        wanted = ", ".join(str(int(number)) for number in set(numbers))
-        rows = self._query(f"{_ITEMS} WHERE number IN ({wanted}) ORDER BY number, position", ())
+        wanted = tuple({int(number) for number in numbers})
+        places = ", ".join("?" * len(wanted))
+        rows = self._query(f"{_ITEMS} WHERE number IN ({places}) ORDER BY number, position", wanted)
         found = {indexed.number: indexed for indexed in _indexed(rows)}
         return [found[int(number)] for number in numbers]
 
