@@ -92,8 +92,9 @@ class _Server(BaseApplication):  # type: ignore[misc]
 
 
 def _tell_application(worker: RecyclingWorker) -> None:
-    """Have `/readyz` know of a stop."""
+    """Have `/readyz` know of a stop, and the worker of the door."""
     worker.wsgi.extensions["is_stopping"] = lambda: worker.is_stopping
+    worker.door = worker.wsgi.extensions["door"]
 
 
 def main() -> int:

@@ -1,4 +1,4 @@
-"""Who may decode and embed now: at most as many queries as there are cores, a short queue with a deadline behind them.
+"""Who may decode and embed now: about as many queries as there are cores, a short queue with a deadline behind them.
 
 1. A query takes a slot where one is free; else it waits, first come, first served.
 2. Where too many wait already, or its turn does not come in time, it is refused: `Overloaded`.
@@ -84,7 +84,7 @@ class Admission:
         """
         self.slots = slots
         self._free = slots
-        self._queue = queue
+        self.queue = queue
         self._deadline_s = deadline_s
         self._observer = observer
         self._waiters: deque[_Waiter] = deque()
@@ -98,8 +98,21 @@ class Admission:
         Raises:
             Overloaded: the queue is full.
         """
-        if len(self._waiters) >= self._queue and not self._free:
-            raise self._refusal("queue_full")
+        if len(self._waiters) >= self.queue and not self._free:
+            raise self.refusal("queue_full")
+
+    def refusal(self, reason: Literal["queue_full", "deadline"]) -> Overloaded:
+        """Count a query that is refused, and say when to ask again."""
+        if self._observer is not None:
+            self._observer.refused_query(reason)
+        waiting = len(self._waiters)
+        retry_after_s = max(1, math.ceil(waiting * self._service_s / self.slots))
+        found = (
+            "as many queries wait already as may (PARECIDO_QUEUE)"
+            if reason == "queue_full"
+            else f"its turn did not come within {self._deadline_s:g} s (PARECIDO_QUEUE_DEADLINE_S)"
+        )
+        return Overloaded(f"the service is busy: {found}; try again in {retry_after_s} s", retry_after_s)
 
     def expect_several(self) -> None:
         """Say that several queries come now, so that the first one does not take all cores."""
@@ -131,19 +144,19 @@ class Admission:
         # One query of a batch has been admitted: the others only wait, from now on. They are as few as there are cores.
         until_s = (now_s if caller.is_admitted else caller.arrived_s) + self._deadline_s
         if until_s <= now_s:
-            raise self._refusal("deadline")
+            raise self.refusal("deadline")
         with self._lock:
             if self._free < self.slots:
                 self._met_s = now_s
             if self._free and not self._waiters:
                 self._free -= 1
                 return
-            is_full = len(self._waiters) >= self._queue and not caller.is_admitted
+            is_full = len(self._waiters) >= self.queue and not caller.is_admitted
             if not is_full:
                 waiter = _Waiter()
                 self._waiters.append(waiter)
         if is_full:
-            raise self._refusal("queue_full")
+            raise self.refusal("queue_full")
         self._wait(waiter, until_s)
 
     def _wait(self, waiter: _Waiter, until_s: float) -> None:
@@ -159,7 +172,7 @@ class Admission:
         finally:
             if self._observer is not None:
                 self._observer.waiting(-1)
-        raise self._refusal("deadline")
+        raise self.refusal("deadline")
 
     def _take_rest(self) -> int:
         """How many more slots were taken."""
@@ -176,18 +189,6 @@ class Admission:
             while self._free and self._waiters:
                 self._free -= 1
                 self._waiters.popleft().turn.set()
-
-    def _refusal(self, reason: Literal["queue_full", "deadline"]) -> Overloaded:
-        if self._observer is not None:
-            self._observer.refused_query(reason)
-        waiting = len(self._waiters)
-        retry_after_s = max(1, math.ceil(waiting * self._service_s / self.slots))
-        found = (
-            f"{waiting} queries wait already, as many as may (PARECIDO_QUEUE)"
-            if reason == "queue_full"
-            else f"its turn did not come within {self._deadline_s:g} s (PARECIDO_QUEUE_DEADLINE_S)"
-        )
-        return Overloaded(f"the service is busy: {found}; try again in {retry_after_s} s", retry_after_s)
 
     def _gone(self) -> ClientGone:
         if self._observer is not None:

@@ -5,21 +5,24 @@ there. So neither a slow upload nor a connection that sends nothing holds a thre
 a request has waited is counted from when it could have been answered. See docs/decisions/0015-admission.md.
 """
 
-import json
+import re
 import selectors
 import time
-import uuid
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gunicorn.http.unreader import SocketUnreader
 from gunicorn.workers.gthread import TConn, ThreadWorker
 
 from search_service.arriving import ArrivingRequest
+from search_service.bare_answer import bare_answer
 from search_service.client_socket import ClientSocket
 from shared.errors import Overloaded, SlowClient
+
+if TYPE_CHECKING:
+    from search_service.door import Door  # it needs prometheus_client, which must not be imported before the fork
 
 SILENT_S = 5.0
 """Who connects and sends nothing for so long is disconnected."""
@@ -29,6 +32,7 @@ _RECEIVE_BYTES = 256 * 1024
 _RECEIVES = 16
 _PIECE_BYTES = 64 * 1024
 _LOOK_S = 0.5
+_CLOSE = re.compile(rb"\r\nconnection:[ \t]*close", re.IGNORECASE)
 
 
 @dataclass(eq=False)
@@ -49,7 +53,13 @@ class _Arrival:
 
 
 class CollectingWorker(ThreadWorker):  # type: ignore[misc]
-    """Reads requests on one thread, answers them on several."""
+    """Reads requests on one thread, answers them on several.
+
+    Attributes:
+        door: turns queries away before they take a thread; None lets in everybody.
+    """
+
+    door: "Door | None" = None
 
     def __init__(self, *args: Any, **named: Any) -> None:
         """As gunicorn has it; the limits are those of the application's settings, where it has some."""
@@ -61,6 +71,7 @@ class CollectingWorker(ThreadWorker):  # type: ignore[misc]
         self._held: dict[TConn, int] = {}
         self._held_bytes = 0
         self._behind: dict[TConn, bytes] = {}
+        self._let_in: set[TConn] = set()
         self._looked_s = 0.0
 
     def enqueue_req(self, conn: TConn) -> None:
@@ -80,6 +91,7 @@ class CollectingWorker(ThreadWorker):  # type: ignore[misc]
 
     def finish_request(self, conn: TConn, fs: Any) -> None:
         """The answer is sent: what came behind the request is the next one."""
+        self._let_in.discard(conn)
         self._held_bytes -= self._held.pop(conn, 0)
         if behind := self._behind.pop(conn, b""):
             unreader = conn.parser.unreader
@@ -148,6 +160,11 @@ class CollectingWorker(ThreadWorker):  # type: ignore[misc]
         conn = arrival.conn
         self._forget(arrival)
         request, behind = arrival.request.take()
+        if self.door is not None and self.door.wants_room(request):
+            if len(self._let_in) >= self.door.room:
+                self._turn_away(self.door, conn, request, is_last=not behind)
+                return
+            self._let_in.add(conn)
         if behind:
             self._behind[conn] = behind
         conn.init()
@@ -157,9 +174,26 @@ class CollectingWorker(ThreadWorker):  # type: ignore[misc]
         conn.sock.arrived_s = time.monotonic()
         super().enqueue_req(conn)
 
+    def _turn_away(self, door: "Door", conn: TConn, request: bytes, is_last: bool) -> None:
+        """Answer on this thread, and wait for the next request of the connection, where that is simple."""
+        has_room = len(self.keepalived_conns) < self.max_keepalived
+        is_kept = is_last and has_room and self.alive and _is_kept_alive(request)
+        self._held_bytes -= self._held.pop(conn, 0)
+        try:
+            conn.sock.send(door.refuse(request, is_kept))
+        except OSError:
+            is_kept = False
+        if not is_kept:
+            self.nr_conns -= 1
+            conn.close()
+            return
+        conn.set_timeout()
+        self.keepalived_conns.append(conn)
+        self.poller.register(conn.sock, selectors.EVENT_READ, partial(self.on_client_socket_readable, conn))
+
     def _refuse(self, arrival: _Arrival, status: int, error: Overloaded | SlowClient) -> None:
         with suppress(OSError):
-            arrival.conn.sock.send(_refusal(status, error))
+            arrival.conn.sock.send(bare_answer(status, error, arrival.request.take()[0]))
         self._drop(arrival)
 
     def _drop(self, arrival: _Arrival) -> None:
@@ -207,17 +241,6 @@ class _Unreader(SocketUnreader):  # type: ignore[misc]
         return buffered + rest
 
 
-def _refusal(status: int, error: Overloaded | SlowClient) -> bytes:
-    """An answer as the application would give it, for a request that never gets there."""
-    reason = {408: "Request Timeout", 503: "Service Unavailable"}[status]
-    request_id = uuid.uuid4().hex
-    body = json.dumps({"error": {"code": error.code, "message": str(error), "request_id": request_id}}).encode()
-    head = [
-        f"HTTP/1.1 {status} {reason}",
-        "Connection: close",
-        "Content-Type: application/json",
-        f"Content-Length: {len(body)}",
-        f"X-Request-ID: {request_id}",
-        *([f"Retry-After: {error.retry_after_s}"] if isinstance(error, Overloaded) else []),
-    ]
-    return "\r\n".join(head).encode() + b"\r\n\r\n" + body
+def _is_kept_alive(request: bytes) -> bool:
+    head = request[: request.find(b"\r\n\r\n") + 2]
+    return b" HTTP/1.1\r\n" in head and _CLOSE.search(head) is None

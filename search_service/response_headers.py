@@ -3,7 +3,7 @@
 from flask import Flask, Response, request
 
 _POLICY = "default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'; sandbox"
-_ALWAYS = {
+ALWAYS = {
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
     "Referrer-Policy": "no-referrer",
@@ -28,7 +28,7 @@ def add_headers(app: Flask, cors_origins: tuple[str, ...]) -> None:
 
 
 def _protect(response: Response) -> Response:
-    for name, value in _ALWAYS.items():
+    for name, value in ALWAYS.items():
         response.headers[name] = value
     response.headers.setdefault("Content-Security-Policy", _POLICY)  # pages have their own
     # Other sites show the items' images; nothing else is for them to load.
@@ -39,11 +39,18 @@ def _protect(response: Response) -> Response:
 
 def _share(response: Response, origins: tuple[str, ...]) -> Response:
     response.vary.add("Origin")
-    origin = request.headers.get("Origin", "")
-    if not origin or (origin not in origins and "*" not in origins):
-        return response
-    response.headers["Access-Control-Allow-Origin"] = "*" if "*" in origins else origin
-    response.headers["Access-Control-Expose-Headers"] = "ETag, Retry-After, X-Request-ID"
-    if request.method == "OPTIONS" and "Access-Control-Request-Method" in request.headers:
+    sharing = sharing_headers(request.headers.get("Origin", ""), origins)
+    response.headers.update(sharing)
+    if sharing and request.method == "OPTIONS" and "Access-Control-Request-Method" in request.headers:
         response.headers.update(_PREFLIGHT)
     return response
+
+
+def sharing_headers(origin: str, origins: tuple[str, ...]) -> dict[str, str]:
+    """What lets a page of this origin read an answer; nothing where it may not."""
+    if not origin or (origin not in origins and "*" not in origins):
+        return {}
+    return {
+        "Access-Control-Allow-Origin": "*" if "*" in origins else origin,
+        "Access-Control-Expose-Headers": "ETag, Retry-After, X-Request-ID",
+    }

@@ -103,14 +103,19 @@ class ServiceSettings:
         return cls(**values)
 
     @property
-    def slots(self) -> int:
-        """Images that a process decodes and embeds at once: together all processes use each core once."""
+    def cores(self) -> int:
+        """Of a process: its share."""
         return max(1, (os.cpu_count() or 1) // self.workers)
+
+    @property
+    def slots(self) -> int:
+        """Images that a process decodes and embeds at once: one a core, and one for while another waits for Python."""
+        return self.cores + 1
 
     @property
     def lone_threads(self) -> int:
         """Threads within one inference while no other runs."""
-        return self.inference_threads or self.slots
+        return self.inference_threads or self.cores
 
     @property
     def all_threads(self) -> int:

@@ -7,6 +7,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from functools import lru_cache
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -29,6 +31,7 @@ CREATE TABLE images (
     digest BLOB, PRIMARY KEY (number, position)) WITHOUT ROWID;
 CREATE INDEX images_by_digest ON images (digest);
 """
+_ITEMS = "SELECT number, item_id, category, metadata, path, row, digest FROM items JOIN images USING (number)"
 _FILTERS_KEPT = 16  # a byte an item each
 _GROUPINGS_KEPT = 4  # four bytes an item each
 
@@ -123,14 +126,13 @@ class ItemStore:
         Raises:
             UnknownItem: there is none.
         """
-        select = "SELECT number, item_id, category, metadata FROM items WHERE item_id = ?"
         try:
-            found = self._query(select, (item_id,))
+            found = list(_indexed(self._query(f"{_ITEMS} WHERE item_id = ? ORDER BY position", (item_id,))))
         except UnicodeEncodeError:  # half a surrogate pair, which JSON lets through and SQLite does not
             found = []
         if not found:
             raise UnknownItem(f"there is no item with the id {item_id!r}")
-        return self._indexed(found[0])
+        return found[0]
 
     def categories_of(self, digest: bytes) -> list[str]:
         """The categories of the items that have the very image file with this SHA-256, by item number."""
@@ -143,13 +145,16 @@ class ItemStore:
 
     def by_numbers(self, numbers: Sequence[int]) -> list[IndexedItem]:
         """The items of these numbers, in their order."""
-        select = "SELECT number, item_id, category, metadata FROM items WHERE number = ?"
-        return [self._indexed(self._query(select, (int(number),))[0]) for number in numbers]
+        # One statement for all: Python's lock is given up and waited for at every step of each.
+        wanted = tuple({int(number) for number in numbers})
+        places = ", ".join("?" * len(wanted))
+        rows = self._query(f"{_ITEMS} WHERE number IN ({places}) ORDER BY number, position", wanted)
+        found = {indexed.number: indexed for indexed in _indexed(rows)}
+        return [found[int(number)] for number in numbers]
 
     def __iter__(self) -> Iterator[IndexedItem]:
         """Every item, by number."""
-        select = "SELECT number, item_id, category, metadata FROM items ORDER BY number"
-        return map(self._indexed, self._connection().execute(select))
+        return _indexed(self._connection().execute(f"{_ITEMS} ORDER BY number, position"))
 
     def passing(self, wanted: MetadataFilter) -> NDArray[np.bool_]:
         """Which items meet all conditions; the last few filters are remembered.
@@ -198,13 +203,6 @@ class ItemStore:
         found.setflags(write=False)
         return found
 
-    def _indexed(self, row: tuple[Any, ...]) -> IndexedItem:
-        number, item_id, category, metadata = row
-        images = self._query("SELECT path, row, digest FROM images WHERE number = ? ORDER BY position", (number,))
-        paths, rows, digests = zip(*images, strict=True)
-        item = Item(item_id, category, paths, json.loads(metadata))
-        return IndexedItem(item, number, rows, () if None in digests else digests)
-
     def _query(self, sql: str, values: tuple[Any, ...]) -> list[tuple[Any, ...]]:
         return self._connection().execute(sql, values).fetchall()
 
@@ -216,3 +214,11 @@ class ItemStore:
             self._local.connection = connection
             self._connections.append(connection)
         return connection
+
+
+def _indexed(rows: Iterable[tuple[Any, ...]]) -> Iterator[IndexedItem]:
+    """The items of rows that `_ITEMS` selects: those of one item in a row, by position."""
+    for (number, item_id, category, metadata), images in groupby(rows, key=itemgetter(0, 1, 2, 3)):
+        paths, places, digests = zip(*(image[4:] for image in images), strict=True)
+        item = Item(item_id, category, paths, json.loads(metadata))
+        yield IndexedItem(item, number, places, () if None in digests else digests)

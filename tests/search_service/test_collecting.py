@@ -20,10 +20,14 @@ from gunicorn.config import Config
 from gunicorn.glogging import Logger
 
 from search_service import collecting
+from search_service.admission import Admission
 from search_service.collecting import CollectingWorker
+from search_service.door import Door
+from search_service.metrics import Metrics
 from search_service.settings import ServiceSettings
 
 _WAIT_S = 30.0
+_held = threading.Event()
 
 
 @dataclass
@@ -34,8 +38,12 @@ class _App:
 
 
 def _wsgi(environ: dict[str, Any], start_response: Callable[..., Any]) -> list[bytes]:
-    """`/unread` leaves the body alone; everything else answers with its hash, and when it was whole."""
+    """`/unread` leaves the body alone; everything else answers with its hash, and when it was whole.
+
+    `/held` first waits for `_held`.
+    """
     body = b"" if environ["PATH_INFO"] == "/unread" else environ["wsgi.input"].read()
+    assert environ["PATH_INFO"] != "/held" or _held.wait(_WAIT_S)
     client = environ["gunicorn.socket"]
     answer = {
         "sha256": hashlib.sha256(body).hexdigest(),
@@ -51,13 +59,15 @@ def _wsgi(environ: dict[str, Any], start_response: Callable[..., Any]) -> list[b
 class _Worker:
     """One that runs on a thread of this process."""
 
-    def __init__(self, settings: ServiceSettings) -> None:
+    def __init__(self, settings: ServiceSettings, door: Door | None = None) -> None:
+        self.first: socket.socket | None = None
         self.listener = socket.create_server(("127.0.0.1", 0))
         self.port = self.listener.getsockname()[1]
         config = Config()
         config.set("threads", 1)
         self._worker = CollectingWorker(1, os.getppid(), [self.listener], _App(settings), 30, config, Logger(config))
         self._worker.wsgi = _wsgi
+        self._worker.door = door
         self._worker.tpool = ThreadPoolExecutor(1)
         self._worker.poller = selectors.DefaultSelector()
         self._worker.method_queue.init()
@@ -72,6 +82,7 @@ class _Worker:
         assert not self._thread.is_alive()
         assert self._worker._held_bytes == 0
         assert self._worker.nr_conns == 0
+        assert not self._worker._let_in
 
     def connect(self) -> socket.socket:
         return socket.create_connection(("127.0.0.1", self.port), timeout=_WAIT_S)
@@ -113,8 +124,8 @@ def _sha256(body: bytes) -> str:
 def run() -> Iterator[Callable[..., _Worker]]:
     with ExitStack() as running:
 
-        def start(**settings: int) -> _Worker:
-            worker = _Worker(ServiceSettings(**settings))
+        def start(door: Door | None = None, **settings: int) -> _Worker:
+            worker = _Worker(ServiceSettings(**settings), door)
             running.callback(worker.stop)
             return worker
 
@@ -268,3 +279,59 @@ def test_a_request_that_is_arriving_when_the_worker_is_stopped_is_answered(run) 
         time.sleep(0.05)
         client.sendall(b"y")
         assert _answer(client)[1]["sha256"] == _sha256(b"body"[:-1] + b"y")
+
+
+_FORM = "Content-Type: multipart/form-data; boundary=b"
+
+
+@pytest.fixture
+def full(run) -> Iterator[_Worker]:
+    """A worker whose one thread works on a query by an image, and that has room for no other."""
+    metrics = Metrics(0.98)
+    worker = run(Door(Admission(1, queue=0, observer=metrics), metrics, ("/held", "/query")))
+    _held.clear()
+    with worker.connect() as client:
+        client.sendall(_post(b"first", "/held", _FORM))
+        deadline_s = time.monotonic() + _WAIT_S
+        while not worker._worker._let_in and time.monotonic() < deadline_s:
+            time.sleep(0.001)
+        worker.first = client
+        yield worker
+        _held.set()
+
+
+def test_a_query_that_there_is_no_room_for_is_refused_without_a_thread(full) -> None:
+    with full.connect() as client:
+        for _ in range(3):  # over one connection
+            client.sendall(_post(b"query", "/query", _FORM))
+            response, body = _answer(client)
+            assert (response.status, body["error"]["code"]) == (503, "overloaded")
+            assert response.headers["Retry-After"] == "1"
+        _held.set()
+        assert _answer(full.first)[1]["sha256"] == _sha256(b"first")
+        client.sendall(_post(b"query", "/query", _FORM))
+        assert _answer(client)[1]["sha256"] == _sha256(b"query")
+
+
+def test_what_brings_no_image_is_let_in_where_queries_are_not(full) -> None:
+    with full.connect() as client:
+        client.sendall(_post(b"other", "/query", "Content-Type: application/json"))
+        _held.set()
+        assert _answer(client)[1]["sha256"] == _sha256(b"other")
+
+
+@pytest.mark.parametrize("second", [b"", b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"])
+def test_who_closes_or_sends_ahead_is_told_that_the_connection_ends(full, second) -> None:
+    with full.connect() as client:
+        client.sendall(_post(b"query", "/query", _FORM, *([] if second else ["Connection: close"])) + second)
+        response, _ = _answer(client)
+        assert (response.status, response.headers["Connection"]) == (503, "close")
+        assert client.recv(1) == b""
+
+
+def test_a_client_that_leaves_before_its_refusal_leaves_nothing_behind(full) -> None:
+    for _ in range(20):
+        with full.connect() as client:
+            client.sendall(_post(b"query", "/query", _FORM))
+    _held.set()
+    assert _answer(full.first)[1]["sha256"] == _sha256(b"first")

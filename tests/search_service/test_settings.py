@@ -147,7 +147,7 @@ def test_an_unknown_variable_is_refused(variable) -> None:
 @pytest.mark.parametrize(("cores", "workers", "wanted"), [(8, 1, 8), (8, 2, 4), (8, 3, 2), (2, 4, 1), (None, 1, 1)])
 def test_processes_share_the_cores(monkeypatch, cores, workers, wanted) -> None:
     monkeypatch.setattr("search_service.settings.os.cpu_count", lambda: cores)
-    assert ServiceSettings(workers=workers).slots == wanted
+    assert ServiceSettings(workers=workers).slots == wanted + 1
     assert ServiceSettings(workers=workers).lone_threads == wanted
     assert ServiceSettings(workers=workers, inference_threads=3).lone_threads == 3
 
