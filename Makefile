@@ -9,7 +9,7 @@ STAMP := $(VENV)/.installed
 INDEXER := $(BIN)/python -m indexer
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check unit index reindex serve evaluate verify rollback bench chaos fuzz up down test-compose
+.PHONY: help setup demo test check unit index reindex serve evaluate verify rollback bench bench-scale chaos fuzz up down test-compose
 # To compose, CATALOGUE is a directory and CATALOGUE_FILE a list in it; `up` sees to it.
 unexport CATALOGUE
 
@@ -65,6 +65,10 @@ bench: $(STAMP) ## the benchmarks, small; see docs/benchmarks.md for the full on
 	$(BIN)/python -m benchmarks.reindexing --smoke
 	$(BIN)/python -m benchmarks.swapping --smoke
 	$(BIN)/python -m benchmarks.load --smoke
+	$(BIN)/python -m benchmarks.scale --smoke --peers hnswlib,parecido
+
+bench-scale: $(STAMP) ## ours against vector libraries and databases, 100,000 vectors (ARGS='--size 1000000')
+	$(BIN)/python -m benchmarks.scale $(ARGS)
 
 chaos: $(STAMP) ## kill 200 builds at random moments and check what is left
 	$(BIN)/python -m benchmarks.chaos $(ARGS)

@@ -2,7 +2,6 @@
 
 import http.client
 import os
-import re
 import socket
 import subprocess
 import sys
@@ -13,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.options import REPOSITORY
+from benchmarks.process_memory import children, memory_mb
 
 _START_LIMIT_S = 120.0
 _POLL_S = 0.01
@@ -40,9 +40,8 @@ class Service:
 
     def worker_mb(self) -> dict[str, float]:
         """Megabytes a worker, the mean over all: `Rss`, and `Pss`, which counts what is shared by its share."""
-        workers = Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text().split()
-        texts = [Path(f"/proc/{worker}/smaps_rollup").read_text() for worker in workers]
-        return {name: sum(_kilobytes(text, name) for text in texts) / len(texts) / 1024 for name in ("Rss", "Pss")}
+        sizes = [memory_mb(worker) for worker in children(self.pid)]
+        return {name: sum(size[name] for size in sizes) / len(sizes) for name in ("Rss", "Pss")}
 
 
 @contextmanager
@@ -135,9 +134,3 @@ def _free_port() -> int:
     with socket.socket() as found:
         found.bind(("127.0.0.1", 0))
         return int(found.getsockname()[1])
-
-
-def _kilobytes(smaps_rollup: str, name: str) -> int:
-    found = re.search(rf"^{name}:\s+(\d+) kB$", smaps_rollup, re.MULTILINE)
-    assert found is not None, f"no {name} in {smaps_rollup!r}"
-    return int(found[1])

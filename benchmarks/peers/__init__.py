@@ -1,0 +1,1 @@
+"""A file a library that finds neighbours, each run by `serve.py` in an environment that holds this library alone."""

@@ -1,0 +1,146 @@
+"""Search inside one category among many vectors: ours against other libraries, all in one run.
+
+Vectors are drawn around real embeddings, as hard to search as those (`--difficulty` shows it), in 10 categories of
+which the largest has a third of all. Each library has an environment and a process of its own (`peers/`), filters by
+category or has an index a category, and is tuned to a recall@10 of at least 0.99 against exact search by the knobs it
+has; one that stays below is shown at its best. A build may use all cores; a search has one thread.
+
+What was measured before is not measured again (`--again` does). At the end ours and the best others take turns with the
+same queries, so that a busy machine slows all of them alike.
+"""
+
+import argparse
+import json
+import subprocess
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from benchmarks.contender import WANTED_RECALL, Contender, contenders
+from benchmarks.difficulty import print_difficulty
+from benchmarks.drawn_set import DrawnSet, make_set
+from benchmarks.environments import OURS, PEERS
+from benchmarks.options import option_parser
+from benchmarks.peer_process import PeerFailed
+from benchmarks.real_embeddings import CACHE, real_embeddings
+from benchmarks.rows import machine, print_records, read, store
+from benchmarks.taking_turns import take_turns
+
+_QUERIES = 1000
+_SMOKE_SIZE = 2_000
+_ALL = sorted(path.stem for path in PEERS.glob("*.py") if path.stem not in ("__init__", "serve"))
+
+
+def main() -> None:
+    """Measure, print and store."""
+    options = _options()
+    real = real_embeddings(options.photos)
+    if options.difficulty:
+        print_difficulty(real)
+        return
+    size = _SMOKE_SIZE if options.smoke else options.size
+    drawn = make_set(options.directory / str(size), real, size, _QUERIES, options.seed)
+    about = {"size": size, "seed": options.seed, "machine": machine()}
+    candidates = [one for peer in options.peers for one in _described(peer, options.environments, drawn)]
+    rows = [_measured(one, drawn, about, options) for one in candidates]
+    measured = {one.name: row for one, row in zip(candidates, rows, strict=True) if "failed" not in row}
+    if not measured:
+        raise SystemExit("nothing could be measured")
+    _print(size, list(measured.values()))
+    best = _best(measured, options.beside)
+    for one in candidates:
+        if one.name not in best:
+            one.forget()
+    beside = [one for one in candidates if one.name in best]
+    if len(beside) > 1:
+        records = take_turns(drawn, [(one, measured[one.name]["tuned"]["effort"]) for one in beside])
+        print_records(f"Taking turns, {size:,} vectors", records)
+        store("scale_turns", options.smoke, {**about, "turns": records})
+
+
+def _options() -> argparse.Namespace:
+    parser = option_parser("scale", __doc__)
+    parser.add_argument("--size", type=int, default=100_000, help="vectors (default: 100,000)")
+    parser.add_argument("--seed", type=int, default=0, help="of the drawing (default: 0)")
+    parser.add_argument(
+        "--peers", type=lambda text: text.split(","), default=_ALL, help=f"of {','.join(_ALL)} (default: all)"
+    )
+    parser.add_argument("--beside", type=int, default=3, help="of the best others take turns with ours (default: 3)")
+    parser.add_argument("--again", action="store_true", help="measure also what was measured before")
+    parser.add_argument("--difficulty", action="store_true", help="only compare drawn vectors with real ones")
+    for name, what in (("environments", "virtual environments"), ("directory", "vectors and indexes")):
+        place = CACHE / ("environments" if name == "environments" else "scale")
+        parser.add_argument(f"--{name}", type=_path, default=place, help=f"for {what} (default: {place})")
+    return parser.parse_args()
+
+
+def _path(text: str) -> Path:
+    return Path(text).resolve()
+
+
+def _described(peer: str, environments: Path, drawn: DrawnSet) -> list[Contender]:
+    """A peer's variants; none where it can't be installed or loaded, which is said."""
+    try:
+        return contenders(PEERS / f"{peer}.py", environments, drawn.directory)
+    except (PeerFailed, subprocess.CalledProcessError) as error:
+        print(f"{peer} is left out: {error}")
+        return []
+
+
+def _measured(
+    one: Contender, drawn: DrawnSet, about: Mapping[str, Any], options: argparse.Namespace
+) -> Mapping[str, Any]:
+    """The figures of one, of this run or one before."""
+    row = {**about, "peer": one.peer, "variant": one.variant, "versions": one.versions, "settings": one.settings}
+    if not options.again:
+        before = [old for old in read("scale") if row.items() <= old.items() and "failed" not in old]
+        if before:
+            return before[-1]
+    print(f"{one.name} …", flush=True)
+    try:
+        row |= one.measure(drawn)
+    except PeerFailed as error:
+        print(f"{one.name} failed: {error}")
+        row["failed"] = str(error)
+        one.forget()
+    store("scale", options.smoke, row)
+    return row
+
+
+def _best(measured: Mapping[str, Mapping[str, Any]], count: int) -> list[str]:
+    """Ours, and the quickest others, each library once, that reach the recall."""
+    ours = [name for name, row in measured.items() if row["peer"] == OURS]
+    others = [name for name, row in measured.items() if row["peer"] != OURS]
+    quickest: dict[str, str] = {}
+    for name in sorted(others, key=lambda name: _rank(measured[name])):
+        quickest.setdefault(measured[name]["peer"], name)
+    return [*ours, *list(quickest.values())[:count]]
+
+
+def _rank(row: Mapping[str, Any]) -> tuple[bool, float]:
+    return row["tuned"]["recall"] < WANTED_RECALL, row["tuned"]["p50_ms"]
+
+
+def _print(size: int, rows: Sequence[Mapping[str, Any]]) -> None:
+    print_records(
+        f"{size:,} vectors, tuned to a recall of {WANTED_RECALL}",
+        [
+            {
+                "library": f"{row['peer']}, {row['variant']}",
+                "recall@10": row["tuned"]["recall"],
+                "p50, ms": row["tuned"]["p50_ms"],
+                "p99, ms": row["tuned"]["p99_ms"],
+                "queries/s": row["tuned"]["queries_per_s"],
+                "build, s": row["build_s"],
+                "bytes a vector": row["disk_bytes"] // size,
+                "PSS of 1, MB": row["memory_mb"]["1"].get("pss"),
+                "of 4, MB": row["memory_mb"]["4"].get("pss"),
+                "told": json.dumps(row["tuned"]["effort"]),
+            }
+            for row in sorted(rows, key=_rank)
+        ],
+    )
+
+
+if __name__ == "__main__":
+    main()
