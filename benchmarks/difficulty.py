@@ -27,13 +27,13 @@ def print_difficulty(real: Mapping[str, Vectors]) -> None:
         drawn = cloud.draw(n_queries, rng)
         sets = {
             "real": (mixed[:n_queries], mixed[n_queries:]),
-            "drawn, as many": (drawn, cloud.draw(len(photos) - n_queries, rng)),
-            f"drawn, {_MANY:,}": (drawn, cloud.draw(_MANY, rng)),
+            "drawn": (drawn, cloud.draw(len(photos) - n_queries, rng)),
+            f"{_MANY:,} drawn": (drawn, cloud.draw(_MANY, rng)),
         }
         record: dict[str, object] = {"category": category, "photos": len(photos)}
         for name, (queries, among) in sets.items():
-            record |= {f"{name}: dimension": float(np.median(local_intrinsic_dimension(queries, among)))}
-            record |= {f"{name}: cosines": _cosines(queries, among)}
+            record |= {name: float(np.median(local_intrinsic_dimension(queries, among)))}
+            record |= {f"{name}, cosines": _cosines(queries, among)}
         records.append(record)
     print_records("Local intrinsic dimension (20 neighbours), cosines to the neighbours", records)
 

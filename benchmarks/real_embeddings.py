@@ -3,13 +3,14 @@
 import hashlib
 import os
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 
 from benchmarks.embedded_photos import embed_uploads, open_lite0
-from benchmarks.photos import Photo, list_photos
+from benchmarks.photos import Photo, list_photos, sample
 from examples.sample_catalogue.render import render_catalogue
 from indexer.read_catalogue import read_catalogue
 from shared.vectors import Vectors
@@ -24,13 +25,27 @@ def real_embeddings(photos: Path) -> dict[str, Vectors]:
     Args:
         photos: what `--photos` named. Where it does not exist, the sample catalogue is rendered and embedded instead.
     """
+    with _photos_of(photos, _SAMPLE_ITEMS) as found:
+        return _embeddings(found)
+
+
+def query_images(photos: Path, count: int) -> list[bytes]:
+    """The files of some photos, or of pictures of the sample catalogue."""
+    with _photos_of(photos, count) as found:
+        return [photo.path.read_bytes() for photo in sample(found, count)]
+
+
+@contextmanager
+def _photos_of(photos: Path, n_items: int) -> Iterator[list[Photo]]:
+    """The photos that there are, or else pictures of so many rendered items a category, while the block runs."""
     if photos.is_dir():
-        return _embeddings(list_photos(photos))
-    print(f"there is no {photos}: vectors are drawn around the rendered sample catalogue")
+        yield list_photos(photos)
+        return
+    print(f"there is no {photos}: the rendered sample catalogue is used")
     with tempfile.TemporaryDirectory(prefix="parecido-benchmark-") as directory:
-        catalogue = read_catalogue(render_catalogue(Path(directory), _SAMPLE_ITEMS), None)
+        catalogue = read_catalogue(render_catalogue(Path(directory), n_items), None)
         root = catalogue.image_root
-        return _embeddings([Photo(root / name, item.category) for item in catalogue.items for name in item.images])
+        yield [Photo(root / name, item.category) for item in catalogue.items for name in item.images]
 
 
 def _embeddings(photos: Sequence[Photo]) -> dict[str, Vectors]:

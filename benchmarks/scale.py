@@ -41,16 +41,20 @@ def main() -> None:
     size = _SMOKE_SIZE if options.smoke else options.size
     drawn = make_set(options.directory / str(size), real, size, _QUERIES, options.seed)
     about = {"size": size, "seed": options.seed, "machine": machine()}
-    candidates = [one for peer in options.peers for one in _described(peer, options.environments, drawn)]
-    rows = [_measured(one, drawn, about, options) for one in candidates]
-    measured = {one.name: row for one, row in zip(candidates, rows, strict=True) if "failed" not in row}
+    candidates = [one for named in options.peers for one in _described(named, options.environments, drawn)]
+    measured: dict[str, Mapping[str, Any]] = {}
+    best: list[str] = []
+    for candidate in candidates:
+        row = _measured(candidate, drawn, about, options)
+        if "failed" not in row:
+            measured[candidate.name] = row
+        best = best_beside(measured, options.beside)
+        for one in candidates:
+            if one.name not in best:
+                one.forget()  # a million vectors fill the disk a few times only
     if not measured:
         raise SystemExit("nothing could be measured")
     _print(size, list(measured.values()))
-    best = _best(measured, options.beside)
-    for one in candidates:
-        if one.name not in best:
-            one.forget()
     beside = [one for one in candidates if one.name in best]
     if len(beside) > 1:
         records = take_turns(drawn, [(one, measured[one.name]["tuned"]["effort"]) for one in beside])
@@ -63,7 +67,10 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--size", type=int, default=100_000, help="vectors (default: 100,000)")
     parser.add_argument("--seed", type=int, default=0, help="of the drawing (default: 0)")
     parser.add_argument(
-        "--peers", type=lambda text: text.split(","), default=_ALL, help=f"of {','.join(_ALL)} (default: all)"
+        "--peers",
+        type=lambda text: text.split(","),
+        default=_ALL,
+        help=f"of {','.join(_ALL)}, or one variant of one, as hnswlib:M 16 (default: all)",
     )
     parser.add_argument("--beside", type=int, default=3, help="of the best others take turns with ours (default: 3)")
     parser.add_argument("--again", action="store_true", help="measure also what was measured before")
@@ -78,10 +85,12 @@ def _path(text: str) -> Path:
     return Path(text).resolve()
 
 
-def _described(peer: str, environments: Path, drawn: DrawnSet) -> list[Contender]:
-    """A peer's variants; none where it can't be installed or loaded, which is said."""
+def _described(named: str, environments: Path, drawn: DrawnSet) -> list[Contender]:
+    """A peer's variants, or the one that is named; none where it can't be installed or loaded, which is said."""
+    peer, _, variant = named.partition(":")
     try:
-        return contenders(PEERS / f"{peer}.py", environments, drawn.directory)
+        found = contenders(PEERS / f"{peer}.py", environments, drawn.directory)
+        return [one for one in found if variant in ("", one.variant)]
     except (PeerFailed, subprocess.CalledProcessError) as error:
         print(f"{peer} is left out: {error}")
         return []
@@ -107,8 +116,8 @@ def _measured(
     return row
 
 
-def _best(measured: Mapping[str, Mapping[str, Any]], count: int) -> list[str]:
-    """Ours, and the quickest others, each library once, that reach the recall."""
+def best_beside(measured: Mapping[str, Mapping[str, Any]], count: int) -> list[str]:
+    """The names of ours and of the quickest others: each library once, those that miss the recall last."""
     ours = [name for name, row in measured.items() if row["peer"] == OURS]
     others = [name for name, row in measured.items() if row["peer"] != OURS]
     quickest: dict[str, str] = {}

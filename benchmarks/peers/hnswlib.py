@@ -8,7 +8,10 @@ import hnswlib
 import numpy as np
 from numpy.typing import NDArray
 
-VARIANTS: dict[str, dict[str, Any]] = {"M 16": {"M": 16, "ef_construction": 200}}
+VARIANTS: dict[str, dict[str, Any]] = {
+    "M 16": {"M": 16, "ef_construction": 200},
+    "M 32": {"M": 32, "ef_construction": 200},
+}
 EFFORTS = [{"ef": ef} for ef in (10, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024)]
 _CHUNK = 16_384
 

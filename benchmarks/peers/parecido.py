@@ -1,5 +1,7 @@
-"""Ours: the partitions of a snapshot, one a category, mapped."""
+"""Ours: a snapshot with a partition a category, mapped."""
 
+import subprocess
+import sys
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -9,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shared import __version__
-from shared.partition import Partition
+from shared.snapshot import DataDirectory, Snapshot
 
-VARIANTS: dict[str, dict[str, Any]] = {"exact": {}}
+VARIANTS: dict[str, dict[str, Any]] = {"as built": {}}
 EFFORTS: list[dict[str, Any]] = [{}]
 
 
@@ -21,19 +23,23 @@ def versions() -> dict[str, str]:
 
 
 def build(rows: NDArray[np.float32], categories: NDArray[np.int64], directory: Path, settings: dict[str, Any]) -> None:
-    """Temporary."""
-    for category in np.unique(categories).tolist():
-        members = np.flatnonzero(categories == category)
-        Partition.build(str(category), rows[members], members).write(directory)
+    """A whole snapshot: besides the partitions the base's export, the classifier, the items, the report."""
+    assert isinstance(rows, np.memmap)
+    embeddings = Path(str(rows.filename))
+    files = ["--embeddings", str(embeddings), "--items", str(embeddings.with_name("items.jsonl"))]
+    command = [sys.executable, "-m", "benchmarks.given_snapshot", *files, "--data", str(directory)]
+    subprocess.run(command, check=True)
 
 
 class Opened:
-    """Every category's partition."""
+    """The snapshot; an item's number in it is its row."""
 
     def __init__(self, directory: Path, settings: dict[str, Any]) -> None:
         faiss.omp_set_num_threads(1)  # as in the service
-        self._partitions = {int(p.stem): Partition.open(p.stem, directory) for p in directory.glob("*.faiss")}
+        data = DataDirectory(directory)
+        self._partitions = Snapshot.open(data.paths(data.current_id()), interpreters=1).partitions
 
     def search(self, query: NDArray[np.float32], category: int, k: int, effort: dict[str, Any]) -> Any:
         """Row numbers of the nearest."""
-        return [hit.item_number for hit in self._partitions[category].search(query[np.newaxis], k)[0]]
+        hits = self._partitions[f"category-{category}"].search(query[np.newaxis], k)[0]
+        return [hit.item_number for hit in hits]

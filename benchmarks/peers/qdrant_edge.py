@@ -29,7 +29,7 @@ from qdrant_edge import (
 
 VARIANTS: dict[str, dict[str, Any]] = {
     "f32": {"payload_m": 16, "ef_construct": 200, "int8": False},
-    "int8, rescored": {"payload_m": 16, "ef_construct": 200, "int8": True},
+    "int8 rescored": {"payload_m": 16, "ef_construct": 200, "int8": True},
 }
 EFFORTS = [{"hnsw_ef": ef} for ef in (10, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024)]
 _CHUNK = 1024
