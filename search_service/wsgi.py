@@ -1,6 +1,7 @@
 """The application as gunicorn runs it: the only place that reads the environment."""
 
 import os
+from concurrent.futures import Executor
 from pathlib import Path
 
 # FAISS would take every core for one request, from inside a process that handles several (faiss#1035): one OpenMP
@@ -20,6 +21,7 @@ from search_service.metrics import Metrics
 from search_service.rate_limit import RateLimit
 from search_service.settings import ServiceSettings
 from search_service.snapshot_watch import Published, SnapshotWatch
+from shared.inference_threads import inference_threads
 from shared.snapshot import DataDirectory, Snapshot
 from shared.snapshot_lease import SnapshotLease
 
@@ -42,9 +44,10 @@ def make_app(settings: ServiceSettings | None = None, rate_limit: RateLimit | No
     shared = os.environ.get("PROMETHEUS_MULTIPROC_DIR")
     metrics = Metrics(settings.probe_coverage, Path(shared) if shared else None)
     admission = Admission(settings.slots, settings.queue, settings.queue_deadline_s, metrics)
+    threads = inference_threads(settings.slots)
     watch = SnapshotWatch(
         lambda: _read_published(data),
-        lambda snapshot_id: _open_engine(data, snapshot_id, settings, admission),
+        lambda snapshot_id: _open_engine(data, snapshot_id, settings, admission, threads),
         metrics,
     )
     watch.poll()
@@ -59,12 +62,14 @@ def _read_published(data: DataDirectory) -> Published:
     return Published(snapshot_id, data.paths(snapshot_id).manifest.stat().st_mtime_ns)
 
 
-def _open_engine(data: DataDirectory, snapshot_id: str, settings: ServiceSettings, admission: Admission) -> Engine:
+def _open_engine(
+    data: DataDirectory, snapshot_id: str, settings: ServiceSettings, admission: Admission, threads: Executor
+) -> Engine:
     paths = data.paths(snapshot_id)
     lease = SnapshotLease(paths)
     try:
         with without_native_messages():
-            snapshot = Snapshot.open(paths, settings.slots, settings.lone_threads)
+            snapshot = Snapshot.open(paths, settings.slots, settings.lone_threads, threads)
         return Engine(snapshot, settings.image_limits, settings.probe_coverage, settings.image_root, lease, admission)
     except BaseException:
         lease.close()

@@ -3,10 +3,11 @@
 import hashlib
 import os
 import queue
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +15,8 @@ from numpy.typing import NDArray
 from shared.errors import SnapshotError
 from shared.images import SIDE_PX
 from shared.vectors import Pixels, Vectors, unit_rows
+
+_Result = TypeVar("_Result")
 
 GOLDEN_MIN_COSINE = 0.999
 """What the golden embedding must reach on opening. Other processors round otherwise (1e-6); a model that lost its
@@ -44,40 +47,60 @@ class LiteRtEmbedder:
     bits whatever was embedded beside it. Nor does it matter to them how many threads an inference has.
     """
 
-    def __init__(self, model: bytes, interpreters: int | None = None, lone_threads: int = 1) -> None:
+    def __init__(
+        self,
+        model: bytes,
+        interpreters: int | None = None,
+        lone_threads: int = 1,
+        threads: Executor | None = None,
+    ) -> None:
         """Prepare to run `model`; interpreters are made when they are first needed.
 
         Args:
             model: the bytes of a `.tflite` file: `(1, 224, 224, 3)` uint8 → `(1, dim)` float32.
             interpreters: how many inferences run at once at most; by default one a core.
             lone_threads: threads within an inference that runs alone; the others have one each.
+            threads: where inferences run; None for the caller's thread.
 
         Raises:
             SnapshotError: these bytes are no such model.
         """
         self._interpreters = _Pool(model, interpreters or os.cpu_count() or 1, threads=1)
         self._lone = _Pool(model, 1, lone_threads) if lone_threads > 1 else self._interpreters
+        self._threads = threads
         self.embedder_id = embedder_id(model)
-        with self._interpreters.borrow() as interpreter:
-            self.dim = interpreter.dim
+        self.dim = self._run(self._find_dim)
 
     @classmethod
-    def open(cls, path: Path, interpreters: int | None = None, lone_threads: int = 1) -> "LiteRtEmbedder":
+    def open(
+        cls, path: Path, interpreters: int | None = None, lone_threads: int = 1, threads: Executor | None = None
+    ) -> "LiteRtEmbedder":
         """Read the model from a file; see `__init__`."""
         try:
             model = path.read_bytes()
         except OSError as error:
             raise SnapshotError(f"the embedder {path} can't be read: {error.strerror}") from error
-        return cls(model, interpreters, lone_threads)
+        return cls(model, interpreters, lone_threads, threads)
 
     def embed(self, pixels: Pixels, is_alone: bool = False) -> Vectors:
         """`(n, 224, 224, 3)` uint8 → `(n, dim)` float32 unit rows, the same bits whether it is alone or not."""
-        rows = np.empty((len(pixels), self.dim), dtype=np.float32)
         pool = self._lone if is_alone else self._interpreters
+        return unit_rows(self._run(lambda: self._embed(pool, pixels)))
+
+    def _embed(self, pool: "_Pool", pixels: Pixels) -> Vectors:
+        rows = np.empty((len(pixels), self.dim), dtype=np.float32)
         with pool.borrow() as interpreter:
             for row, image in zip(rows, pixels, strict=True):
                 row[:] = interpreter.run(image)
-        return unit_rows(rows)
+        return rows
+
+    def _find_dim(self) -> int:
+        with self._interpreters.borrow() as interpreter:
+            return interpreter.dim
+
+    def _run(self, work: Callable[[], _Result]) -> _Result:
+        """Interpreters are made there too: threads that they have of their own get the priority of who makes them."""
+        return work() if self._threads is None else self._threads.submit(work).result()
 
 
 class _Pool:

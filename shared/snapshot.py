@@ -10,6 +10,7 @@ DATA/snapshots/<id>/manifest.json   …and the files that `SnapshotPaths` names
 """
 
 import hashlib
+from concurrent.futures import Executor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -163,13 +164,20 @@ class Snapshot:
         return self.manifest.snapshot_id
 
     @classmethod
-    def open(cls, paths: SnapshotPaths, interpreters: int | None = None, lone_threads: int = 1) -> "Snapshot":
+    def open(
+        cls,
+        paths: SnapshotPaths,
+        interpreters: int | None = None,
+        lone_threads: int = 1,
+        threads: Executor | None = None,
+    ) -> "Snapshot":
         """Open and verify a snapshot: checksums, the parts against the manifest, the golden embedding.
 
         Args:
             paths: where it lies.
             interpreters: how many images are embedded at once at most; by default one a core.
             lone_threads: threads within one inference that runs alone.
+            threads: where inferences run; None for the caller's thread.
 
         Raises:
             SnapshotError: anything is missing, damaged, or doesn't fit this version.
@@ -182,7 +190,7 @@ class Snapshot:
         names = tuple(entry.name for entry in manifest.categories)
         snapshot = cls(
             manifest=manifest,
-            embedder=LiteRtEmbedder.open(paths.embedder, interpreters, lone_threads),
+            embedder=LiteRtEmbedder.open(paths.embedder, interpreters, lone_threads, threads),
             classifier=Classifier.open(paths.classifier),
             partitions={name: Partition.open(name, paths.partitions) for name in names},
             items=ItemStore(paths.items),

@@ -179,3 +179,15 @@ def test_decoding_at_a_smaller_scale_keeps_embeddings_of_photos(lite0: LiteRtEmb
         small = to_pixels(decode_image(path.read_bytes(), ImageLimits()))
         one, other = lite0.embed(np.stack([whole, small]))
         assert one @ other > 0.95
+
+
+@pytest.mark.tensorflow
+@pytest.mark.parametrize("is_alone", [False, True])
+def test_inference_runs_on_the_threads_that_are_given(
+    lite0: LiteRtEmbedder, lite0_tflite: Path, pictures: Pixels, is_alone: bool
+) -> None:
+    with ThreadPoolExecutor(1) as threads:
+        embedder = LiteRtEmbedder.open(lite0_tflite, interpreters=1, lone_threads=2, threads=threads)
+        np.testing.assert_array_equal(embedder.embed(pictures, is_alone), lite0.embed(pictures))
+    with pytest.raises(RuntimeError, match="shutdown"):  # so it ran nowhere else
+        embedder.embed(pictures, is_alone)
