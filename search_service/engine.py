@@ -58,8 +58,8 @@ class Engine:
             image_root: where the catalogue's images lie, if not where they were indexed.
             lease: on the snapshot; given back by `close`.
             admission: decides which images are decoded and embedded when; by default one a core, for this engine alone.
-            query_views: of a query image that are embedded: 1 for itself, 2 for its mirror image too, which then counts as
-                a second picture of the query.
+            query_views: of a query image that are embedded: 1 for itself, 2 for its mirror image too, which counts as a
+                second picture of the query.
         """
         self._snapshot = snapshot
         self._limits = limits or ImageLimits()
