@@ -5,7 +5,6 @@
 3. Figures over all queries and by category.
 """
 
-import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -198,11 +197,3 @@ def show(evaluation: Evaluation, reporter: Reporter) -> None:
     reporter.table("Evaluation", ["figure", "value"], figures)
     if evaluation.unknown_categories:
         reporter.say(f"not in the snapshot, so never right: {', '.join(evaluation.unknown_categories)}")
-
-
-def write_evaluation(evaluation: Evaluation, directory: Path) -> Path:
-    """Write `evaluation.json` into a directory, which is made."""
-    directory.mkdir(parents=True, exist_ok=True)
-    path = directory / "evaluation.json"
-    path.write_text(json.dumps(evaluation.as_dict(), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    return path

@@ -121,11 +121,12 @@ class Judged:
     @cached_property
     def right(self) -> NDArray[np.bool_]:
         """`(n,)` bool: whether the predicted category is the true one."""
-        return self.ranked[:, 0] == self.labels
+        right: NDArray[np.bool_] = self.ranked[:, 0] == self.labels
+        return right
 
     def predicted(self, photo: int) -> str:
         """The category that a photo is taken for."""
-        return self.categories[self.ranked[photo, 0]]
+        return self.categories[int(self.ranked[photo, 0])]
 
     def hits(self, place: int, probe: int = 1) -> list[Hit]:
         """The first `TOP_K` hits of a search by `searched[place]` over its `probe` most probable categories."""
