@@ -45,7 +45,7 @@ def build_given(embeddings: Path, items: Path, data: Path) -> None:
         items: JSON lines, an item a row: `item_id` and `category`.
         data: the data directory.
     """
-    settings = BuildSettings(items, data, backbone="efficientnet_lite0", augmentations=0)
+    settings = BuildSettings(items, data, backbone="efficientnet_lite0", augmentations=0, report="off")
     directory, reporter = DataDirectory(data), SilentReporter()
     directory.snapshots.mkdir(parents=True)
     rows = np.load(embeddings, mmap_mode="r")
@@ -59,7 +59,7 @@ def build_given(embeddings: Path, items: Path, data: Path) -> None:
     chosen = choose_classifier(settings, None, embedded, held_out, base, reporter)
     content = SnapshotContent(base, embedded, chosen, held_out, partitions, indexed, None, items.parent, settings)
     with reporter.stage("") as stage:
-        manifest = write_snapshot(directory, lambda paths: content.write(paths, new_snapshot_id([]), stage))
+        manifest = write_snapshot(directory, lambda paths: content.write(paths, new_snapshot_id([]), stage, print))
     set_current(directory, manifest.snapshot_id)
 
 

@@ -14,6 +14,7 @@ from shared.snapshot import DataDirectory
 BACKBONES = ("auto", "efficientnet_b0", "efficientnet_lite0")
 INDEX_VIEWS = ("original", "all")
 FINE_TUNE = ("off", "auto", "on")
+REPORT = ("on", "off")
 _FOR_ONCE = ("retrain", "rehash", "force")
 
 
@@ -36,6 +37,7 @@ class BuildSettings:
         workers: threads that decode and embed.
         seed: of augmentation, held-out split and training.
         keep: snapshots that stay, the published one included; older ones are deleted.
+        report: write a report into the snapshot, judged by held-out items: `on` or `off`.
         feedback: the file that the service appends feedback to, to train from as well.
         retrain: train the classifier again, and the base where it is fine-tuned, whatever has changed; not remembered.
         force: publish also what the gate objects to; not remembered.
@@ -56,6 +58,7 @@ class BuildSettings:
     workers: int = 0
     seed: int = 0
     keep: int = 5
+    report: str = "on"
     feedback: Path | None = None
     retrain: bool = False
     rehash: bool = False
@@ -70,6 +73,7 @@ class BuildSettings:
         _require(self.backbone in BACKBONES, "backbone", self.backbone, f"one of {', '.join(BACKBONES)}")
         _require(self.index_views in INDEX_VIEWS, "index-views", self.index_views, f"one of {', '.join(INDEX_VIEWS)}")
         _require(self.fine_tune in FINE_TUNE, "fine-tune", self.fine_tune, f"one of {', '.join(FINE_TUNE)}")
+        _require(self.report in REPORT, "report", self.report, f"one of {', '.join(REPORT)}")
         _require(0 <= self.augmentations <= 64, "augmentations", self.augmentations, "0 to 64")
         _require(0.0 <= self.max_bad <= 1.0, "max-bad", self.max_bad, "a share from 0 to 1")
         _require(self.max_image_bytes > 0, "max-image-bytes", self.max_image_bytes, "more than 0")
