@@ -15,6 +15,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 from indexer.build_partitions import ann_recall_at_10
 from indexer.history import diff, existing, list_snapshots, roll_back
+from indexer.index_policy import INDEX_KINDS
 from indexer.near_duplicates import MAX_RATIO
 from indexer.pipeline import build
 from indexer.prune_cache import prune_cache
@@ -24,6 +25,7 @@ from indexer.writer_lock import writer_lock
 from shared import __version__
 from shared.errors import ParecidoError, SettingsError, SnapshotMissing
 from shared.snapshot import DataDirectory, Snapshot
+from shared.stored_vectors import ENCODINGS
 
 Result = dict[str, Any]
 _NOT_PUBLISHED = 3
@@ -272,6 +274,16 @@ def _add_build_options(sub: argparse.ArgumentParser) -> None:
     sub.add_argument("--augmentations", type=int, metavar="N", help="augmented copies an image (default: 2)")
     sub.add_argument(
         "--index-views", choices=INDEX_VIEWS, help="index originals, or augmented copies too (default: original)"
+    )
+    sub.add_argument(
+        "--index-kind", choices=INDEX_KINDS, help="how larger categories are indexed (default: auto, what is quickest)"
+    )
+    sub.add_argument("--vectors", choices=ENCODINGS, help="how embeddings are kept (default: float32)")
+    sub.add_argument(
+        "--max-bytes-per-vector",
+        type=int,
+        metavar="N",
+        help="what an approximate index may take besides the embeddings (default: no limit)",
     )
     sub.add_argument("--max-bad", type=float, metavar="SHARE", help="share of entries that may be bad (default: 0.05)")
     sub.add_argument("--max-image-bytes", type=int, metavar="N", help="leave out larger files (default: 50 MiB)")

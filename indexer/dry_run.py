@@ -69,7 +69,7 @@ def dry_run(settings: BuildSettings, reporter: Reporter) -> DryRun:
         with reporter.stage("look at images", catalogue.n_images) as stage:
             seen = _look(catalogue, settings, recipe, cache, stage)
         to_embed = sum(cache is None or not cache.has(digest) for digest in set(seen.digests))
-    planned, items = plan_partitions(seen, settings.index_views, published)
+    planned, items = plan_partitions(seen, settings.index_views, published, settings.index_policy)
     keys = image_keys(seen.labelled_digests())
     queries = _queries(settings, published, model, seen, reporter)
     reason = reason_to_train(published, seen.recipe, set(seen.categories), keys, settings.retrain, queries)

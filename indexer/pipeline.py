@@ -119,7 +119,7 @@ def _build(settings: BuildSettings, data: DataDirectory, published: Published | 
             embedded = embed_catalogue(catalogue, how, stage)
         _judge_problems(data, catalogue, embedded.problems, settings.max_bad)
 
-        partitions, items = plan_partitions(embedded, settings.index_views, published)
+        partitions, items = plan_partitions(embedded, settings.index_views, published, settings.index_policy)
         held_out = HeldOut.of(embedded, settings.seed)
         embedder = how.embedder
         queries = read_feedback(settings.feedback, embedder.embedder_id, embedder.dim, embedded, reporter)
@@ -224,9 +224,10 @@ def _summary(built: _Built, published: bool, seconds: float) -> BuildSummary:
 
 def _show(summary: BuildSummary, manifest: Manifest, data: DataDirectory, reporter: Reporter) -> None:
     rows = [
-        (entry.name, entry.items, entry.images, entry.rows, entry.ann_recall_at_10) for entry in manifest.categories
+        (entry.name, entry.items, entry.images, entry.rows, entry.index_kind, entry.ann_recall_at_10)
+        for entry in manifest.categories
     ]
-    reporter.table("Categories", ["category", "items", "images", "rows", "ann_recall_at_10"], rows)
+    reporter.table("Categories", ["category", "items", "images", "rows", "index", "ann_recall_at_10"], rows)
     shown = {key: "–" if value is None else value for key, value in summary.as_dict().items()}
     reporter.table("Build", ["figure", "value"], list(shown.items()))
     if summary.skipped:

@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from indexer.augment import Augmentation
+from indexer.index_policy import INDEX_KINDS, IndexPolicy
 from shared.errors import SettingsError, SnapshotMissing
 from shared.images import ImageLimits
 from shared.snapshot import DataDirectory
+from shared.stored_vectors import ENCODINGS
 
 BACKBONES = ("auto", "efficientnet_b0", "efficientnet_lite0")
 INDEX_VIEWS = ("original", "all")
@@ -30,6 +32,9 @@ class BuildSettings:
         fine_tune: tune the base's last blocks on the catalogue: `off`, `on`, or `auto` where there are enough images.
         augmentations: augmented copies an image.
         index_views: index the `original` images, or `all` views.
+        index_kind: how larger partitions are indexed: `auto` takes what is quickest, `exact` compares every row.
+        vectors: how embeddings are kept: `float32`, or `int8`, a quarter as large.
+        max_bytes_per_vector: what an approximate index may take besides the embeddings; None for no limit.
         max_bad: share of the entries that may be bad, 0…1.
         max_image_bytes: larger image files are left out.
         max_image_pixels: larger pictures are left out.
@@ -50,6 +55,9 @@ class BuildSettings:
     fine_tune: str = "off"
     augmentations: int = 2
     index_views: str = "original"
+    index_kind: str = "auto"
+    vectors: str = "float32"
+    max_bytes_per_vector: int | None = None
     max_bad: float = 0.05
     max_image_bytes: int = 50 * 1024 * 1024
     max_image_pixels: int = 100_000_000
@@ -70,6 +78,10 @@ class BuildSettings:
         _require(self.backbone in BACKBONES, "backbone", self.backbone, f"one of {', '.join(BACKBONES)}")
         _require(self.index_views in INDEX_VIEWS, "index-views", self.index_views, f"one of {', '.join(INDEX_VIEWS)}")
         _require(self.fine_tune in FINE_TUNE, "fine-tune", self.fine_tune, f"one of {', '.join(FINE_TUNE)}")
+        _require(self.index_kind in INDEX_KINDS, "index-kind", self.index_kind, f"one of {', '.join(INDEX_KINDS)}")
+        _require(self.vectors in ENCODINGS, "vectors", self.vectors, f"one of {', '.join(ENCODINGS)}")
+        limit = self.max_bytes_per_vector
+        _require(limit is None or limit > 0, "max-bytes-per-vector", limit, "more than 0")
         _require(0 <= self.augmentations <= 64, "augmentations", self.augmentations, "0 to 64")
         _require(0.0 <= self.max_bad <= 1.0, "max-bad", self.max_bad, "a share from 0 to 1")
         _require(self.max_image_bytes > 0, "max-image-bytes", self.max_image_bytes, "more than 0")
@@ -87,6 +99,11 @@ class BuildSettings:
     def augmentation(self) -> Augmentation:
         """How augmented copies are made."""
         return Augmentation(copies=self.augmentations, seed=self.seed)
+
+    @property
+    def index_policy(self) -> IndexPolicy:
+        """Which indexes partitions may have."""
+        return IndexPolicy(self.index_kind, self.vectors, self.max_bytes_per_vector)
 
     @property
     def image_limits(self) -> ImageLimits:

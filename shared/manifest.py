@@ -9,7 +9,9 @@ from typing import Any
 
 from shared.errors import SnapshotError
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+_READABLE = (1, 2)
+"""Format 1 has nothing but exact indexes: what it lacks has its default here."""
 
 
 @dataclass(frozen=True)
@@ -21,10 +23,14 @@ class CategoryEntry:
         items: how many items.
         images: how many images these have.
         rows: how many embeddings its partition holds (images, or images and their augmented views).
-        index_kind: the FAISS class.
-        ann_recall_at_10: measured at build time against exact search, on a sample of its own rows.
+        index_kind: `exact`, or the approximate index, as `shared.index_kind` spells it; format 1 has FAISS's class.
+        ann_recall_at_10: measured at build time against exact search.
         content: a digest of the embeddings in the partition, by what they were made of: the same content, the same
             index.
+        vectors: how embeddings are kept: `float32`, or `int8`.
+        effort: `efSearch` or `nprobe` of a search; None where all rows are compared.
+        depth: how many rows the index proposes for ten hits; None where all rows are compared.
+        search_p50_ms: median time of a search for ten when it was built, on one thread; None where all are compared.
     """
 
     name: str
@@ -34,6 +40,10 @@ class CategoryEntry:
     index_kind: str
     ann_recall_at_10: float
     content: str = ""
+    vectors: str = "float32"
+    effort: int | None = None
+    depth: int | None = None
+    search_p50_ms: float | None = None
 
 
 @dataclass(frozen=True)
@@ -107,8 +117,8 @@ class Manifest:
             version, seal = content["format_version"], content.pop("seal", None)
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise SnapshotError(f"the manifest {path} can't be read: {error}") from error
-        if version != FORMAT_VERSION:
-            raise SnapshotError(f"{path} has format version {version}; this version of Parecido reads {FORMAT_VERSION}")
+        if version not in _READABLE:
+            raise SnapshotError(f"{path} has format version {version}; this version of Parecido reads {_READABLE[-1]}")
         if seal != _seal(content):
             raise SnapshotError(f"the manifest {path} was changed after it was written: its seal does not match")
         try:
