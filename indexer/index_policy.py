@@ -29,14 +29,14 @@ class IndexPolicy:
         return self.index_kind == EXACT or n_rows * dim <= self.cheap or not self.candidates(dim, n_rows)
 
     def candidates(self, dim: int, n_rows: int) -> list[str]:
-        """The kinds to try."""
-        names = []
-        if self.index_kind != "ivf":
-            names += [f"P{dim // 5},HNSW16,SQfp16", "HNSW16,SQfp16"]
-        if self.index_kind != "hnsw" and dim % 8 == 0:
-            names.append(f"IVF{_lists(n_rows)},PQ{dim // 4}x4fs")
+        """The kinds to try: graphs, and an inverted file where none of those fits, since it is slower but smallest."""
+        graphs = [f"P{dim // 5},HNSW16,SQfp16", "HNSW16,SQfp16"] if self.index_kind != "ivf" else []
+        lists = [f"IVF{_lists(n_rows)},PQ{dim // 4}x4fs"] if self.index_kind != "hnsw" and dim % 4 == 0 else []
         limit = self.max_bytes_per_vector
-        return [name for name in names if limit is None or IndexKind(name, dim).bytes_per_vector <= limit]
+        for names in (graphs, lists):
+            if fitting := [one for one in names if limit is None or IndexKind(one, dim).bytes_per_vector <= limit]:
+                return fitting
+        return []
 
     def digest(self, n_rows: int, dim: int) -> str:
         """What an index depends on besides its vectors; empty where it is as it was before there was a choice."""

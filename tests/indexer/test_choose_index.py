@@ -1,14 +1,15 @@
 """Approximate indexes against exact search: what they find, their scores, filters, copies, and what is chosen when."""
 
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import faiss
 import numpy as np
 import pytest
 from fakes import fake_manifest
 from partitions import make_partitions
 
-from indexer.build_partitions import ann_recall_at_10
 from indexer.choose_index import choose_index, first_copies
 from indexer.embed import EmbeddedCatalogue
 from indexer.index_policy import IndexPolicy
@@ -49,6 +50,15 @@ def _made(rows: Vectors, numbers: np.ndarray, policy: IndexPolicy, directory: Pa
     directory.mkdir(exist_ok=True)
     (entry,), _ = make_partitions(_catalogue(rows, numbers), "original", directory, policy=policy)
     return entry, Partition.open("c", directory)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _one_thread() -> Iterator[None]:
+    """Threads that wait for each other on a busy machine cost more here than they bring."""
+    before = faiss.omp_get_max_threads()
+    faiss.omp_set_num_threads(1)
+    yield
+    faiss.omp_set_num_threads(before)
 
 
 @pytest.fixture(scope="module", params=_KINDS)
@@ -213,8 +223,8 @@ def test_vectors_that_nothing_approximates_are_compared_all() -> None:
 @pytest.mark.parametrize(
     ("limit", "kinds"),
     [
-        (None, ["P256,HNSW16,SQfp16", "HNSW16,SQfp16", "IVF256,PQ320x4fs"]),
-        (700, ["P256,HNSW16,SQfp16", "IVF256,PQ320x4fs"]),
+        (None, ["P256,HNSW16,SQfp16", "HNSW16,SQfp16"]),
+        (700, ["P256,HNSW16,SQfp16"]),
         (200, ["IVF256,PQ320x4fs"]),
         (100, []),
     ],
@@ -230,9 +240,9 @@ def test_an_index_is_as_large_as_is_said(tmp_path: Path, name: str) -> None:
     rows = _drawn(4000, 1)
     kind = IndexKind(name, _DIM)
     index = kind.empty(rows)
-    before = len(__import__("faiss").serialize_index(index))
+    before = len(faiss.serialize_index(index))
     index.add(rows)
-    after = len(__import__("faiss").serialize_index(index))
+    after = len(faiss.serialize_index(index))
     assert (after - before) / 4000 == pytest.approx(kind.bytes_per_vector, rel=0.12)
 
 
