@@ -24,7 +24,7 @@ from indexer.settings import BACKBONES, FINE_TUNE, INDEX_VIEWS, BuildSettings, r
 from indexer.writer_lock import writer_lock
 from shared import __version__
 from shared.errors import ParecidoError, SettingsError, SnapshotMissing
-from shared.snapshot import DataDirectory, Snapshot
+from shared.snapshot import DataDirectory, Snapshot, check_files
 from shared.stored_vectors import ENCODINGS
 
 Result = dict[str, Any]
@@ -107,6 +107,7 @@ def _verify(options: argparse.Namespace, reporter: Reporter) -> Result:
     data = DataDirectory(options.data)
     snapshot_id = options.snapshot or data.current_id()
     snapshot = _open(data, snapshot_id)
+    check_files(data.paths(snapshot_id), snapshot.manifest)  # opening has read only samples of large ones
     recall = {name: ann_recall_at_10(part) for name, part in snapshot.partitions.items()}
     snapshot.close()
     reporter.table("ann_recall_at_10 against exact search", ["category", "recall"], list(recall.items()))

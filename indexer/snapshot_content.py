@@ -82,6 +82,7 @@ class SnapshotContent:
         stage.advance()
         write_problems(paths.report / "skipped.jsonl", self.embedded.problems)
         manifest = self._manifest(snapshot_id, tuple(entries), paths.checksums())
+        manifest = replace(manifest, samples=paths.samples())
         manifest.write(paths.manifest)
         return manifest
 

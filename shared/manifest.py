@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -73,6 +73,7 @@ class Manifest:
         classifier: figures on held-out items.
         settings: the build's settings.
         checksums: file, relative to the snapshot → SHA-256.
+        samples: large file of vectors → the SHA-256 of samples of it, for checking it soon.
         tuning: how fine-tuning the base went; None where it was not tried.
     """
 
@@ -99,6 +100,7 @@ class Manifest:
     settings: Mapping[str, Any]
     checksums: Mapping[str, str]
     tuning: Mapping[str, Any] | None = None
+    samples: Mapping[str, str] = field(default_factory=dict)
 
     def write(self, path: Path) -> None:
         """Write it as JSON, sealed with a checksum of its own."""
@@ -118,7 +120,7 @@ class Manifest:
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise SnapshotError(f"the manifest {path} can't be read: {error}") from error
         if version not in _READABLE:
-            raise SnapshotError(f"{path} has format version {version}; this version of Parecido reads {_READABLE[-1]}")
+            raise SnapshotError(f"{path} has format version {version}; this version of Parecido reads 1 and 2")
         if seal != _seal(content):
             raise SnapshotError(f"the manifest {path} was changed after it was written: its seal does not match")
         try:

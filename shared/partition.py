@@ -18,6 +18,8 @@ from shared.errors import SnapshotError
 from shared.stored_vectors import StoredVectors, require_inner_product
 from shared.vectors import Vectors
 
+_MAPPED_FROM_BYTES = 1 << 20
+
 Allowed: TypeAlias = NDArray[np.bool_]
 """`(n,)` bool by item number: which items may be found."""
 
@@ -98,7 +100,7 @@ class Partition:
         path = directory / partition_file(category)
         try:
             vectors = StoredVectors.open(path)
-            item_numbers = np.load(directory / rows_file(category), mmap_mode="r", allow_pickle=False)
+            item_numbers = _read_rows(directory / rows_file(category))
             approximate = ApproximateIndex.open(directory, _file_stem(category))
         except Exception as error:  # damaged bytes meet FAISS and NumPy with many kinds
             raise SnapshotError(f"the partition {path} can't be read: {error}") from error
@@ -180,6 +182,13 @@ def write_rows(directory: Path, category: str, item_numbers: NDArray[np.int64]) 
     np.save(directory / rows_file(category), item_numbers)
 
 
+def _read_rows(path: Path) -> NDArray[np.int64]:
+    """Mapped where it is large: a mapped array keeps its file open, and there may be many partitions."""
+    is_large = path.stat().st_size > _MAPPED_FROM_BYTES
+    rows: NDArray[np.int64] = np.load(path, mmap_mode="r" if is_large else None, allow_pickle=False)
+    return rows
+
+
 def best_hits(hits: Iterable[Hit]) -> list[Hit]:
     """One hit an item, its best; best first, equal scores by item number."""
     best: dict[int, Hit] = {}
@@ -218,6 +227,11 @@ def rows_file(category: str) -> str:
 def index_files(category: str) -> list[str]:
     """All files that a category's index may have; the second and those after it only with an approximate index."""
     return [partition_file(category), *approximate_files(_file_stem(category))]
+
+
+def is_approximate(name: str) -> bool:
+    """Whether a file of this name belongs to an approximate index."""
+    return any(name.endswith(end) for end in approximate_files(""))
 
 
 def _file_stem(category: str) -> str:

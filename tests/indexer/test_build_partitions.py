@@ -244,7 +244,7 @@ class _Rearranged:
 
 def test_a_partition_whose_rows_are_permuted_is_found_out() -> None:
     kept, shifted = np.arange(200), np.roll(np.arange(200), 1)
-    assert ann_recall_at_10(Partition("c", StoredVectors(_Rearranged(_random(200)), kept), kept)) == 1.0
+    assert ann_recall_at_10(Partition("c", StoredVectors(_Rearranged(_random(200), kept)), kept)) == 1.0
     assert ann_recall_at_10(Partition("c", StoredVectors(_Rearranged(_random(200), shifted)), kept)) < 0.2
 
 
