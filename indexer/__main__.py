@@ -81,6 +81,12 @@ def build_settings(options: argparse.Namespace) -> BuildSettings:
     """
     names = {field.name for field in fields(BuildSettings)}
     given = {name: value for name, value in vars(options).items() if name in names and value is not None}
+    if (options.embeddings is None) != (options.items is None):
+        raise SettingsError("--embeddings and --items belong together: a NumPy file, and what its rows show")
+    if options.items is not None:
+        if options.catalogue is not None or options.dry_run:
+            raise SettingsError("--embeddings goes with neither --catalogue nor --dry-run")
+        return BuildSettings(**{**given, "catalogue": options.items})
     if "catalogue" not in given:
         return replace(remembered_settings(options.data), **given)
     try:
@@ -260,6 +266,10 @@ def _parser() -> argparse.ArgumentParser:
 def _add_build_options(sub: argparse.ArgumentParser) -> None:
     sub.add_argument(
         "--catalogue", type=Path, help="a folder a category, or a CSV or JSON-lines file (default: as last time)"
+    )
+    sub.add_argument("--embeddings", type=Path, metavar="FILE.npy", help="embeddings made elsewhere, (n, dim)")
+    sub.add_argument(
+        "--items", type=Path, metavar="FILE.jsonl", help="what each row of --embeddings shows, a line a row"
     )
     sub.add_argument(
         "--image-root", type=Path, help="what a file's image paths are relative to (default: its directory)"

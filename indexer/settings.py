@@ -16,6 +16,7 @@ from shared.stored_vectors import ENCODINGS
 BACKBONES = ("auto", "efficientnet_b0", "efficientnet_lite0")
 INDEX_VIEWS = ("original", "all")
 FINE_TUNE = ("off", "auto", "on")
+_PATHS = ("catalogue", "embeddings", "image_root", "weights", "feedback")
 _FOR_ONCE = ("retrain", "rehash", "force")
 
 
@@ -24,7 +25,7 @@ class BuildSettings:
     """The options of `indexer build`.
 
     Attributes:
-        catalogue: a directory, or a CSV or JSON-lines file.
+        catalogue: a directory, or a CSV or JSON-lines file; of given embeddings, the JSON lines of their rows.
         data: where snapshots are published.
         image_root: what a file's image paths are relative to; None for the file's directory.
         backbone: one of `BACKBONES`.
@@ -42,6 +43,7 @@ class BuildSettings:
         seed: of augmentation, held-out split and training.
         keep: snapshots that stay, the published one included; older ones are deleted.
         feedback: the file that the service appends feedback to, to train from as well.
+        embeddings: a NumPy file of embeddings that were made elsewhere; None embeds the catalogue's images.
         retrain: train the classifier again, and the base where it is fine-tuned, whatever has changed; not remembered.
         force: publish also what the gate objects to; not remembered.
         rehash: read every image file, also where its size and time say that it is the same; not remembered.
@@ -65,6 +67,7 @@ class BuildSettings:
     seed: int = 0
     keep: int = 5
     feedback: Path | None = None
+    embeddings: Path | None = None
     retrain: bool = False
     rehash: bool = False
     force: bool = False
@@ -82,6 +85,8 @@ class BuildSettings:
         _require(self.vectors in ENCODINGS, "vectors", self.vectors, f"one of {', '.join(ENCODINGS)}")
         limit = self.max_bytes_per_vector
         _require(limit is None or limit > 0, "max-bytes-per-vector", limit, "more than 0")
+        if self.embeddings is not None:
+            _require(self.fine_tune == "off", "fine-tune", self.fine_tune, "off where --embeddings are given")
         _require(0 <= self.augmentations <= 64, "augmentations", self.augmentations, "0 to 64")
         _require(0.0 <= self.max_bad <= 1.0, "max-bad", self.max_bad, "a share from 0 to 1")
         _require(self.max_image_bytes > 0, "max-image-bytes", self.max_image_bytes, "more than 0")
@@ -135,7 +140,7 @@ def remembered_settings(data: Path) -> BuildSettings:
         raise SettingsError(f"{path} can't be read: {error}") from error
     if not isinstance(found, dict):
         raise SettingsError(f"{path} is no JSON object but {type(found).__name__}")
-    paths = {name for name in ("catalogue", "image_root", "weights", "feedback") if found.get(name) is not None}
+    paths = {name for name in _PATHS if found.get(name) is not None}
     known = {field.name for field in fields(BuildSettings)}
     try:
         values: dict[str, Any] = {

@@ -88,6 +88,8 @@ class SnapshotContent:
 
     def _write_embedder(self, paths: SnapshotPaths) -> None:
         published = self.published
+        if not self.base.model:
+            return
         if published is not None and published.manifest.embedder_id == embedder_id(self.base.model):
             link_or_copy(published.paths.embedder, paths.embedder)
         else:
@@ -106,7 +108,7 @@ class SnapshotContent:
         """Of the base, unless it was tuned: then they no longer fit its embeddings."""
         from indexer.backbone import pretrained_classes
 
-        if (self.base.tuning or {}).get("improved"):
+        if (self.base.tuning or {}).get("improved") or not self.base.model:
             return None
         return pretrained_classes(self.base.name, self.settings.weights)
 
@@ -127,6 +129,7 @@ class SnapshotContent:
         manifest = self.published.manifest
         return (
             manifest.content == self.content
+            and manifest.embedder_id == embedder_id(self.base.model)
             and self.published.can_filter
             and manifest.tuning == self.base.tuning
             and manifest.settings.get("fine_tune") == self.settings.fine_tune  # or what `auto` decided would be lost
@@ -138,7 +141,10 @@ class SnapshotContent:
     def _manifest(
         self, snapshot_id: str, categories: tuple[CategoryEntry, ...], checksums: Mapping[str, str]
     ) -> Manifest:
-        embedder = LiteRtEmbedder(self.base.model, interpreters=1)
+        golden: tuple[float, ...] = ()
+        if self.base.model:
+            embedder = LiteRtEmbedder(self.base.model, interpreters=1)
+            golden = tuple(embedder.embed(golden_picture())[0].tolist())
         return Manifest(
             format_version=FORMAT_VERSION,
             snapshot_id=snapshot_id,
@@ -146,8 +152,8 @@ class SnapshotContent:
             parecido_version=__version__,
             backbone=self.base.name,
             weights=self.base.weights,
-            embedder_id=embedder.embedder_id,
-            dim=embedder.dim,
+            embedder_id=embedder_id(self.base.model),
+            dim=self.embedded.views.shape[2],
             metric="inner_product",
             preprocessing=PREPROCESSING,
             recipe=self.embedded.recipe,
@@ -158,7 +164,7 @@ class SnapshotContent:
             skipped=len(self.embedded.problems),
             image_root=str(self.image_root),
             content=self.content,
-            golden=tuple(embedder.embed(golden_picture())[0].tolist()),
+            golden=golden,
             classifier=self.chosen.figures(self.held_out),
             settings={**self.settings.as_dict(), "backbone": self.base.name},
             checksums=checksums,

@@ -55,7 +55,7 @@ class Manifest:
         snapshot_id: also the name of its directory.
         created_at: ISO 8601, UTC.
         parecido_version: what built it.
-        backbone: `efficientnet_b0` or `efficientnet_lite0`.
+        backbone: `efficientnet_b0` or `efficientnet_lite0`; `none` where embeddings were given without a base.
         weights: where the backbone's weights came from.
         embedder_id: hash of `embedder.tflite`.
         dim: length of an embedding.
@@ -69,7 +69,7 @@ class Manifest:
         skipped: how many catalogue entries were left out; `report/skipped.jsonl` lists them.
         image_root: the directory that image paths are relative to.
         content: a digest of all items with their images and metadata, in order.
-        golden: `(dim,)`, the embedding of the built-in test picture.
+        golden: `(dim,)`, the embedding of the built-in test picture; empty where embeddings were given without a base.
         classifier: figures on held-out items.
         settings: the build's settings.
         checksums: file, relative to the snapshot → SHA-256.

@@ -18,7 +18,7 @@ import numpy as np
 
 from shared.catalogue import ItemStore
 from shared.classifier import Classifier
-from shared.embedder import Embedder, LiteRtEmbedder, check_golden
+from shared.embedder import Embedder, LiteRtEmbedder, NoEmbedder, check_golden
 from shared.errors import SnapshotError, SnapshotMissing, UnknownCategory
 from shared.images import PREPROCESSING
 from shared.manifest import Manifest
@@ -207,7 +207,9 @@ class Snapshot:
         names = tuple(entry.name for entry in manifest.categories)
         snapshot = cls(
             manifest=manifest,
-            embedder=LiteRtEmbedder.open(paths.embedder, interpreters, lone_threads, threads),
+            embedder=LiteRtEmbedder.open(paths.embedder, interpreters, lone_threads, threads)
+            if manifest.golden
+            else NoEmbedder(manifest.dim),
             classifier=Classifier.open(paths.classifier),
             partitions={name: Partition.open(name, paths.partitions) for name in names},
             items=ItemStore(paths.items),
@@ -251,7 +253,8 @@ class Snapshot:
                 found = f"{part.n_rows} rows of {part.n_items} items in {part.dim} dimensions"
                 wanted = f"{entry.rows} rows of {entry.items} items in {manifest.dim} dimensions"
                 raise SnapshotError(f"the partition {entry.name!r} holds {found}; the manifest says {wanted}")
-        check_golden(self.embedder, np.asarray(manifest.golden, dtype=np.float32))
+        if manifest.golden:
+            check_golden(self.embedder, np.asarray(manifest.golden, dtype=np.float32))
 
 
 def check_files(paths: SnapshotPaths, manifest: Manifest, by_samples: bool = False) -> None:
