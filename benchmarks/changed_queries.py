@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.photo_changes import CHANGES
+from indexer.photo_changes import CHANGES
 from shared.catalogue import IndexedItem
 from shared.classifier import PROBE_COVERAGE, ranking
 from shared.images import ImageLimits, decode_image, to_pixels

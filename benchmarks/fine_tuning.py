@@ -16,10 +16,10 @@ import numpy as np
 from benchmarks.build_process import build_snapshot
 from benchmarks.changed_queries import Found, search_by_changed
 from benchmarks.options import REPOSITORY, option_parser
-from benchmarks.photo_changes import CHANGES
 from benchmarks.photos import Photo, list_photos, sample, write_catalogue
 from benchmarks.rows import print_records, store
 from indexer.metrics import interval
+from indexer.photo_changes import CHANGES
 from shared.manifest import Manifest
 from shared.snapshot import DataDirectory, Snapshot
 

@@ -18,10 +18,10 @@ from numpy.typing import NDArray
 
 from benchmarks.embedded_photos import embed_uploads, open_lite0
 from benchmarks.options import option_parser
-from benchmarks.photo_changes import CHANGES, COPIES
 from benchmarks.photos import Photo, list_photos, sample
 from benchmarks.rows import print_records, store
 from indexer.contact_sheet import draw_picture, new_sheet, read_picture, save_sheet
+from indexer.photo_changes import CHANGES, COPIES
 from shared.embedder import LiteRtEmbedder
 from shared.images import ImageLimits
 from shared.vectors import Vectors

@@ -20,7 +20,7 @@ from indexer.near_duplicates import MAX_RATIO
 from indexer.pipeline import build
 from indexer.prune_cache import prune_cache
 from indexer.report import Reporter, TerminalReporter
-from indexer.settings import BACKBONES, FINE_TUNE, INDEX_VIEWS, BuildSettings, remembered_settings
+from indexer.settings import BACKBONES, FINE_TUNE, INDEX_VIEWS, REPORT, BuildSettings, remembered_settings
 from indexer.writer_lock import writer_lock
 from shared import __version__
 from shared.errors import ParecidoError, SettingsError, SnapshotMissing
@@ -98,14 +98,18 @@ def build_settings(options: argparse.Namespace) -> BuildSettings:
 
 
 def _evaluate(options: argparse.Namespace, reporter: Reporter) -> Result:
-    from indexer.evaluate import evaluate, show, write_evaluation
+    from indexer.evaluate import evaluation_of, judge_queries, show
 
     snapshot = _open_current(options.data)
-    evaluation = evaluate(snapshot, options.queries, _THREADS, reporter)
-    snapshot.close()
+    judged = judge_queries(snapshot, options.queries, _THREADS, reporter)
+    evaluation = evaluation_of(judged)
     show(evaluation, reporter)
     if options.report is not None:
-        reporter.say(f"written: {write_evaluation(evaluation, options.report)}")
+        from indexer.query_report import write_query_report
+
+        page = write_query_report(judged, options.queries, DataDirectory(options.data), options.report, reporter)
+        reporter.say(f"written: {page}")
+    snapshot.close()
     return evaluation.as_dict()
 
 
@@ -230,7 +234,7 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument(
         "--queries", type=Path, required=True, help="photos, a folder a category, or a CSV or JSON-lines file"
     )
-    sub.add_argument("--report", type=Path, help="write evaluation.json into this directory")
+    sub.add_argument("--report", type=Path, help="write evaluation.html and evaluation.json into this directory")
     sub = add("verify", _verify, "Check a snapshot: checksums, parts, golden embedding, indexes against exact search.")
     sub.add_argument("snapshot", nargs="?", help="its id (default: the published one)")
     add("snapshots", _snapshots, "List the snapshots.")
@@ -304,6 +308,9 @@ def _add_build_options(sub: argparse.ArgumentParser) -> None:
     sub.add_argument("--workers", type=int, metavar="N", help="threads that decode and embed (default: one a core)")
     sub.add_argument("--seed", type=int, help="of augmentation, held-out split and training (default: 0)")
     sub.add_argument("--keep", type=int, metavar="N", help="snapshots that stay (default: 5)")
+    sub.add_argument(
+        "--report", choices=REPORT, help="write a report into the snapshot, judged by held-out items (default: on)"
+    )
     sub.add_argument(
         "--feedback", type=Path, metavar="FILE", help="train from what users told the service, too (PARECIDO_FEEDBACK)"
     )

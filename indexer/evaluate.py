@@ -5,17 +5,16 @@
 3. Figures over all queries and by category.
 """
 
-import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from indexer.augment import Augmentation
 from indexer.embed import Embedding, embed_catalogue
+from indexer.judged import Judged, LabelledPhotos, judge
 from indexer.metrics import (
     KnownFigures,
     ReliabilityBin,
@@ -29,14 +28,10 @@ from indexer.metrics import (
 )
 from indexer.read_catalogue import read_catalogue
 from indexer.report import Reporter
-from shared.classifier import PROBE_COVERAGE, ranking
+from shared.classifier import PROBE_COVERAGE
 from shared.images import ImageLimits
 from shared.known import mean_cosine
-from shared.partition import Hit, best_hits
 from shared.snapshot import Snapshot
-from shared.vectors import Vectors
-
-TOP_K = 10
 
 
 @dataclass(frozen=True)
@@ -107,7 +102,12 @@ class Evaluation:
 
 
 def evaluate(snapshot: Snapshot, queries: Path, threads: int, reporter: Reporter) -> Evaluation:
-    """Judge an open snapshot.
+    """Judge an open snapshot by labelled photos; arguments and errors as of `judge_queries`."""
+    return evaluation_of(judge_queries(snapshot, queries, threads, reporter))
+
+
+def judge_queries(snapshot: Snapshot, queries: Path, threads: int, reporter: Reporter) -> Judged:
+    """Embed labelled photos as the service would, classify them and search by them.
 
     Args:
         snapshot: under judgement; opened with at least `threads` interpreters.
@@ -122,79 +122,63 @@ def evaluate(snapshot: Snapshot, queries: Path, threads: int, reporter: Reporter
     with reporter.stage("embed queries", sum(len(item.images) for item in catalogue.items)) as stage:
         how = Embedding(snapshot.embedder, Augmentation(copies=0), ImageLimits(), threads)
         embedded = embed_catalogue(catalogue, how, stage)
-    truth = [embedded.items[number].category for number in embedded.image_items]
-    categories = snapshot.classifier.categories
-    labels = embedded.columns(np.arange(len(truth)), categories)
-    probabilities = snapshot.classifier.probabilities(embedded.originals)
-    ranked = ranking(probabilities)
+    photos = LabelledPhotos.of_queries(embedded, catalogue.image_root)
+    with reporter.stage("search", len(snapshot.partitions)) as stage:
+        return judge(snapshot, photos, stage)
 
-    with reporter.stage("search", len(categories)) as stage:
-        found = []
-        for category in categories:
-            found.append(snapshot.partition(category).search(embedded.originals, TOP_K))
-            stage.advance()
-    item_categories = [indexed.item.category for indexed in snapshot.items]
 
-    def hits(probe: int) -> list[list[str]]:
-        return [
-            [item_categories[hit.item_number] for hit in _merged(found, ranked[query, :probe], query)]
-            for query in range(len(truth))
-        ]
-
-    strict, unfiltered = hits(1), hits(len(categories))
-    predicted = [categories[place] for place in ranked[:, 0]]
+def evaluation_of(judged: Judged) -> Evaluation:
+    """The figures over all photos and by category; those of hits are over the photos that were searched by."""
+    photos, probabilities, labels = judged.photos, judged.probabilities, judged.labels
+    truth = [photos.truth[place] for place in judged.searched]
+    predicted = [judged.predicted(place) for place in range(len(photos))]
+    strict, unfiltered = judged.hit_categories(1), judged.hit_categories(len(judged.categories))
     accuracy = category_accuracy_at(1, probabilities, labels)
-    known = _known(snapshot, embedded.originals, ranked[:, 0], found, labels)
-    covered, probed = probe_auto(snapshot.classifier, probabilities, labels, PROBE_COVERAGE)
+    covered, probed = probe_auto(judged.snapshot.classifier, probabilities, labels, PROBE_COVERAGE)
+    known = _known(judged)
     return Evaluation(
-        snapshot_id=snapshot.snapshot_id,
-        queries=len(truth),
-        skipped=len(embedded.problems),
+        snapshot_id=judged.snapshot.snapshot_id,
+        queries=len(photos),
+        skipped=photos.skipped,
         category_accuracy=accuracy,
-        category_accuracy_interval=interval(accuracy, len(truth)),
+        category_accuracy_interval=interval(accuracy, len(photos)),
         category_accuracy_at_2=category_accuracy_at(2, probabilities, labels),
         category_accuracy_at_3=category_accuracy_at(3, probabilities, labels),
         probe_auto_coverage=covered,
         probe_auto_partitions=probed,
         expected_calibration_error=expected_calibration_error(probabilities, labels),
         category_precision_at_10=precision(strict, truth),
-        category_precision_at_10_probe_2=precision(hits(2), truth),
-        category_precision_at_10_probe_3=precision(hits(3), truth),
+        category_precision_at_10_probe_2=precision(judged.hit_categories(2), truth),
+        category_precision_at_10_probe_3=precision(judged.hit_categories(3), truth),
         unfiltered_category_precision_at_10=precision(unfiltered, truth),
         unfiltered_nearest_accuracy=precision([categories_found[:1] for categories_found in unfiltered], truth),
         strict_hits_outside_prediction=sum(
-            category != wanted for one, wanted in zip(strict, predicted, strict=True) for category in one
+            category != predicted[photo]
+            for found, photo in zip(strict, judged.searched, strict=True)
+            for category in found
         ),
-        unknown_categories=tuple(sorted(set(truth) - set(categories))),
+        unknown_categories=tuple(sorted(set(photos.truth) - set(judged.categories))),
         known_share=known.known_share,
         unknown_detected=known.unknown_detected,
         known_auroc=known.known_auroc,
-        by_category=_by_category(truth, predicted),
+        by_category=_by_category(photos.truth, predicted),
         reliability=reliability(probabilities, labels),
     )
 
 
-def _merged(found: Sequence[Sequence[list[Hit]]], places: NDArray[np.intp], query: int) -> list[Hit]:
-    return best_hits(hit for place in places for hit in found[place][query])[:TOP_K]
-
-
-def _known(
-    snapshot: Snapshot,
-    queries: Vectors,
-    columns: NDArray[np.intp],
-    found: Sequence[Sequence[list[Hit]]],
-    labels: NDArray[np.int64],
-) -> KnownFigures:
-    """Of `queries` that were predicted to be of `columns`, of which `found` has the hits in every partition."""
-    rule = snapshot.classifier.known
-    if rule is None:
+def _known(judged: Judged) -> KnownFigures:
+    """How well photos of the snapshot's categories are told from others."""
+    classifier, searched = judged.snapshot.classifier, judged.searched
+    if classifier.known is None:
         return KnownFigures()
-    cosines = np.array([mean_cosine(found[column][query]) for query, column in enumerate(columns)])
-    margins = rule.margins(queries, snapshot.classifier.logits(queries), columns, cosines)
-    return known_figures(margins, labels)
+    embeddings = judged.photos.embeddings[searched]
+    columns = judged.ranked[searched, 0]
+    cosines = np.array([mean_cosine(judged.found[column][place]) for place, column in enumerate(columns)])
+    margins = classifier.known.margins(embeddings, classifier.logits(embeddings), columns, cosines)
+    return known_figures(margins, judged.labels[searched])
 
 
-def _by_category(truth: list[str], predicted: list[str]) -> tuple[CategoryFigures, ...]:
+def _by_category(truth: Sequence[str], predicted: Sequence[str]) -> tuple[CategoryFigures, ...]:
     figures = []
     for category in sorted(set(truth)):
         right = [guess == category for guess, wanted in zip(predicted, truth, strict=True) if wanted == category]
@@ -213,11 +197,3 @@ def show(evaluation: Evaluation, reporter: Reporter) -> None:
     reporter.table("Evaluation", ["figure", "value"], figures)
     if evaluation.unknown_categories:
         reporter.say(f"not in the snapshot, so never right: {', '.join(evaluation.unknown_categories)}")
-
-
-def write_evaluation(evaluation: Evaluation, directory: Path) -> Path:
-    """Write `evaluation.json` into a directory, which is made."""
-    directory.mkdir(parents=True, exist_ok=True)
-    path = directory / "evaluation.json"
-    path.write_text(json.dumps(evaluation.as_dict(), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    return path

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from indexer.build_partitions import plan_partitions
+from indexer.build_report import PAGE
 from indexer.catalogue_report import read_report
 from indexer.choose_base import Base, choose_base
 from indexer.choose_classifier import choose_classifier
@@ -165,8 +166,10 @@ def _build_given(
 
 
 def _write(data: DataDirectory, content: SnapshotContent, reporter: Reporter) -> Manifest:
-    with reporter.stage("write snapshot", len(content.partitions) + 1) as stage:
-        return write_snapshot(data, lambda paths: content.write(paths, new_snapshot_id(data.ids()), stage))
+    with reporter.stage("write snapshot", len(content.partitions) + 2) as stage:
+        return write_snapshot(
+            data, lambda paths: content.write(paths, new_snapshot_id(data.ids()), stage, reporter.say)
+        )
 
 
 def _publish(
@@ -263,6 +266,9 @@ def _show(summary: BuildSummary, manifest: Manifest, data: DataDirectory, report
     reporter.table("Build", ["figure", "value"], list(shown.items()))
     if summary.skipped:
         reporter.say(f"{summary.skipped} entries were left out; {data.skipped} lists them with their reasons")
-    report = read_report(data.paths(manifest.snapshot_id).report)
+    directory = data.paths(manifest.snapshot_id).report
+    if (page := directory / PAGE).exists():
+        reporter.say(f"how good it is: {page}")
+    report = read_report(directory)
     if report is not None and (found := report.sentence()):
         reporter.say(f"{found}; `python -m indexer report --data {data.root}` shows them")

@@ -16,6 +16,7 @@ from shared.stored_vectors import ENCODINGS
 BACKBONES = ("auto", "efficientnet_b0", "efficientnet_lite0")
 INDEX_VIEWS = ("original", "all")
 FINE_TUNE = ("off", "auto", "on")
+REPORT = ("on", "off")
 _PATHS = ("catalogue", "embeddings", "image_root", "weights", "feedback")
 _FOR_ONCE = ("retrain", "rehash", "force")
 
@@ -42,6 +43,7 @@ class BuildSettings:
         workers: threads that decode and embed.
         seed: of augmentation, held-out split and training.
         keep: snapshots that stay, the published one included; older ones are deleted.
+        report: write a report into the snapshot, judged by held-out items: `on` or `off`.
         feedback: the file that the service appends feedback to, to train from as well.
         embeddings: a NumPy file of embeddings that were made elsewhere; None embeds the catalogue's images.
         retrain: train the classifier again, and the base where it is fine-tuned, whatever has changed; not remembered.
@@ -66,6 +68,7 @@ class BuildSettings:
     workers: int = 0
     seed: int = 0
     keep: int = 5
+    report: str = "on"
     feedback: Path | None = None
     embeddings: Path | None = None
     retrain: bool = False
@@ -87,6 +90,7 @@ class BuildSettings:
         _require(limit is None or limit > 0, "max-bytes-per-vector", limit, "more than 0")
         if self.embeddings is not None:
             _require(self.fine_tune == "off", "fine-tune", self.fine_tune, "off where --embeddings are given")
+        _require(self.report in REPORT, "report", self.report, f"one of {', '.join(REPORT)}")
         _require(0 <= self.augmentations <= 64, "augmentations", self.augmentations, "0 to 64")
         _require(0.0 <= self.max_bad <= 1.0, "max-bad", self.max_bad, "a share from 0 to 1")
         _require(self.max_image_bytes > 0, "max-image-bytes", self.max_image_bytes, "more than 0")

@@ -4,13 +4,15 @@ import hashlib
 import json
 import re
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import cached_property, partial
 from pathlib import Path
 
 from indexer.build_partitions import PlannedPartition, write_partition
+from indexer.build_report import write_build_report
 from indexer.catalogue_report import examine
 from indexer.choose_base import Base
 from indexer.choose_classifier import ChosenClassifier
@@ -23,13 +25,14 @@ from indexer.read_catalogue import Problem
 from indexer.report import Stage
 from indexer.settings import BuildSettings
 from shared import __version__
-from shared.catalogue import IndexedItem, write_items
+from shared.catalogue import IndexedItem, ItemStore, write_items
 from shared.clarity import Clarity
-from shared.embedder import LiteRtEmbedder, embedder_id, golden_picture
+from shared.classifier import Classifier
+from shared.embedder import Embedder, LiteRtEmbedder, NoEmbedder, embedder_id, golden_picture
 from shared.images import PREPROCESSING
 from shared.manifest import FORMAT_VERSION, CategoryEntry, Manifest
 from shared.partition import Partition
-from shared.snapshot import SnapshotPaths
+from shared.snapshot import Snapshot, SnapshotPaths
 
 _STAMP = re.compile(r"[0-9]{8}T[0-9]{9}(?=-)")
 
@@ -60,13 +63,14 @@ class SnapshotContent:
     image_root: Path
     settings: BuildSettings
 
-    def write(self, paths: SnapshotPaths, snapshot_id: str, stage: Stage) -> Manifest:
+    def write(self, paths: SnapshotPaths, snapshot_id: str, stage: Stage, say: Callable[[str], None]) -> Manifest:
         """Write every file into an empty directory, the manifest last.
 
         Args:
             paths: of the directory, which does not exist yet.
             snapshot_id: what the snapshot will be called.
-            stage: is told of each partition, and of the report.
+            stage: is told of each partition, of what was found in the catalogue, and of the report.
+            say: is told why there is no report, where there is none.
         """
         paths.partitions.mkdir(parents=True)
         paths.report.mkdir()
@@ -76,13 +80,20 @@ class SnapshotContent:
         for planned in self.partitions:
             entries.append(write_partition(planned, self.embedded, paths.partitions, self.published))
             stage.advance()
-        self._write_classifier(paths)
+        classifier = self._write_classifier(paths)
         written = {entry.name: Partition.open(entry.name, paths.partitions) for entry in entries}
-        examine(self.items, written).write(paths.report)
+        found = examine(self.items, written)
+        found.write(paths.report)
         stage.advance()
         write_problems(paths.report / "skipped.jsonl", self.embedded.problems)
-        manifest = self._manifest(snapshot_id, tuple(entries), paths.checksums())
-        manifest = replace(manifest, samples=paths.samples())
+        embedder = LiteRtEmbedder(self.base.model, interpreters=1) if self.base.model else NoEmbedder(self._dim)
+        manifest = self._manifest(snapshot_id, tuple(entries), embedder)
+        if self.settings.report == "on" and self.settings.embeddings is None:
+            with closing(ItemStore(paths.items)) as items:
+                snapshot = Snapshot(manifest, embedder, classifier, items, written)
+                write_build_report(snapshot, self.held_out, found, self.published, paths.report, say)
+        stage.advance()
+        manifest = replace(manifest, checksums=paths.checksums(), samples=paths.samples())
         manifest.write(paths.manifest)
         return manifest
 
@@ -95,7 +106,7 @@ class SnapshotContent:
         else:
             paths.embedder.write_bytes(self.base.model)
 
-    def _write_classifier(self, paths: SnapshotPaths) -> None:
+    def _write_classifier(self, paths: SnapshotPaths) -> Classifier:
         """After the partitions: the rule for known queries of a new classifier is fitted on them."""
         classifier = self.chosen.classifier
         if self.chosen.is_new:
@@ -103,6 +114,7 @@ class SnapshotContent:
             rule = fit_known(classifier, self.held_out, opened, self._pretrained_classes())
             classifier = replace(classifier, known=rule)
         classifier.save(paths.classifier)
+        return classifier
 
     def _pretrained_classes(self) -> Clarity | None:
         """Of the base, unless it was tuned: then they no longer fit its embeddings."""
@@ -138,13 +150,13 @@ class SnapshotContent:
             and manifest.image_root == str(self.image_root)
         )
 
-    def _manifest(
-        self, snapshot_id: str, categories: tuple[CategoryEntry, ...], checksums: Mapping[str, str]
-    ) -> Manifest:
-        golden: tuple[float, ...] = ()
-        if self.base.model:
-            embedder = LiteRtEmbedder(self.base.model, interpreters=1)
-            golden = tuple(embedder.embed(golden_picture())[0].tolist())
+    @property
+    def _dim(self) -> int:
+        return self.embedded.views.shape[2]
+
+    def _manifest(self, snapshot_id: str, categories: tuple[CategoryEntry, ...], embedder: Embedder) -> Manifest:
+        """Without checksums."""
+        golden = tuple(embedder.embed(golden_picture())[0].tolist()) if self.base.model else ()
         return Manifest(
             format_version=FORMAT_VERSION,
             snapshot_id=snapshot_id,
@@ -167,7 +179,7 @@ class SnapshotContent:
             golden=golden,
             classifier=self.chosen.figures(self.held_out),
             settings={**self.settings.as_dict(), "backbone": self.base.name},
-            checksums=checksums,
+            checksums={},
             tuning=self.base.tuning,
         )
 

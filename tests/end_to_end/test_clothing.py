@@ -4,6 +4,7 @@ import json
 import shutil
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ import pytest
 from fakes import encoded
 from partitions import make_originals
 from PIL import Image, ImageOps
+from sklearn.metrics import accuracy_score, confusion_matrix, top_k_accuracy_score
 from sklearn.metrics.pairwise import cosine_similarity
 
 from examples.sample_catalogue.render import CATEGORIES as DRAWN
@@ -20,6 +22,7 @@ from indexer.catalogue_report import examine
 from indexer.originals import Originals
 from search_service.engine import Engine
 from search_service.options import SearchOptions
+from shared.images import ImageLimits, decode_image, to_pixels
 from shared.snapshot import DataDirectory, Snapshot
 
 pytestmark = [pytest.mark.clothing, pytest.mark.tensorflow]
@@ -145,6 +148,55 @@ def test_wrong_labels_are_found(snapshot: Snapshot) -> None:
     right = {f"item {image}" for image in wrong} & {one.item_id for one in suspects}
     assert len(right) >= 0.85 * len(wrong)
     assert len(right) >= 0.5 * len(suspects)
+
+
+def test_the_report_tells_what_the_raw_data_tell(
+    clothing: Path, data: Path, snapshot: Snapshot, tmp_path: Path
+) -> None:
+    """Figures of photos, by scikit-learn and by hand from embeddings, head and folders alone."""
+    run_indexer(
+        "evaluate", "--data", str(data), "--queries", str(clothing / "validation"), "--report", str(tmp_path / "report")
+    )
+    told = json.loads((tmp_path / "report/evaluation.json").read_text(encoding="utf-8"))
+    photos = sorted((clothing / "validation").glob("*/*.jpg"))
+    truth = [photo.parent.name for photo in photos]
+    pixels = (to_pixels(decode_image(photo.read_bytes(), ImageLimits())) for photo in photos)
+    embeddings = np.concatenate([snapshot.embedder.embed(one[np.newaxis]) for one in pixels])
+    directory = DataDirectory(data)
+    with np.load(directory.paths(directory.current_id()).classifier) as head:
+        logits = (embeddings @ head["weights"] + head["bias"]) / head["temperature"]
+        categories = head["categories"].tolist()
+    probabilities = np.exp(logits.astype(np.float64))
+    probabilities /= probabilities.sum(axis=1, keepdims=True)
+    confidence, predicted = probabilities.max(axis=1), [categories[place] for place in probabilities.argmax(axis=1)]
+
+    assert {one["category"]: one["queries"] for one in told["by_category"]} == Counter(truth)
+    accuracy = accuracy_score(truth, predicted)
+    assert told["category_accuracy"] == pytest.approx(accuracy)
+    middle = (accuracy + 1.96**2 / 2 / len(truth)) / (1 + 1.96**2 / len(truth))  # Wilson's
+    assert np.mean(told["intervals"]["category_accuracy"]) == pytest.approx(middle, abs=1e-5)
+    assert told["confusions"]["counts"] == confusion_matrix(truth, predicted, labels=categories).tolist()
+    assert told["confusions"]["truth"] == categories
+    for one in told["coverage"][:-1]:
+        wanted = top_k_accuracy_score(truth, probabilities, k=one["probe"], labels=categories)
+        assert one["coverage"] == pytest.approx(wanted)
+    right = np.array(predicted) == truth
+    bins = np.ceil(confidence * 15)
+    error = sum(abs(confidence[bins == one].sum() - right[bins == one].sum()) for one in np.unique(bins)) / len(truth)
+    assert told["expected_calibration_error"] == pytest.approx(error, abs=1e-5)
+    rows = np.concatenate([part.embeddings(range(part.n_rows)) for part in snapshot.partitions.values()])
+    labels = np.repeat(list(snapshot.partitions), [part.n_rows for part in snapshot.partitions.values()])
+    nearest = np.argsort(-cosine_similarity(embeddings, rows), axis=1)[:, :10]
+    wanted = (labels[nearest] == np.array(truth)[:, np.newaxis]).mean()
+    assert told["unfiltered_category_precision_at_10"] == pytest.approx(wanted, abs=1e-3)  # ties
+    surest = int(np.argmax(np.where(right, 0, confidence)))
+    assert Path(told["mistakes"][0]["image"]) == photos[surest]
+    assert told["mistakes"][0]["confidence"] == pytest.approx(confidence[surest], abs=1e-5)
+    assert told["n_mistakes"] == (~right).sum()
+    assert sum(one["right"] + one["wrong"] for one in told["scores"]) == 10 * len(photos)
+    page = (tmp_path / "report/evaluation.html").read_text(encoding="utf-8")
+    assert f"{100 * accuracy:.1f} %" in page
+    assert len(page) < 1_500_000
 
 
 def sample(snapshot: Snapshot) -> list[str]:

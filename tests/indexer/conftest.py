@@ -59,6 +59,18 @@ def snapshot(embedded: EmbeddedCatalogue, tmp_path: Path) -> Iterator[Snapshot]:
 
 
 @pytest.fixture
+def queries(tmp_path: Path) -> Path:
+    """Five photos, one of which cannot be read; the classifier takes red for warm and blue for cold."""
+    root = tmp_path / "queries"
+    for category, colours in {"warm": ["red", "blue"], "cold": ["navy"], "hats": ["red"]}.items():
+        (root / category).mkdir(parents=True)
+        for colour in colours:
+            (root / category / f"{colour}.png").write_bytes(picture(colour, file_format="PNG"))
+    (root / "cold/broken.png").write_text("no picture")
+    return root
+
+
+@pytest.fixture
 def captions(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """What was written over the pictures of the last sheet."""
     found: list[str] = []

@@ -1,4 +1,3 @@
-import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -7,23 +6,11 @@ import pytest
 from fakes import FakeEmbedder, picture
 from PIL import ImageColor
 
-from indexer.evaluate import CategoryFigures, Evaluation, evaluate, show, write_evaluation
+from indexer.evaluate import CategoryFigures, Evaluation, evaluate, show
 from indexer.report import SilentReporter, TerminalReporter
 from shared.errors import CatalogueError
 from shared.known import KnownRule
 from shared.snapshot import Snapshot
-
-
-@pytest.fixture
-def queries(tmp_path: Path) -> Path:
-    """Five photos, one of which cannot be read; the classifier takes red for warm and blue for cold."""
-    root = tmp_path / "queries"
-    for category, colours in {"warm": ["red", "blue"], "cold": ["navy"], "hats": ["red"]}.items():
-        (root / category).mkdir(parents=True)
-        for colour in colours:
-            (root / category / f"{colour}.png").write_bytes(picture(colour, file_format="PNG"))
-    (root / "cold/broken.png").write_text("no picture")
-    return root
 
 
 @pytest.fixture
@@ -92,18 +79,12 @@ def test_an_item_in_the_wrong_partition_would_be_counted(snapshot: Snapshot, que
     assert found.category_precision_at_10 == 1 / 4
 
 
-def test_figures_are_shown_and_written(
-    evaluation: Evaluation, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_figures_are_shown(evaluation: Evaluation, capsys: pytest.CaptureFixture[str]) -> None:
     show(evaluation, TerminalReporter())
     shown = capsys.readouterr().err
     assert "category_accuracy_at_2" in shown
     assert "0.7500" in shown
     assert "not in the snapshot, so never right: hats" in shown
-    path = write_evaluation(evaluation, tmp_path / "new/report")
-    written = json.loads(path.read_text(encoding="utf-8"))
-    assert written == json.loads(json.dumps(evaluation.as_dict()))
-    assert written["by_category"][0] == {"category": "cold", "queries": 1, "category_accuracy": 1.0}
 
 
 def test_without_a_photo_there_is_nothing_to_judge(snapshot: Snapshot, tmp_path: Path) -> None:
