@@ -10,6 +10,7 @@ It holds each distinct row once, in an order drawn by chance, since copies would
 
 import json
 from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TypeAlias
 
@@ -59,14 +60,15 @@ class RowsOfPlaces:
         """How many distinct rows there are."""
         return len(self.starts) - 1
 
-    @property
+    @cached_property
     def has_copies(self) -> bool:
         """Whether some rows are the same."""
         return self.n_places < len(self.rows)
 
     def firsts(self, places: Rows) -> Rows:
         """One row of each place."""
-        found: Rows = self.rows[self.starts[places]].astype(np.int64)
+        starts = self.starts[places] if self.has_copies else places
+        found: Rows = self.rows[starts].astype(np.int64)
         return found
 
     def all(self, places: Rows) -> tuple[Rows, Rows]:
@@ -97,7 +99,7 @@ class ApproximateIndex:
         if not settings.exists():
             return None
         told = SearchSettings(**json.loads(settings.read_text(encoding="utf-8")))
-        both = np.load(rows, mmap_mode="r", allow_pickle=False)
+        both = np.asarray(np.load(rows, mmap_mode="r", allow_pickle=False))
         opened = faiss.read_index(str(index), faiss.IO_FLAG_MMAP_IFC)
         n_places = int(opened.ntotal)
         return cls(opened, RowsOfPlaces(both[: n_places + 1], both[n_places + 1 :]), told)

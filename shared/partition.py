@@ -6,9 +6,8 @@ All are compared, or those that an approximate index proposes; callers need not 
 import hashlib
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,8 +23,7 @@ Allowed: TypeAlias = NDArray[np.bool_]
 """`(n,)` bool by item number: which items may be found."""
 
 
-@dataclass(frozen=True)
-class Hit:
+class Hit(NamedTuple):
     """An item found: its number in the snapshot and its best score, a cosine."""
 
     item_number: int
@@ -138,9 +136,10 @@ class Partition:
             rows = self._approximate.propose(query, scale)
             if passing is not None:
                 rows = rows[passing[rows]]
-            found = self._collapse(self._vectors.scores(query, rows), rows)
-            if len(found) >= wanted:
-                return found[:wanted]
+            if len(rows) >= wanted:
+                found = self._collapse(self._vectors.scores(query, rows), rows, wanted)
+                if len(found) == wanted:
+                    return found
             scale = self._approximate.scale_for(40 * scale)
         return self._compare_all(query[np.newaxis], wanted, passing)[0]
 
@@ -153,7 +152,7 @@ class Partition:
         while True:
             fetched = min(fetched, n_rows)
             scores, found_rows = self._vectors.search(queries, fetched, rows)
-            found = [self._collapse(*pair) for pair in zip(scores, found_rows, strict=True)]
+            found = [self._collapse(*pair, fetched) for pair in zip(scores, found_rows, strict=True)]
             last = np.minimum(scores[:, -1], 1.0)
             if fetched == n_rows or all(
                 len(hits) >= wanted and hits[wanted - 1].score > score for hits, score in zip(found, last, strict=True)
@@ -169,12 +168,14 @@ class Partition:
         """`(n_rows,)` int64: the item that each row shows."""
         return self._item_numbers
 
-    def _collapse(self, scores: NDArray[np.float32], rows: NDArray[np.int64]) -> list[Hit]:
-        """One hit an item, best first."""
+    def _collapse(self, scores: NDArray[np.float32], rows: NDArray[np.int64], wanted: int) -> list[Hit]:
+        """One hit an item, best first, so many at most."""
         scores, numbers = np.minimum(scores, 1.0), self._item_numbers[rows]  # rounding may carry a cosine past 1
         order = np.lexsort((numbers, -scores))
+        if self.n_rows == self.n_items:
+            order = order[:wanted]
         hits = map(Hit, numbers[order].tolist(), scores[order].tolist())
-        return list(hits) if self.n_rows == self.n_items else best_hits(hits)
+        return list(hits) if self.n_rows == self.n_items else best_hits(hits)[:wanted]
 
 
 def write_rows(directory: Path, category: str, item_numbers: NDArray[np.int64]) -> None:
