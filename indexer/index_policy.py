@@ -6,6 +6,7 @@ from shared.index_kind import EXACT, IndexKind
 
 INDEX_KINDS = ("auto", EXACT, "hnsw", "ivf")
 _VERSION = 1
+_PROJECTED_FROM_DIM = 64
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,8 @@ class IndexPolicy:
 
     def candidates(self, dim: int, n_rows: int) -> list[str]:
         """The kinds to try: graphs, and an inverted file where none of those fits, since it is slower but smallest."""
-        graphs = [f"P{dim // 5},HNSW16,SQfp16", "HNSW16,SQfp16"] if self.index_kind != "ivf" else []
+        projected = [f"P{dim // 5},HNSW16,SQfp16"] if dim >= _PROJECTED_FROM_DIM else []
+        graphs = [*projected, "HNSW16,SQfp16"] if self.index_kind != "ivf" else []
         lists = [f"IVF{_lists(n_rows)},PQ{dim // 4}x4fs"] if self.index_kind != "hnsw" and dim % 4 == 0 else []
         limit = self.max_bytes_per_vector
         for names in (graphs, lists):

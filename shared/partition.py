@@ -66,6 +66,11 @@ class Partition:
         self.n_items = len(np.unique(item_numbers))
         self.dim = vectors.dim
 
+    @property
+    def is_exact(self) -> bool:
+        """Whether each search compares every row."""
+        return self._approximate is None
+
     @classmethod
     def build(cls, category: str, embeddings: Vectors, item_numbers: NDArray[np.int64]) -> "Partition":
         """In memory and exact, of `(n_rows, dim)` float32 unit rows."""
