@@ -30,7 +30,7 @@ class CategoryEntry:
         vectors: how embeddings are kept: `float32`, or `int8`.
         effort: `efSearch` or `nprobe` of a search; None where all rows are compared.
         depth: how many rows the index proposes for ten hits; None where all rows are compared.
-        search_p50_ms: median time of a search for ten when it was built, on one thread; None where all are compared.
+        search_p50_ms: median processor time of a search for ten when it was built; None where all rows are compared.
     """
 
     name: str
