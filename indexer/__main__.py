@@ -291,7 +291,7 @@ def _add_build_options(sub: argparse.ArgumentParser) -> None:
         "--index-views", choices=INDEX_VIEWS, help="index originals, or augmented copies too (default: original)"
     )
     sub.add_argument(
-        "--index-kind", choices=INDEX_KINDS, help="how larger categories are indexed (default: auto, what is quickest)"
+        "--index-kind", choices=INDEX_KINDS, help="how larger categories are indexed (default: auto, by measuring)"
     )
     sub.add_argument("--vectors", choices=ENCODINGS, help="how embeddings are kept (default: float32)")
     sub.add_argument(

@@ -34,7 +34,7 @@ class BuildSettings:
         fine_tune: tune the base's last blocks on the catalogue: `off`, `on`, or `auto` where there are enough images.
         augmentations: augmented copies an image.
         index_views: index the `original` images, or `all` views.
-        index_kind: how larger partitions are indexed: `auto` takes what is quickest, `exact` compares every row.
+        index_kind: how larger partitions are indexed: `auto` measures, `exact` compares every row.
         vectors: how embeddings are kept: `float32`, or `int8`, a quarter as large.
         max_bytes_per_vector: what an approximate index may take besides the embeddings; None for no limit.
         max_bad: share of the entries that may be bad, 0…1.
