@@ -1,4 +1,4 @@
-"""Choose how a partition is searched, by measuring: the quickest kind of index that finds what exact search finds.
+"""Choose how a partition is searched, by measuring: the cheapest kind of index that finds what exact search finds.
 
 1. A partition that is cheap to compare as a whole has no index.
 2. Rows that are the same share a place; places are in an order drawn by chance, and the last are held out as queries.
@@ -70,7 +70,7 @@ def choose_index(vectors: StoredVectors, policy: IndexPolicy) -> Tuned | None:
     n_queries = min(_QUERIES, rows.n_places // 10)
     task = _Task(vectors, rows, rows.n_places - n_queries)
     names = policy.candidates(vectors.dim, rows.n_places)
-    for name in _quickest_first(names, task):
+    for name in _best_first(names, task):
         tuned = _tuned(task.built(name), task)
         if tuned is not None:
             task.finish(tuned.index.index)
@@ -135,8 +135,8 @@ def _training_rows(name: str) -> int:
     return max(_TRAINED_ON, _TRAINED_ON_A_LIST * int(lists or 0))
 
 
-def _quickest_first(names: Sequence[str], task: _Task) -> Iterator[str]:
-    """Those that reach the recall on a sample, by their time there, then the others.
+def _best_first(names: Sequence[str], task: _Task) -> Iterator[str]:
+    """Those that reach the recall on a sample, by their time there and their size, then the others.
 
     Args:
         names: of kinds, the smallest first.
