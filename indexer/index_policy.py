@@ -31,8 +31,9 @@ class IndexPolicy:
 
     def candidates(self, dim: int, n_rows: int) -> list[str]:
         """The kinds to try: graphs, and an inverted file where none of those fits, since it is slower but smallest."""
-        projected = [f"P{dim // 5},HNSW16,SQfp16"] if dim >= _PROJECTED_FROM_DIM else []
-        graphs = [*projected, "HNSW16,SQfp16"] if self.index_kind != "ivf" else []
+        codes = "SQfp16" if self.vectors == "float32" else "SQ8"
+        projected = [f"P{dim // 5},HNSW16,{codes}"] if dim >= _PROJECTED_FROM_DIM else []
+        graphs = [*projected, f"HNSW16,{codes}"] if self.index_kind != "ivf" else []
         lists = [f"IVF{_lists(n_rows)},PQ{dim // 4}x4fs"] if self.index_kind != "hnsw" and dim % 4 == 0 else []
         limit = self.max_bytes_per_vector
         for names in (graphs, lists):
