@@ -17,6 +17,7 @@ from indexer.build_partitions import ann_recall_at_10
 from indexer.history import diff, existing, list_snapshots, roll_back
 from indexer.near_duplicates import MAX_RATIO
 from indexer.pipeline import build
+from indexer.priority import give_way
 from indexer.prune_cache import prune_cache
 from indexer.report import Reporter, TerminalReporter
 from indexer.settings import BACKBONES, FINE_TUNE, INDEX_VIEWS, REPORT, BuildSettings, remembered_settings
@@ -302,4 +303,5 @@ def _add_build_options(sub: argparse.ArgumentParser) -> None:
 
 
 if __name__ == "__main__":
+    give_way()
     sys.exit(main())

@@ -44,7 +44,7 @@ def make_app(settings: ServiceSettings | None = None, rate_limit: RateLimit | No
     shared = os.environ.get("PROMETHEUS_MULTIPROC_DIR")
     metrics = Metrics(settings.probe_coverage, Path(shared) if shared else None)
     admission = Admission(settings.slots, settings.queue, settings.queue_deadline_s, metrics)
-    threads = inference_threads(settings.slots)
+    threads = inference_threads(settings.cores)
     watch = SnapshotWatch(
         lambda: _read_published(data),
         lambda snapshot_id: _open_engine(data, snapshot_id, settings, admission, threads),
@@ -69,7 +69,7 @@ def _open_engine(
     lease = SnapshotLease(paths)
     try:
         with without_native_messages():
-            snapshot = Snapshot.open(paths, settings.slots, settings.lone_threads, threads)
+            snapshot = Snapshot.open(paths, settings.cores, settings.lone_threads, threads)
         return Engine(snapshot, settings.image_limits, settings.probe_coverage, settings.image_root, lease, admission)
     except BaseException:
         lease.close()

@@ -145,6 +145,8 @@ class ItemStore:
 
     def by_numbers(self, numbers: Sequence[int]) -> list[IndexedItem]:
         """The items of these numbers, in their order."""
+        if not numbers:
+            return []
         # One statement for all: Python's lock is given up and waited for at every step of each.
         wanted = tuple({int(number) for number in numbers})
         places = ", ".join("?" * len(wanted))

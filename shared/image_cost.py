@@ -52,6 +52,24 @@ def refuse_many_parts(data: bytes, name: str) -> None:
             raise ImageTooLarge(f"{name} has more than {MAX_PARTS:,} parts beside its pixels")
 
 
+def refuse_large_frame(data: bytes, max_pixels: int, name: str) -> None:
+    """Refuse a GIF whose first frame is larger: Pillow fills a canvas of it on opening, before it tells the size.
+
+    Raises:
+        ImageTooLarge: more than `max_pixels`.
+    """
+    if not data.startswith(b"GIF8"):
+        return
+    *_, begin = _gif_blocks(data)
+    descriptor = data[begin : begin + 9]
+    if len(descriptor) < 9:
+        return
+    _, _, _, width, height = struct.unpack("<cHHHH", descriptor)
+    if width * height > max_pixels:
+        found = f"{width} × {height} = {width * height:,} pixels"
+        raise ImageTooLarge(f"{name} has a frame of {found}; at most {max_pixels:,} are allowed")
+
+
 def refuse_long_work(image: ImageFile.ImageFile, data: bytes, name: str) -> None:
     """Refuse an image that would take long to decode, by what it is made of; not decoded yet.
 
@@ -95,6 +113,8 @@ def _decoder_bytes(image: ImageFile.ImageFile, data: bytes) -> int:
         return _coefficient_bytes(data)
     if image.tile and image.tile[0].codec_name == "bmp_rle":
         return 2 * image.width * image.height
+    if image.format == "GIF" and getattr(image, "dispose", None) is not None:
+        return image.width * image.height
     return 0
 
 
@@ -184,7 +204,7 @@ def _png_chunks(data: bytes) -> Iterator[int]:
 
 
 def _gif_blocks(data: bytes) -> Iterator[int]:
-    """Where each block begins before the first frame; a byte that begins none counts as one."""
+    """Where each block begins, up to the first frame's; a byte that begins none counts as one."""
     flags = data[10] if len(data) > 10 else 0
     position = 13 + (3 << (flags & 7) + 1 if flags & 0x80 else 0)
     while position < len(data) and data[position] not in b",;":
@@ -197,6 +217,7 @@ def _gif_blocks(data: bytes) -> Iterator[int]:
             yield position
             position += 1 + data[position]
         position += 1
+    yield position
 
 
 def _tiff_tags(data: bytes) -> Iterator[int]:

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageFile, PngImagePlugin, UnidentifiedImageError, _imaging
 
 from shared.errors import BrokenImage, ImageError, ImageTooLarge, UnsupportedImage
-from shared.image_cost import decoding_bytes, refuse_long_work, refuse_many_parts
+from shared.image_cost import decoding_bytes, refuse_large_frame, refuse_long_work, refuse_many_parts
 
 SIDE_PX = 224
 PREPROCESSING = "geometric-mean-square/white/bilinear/224/1"
@@ -94,6 +94,7 @@ def decode_image(data: bytes, limits: ImageLimits, name: str = "the image") -> I
     if not data:
         raise UnsupportedImage(f"{name} is empty: expected one of {', '.join(FORMATS)}")
     refuse_many_parts(data, name)
+    refuse_large_frame(data, limits.max_pixels, name)
     try:
         image = Image.open(io.BytesIO(data), formats=FORMATS)
     except UnidentifiedImageError:

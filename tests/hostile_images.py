@@ -295,6 +295,8 @@ def _gifs() -> Named:
     yield "GIF of 4,000,000 bytes of nothing", start + bytes(4_000_000) + frame + b";"
     larger, outside = struct.pack("<4H", 0, 0, 65_535, 65_535), struct.pack("<4H", 60_000, 60_000, 8, 8)
     yield "GIF whose frame is larger than its screen", start + b"," + larger + frame[9:] + b";"
+    disposed, large = b"!\xf9\x04\x08\0\0\0\0", struct.pack("<4H", 0, 0, 20_000, 20_000)
+    yield "GIF whose frame of 400 megapixels is disposed of", start + disposed + b"," + large + frame[9:] + b";"
     yield "GIF whose frame lies outside", start + b"," + outside + frame[9:] + b";"
     yield "GIF of 26 megapixels", encoded(Image.new("P", (6500, 4000)), "GIF")
     yield "GIF of 49 megapixels", encoded(Image.new("P", (7000, 7000)), "GIF")

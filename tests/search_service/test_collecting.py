@@ -309,8 +309,14 @@ def test_a_query_that_there_is_no_room_for_is_refused_without_a_thread(full) -> 
             assert response.headers["Retry-After"] == "1"
         _held.set()
         assert _answer(full.first)[1]["sha256"] == _sha256(b"first")
-        client.sendall(_post(b"query", "/query", _FORM))
-        assert _answer(client)[1]["sha256"] == _sha256(b"query")
+        answers = []
+        until_s = time.monotonic() + 10
+        while answers[-1:] != [200] and time.monotonic() < until_s:  # there is room a moment after the answer
+            client.sendall(_post(b"query", "/query", _FORM))
+            response, body = _answer(client)
+            answers.append(response.status)
+        assert set(answers[:-1]) <= {503}
+        assert body["sha256"] == _sha256(b"query")
 
 
 def test_what_brings_no_image_is_let_in_where_queries_are_not(full) -> None:

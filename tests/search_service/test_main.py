@@ -32,7 +32,7 @@ def test_settings_become_gunicorns(served, monkeypatch) -> None:
     monkeypatch.setattr("search_service.settings.os.cpu_count", lambda: 6)
     assert command.main() == 0
     [config] = served
-    assert (config.workers, config.threads, config.worker_class) == (3, 2 + 20 + 5, RecyclingWorker)
+    assert (config.workers, config.threads, config.worker_class) == (3, (2 + 1) + 20 + 5, RecyclingWorker)
     assert config.preload_app is False
     assert (config.max_requests, config.graceful_timeout) == (0, 30)
 

@@ -37,6 +37,7 @@ _TOO_LARGE = {
     "JPEG with EXIF of 60,000 tags",
     "GIF of 49 megapixels",
     "GIF of 1,000,000 empty comments",
+    "GIF whose frame of 400 megapixels is disposed of",
     "TIFF of 60,000 tags",
     "TIFF with a tile of 30,000 pixels a side",
     "TIFF with a JPEG of 3,000 scans",
