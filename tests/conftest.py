@@ -22,6 +22,20 @@ Path(sys.argv[1]).write_bytes(export_embedder(model))
 """
 
 
+_OF_PROGRAMS = {"browser", "end_to_end", "examples"}
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Of several workers, one runs all tests of whole programs, which take the cores from each other and share what was
+    built; the rest goes file by file to whoever is free.
+    """
+    for item in items:
+        place = item.path.relative_to(Path(__file__).parent)
+        group = "programs" if place.parts[0] in _OF_PROGRAMS else place.as_posix()
+        item.add_marker(pytest.mark.xdist_group(group))
+
+
 @pytest.fixture(scope="session")
 def clothing() -> Path:
     """Real product photos, `{train,validation}/<category>/*.jpg`; mark the test `clothing`."""
