@@ -5,6 +5,7 @@ import json
 import os
 import sqlite3
 import sys
+import textwrap
 from collections.abc import Callable, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
@@ -14,6 +15,7 @@ from typing import Any
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 from indexer.build_partitions import ann_recall_at_10
+from indexer.examples import EXAMPLES
 from indexer.history import diff, existing, list_snapshots, roll_back
 from indexer.index_policy import INDEX_KINDS
 from indexer.near_duplicates import MAX_RATIO
@@ -224,7 +226,13 @@ def _parser() -> argparse.ArgumentParser:
     def add(
         name: str, command: Callable[[argparse.Namespace, Reporter], Result], text: str, to: Any = commands
     ) -> argparse.ArgumentParser:
-        sub: argparse.ArgumentParser = to.add_parser(name, help=text, description=text, argument_default=None)
+        sub: argparse.ArgumentParser = to.add_parser(
+            name,
+            help=text,
+            description=textwrap.fill(text, 78),
+            epilog="examples:\n" + "".join(f"  python -m indexer {one}\n" for one in EXAMPLES[name]),
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
         sub.add_argument("--data", type=Path, default=Path("data"), help="the data directory (default: data)")
         sub.add_argument("--json", action="store_true", help="print one JSON object as the last line of output")
         sub.set_defaults(command=command)
@@ -279,7 +287,12 @@ def _add_build_options(sub: argparse.ArgumentParser) -> None:
     sub.add_argument(
         "--image-root", type=Path, help="what a file's image paths are relative to (default: its directory)"
     )
-    sub.add_argument("--backbone", choices=BACKBONES, help="the base network (default: the published one, else auto)")
+    sub.add_argument(
+        "--backbone",
+        choices=BACKBONES,
+        metavar="NAME",
+        help=f"the base network: {', '.join(BACKBONES)} (default: the published one, else auto)",
+    )
     sub.add_argument("--weights", type=Path, metavar="FILE", help="the base network's weights")
     sub.add_argument(
         "--fine-tune",

@@ -130,6 +130,24 @@ def test_links_lead_somewhere(page: Path) -> None:
         assert (page.parent / target).exists(), target
 
 
+def test_the_index_of_the_docs_leads_to_every_page() -> None:
+    index = ROOT / "docs" / "README.md"
+    linked = {(index.parent / one).resolve() for one in re.findall(r"\]\(([^):#]+)", index.read_text(encoding="utf-8"))}
+    pages = {page for page in PAGES if page.is_relative_to(index.parent) and page.parent.name != "decisions"}
+    assert pages - {index} <= linked
+
+
+def test_the_tutorials_have_the_same_commands() -> None:
+    english, portuguese = (
+        re.findall(
+            r"^```\n(.*?)^```", (ROOT / "docs/tutorial" / name).read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE
+        )
+        for name in ("first-search.md", "primeira-busca.md")
+    )
+    assert english == portuguese
+    assert len(english) >= 6
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_no_placeholder_is_left(page: Path) -> None:
     assert not re.search(r"^(FIGURES|TODO|TBD)", page.read_text(encoding="utf-8"), re.MULTILINE)

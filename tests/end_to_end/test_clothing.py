@@ -190,7 +190,7 @@ def test_the_report_tells_what_the_raw_data_tell(
     wanted = (labels[nearest] == np.array(truth)[:, np.newaxis]).mean()
     assert told["unfiltered_category_precision_at_10"] == pytest.approx(wanted, abs=1e-3)  # ties
     surest = int(np.argmax(np.where(right, 0, confidence)))
-    assert Path(told["mistakes"][0]["image"]) == photos[surest]
+    assert Path(told["mistakes"][0]["image"]) == photos[surest].resolve()
     assert told["mistakes"][0]["confidence"] == pytest.approx(confidence[surest], abs=1e-5)
     assert told["n_mistakes"] == (~right).sum()
     assert sum(one["right"] + one["wrong"] for one in told["scores"]) == 10 * len(photos)

@@ -1,0 +1,24 @@
+"""Examples of each command, shown by its `--help`; they are what `python -m indexer` is followed by."""
+
+from collections.abc import Mapping, Sequence
+
+EXAMPLES: Mapping[str, Sequence[str]] = {
+    "build": (
+        "build --catalogue photos --data data",
+        "build --catalogue items.csv --image-root photos --data data",
+        "build --data data --dry-run",
+        "build --data data --fine-tune auto --retrain",
+    ),
+    "evaluate": (
+        "evaluate --data data --queries labelled",
+        "evaluate --data data --queries labelled --report evaluation",
+    ),
+    "verify": ("verify --data data",),
+    "snapshots": ("snapshots --data data", "snapshots --data data --json"),
+    "rollback": ("rollback --data data", "rollback 20261124T050520123-6d147c --data data"),
+    "diff": ("diff 20261124T050520123-6d147c --data data",),
+    "prune": ("cache prune --data data --keep-days 7", "cache prune --data data --max-bytes 2000000000"),
+    "report": ("report --data data --top 50", "report --data data --sheet doubtful.png"),
+    "export": ("export --data data --out embeddings",),
+    "visualize": ("visualize photo.jpg --data data --out sheet.png --top-k 20",),
+}
