@@ -17,6 +17,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 from indexer.build_partitions import ann_recall_at_10
 from indexer.examples import EXAMPLES
 from indexer.history import diff, existing, list_snapshots, roll_back
+from indexer.index_policy import INDEX_KINDS
 from indexer.near_duplicates import MAX_RATIO
 from indexer.pipeline import build
 from indexer.priority import give_way
@@ -26,7 +27,8 @@ from indexer.settings import BACKBONES, FINE_TUNE, INDEX_VIEWS, REPORT, BuildSet
 from indexer.writer_lock import writer_lock
 from shared import __version__
 from shared.errors import ParecidoError, SettingsError, SnapshotMissing
-from shared.snapshot import DataDirectory, Snapshot
+from shared.snapshot import DataDirectory, Snapshot, check_files
+from shared.stored_vectors import ENCODINGS
 
 Result = dict[str, Any]
 _NOT_PUBLISHED = 3
@@ -82,6 +84,12 @@ def build_settings(options: argparse.Namespace) -> BuildSettings:
     """
     names = {field.name for field in fields(BuildSettings)}
     given = {name: value for name, value in vars(options).items() if name in names and value is not None}
+    if (options.embeddings is None) != (options.items is None):
+        raise SettingsError("--embeddings and --items belong together: a NumPy file, and what its rows show")
+    if options.items is not None:
+        if options.catalogue is not None or options.dry_run:
+            raise SettingsError("--embeddings goes with neither --catalogue nor --dry-run")
+        return BuildSettings(**{**given, "catalogue": options.items})
     if "catalogue" not in given:
         return replace(remembered_settings(options.data), **given)
     try:
@@ -112,6 +120,7 @@ def _verify(options: argparse.Namespace, reporter: Reporter) -> Result:
     data = DataDirectory(options.data)
     snapshot_id = options.snapshot or data.current_id()
     snapshot = _open(data, snapshot_id)
+    check_files(data.paths(snapshot_id), snapshot.manifest)  # opening has read only samples of large ones
     recall = {name: ann_recall_at_10(part) for name, part in snapshot.partitions.items()}
     snapshot.close()
     reporter.table("ann_recall_at_10 against exact search", ["category", "recall"], list(recall.items()))
@@ -271,6 +280,10 @@ def _add_build_options(sub: argparse.ArgumentParser) -> None:
     sub.add_argument(
         "--catalogue", type=Path, help="a folder a category, or a CSV or JSON-lines file (default: as last time)"
     )
+    sub.add_argument("--embeddings", type=Path, metavar="FILE.npy", help="embeddings made elsewhere, (n, dim)")
+    sub.add_argument(
+        "--items", type=Path, metavar="FILE.jsonl", help="what each row of --embeddings shows, a line a row"
+    )
     sub.add_argument(
         "--image-root", type=Path, help="what a file's image paths are relative to (default: its directory)"
     )
@@ -290,6 +303,16 @@ def _add_build_options(sub: argparse.ArgumentParser) -> None:
     sub.add_argument("--augmentations", type=int, metavar="N", help="augmented copies an image (default: 2)")
     sub.add_argument(
         "--index-views", choices=INDEX_VIEWS, help="index originals, or augmented copies too (default: original)"
+    )
+    sub.add_argument(
+        "--index-kind", choices=INDEX_KINDS, help="how larger categories are indexed (default: auto, by measuring)"
+    )
+    sub.add_argument("--vectors", choices=ENCODINGS, help="how embeddings are kept (default: float32)")
+    sub.add_argument(
+        "--max-bytes-per-vector",
+        type=int,
+        metavar="N",
+        help="what an approximate index may take besides the embeddings (default: no limit)",
     )
     sub.add_argument("--max-bad", type=float, metavar="SHARE", help="share of entries that may be bad (default: 0.05)")
     sub.add_argument("--max-image-bytes", type=int, metavar="N", help="leave out larger files (default: 50 MiB)")

@@ -1,26 +1,31 @@
 """Build one partition a category, or take over the published one, and measure each against exact search.
 
 1. Plan: which images go where, and which partitions the published snapshot has already.
-2. Build each into the new snapshot; one at a time is in memory.
+2. Build each into the new snapshot: write its vectors as they come, and choose an index over them.
 """
 
 import hashlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from indexer.choose_index import choose_index
 from indexer.embed import EmbeddedCatalogue
+from indexer.index_policy import IndexPolicy
 from indexer.link import link_or_copy
 from indexer.published import Published
 from shared.catalogue import IndexedItem
+from shared.index_kind import EXACT
 from shared.manifest import CategoryEntry
-from shared.partition import INDEX_KIND, Partition, partition_file, write_rows
+from shared.partition import Partition, index_files, partition_file, write_rows
+from shared.stored_vectors import StoredVectors, write_float32
 from shared.vectors import Vectors
 
-_SAMPLE = 64
+# Of an exact index few queries show that it is; of an approximate one they have to tell 0.993 from 0.99.
+_SAMPLE = {True: 64, False: 256}
 _TIE = 1e-6
 _CHUNK = 4096
 
@@ -36,6 +41,7 @@ class PlannedPartition:
         item_numbers: `(n_rows,)` int64, the item that each row shows: the originals' rows first, in the catalogue's
             order, then those of each further view.
         content: a digest of what its embeddings are made of.
+        policy: which index it may have.
         published: the entry of the published snapshot, where that has this very index.
     """
 
@@ -44,11 +50,15 @@ class PlannedPartition:
     n_views: int
     item_numbers: NDArray[np.int64]
     content: str
+    policy: IndexPolicy
     published: CategoryEntry | None
 
 
 def plan_partitions(
-    embedded: EmbeddedCatalogue, index_views: str, published: Published | None
+    embedded: EmbeddedCatalogue,
+    index_views: str,
+    published: Published | None,
+    policy: IndexPolicy | None = None,
 ) -> tuple[list[PlannedPartition], list[IndexedItem]]:
     """Put every item into the partition of its category.
 
@@ -58,6 +68,7 @@ def plan_partitions(
         embedded: the catalogue's views; none is read.
         index_views: `original` or `all`.
         published: the snapshot that is being replaced.
+        policy: which indexes they may have; any by default.
 
     Returns:
         The partitions in the order of their categories' names, and the items with their rows in them.
@@ -70,8 +81,10 @@ def plan_partitions(
         rows[number].append(len(images))
         digests[number].append(embedded.digests[image])
         images.append(image)
+    entries = {entry.name: entry for entry in published.manifest.categories} if published else {}
     planned = [
-        _plan(category, embedded, np.array(members[category]), index_views, published) for category in sorted(members)
+        _plan(embedded, np.array(images), index_views, policy or IndexPolicy(), category, entries.get(category))
+        for category, images in sorted(members.items())
     ]
     items = [
         IndexedItem(item, number, tuple(rows[number]), tuple(digests[number]))
@@ -81,15 +94,21 @@ def plan_partitions(
 
 
 def _plan(
-    category: str, embedded: EmbeddedCatalogue, images: NDArray[np.int64], index_views: str, published: Published | None
+    embedded: EmbeddedCatalogue,
+    images: NDArray[np.int64],
+    index_views: str,
+    policy: IndexPolicy,
+    category: str,
+    entry: CategoryEntry | None,
 ) -> PlannedPartition:
     n_views = 1 if index_views == "original" else embedded.views.shape[1]
     item_numbers = np.tile(embedded.image_items[images], n_views)
     made_of = [embedded.recipe.encode(), index_views.encode(), *(embedded.digests[image] for image in images)]
+    if index := policy.digest(len(item_numbers), embedded.views.shape[2]):
+        made_of.append(index.encode())
     content = hashlib.sha256(b"\0".join(made_of)).hexdigest()
-    entry = published.entry(category) if published else None
     same = entry if entry is not None and entry.content == content else None
-    return PlannedPartition(category, images, n_views, item_numbers, content, same)
+    return PlannedPartition(category, images, n_views, item_numbers, content, policy, same)
 
 
 def write_partition(
@@ -106,24 +125,41 @@ def write_partition(
     Returns:
         What the manifest says of it.
     """
-    if planned.published is not None and published is not None:
-        name = partition_file(planned.category)
-        link_or_copy(published.paths.partitions / name, directory / name)
-        write_rows(directory, planned.category, planned.item_numbers)
-        # The rows' items are only numbered anew, which changes no neighbour.
-        recall = planned.published.ann_recall_at_10
-    else:
-        partition = Partition.of_pieces(planned.category, _embeddings(planned, embedded), planned.item_numbers)
-        partition.write(directory)
-        recall = ann_recall_at_10(partition)
+    if planned.published is None or published is None:
+        return _build(planned, embedded, directory)
+    for name in index_files(planned.category):
+        if (published.paths.partitions / name).exists():
+            link_or_copy(published.paths.partitions / name, directory / name)
+    write_rows(directory, planned.category, planned.item_numbers)
+    # The rows' items are only numbered anew, which changes no neighbour.
+    return replace(planned.published, items=len(np.unique(planned.item_numbers)))
+
+
+def _build(planned: PlannedPartition, embedded: EmbeddedCatalogue, directory: Path) -> CategoryEntry:
+    path = directory / partition_file(planned.category)
+    write_float32(path, embedded.views.shape[2], _embeddings(planned, embedded))
+    vectors = StoredVectors.open(path)
+    tuned = choose_index(vectors, planned.policy)
+    approximate = None if tuned is None else tuned.index
+    kept = vectors.encoded() if planned.policy.vectors == "int8" else vectors
+    if kept is not vectors:
+        kept.write(path.with_suffix(".part"))
+        path.with_suffix(".part").replace(path)
+    partition = Partition(planned.category, kept, planned.item_numbers, approximate)
+    partition.write_beside_vectors(directory)
+    recall = ann_recall_at_10(partition, vectors)
     return CategoryEntry(
         name=planned.category,
         items=len(np.unique(planned.item_numbers)),
         images=len(planned.images),
         rows=len(planned.item_numbers),
-        index_kind=INDEX_KIND,
-        ann_recall_at_10=recall,
+        index_kind=EXACT if approximate is None else approximate.settings.kind,
+        ann_recall_at_10=recall if tuned is None else min(recall, tuned.recall),
         content=planned.content,
+        vectors=kept.encoding,
+        effort=None if approximate is None else approximate.settings.effort,
+        depth=None if approximate is None else approximate.settings.depth,
+        search_p50_ms=None if tuned is None else round(tuned.p50_ms, 4),
     )
 
 
@@ -134,18 +170,23 @@ def _embeddings(planned: PlannedPartition, embedded: EmbeddedCatalogue) -> Itera
             yield np.ascontiguousarray(embedded.views[planned.images[start : start + _CHUNK]][:, view])
 
 
-def ann_recall_at_10(partition: Partition) -> float:
+def ann_recall_at_10(partition: Partition, vectors: StoredVectors | None = None) -> float:
     """The share of the exact ten nearest items that the index finds, over a sample of its own rows as queries.
 
     Exact search is plain NumPy here, so that it shares nothing with the index. Items as near as the tenth count as
     right, whichever of them the index returned.
+
+    Args:
+        partition: it.
+        vectors: its embeddings as they were, where the partition has coded ones.
     """
-    sample = np.unique(np.linspace(0, partition.n_rows - 1, _SAMPLE).astype(int))
-    queries = partition.embeddings(sample)
+    embeddings = partition.embeddings if vectors is None else vectors.embeddings
+    sample = np.unique(np.linspace(0, partition.n_rows - 1, _SAMPLE[partition.is_exact]).astype(int))
+    queries = embeddings(sample)
     scores = np.empty((len(queries), partition.n_rows), dtype=np.float32)
     for start in range(0, partition.n_rows, _CHUNK):
-        rows = range(start, min(start + _CHUNK, partition.n_rows))
-        scores[:, start : rows.stop] = queries @ partition.embeddings(rows).T
+        rows = np.arange(start, min(start + _CHUNK, partition.n_rows))
+        scores[:, start : start + len(rows)] = queries @ embeddings(rows).T
     numbers, places = np.unique(partition.item_numbers(), return_inverse=True)
     shares = [_recall(partition, query, numbers, places, own) for query, own in zip(queries, scores, strict=True)]
     return float(np.mean(shares))

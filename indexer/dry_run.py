@@ -67,9 +67,9 @@ def dry_run(settings: BuildSettings, reporter: Reporter) -> DryRun:
     recipe = _recipe(settings, model)
     with _cache(settings, data, recipe, reporter) as cache:
         with reporter.stage("look at images", catalogue.n_images) as stage:
-            seen = _look(catalogue, settings, recipe, cache, stage)
+            seen = _look(catalogue, settings, recipe, cache, stage, published.manifest.dim if published else 0)
         to_embed = sum(cache is None or not cache.has(digest) for digest in set(seen.digests))
-    planned, items = plan_partitions(seen, settings.index_views, published)
+    planned, items = plan_partitions(seen, settings.index_views, published, settings.index_policy)
     keys = image_keys(seen.labelled_digests())
     queries = _queries(settings, published, model, seen, reporter)
     reason = reason_to_train(published, seen.recipe, set(seen.categories), keys, settings.retrain, queries)
@@ -133,9 +133,9 @@ def _cache(
 
 
 def _look(
-    catalogue: Catalogue, settings: BuildSettings, recipe: str, cache: EmbeddingCache | None, stage: Stage
+    catalogue: Catalogue, settings: BuildSettings, recipe: str, cache: EmbeddingCache | None, stage: Stage, dim: int
 ) -> EmbeddedCatalogue:
-    """The catalogue as it would be embedded, but without embeddings."""
+    """The catalogue as it would be embedded, but without embeddings; `dim` is how long they would be."""
 
     def work(path: Path, _: str) -> bytes:
         status = path.stat()
@@ -144,6 +144,7 @@ def _look(
 
     tasks, digests, problems = each_image(catalogue, work, settings.threads, stage)
     items, image_items = keep_good(catalogue, tasks)
-    views = np.empty((len(digests), 1 + settings.augmentations, 0), dtype=np.float32)
+    # Nobody looks into them, but which index a partition gets depends on how long they are.
+    views = np.broadcast_to(np.float32(0), (len(digests), 1 + settings.augmentations, dim))
     found = catalogue.problems + problems
     return EmbeddedCatalogue(items, image_items, tuple(digests), views, found, catalogue.entries, recipe)

@@ -7,10 +7,11 @@ those of today. So a catalogue whose labels went wrong is held back, and so is a
 from indexer.held_out import HeldOut
 from indexer.published import Published
 from shared.classifier import Classifier
-from shared.manifest import Manifest
+from shared.manifest import CategoryEntry, Manifest
 
 MAX_ACCURACY_LOSS = 0.03
 MIN_ANN_RECALL_AT_10 = 0.99
+MIN_INT8_RECALL_AT_10 = 0.97
 _MIN_JUDGED_IMAGES = 100
 
 
@@ -26,13 +27,18 @@ def objections(
         published: what it would replace; None where there is nothing.
     """
     found = [
-        f"ann_recall_at_10 of {entry.name!r} is {entry.ann_recall_at_10:.4f}; wanted {MIN_ANN_RECALL_AT_10}"
+        f"ann_recall_at_10 of {entry.name!r} is {entry.ann_recall_at_10:.4f}; wanted {wanted}"
         for entry in candidate.categories
-        if entry.ann_recall_at_10 < MIN_ANN_RECALL_AT_10
+        if entry.ann_recall_at_10 < (wanted := _wanted_recall(entry))
     ]
     if published is not None:
         found += _worse_accuracy(candidate, classifier, held_out, published)
     return found
+
+
+def _wanted_recall(entry: CategoryEntry) -> float:
+    """Against exact search of the embeddings as they were: those that are kept as `int8` lose some by themselves."""
+    return MIN_INT8_RECALL_AT_10 if entry.vectors == "int8" else MIN_ANN_RECALL_AT_10
 
 
 def _worse_accuracy(candidate: Manifest, classifier: Classifier, held_out: HeldOut, published: Published) -> list[str]:

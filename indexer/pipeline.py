@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from indexer.build_partitions import plan_partitions
@@ -21,6 +22,7 @@ from indexer.choose_classifier import choose_classifier
 from indexer.embed import Embedding, embed_catalogue
 from indexer.embedding_cache import EmbeddingCache
 from indexer.gate import objections
+from indexer.given_embeddings import NO_BASE, read_given, require_fit
 from indexer.held_out import HeldOut
 from indexer.publish import delete_old_snapshots, replace_file, set_current, write_snapshot
 from indexer.published import Published, find_published
@@ -31,7 +33,7 @@ from indexer.settings import BuildSettings
 from indexer.snapshot_content import SnapshotContent, new_snapshot_id, write_problems
 from indexer.storage import storage_error
 from indexer.writer_lock import writer_lock
-from shared.embedder import LiteRtEmbedder
+from shared.embedder import LiteRtEmbedder, embedder_id
 from shared.errors import CatalogueError, SettingsError
 from shared.manifest import Manifest
 from shared.snapshot import DataDirectory
@@ -110,6 +112,8 @@ class _Built:
 
 def _build(settings: BuildSettings, data: DataDirectory, published: Published | None, reporter: Reporter) -> _Built:
     """The stages."""
+    if settings.embeddings is not None:
+        return _build_given(settings, settings.embeddings, data, published, reporter)
     with reporter.stage("read catalogue"):
         catalogue = read_catalogue(settings.catalogue, settings.image_root)
     _judge_problems(data, catalogue, catalogue.problems, settings.max_bad)
@@ -120,7 +124,7 @@ def _build(settings: BuildSettings, data: DataDirectory, published: Published | 
             embedded = embed_catalogue(catalogue, how, stage)
         _judge_problems(data, catalogue, embedded.problems, settings.max_bad)
 
-        partitions, items = plan_partitions(embedded, settings.index_views, published)
+        partitions, items = plan_partitions(embedded, settings.index_views, published, settings.index_policy)
         held_out = HeldOut.of(embedded, settings.seed)
         embedder = how.embedder
         queries = read_feedback(settings.feedback, embedder.embedder_id, embedder.dim, embedded, reporter)
@@ -134,6 +138,31 @@ def _build(settings: BuildSettings, data: DataDirectory, published: Published | 
             manifest = _write(data, content, reporter)
             found = objections(manifest, chosen.classifier, held_out, published)
         return _Built(manifest, found, cache.n_put * embedded.views.shape[1], len(embedded.problems))
+
+
+def _build_given(
+    settings: BuildSettings, embeddings: Path, data: DataDirectory, published: Published | None, reporter: Reporter
+) -> _Built:
+    """The stages for embeddings that were made elsewhere."""
+    catalogue = Catalogue(settings.catalogue, (settings.image_root or settings.catalogue.parent).resolve(), (), (), ())
+    # `auto` would guess: only the user knows what made them.
+    base = NO_BASE if settings.backbone == "auto" else choose_base(settings, published, catalogue, reporter)
+    with reporter.stage("read embeddings") as stage:
+        embedded = read_given(embeddings, settings.catalogue, base, stage)
+    dim = embedded.views.shape[2]
+    if base.model:
+        require_fit(base, LiteRtEmbedder(base.model, 1).dim, dim)
+    partitions, items = plan_partitions(embedded, settings.index_views, published, settings.index_policy)
+    held_out = HeldOut.of(embedded, settings.seed)
+    queries = read_feedback(settings.feedback, embedder_id(base.model), dim, embedded, reporter)
+    chosen = choose_classifier(settings, published, embedded, held_out, base, reporter, queries)
+    content = SnapshotContent(
+        base, embedded, chosen, held_out, partitions, items, published, catalogue.image_root, settings
+    )
+    if published is not None and content.is_published():
+        return _Built(published.manifest, [], 0, 0)
+    manifest = _write(data, content, reporter)
+    return _Built(manifest, objections(manifest, chosen.classifier, held_out, published), 0, 0)
 
 
 def _write(data: DataDirectory, content: SnapshotContent, reporter: Reporter) -> Manifest:
@@ -164,7 +193,9 @@ def _publish(
 
 def _remember(settings: BuildSettings, manifest: Manifest, data: DataDirectory) -> None:
     """Keep the settings for the next build; the base as it was chosen, for `auto` could choose another tomorrow."""
-    chosen = {**settings.as_dict(), "backbone": manifest.backbone}
+    chosen = settings.as_dict()
+    if settings.embeddings is None:
+        chosen["backbone"] = manifest.backbone
     replace_file(data.build_settings, json.dumps(chosen, indent=1) + "\n")
 
 
@@ -227,9 +258,10 @@ def _summary(built: _Built, published: bool, seconds: float) -> BuildSummary:
 
 def _show(summary: BuildSummary, manifest: Manifest, data: DataDirectory, reporter: Reporter) -> None:
     rows = [
-        (entry.name, entry.items, entry.images, entry.rows, entry.ann_recall_at_10) for entry in manifest.categories
+        (entry.name, entry.items, entry.images, entry.rows, entry.index_kind, entry.ann_recall_at_10)
+        for entry in manifest.categories
     ]
-    reporter.table("Categories", ["category", "items", "images", "rows", "ann_recall_at_10"], rows)
+    reporter.table("Categories", ["category", "items", "images", "rows", "index", "ann_recall_at_10"], rows)
     shown = {key: "–" if value is None else value for key, value in summary.as_dict().items()}
     reporter.table("Build", ["figure", "value"], list(shown.items()))
     if summary.skipped:

@@ -150,6 +150,21 @@ def _to_item(entry: Entry, root: Path, problems: list[Problem]) -> Item:
     return Item(item_id, category, tuple(images), metadata)
 
 
+def described_row(entry: Entry, row: int) -> Item:
+    """What one row of given embeddings shows; an image may be named, and need not be there.
+
+    Raises:
+        EntryError: the entry is none.
+    """
+    fields = entry.fields
+    if entry.error is not None:
+        raise EntryError(entry.error)
+    image = _text_or_none(fields.get("image")) or f"row {row}"
+    metadata = {key: value for key, value in fields.items() if key not in _KNOWN_FIELDS and value is not None}
+    category = unicodedata.normalize("NFC", _name(fields, "category"))
+    return Item(_name(fields, "item_id"), category, (image,), metadata)
+
+
 def _name(fields: dict[str, Any], field: str) -> str:
     text = _text_or_none(fields.get(field))
     if text is None:

@@ -7,14 +7,17 @@ from pathlib import Path
 from typing import Any
 
 from indexer.augment import Augmentation
+from indexer.index_policy import INDEX_KINDS, IndexPolicy
 from shared.errors import SettingsError, SnapshotMissing
 from shared.images import ImageLimits
 from shared.snapshot import DataDirectory
+from shared.stored_vectors import ENCODINGS
 
 BACKBONES = ("auto", "efficientnet_b0", "efficientnet_lite0")
 INDEX_VIEWS = ("original", "all")
 FINE_TUNE = ("off", "auto", "on")
 REPORT = ("on", "off")
+_PATHS = ("catalogue", "embeddings", "image_root", "weights", "feedback")
 _FOR_ONCE = ("retrain", "rehash", "force")
 
 
@@ -23,7 +26,7 @@ class BuildSettings:
     """The options of `indexer build`.
 
     Attributes:
-        catalogue: a directory, or a CSV or JSON-lines file.
+        catalogue: a directory, or a CSV or JSON-lines file; of given embeddings, the JSON lines of their rows.
         data: where snapshots are published.
         image_root: what a file's image paths are relative to; None for the file's directory.
         backbone: one of `BACKBONES`.
@@ -31,6 +34,9 @@ class BuildSettings:
         fine_tune: tune the base's last blocks on the catalogue: `off`, `on`, or `auto` where there are enough images.
         augmentations: augmented copies an image.
         index_views: index the `original` images, or `all` views.
+        index_kind: how larger partitions are indexed: `auto` measures, `exact` compares every row.
+        vectors: how embeddings are kept: `float32`, or `int8`, a quarter as large.
+        max_bytes_per_vector: what an approximate index may take besides the embeddings; None for no limit.
         max_bad: share of the entries that may be bad, 0…1.
         max_image_bytes: larger image files are left out.
         max_image_pixels: larger pictures are left out.
@@ -39,6 +45,7 @@ class BuildSettings:
         keep: snapshots that stay, the published one included; older ones are deleted.
         report: write a report into the snapshot, judged by held-out items: `on` or `off`.
         feedback: the file that the service appends feedback to, to train from as well.
+        embeddings: a NumPy file of embeddings that were made elsewhere; None embeds the catalogue's images.
         retrain: train the classifier again, and the base where it is fine-tuned, whatever has changed; not remembered.
         force: publish also what the gate objects to; not remembered.
         rehash: read every image file, also where its size and time say that it is the same; not remembered.
@@ -52,6 +59,9 @@ class BuildSettings:
     fine_tune: str = "off"
     augmentations: int = 2
     index_views: str = "original"
+    index_kind: str = "auto"
+    vectors: str = "float32"
+    max_bytes_per_vector: int | None = None
     max_bad: float = 0.05
     max_image_bytes: int = 50 * 1024 * 1024
     max_image_pixels: int = 100_000_000
@@ -60,6 +70,7 @@ class BuildSettings:
     keep: int = 5
     report: str = "on"
     feedback: Path | None = None
+    embeddings: Path | None = None
     retrain: bool = False
     rehash: bool = False
     force: bool = False
@@ -73,6 +84,12 @@ class BuildSettings:
         _require(self.backbone in BACKBONES, "backbone", self.backbone, f"one of {', '.join(BACKBONES)}")
         _require(self.index_views in INDEX_VIEWS, "index-views", self.index_views, f"one of {', '.join(INDEX_VIEWS)}")
         _require(self.fine_tune in FINE_TUNE, "fine-tune", self.fine_tune, f"one of {', '.join(FINE_TUNE)}")
+        _require(self.index_kind in INDEX_KINDS, "index-kind", self.index_kind, f"one of {', '.join(INDEX_KINDS)}")
+        _require(self.vectors in ENCODINGS, "vectors", self.vectors, f"one of {', '.join(ENCODINGS)}")
+        limit = self.max_bytes_per_vector
+        _require(limit is None or limit > 0, "max-bytes-per-vector", limit, "more than 0")
+        if self.embeddings is not None:
+            _require(self.fine_tune == "off", "fine-tune", self.fine_tune, "off where --embeddings are given")
         _require(self.report in REPORT, "report", self.report, f"one of {', '.join(REPORT)}")
         _require(0 <= self.augmentations <= 64, "augmentations", self.augmentations, "0 to 64")
         _require(0.0 <= self.max_bad <= 1.0, "max-bad", self.max_bad, "a share from 0 to 1")
@@ -91,6 +108,11 @@ class BuildSettings:
     def augmentation(self) -> Augmentation:
         """How augmented copies are made."""
         return Augmentation(copies=self.augmentations, seed=self.seed)
+
+    @property
+    def index_policy(self) -> IndexPolicy:
+        """Which indexes partitions may have."""
+        return IndexPolicy(self.index_kind, self.vectors, self.max_bytes_per_vector)
 
     @property
     def image_limits(self) -> ImageLimits:
@@ -122,7 +144,7 @@ def remembered_settings(data: Path) -> BuildSettings:
         raise SettingsError(f"{path} can't be read: {error}") from error
     if not isinstance(found, dict):
         raise SettingsError(f"{path} is no JSON object but {type(found).__name__}")
-    paths = {name for name in ("catalogue", "image_root", "weights", "feedback") if found.get(name) is not None}
+    paths = {name for name in _PATHS if found.get(name) is not None}
     known = {field.name for field in fields(BuildSettings)}
     try:
         values: dict[str, Any] = {

@@ -28,7 +28,7 @@ from shared import __version__
 from shared.catalogue import IndexedItem, ItemStore, write_items
 from shared.clarity import Clarity
 from shared.classifier import Classifier
-from shared.embedder import LiteRtEmbedder, embedder_id, golden_picture
+from shared.embedder import Embedder, LiteRtEmbedder, NoEmbedder, embedder_id, golden_picture
 from shared.images import PREPROCESSING
 from shared.manifest import FORMAT_VERSION, CategoryEntry, Manifest
 from shared.partition import Partition
@@ -86,19 +86,21 @@ class SnapshotContent:
         found.write(paths.report)
         stage.advance()
         write_problems(paths.report / "skipped.jsonl", self.embedded.problems)
-        embedder = LiteRtEmbedder(self.base.model, interpreters=1)
+        embedder = LiteRtEmbedder(self.base.model, interpreters=1) if self.base.model else NoEmbedder(self._dim)
         manifest = self._manifest(snapshot_id, tuple(entries), embedder)
-        if self.settings.report == "on":
+        if self.settings.report == "on" and self.settings.embeddings is None:
             with closing(ItemStore(paths.items)) as items:
                 snapshot = Snapshot(manifest, embedder, classifier, items, written)
                 write_build_report(snapshot, self.held_out, found, self.published, paths.report, say)
         stage.advance()
-        manifest = replace(manifest, checksums=paths.checksums())
+        manifest = replace(manifest, checksums=paths.checksums(), samples=paths.samples())
         manifest.write(paths.manifest)
         return manifest
 
     def _write_embedder(self, paths: SnapshotPaths) -> None:
         published = self.published
+        if not self.base.model:
+            return
         if published is not None and published.manifest.embedder_id == embedder_id(self.base.model):
             link_or_copy(published.paths.embedder, paths.embedder)
         else:
@@ -118,7 +120,7 @@ class SnapshotContent:
         """Of the base, unless it was tuned: then they no longer fit its embeddings."""
         from indexer.backbone import pretrained_classes
 
-        if (self.base.tuning or {}).get("improved"):
+        if (self.base.tuning or {}).get("improved") or not self.base.model:
             return None
         return pretrained_classes(self.base.name, self.settings.weights)
 
@@ -139,6 +141,7 @@ class SnapshotContent:
         manifest = self.published.manifest
         return (
             manifest.content == self.content
+            and manifest.embedder_id == embedder_id(self.base.model)
             and self.published.can_filter
             and manifest.tuning == self.base.tuning
             and manifest.settings.get("fine_tune") == self.settings.fine_tune  # or what `auto` decided would be lost
@@ -147,8 +150,13 @@ class SnapshotContent:
             and manifest.image_root == str(self.image_root)
         )
 
-    def _manifest(self, snapshot_id: str, categories: tuple[CategoryEntry, ...], embedder: LiteRtEmbedder) -> Manifest:
+    @property
+    def _dim(self) -> int:
+        return self.embedded.views.shape[2]
+
+    def _manifest(self, snapshot_id: str, categories: tuple[CategoryEntry, ...], embedder: Embedder) -> Manifest:
         """Without checksums."""
+        golden = tuple(embedder.embed(golden_picture())[0].tolist()) if self.base.model else ()
         return Manifest(
             format_version=FORMAT_VERSION,
             snapshot_id=snapshot_id,
@@ -156,8 +164,8 @@ class SnapshotContent:
             parecido_version=__version__,
             backbone=self.base.name,
             weights=self.base.weights,
-            embedder_id=embedder.embedder_id,
-            dim=embedder.dim,
+            embedder_id=embedder_id(self.base.model),
+            dim=self.embedded.views.shape[2],
             metric="inner_product",
             preprocessing=PREPROCESSING,
             recipe=self.embedded.recipe,
@@ -168,7 +176,7 @@ class SnapshotContent:
             skipped=len(self.embedded.problems),
             image_root=str(self.image_root),
             content=self.content,
-            golden=tuple(embedder.embed(golden_picture())[0].tolist()),
+            golden=golden,
             classifier=self.chosen.figures(self.held_out),
             settings={**self.settings.as_dict(), "backbone": self.base.name},
             checksums={},

@@ -47,6 +47,7 @@ class Engine:
         image_root: Path | None = None,
         lease: SnapshotLease | None = None,
         admission: Admission | None = None,
+        query_views: int = 1,
     ) -> None:
         """Serve a snapshot.
 
@@ -57,6 +58,8 @@ class Engine:
             image_root: where the catalogue's images lie, if not where they were indexed.
             lease: on the snapshot; given back by `close`.
             admission: decides which images are decoded and embedded when; by default one a core, for this engine alone.
+            query_views: of a query image that are embedded: 1 for itself, 2 for its mirror image too, which counts as a
+                second picture of the query.
         """
         self._snapshot = snapshot
         self._limits = limits or ImageLimits()
@@ -64,6 +67,7 @@ class Engine:
         self._image_root = (image_root or Path(snapshot.manifest.image_root)).resolve()
         self._lease = lease
         self._admission = admission or Admission(os.cpu_count() or 1)
+        self._query_views = query_views
         self._batch_threads = ThreadPoolExecutor(os.cpu_count(), "batch")  # started when they are first needed
 
     @property
@@ -246,7 +250,7 @@ class Engine:
             return error
 
     def _embed(self, data: bytes, timing: Timing) -> Vectors:
-        """An image's embedding, `(1, dim)`.
+        """An image's embeddings, `(query_views, dim)`.
 
         Raises:
             ImageError: it can't be used.
@@ -256,8 +260,9 @@ class Engine:
         with self._admission.slot() as slot:
             with timing.stage("decode"):
                 pixels = to_pixels(decode_image(data, self._limits))
+            views = [pixels, pixels[:, ::-1]][: self._query_views]
             with timing.stage("embed"):
-                return self._snapshot.embedder.embed(pixels[np.newaxis], is_alone=slot.take_all())
+                return self._snapshot.embedder.embed(np.stack(views), is_alone=slot.take_all())
 
     def _known(self, data: bytes, queries: Vectors) -> str | None:
         """The category that the catalogue has this very image in; of several the most probable."""
@@ -282,7 +287,7 @@ class Engine:
     ) -> Answer:
         """Search by all pictures of one query, `(n_pictures, dim)`.
 
-        Its category is `known`, or left to the classifier; `verdict` is given, or found for a query of one picture.
+        Its category is `known`, or left to the classifier; `verdict` is given, or found for the first picture.
         """
         if options.category is not None or self._snapshot.classifier.known is None:
             verdict = NOT_JUDGED  # also of the catalogue's own images
@@ -292,7 +297,7 @@ class Engine:
         with timing.stage("search"):
             search = ItemSearch(self._snapshot, queries, options, without)
             if verdict is None:
-                verdict = judge(self._snapshot.classifier, queries, categories[0], search.nearest(categories[0]))
+                verdict = judge(self._snapshot.classifier, queries[:1], categories[0], search.nearest(categories[0]))
             if verdict.known is False and options.on_unknown != "search":
                 categories = []
             hits = search.page(categories)
@@ -305,8 +310,8 @@ class Engine:
         if self._snapshot.classifier.known is not None:
             with timing.stage("search"):
                 predicted = self._snapshot.classifier.categories[ranking(probabilities)[0]]
-                nearest = self._snapshot.partition(predicted).search(queries, NEIGHBOURS)
-                verdict = judge(self._snapshot.classifier, queries, predicted, nearest[0])
+                nearest = self._snapshot.partition(predicted).search(queries[:1], NEIGHBOURS)
+                verdict = judge(self._snapshot.classifier, queries[:1], predicted, nearest[0])
         return self._answer(probabilities, None, (), (), timing, verdict)
 
     def _chosen(self, probabilities: NDArray[np.float32], options: SearchOptions, known: str | None) -> list[str]:

@@ -43,6 +43,7 @@ class ServiceSettings:
         max_batch: the most queries in one batch.
         max_batch_bytes: batches whose images are larger together are refused.
         probe_coverage: for what share of the queries `probe: auto` searches the right category.
+        query_views: of each query image that are embedded: 1 for itself, 2 for its mirror image too.
         poll_s: seconds between two looks at which snapshot is published.
         feedback: the file that feedback is appended to; None for taking none.
         api_keys: the file of the API keys that are let in; None for letting in everybody.
@@ -74,6 +75,7 @@ class ServiceSettings:
     max_batch: int = 16
     max_batch_bytes: int = 64 * 1024 * 1024
     probe_coverage: float = PROBE_COVERAGE
+    query_views: int = 1
     poll_s: float = 1.0
     feedback: Path | None = None
     api_keys: Path | None = None
@@ -211,6 +213,7 @@ _READERS: Mapping[str, Callable[[str], object]] = {
     "max_batch": _whole(1, 1000),
     "max_batch_bytes": _whole(1, 2**31),
     "probe_coverage": lambda text: _between(float(text), 0.0, 1.0),
+    "query_views": _whole(1, 2),
     "poll_s": lambda text: _between(float(text), 0.01, 3600.0),
     "feedback": lambda text: Path(_text(text)),
     "api_keys": lambda text: Path(_text(text)),

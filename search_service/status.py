@@ -18,7 +18,9 @@ class PartitionJson(TypedDict):
     category: str
     items: Count
     images: Count
-    index_kind: Annotated[str, Field(description="The class of FAISS.")]
+    index_kind: Annotated[
+        str, Field(description="`exact` (`IndexFlatIP` in older snapshots), or the approximate index.")
+    ]
     ann_recall_at_10: Annotated[Probability, Field(description="Against exact search, measured when it was built.")]
 
 

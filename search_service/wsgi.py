@@ -70,7 +70,15 @@ def _open_engine(
     try:
         with without_native_messages():
             snapshot = Snapshot.open(paths, settings.cores, settings.lone_threads, threads)
-        return Engine(snapshot, settings.image_limits, settings.probe_coverage, settings.image_root, lease, admission)
+        return Engine(
+            snapshot,
+            settings.image_limits,
+            settings.probe_coverage,
+            settings.image_root,
+            lease,
+            admission,
+            settings.query_views,
+        )
     except BaseException:
         lease.close()
         raise

@@ -12,7 +12,7 @@ from typing import Any, Protocol, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from shared.errors import SnapshotError
+from shared.errors import ImagesUnavailable, SnapshotError
 from shared.images import SIDE_PX
 from shared.vectors import Pixels, Vectors, unit_rows
 
@@ -101,6 +101,25 @@ class LiteRtEmbedder:
     def _run(self, work: Callable[[], _Result]) -> _Result:
         """Interpreters are made there too: threads that they have of their own get the priority of who makes them."""
         return work() if self._threads is None else self._threads.submit(work).result()
+
+
+class NoEmbedder:
+    """In the place of an embedder where the embeddings were given and nobody said what made them: refuses images."""
+
+    def __init__(self, dim: int) -> None:
+        """Of embeddings `(dim,)` long."""
+        self.dim, self.embedder_id = dim, embedder_id(b"")
+
+    def embed(self, pixels: Pixels, is_alone: bool = False) -> Vectors:
+        """Refuse.
+
+        Raises:
+            ImagesUnavailable: always.
+        """
+        raise ImagesUnavailable(
+            "the snapshot was built of given embeddings and has no network to embed images with: search by `embedding`"
+            " or `item_id`, or build it with the --backbone that made the embeddings"
+        )
 
 
 class _Pool:

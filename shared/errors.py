@@ -22,6 +22,7 @@
         ├── UnknownQuery        it shows none of the categories, and the caller wants none searched
         ├── ImageNotFound
         ├── FiltersUnavailable  the snapshot is of a version that could not filter
+        ├── ImagesUnavailable   the snapshot's embeddings were given, and it has no base
         ├── FeedbackOff
         ├── KeyRequired         no API key, or none that is let in
         ├── RateLimited         too many requests of one key or address
@@ -172,6 +173,12 @@ class FiltersUnavailable(RequestError):
     """The snapshot being served has no index of the metadata: an older version built it."""
 
     code = "filters_unavailable"
+
+
+class ImagesUnavailable(RequestError):
+    """The snapshot being served was built of given embeddings without a base: it can't embed an image."""
+
+    code = "images_unavailable"
 
 
 class FeedbackOff(RequestError):

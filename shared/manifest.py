@@ -3,13 +3,15 @@
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from shared.errors import SnapshotError
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+_READABLE = (1, 2)
+"""Format 1 has nothing but exact indexes: what it lacks has its default here."""
 
 
 @dataclass(frozen=True)
@@ -21,10 +23,14 @@ class CategoryEntry:
         items: how many items.
         images: how many images these have.
         rows: how many embeddings its partition holds (images, or images and their augmented views).
-        index_kind: the FAISS class.
-        ann_recall_at_10: measured at build time against exact search, on a sample of its own rows.
+        index_kind: `exact`, or the approximate index, as `shared.index_kind` spells it; format 1 has FAISS's class.
+        ann_recall_at_10: measured at build time against exact search.
         content: a digest of the embeddings in the partition, by what they were made of: the same content, the same
             index.
+        vectors: how embeddings are kept: `float32`, or `int8`.
+        effort: `efSearch` or `nprobe` of a search; None where all rows are compared.
+        depth: how many rows the index proposes for ten hits; None where all rows are compared.
+        search_p50_ms: median processor time of a search for ten when it was built; None where all rows are compared.
     """
 
     name: str
@@ -34,6 +40,10 @@ class CategoryEntry:
     index_kind: str
     ann_recall_at_10: float
     content: str = ""
+    vectors: str = "float32"
+    effort: int | None = None
+    depth: int | None = None
+    search_p50_ms: float | None = None
 
 
 @dataclass(frozen=True)
@@ -45,7 +55,7 @@ class Manifest:
         snapshot_id: also the name of its directory.
         created_at: ISO 8601, UTC.
         parecido_version: what built it.
-        backbone: `efficientnet_b0` or `efficientnet_lite0`.
+        backbone: `efficientnet_b0` or `efficientnet_lite0`; `none` where embeddings were given without a base.
         weights: where the backbone's weights came from.
         embedder_id: hash of `embedder.tflite`.
         dim: length of an embedding.
@@ -59,10 +69,11 @@ class Manifest:
         skipped: how many catalogue entries were left out; `report/skipped.jsonl` lists them.
         image_root: the directory that image paths are relative to.
         content: a digest of all items with their images and metadata, in order.
-        golden: `(dim,)`, the embedding of the built-in test picture.
+        golden: `(dim,)`, the embedding of the built-in test picture; empty where embeddings were given without a base.
         classifier: figures on held-out items.
         settings: the build's settings.
         checksums: file, relative to the snapshot → SHA-256.
+        samples: large file of vectors → the SHA-256 of samples of it, for checking it soon.
         tuning: how fine-tuning the base went; None where it was not tried.
     """
 
@@ -89,6 +100,7 @@ class Manifest:
     settings: Mapping[str, Any]
     checksums: Mapping[str, str]
     tuning: Mapping[str, Any] | None = None
+    samples: Mapping[str, str] = field(default_factory=dict)
 
     def write(self, path: Path) -> None:
         """Write it as JSON, sealed with a checksum of its own."""
@@ -107,8 +119,8 @@ class Manifest:
             version, seal = content["format_version"], content.pop("seal", None)
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise SnapshotError(f"the manifest {path} can't be read: {error}") from error
-        if version != FORMAT_VERSION:
-            raise SnapshotError(f"{path} has format version {version}; this version of Parecido reads {FORMAT_VERSION}")
+        if version not in _READABLE:
+            raise SnapshotError(f"{path} has format version {version}; this version of Parecido reads 1 and 2")
         if seal != _seal(content):
             raise SnapshotError(f"the manifest {path} was changed after it was written: its seal does not match")
         try:

@@ -1,28 +1,29 @@
-"""One category's index: a FAISS inner-product index over unit vectors, and which item each of its rows belongs to."""
+"""One category's part of a snapshot: its vectors, which item each of them shows, and how the nearest are found.
 
-import errno
+All are compared, or those that an approximate index proposes; callers need not know.
+"""
+
 import hashlib
 import re
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
-import faiss
 import numpy as np
 from numpy.typing import NDArray
 
+from shared.approximate_index import ApproximateIndex, approximate_files
 from shared.errors import SnapshotError
+from shared.stored_vectors import StoredVectors, require_inner_product
 from shared.vectors import Vectors
 
-INDEX_KIND = "IndexFlatIP"
+_MAPPED_FROM_BYTES = 1 << 20
 
 Allowed: TypeAlias = NDArray[np.bool_]
 """`(n,)` bool by item number: which items may be found."""
 
 
-@dataclass(frozen=True)
-class Hit:
+class Hit(NamedTuple):
     """An item found: its number in the snapshot and its best score, a cosine."""
 
     item_number: int
@@ -32,55 +33,62 @@ class Hit:
 class Partition:
     """A category's embeddings, several rows an item where it has several images or views."""
 
-    def __init__(self, category: str, index: faiss.Index, item_numbers: NDArray[np.int64]) -> None:
-        """Put the two halves together.
+    def __init__(
+        self,
+        category: str,
+        vectors: StoredVectors,
+        item_numbers: NDArray[np.int64],
+        approximate: ApproximateIndex | None = None,
+    ) -> None:
+        """Put the parts together.
 
         Args:
             category: whose items these are.
-            index: metric inner product, over unit rows.
+            vectors: unit rows.
             item_numbers: `(n_rows,)` int64, the item that each row shows.
+            approximate: proposes the rows that are compared; None compares all.
 
         Raises:
             SnapshotError: they don't fit each other.
         """
-        if index.metric_type != faiss.METRIC_INNER_PRODUCT:
-            raise SnapshotError(f"the partition {category!r} has metric {index.metric_type}; wanted inner product")
-        if item_numbers.shape != (index.ntotal,):
-            found = f"{index.ntotal} embeddings, but item numbers of shape {item_numbers.shape}"
+        require_inner_product(vectors.index, category)
+        if item_numbers.shape != (vectors.n_rows,):
+            found = f"{vectors.n_rows} embeddings, but item numbers of shape {item_numbers.shape}"
+            raise SnapshotError(f"the partition {category!r} has {found}")
+        if approximate is not None and len(approximate.rows.rows) != vectors.n_rows:
+            found = f"{vectors.n_rows} embeddings, but an approximate index of {len(approximate.rows.rows)}"
             raise SnapshotError(f"the partition {category!r} has {found}")
         self.category = category
-        self._index = index
-        self._item_numbers = item_numbers
-        self.n_rows = int(index.ntotal)
+        self._vectors = vectors
+        self._item_numbers = np.asarray(item_numbers)  # a plain array over the mapped file: quicker to take rows of
+        self._approximate = approximate
+        self.n_rows = vectors.n_rows
         self.n_items = len(np.unique(item_numbers))
-        self.dim = int(index.d)
+        self.dim = vectors.dim
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether each search compares every row."""
+        return self._approximate is None
 
     @classmethod
     def build(cls, category: str, embeddings: Vectors, item_numbers: NDArray[np.int64]) -> "Partition":
-        """Index `(n_rows, dim)` unit rows exactly."""
-        return cls.of_pieces(category, iter([embeddings]), item_numbers)
-
-    @classmethod
-    def of_pieces(cls, category: str, pieces: Iterator[Vectors], item_numbers: NDArray[np.int64]) -> "Partition":
-        """Index unit rows exactly that come `(n, dim)` float32 at a time."""
-        first = next(pieces)
-        index = faiss.IndexFlatIP(first.shape[1])
-        index.add(first)
-        for piece in pieces:
-            index.add(piece)
-        return cls(category, index, item_numbers)
+        """In memory and exact, of `(n_rows, dim)` float32 unit rows."""
+        return cls(category, StoredVectors.of_pieces(iter([embeddings])), item_numbers)
 
     def write(self, directory: Path) -> None:
-        """Write the partition's two files into `directory`, named by `partition_file` and `rows_file`.
+        """Write the partition's files into `directory`: those that `index_files` and `rows_file` name.
 
         Raises:
             OSError: the disk is full, or `directory` can't be written.
         """
-        path = directory / partition_file(self.category)
-        try:
-            faiss.write_index(self._index, str(path))
-        except RuntimeError as error:  # FAISS's own, whatever went wrong
-            raise OSError(errno.EIO, f"the index can't be written: {error}", str(path)) from error
+        self._vectors.write(directory / partition_file(self.category))
+        self.write_beside_vectors(directory)
+
+    def write_beside_vectors(self, directory: Path) -> None:
+        """Write all but the vectors, where they are in `directory` already."""
+        if self._approximate is not None:
+            self._approximate.write(directory, _file_stem(self.category))
         write_rows(directory, self.category, self._item_numbers)
 
     @classmethod
@@ -94,17 +102,18 @@ class Partition:
         """
         path = directory / partition_file(category)
         try:
-            index = faiss.read_index(str(path), faiss.IO_FLAG_MMAP_IFC)
-            item_numbers = np.load(directory / rows_file(category), mmap_mode="r", allow_pickle=False)
+            vectors = StoredVectors.open(path)
+            item_numbers = _read_rows(directory / rows_file(category))
+            approximate = ApproximateIndex.open(directory, _file_stem(category))
         except Exception as error:  # damaged bytes meet FAISS and NumPy with many kinds
             raise SnapshotError(f"the partition {path} can't be read: {error}") from error
-        return cls(category, index, item_numbers)
+        return cls(category, vectors, item_numbers, approximate)
 
     def search(self, queries: Vectors, top_k: int, allowed: Allowed | None = None) -> list[list[Hit]]:
         """The `top_k` nearest items of each query, best first, equal scores by item number.
 
-        Rows of one item collapse to one hit with the best score, so more rows are fetched than items are wanted, until
-        there are enough, and none is left that is as near as the last. Nothing is set on the index: any number of
+        Rows of one item collapse to one hit with the best score. Scores are compared with the vectors themselves,
+        whatever proposes the rows, and don't depend on what else is searched. Nothing is set on an index: any number of
         threads may search at once.
 
         Args:
@@ -112,21 +121,43 @@ class Partition:
             top_k: how many items a query; fewer come back where the partition has fewer.
             allowed: the items to search, if not all; their scores are the same then.
         """
-        n_rows, parameters = self.n_rows, None
-        if allowed is not None:
-            rows = np.flatnonzero(allowed[self._item_numbers])
-            # FAISS goes through an array of rows one by one, and through nothing else: of its selectors the fastest.
-            selector = faiss.IDSelectorArray(rows)
-            n_rows, parameters = len(rows), faiss.SearchParameters()
-            parameters.sel = selector
+        passing = None if allowed is None else allowed[self._item_numbers]
+        n_rows = self.n_rows if passing is None else int(np.count_nonzero(passing))
         wanted = min(top_k, self.n_items, n_rows)
         if wanted == 0:
             return [[] for _ in queries]
+        if self._approximate is None:
+            return self._compare_all(queries, wanted, passing)
+        # As many proposals as give enough items if those that pass, and an item's rows, are spread evenly.
+        scale = self._approximate.scale_for(wanted * (self.n_rows / n_rows) * (self.n_rows / self.n_items))
+        return [self._find(query, wanted, passing, scale) for query in queries]
+
+    def _find(
+        self, query: NDArray[np.float32], wanted: int, passing: NDArray[np.bool_] | None, scale: int | None
+    ) -> list[Hit]:
+        """By proposals, of which there are more each time until there are enough that pass; else among all rows."""
+        assert self._approximate is not None
+        while scale is not None:
+            rows = self._approximate.propose(query, scale)
+            if passing is not None:
+                rows = rows[passing[rows]]
+            if len(rows) >= wanted:
+                found = self._collapse(self._vectors.scores(query, rows), rows, wanted)
+                if len(found) == wanted:
+                    return found
+            scale = self._approximate.scale_for(40 * scale)
+        return self._compare_all(query[np.newaxis], wanted, passing)[0]
+
+    def _compare_all(self, queries: Vectors, wanted: int, passing: NDArray[np.bool_] | None) -> list[list[Hit]]:
+        """More rows are fetched than items are wanted, until there are enough, and none is left that is as near."""
+        rows = None if passing is None else np.flatnonzero(passing)
+        n_rows = self.n_rows if rows is None else len(rows)
+        wanted = min(wanted, n_rows)
         fetched = 1 + (wanted if self.n_rows == self.n_items else 2 * wanted * -(-self.n_rows // self.n_items))
         while True:
             fetched = min(fetched, n_rows)
-            scores, found_rows = self._index.search(queries, fetched, params=parameters)
-            found = [self._collapse(*pair) for pair in zip(scores, found_rows, strict=True)]
+            scores, found_rows = self._vectors.search(queries, fetched, rows)
+            found = [self._collapse(*pair, fetched) for pair in zip(scores, found_rows, strict=True)]
             last = np.minimum(scores[:, -1], 1.0)
             if fetched == n_rows or all(
                 len(hits) >= wanted and hits[wanted - 1].score > score for hits, score in zip(found, last, strict=True)
@@ -136,23 +167,32 @@ class Partition:
 
     def embeddings(self, rows: Sequence[int] | NDArray[np.int64]) -> Vectors:
         """The embeddings in these rows, `(len(rows), dim)` float32."""
-        found: Vectors = self._index.reconstruct_batch(np.asarray(rows, dtype=np.int64))
-        return found
+        return self._vectors.embeddings(np.asarray(rows, dtype=np.int64))
 
     def item_numbers(self) -> NDArray[np.int64]:
         """`(n_rows,)` int64: the item that each row shows."""
         return self._item_numbers
 
-    def _collapse(self, scores: NDArray[np.float32], rows: NDArray[np.int64]) -> list[Hit]:
-        return best_hits(
-            Hit(int(number), min(1.0, float(score)))  # rounding may carry a cosine past 1
-            for number, score in zip(self._item_numbers[rows], scores, strict=True)
-        )
+    def _collapse(self, scores: NDArray[np.float32], rows: NDArray[np.int64], wanted: int) -> list[Hit]:
+        """One hit an item, best first, so many at most."""
+        scores, numbers = np.minimum(scores, 1.0), self._item_numbers[rows]  # rounding may carry a cosine past 1
+        order = np.lexsort((numbers, -scores))
+        if self.n_rows == self.n_items:
+            order = order[:wanted]
+        hits = map(Hit, numbers[order].tolist(), scores[order].tolist())
+        return list(hits) if self.n_rows == self.n_items else best_hits(hits)[:wanted]
 
 
 def write_rows(directory: Path, category: str, item_numbers: NDArray[np.int64]) -> None:
     """Write which item each row of a partition shows, `(n_rows,)` int64, beside its index."""
     np.save(directory / rows_file(category), item_numbers)
+
+
+def _read_rows(path: Path) -> NDArray[np.int64]:
+    """Mapped where it is large: a mapped array keeps its file open, and there may be many partitions."""
+    is_large = path.stat().st_size > _MAPPED_FROM_BYTES
+    rows: NDArray[np.int64] = np.load(path, mmap_mode="r" if is_large else None, allow_pickle=False)
+    return rows
 
 
 def best_hits(hits: Iterable[Hit]) -> list[Hit]:
@@ -188,6 +228,16 @@ def partition_file(category: str) -> str:
 def rows_file(category: str) -> str:
     """The file name for a category's item numbers."""
     return f"{_file_stem(category)}.rows.npy"
+
+
+def index_files(category: str) -> list[str]:
+    """All files that a category's index may have; the second and those after it only with an approximate index."""
+    return [partition_file(category), *approximate_files(_file_stem(category))]
+
+
+def is_approximate(name: str) -> bool:
+    """Whether a file of this name belongs to an approximate index."""
+    return any(name.endswith(end) for end in approximate_files(""))
 
 
 def _file_stem(category: str) -> str:

@@ -18,11 +18,15 @@ import numpy as np
 
 from shared.catalogue import ItemStore
 from shared.classifier import Classifier
-from shared.embedder import Embedder, LiteRtEmbedder, check_golden
+from shared.embedder import Embedder, LiteRtEmbedder, NoEmbedder, check_golden
 from shared.errors import SnapshotError, SnapshotMissing, UnknownCategory
 from shared.images import PREPROCESSING
 from shared.manifest import Manifest
-from shared.partition import Partition
+from shared.partition import Partition, is_approximate
+
+SAMPLED_FROM_BYTES = 64 << 20
+_BLOCKS = 64
+_BLOCK_BYTES = 64 << 10
 
 
 @dataclass(frozen=True)
@@ -67,8 +71,19 @@ class SnapshotPaths:
 
     def checksums(self) -> dict[str, str]:
         """SHA-256 of every file but the manifest, by path relative to the snapshot."""
-        files = (path for path in self.files() if path != self.manifest)
-        return {path.relative_to(self.root).as_posix(): sha256_of(path) for path in files}
+        return {self._name(path): sha256_of(path) for path in self.files() if path != self.manifest}
+
+    def samples(self) -> dict[str, str]:
+        """Of large files of vectors, what `sample_of` gives, by path relative to the snapshot."""
+        return {self._name(path): sample_of(path) for path in self.files() if self._is_sampled(path)}
+
+    def _is_sampled(self, path: Path) -> bool:
+        """A changed vector gives a wrong score, while the other files could lead astray whoever reads them."""
+        vectors = path.parent == self.partitions and path.name.endswith(".faiss")
+        return vectors and not is_approximate(path.name) and path.stat().st_size > SAMPLED_FROM_BYTES
+
+    def _name(self, path: Path) -> str:
+        return path.relative_to(self.root).as_posix()
 
 
 @dataclass(frozen=True)
@@ -173,6 +188,8 @@ class Snapshot:
     ) -> "Snapshot":
         """Open and verify a snapshot: checksums, the parts against the manifest, the golden embedding.
 
+        Of large files of vectors only samples are read; `check_files` reads all.
+
         Args:
             paths: where it lies.
             interpreters: how many images are embedded at once at most; by default one a core.
@@ -183,14 +200,16 @@ class Snapshot:
             SnapshotError: anything is missing, damaged, or doesn't fit this version.
         """
         manifest = Manifest.read(paths.manifest)
-        check_files(paths, manifest)
+        check_files(paths, manifest, by_samples=True)
         if manifest.preprocessing != PREPROCESSING:
             found = f"{manifest.preprocessing!r}; this version of Parecido uses {PREPROCESSING!r}"
             raise SnapshotError(f"{paths.root} was built with the preprocessing {found}: build it again")
         names = tuple(entry.name for entry in manifest.categories)
         snapshot = cls(
             manifest=manifest,
-            embedder=LiteRtEmbedder.open(paths.embedder, interpreters, lone_threads, threads),
+            embedder=LiteRtEmbedder.open(paths.embedder, interpreters, lone_threads, threads)
+            if manifest.golden
+            else NoEmbedder(manifest.dim),
             classifier=Classifier.open(paths.classifier),
             partitions={name: Partition.open(name, paths.partitions) for name in names},
             items=ItemStore(paths.items),
@@ -234,24 +253,46 @@ class Snapshot:
                 found = f"{part.n_rows} rows of {part.n_items} items in {part.dim} dimensions"
                 wanted = f"{entry.rows} rows of {entry.items} items in {manifest.dim} dimensions"
                 raise SnapshotError(f"the partition {entry.name!r} holds {found}; the manifest says {wanted}")
-        check_golden(self.embedder, np.asarray(manifest.golden, dtype=np.float32))
+        if manifest.golden:
+            check_golden(self.embedder, np.asarray(manifest.golden, dtype=np.float32))
 
 
-def check_files(paths: SnapshotPaths, manifest: Manifest) -> None:
+def check_files(paths: SnapshotPaths, manifest: Manifest, by_samples: bool = False) -> None:
     """Compare every file with its checksum in the manifest.
+
+    Args:
+        paths: of the snapshot.
+        manifest: what it says of itself.
+        by_samples: of large files of vectors, read only samples. Reading gigabytes would take longer than a service may
+            take to start, and each of its workers would read them.
 
     Raises:
         SnapshotError: a file is missing or damaged.
     """
+    samples = manifest.samples if by_samples else {}
     try:
-        found = paths.checksums()
+        there = {path.relative_to(paths.root).as_posix(): path for path in paths.files()}
+        for name, wanted in manifest.checksums.items():
+            if name not in there:
+                raise SnapshotError(f"{paths.root / name} is missing")
+            if name in samples:
+                if sample_of(there[name]) != samples[name]:
+                    raise SnapshotError(f"{there[name]} is damaged: a sample of it has changed")
+            elif (found := sha256_of(there[name])) != wanted:
+                raise SnapshotError(f"{there[name]} is damaged: its SHA-256 is {found}, wanted {wanted}")
     except OSError as error:
         raise SnapshotError(f"{error.filename} can't be read: {error.strerror}") from error
-    for name, wanted in manifest.checksums.items():
-        if name not in found:
-            raise SnapshotError(f"{paths.root / name} is missing")
-        if found[name] != wanted:
-            raise SnapshotError(f"{paths.root / name} is damaged: its SHA-256 is {found[name]}, wanted {wanted}")
+
+
+def sample_of(path: Path) -> str:
+    """The SHA-256 of a large file's size and of blocks of it, the first and the last among them, in hexadecimal."""
+    size = path.stat().st_size
+    digest = hashlib.sha256(size.to_bytes(8, "little"))
+    with path.open("rb") as file:
+        for start in np.linspace(0, max(0, size - _BLOCK_BYTES), _BLOCKS).astype(int).tolist():
+            file.seek(start)
+            digest.update(file.read(_BLOCK_BYTES))
+    return digest.hexdigest()
 
 
 def sha256_of(path: Path) -> str:

@@ -9,6 +9,7 @@ import numpy as np
 
 from indexer.build_partitions import plan_partitions, write_partition
 from indexer.embed import EmbeddedCatalogue
+from indexer.index_policy import IndexPolicy
 from indexer.originals import Originals
 from indexer.published import Published
 from shared.catalogue import IndexedItem, Item
@@ -18,10 +19,14 @@ from shared.vectors import Vectors, unit_rows
 
 
 def make_partitions(
-    embedded: EmbeddedCatalogue, index_views: str, directory: Path, published: Published | None = None
+    embedded: EmbeddedCatalogue,
+    index_views: str,
+    directory: Path,
+    published: Published | None = None,
+    policy: IndexPolicy | None = None,
 ) -> tuple[list[CategoryEntry], list[IndexedItem]]:
     """Plan and write every partition into a directory; what the manifest says of each, and the items."""
-    planned, items = plan_partitions(embedded, index_views, published)
+    planned, items = plan_partitions(embedded, index_views, published, policy)
     return [write_partition(one, embedded, directory, published) for one in planned], items
 
 

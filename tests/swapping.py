@@ -121,11 +121,11 @@ class Service:
 
 @contextmanager
 def running(data: DataDirectory, **changed: float | str) -> Iterator[Service]:
-    """A service with two workers, or with settings that are changed, such as `queue`."""
+    """A service with two workers that refuses nobody on a slow machine, or with settings that are changed."""
     with socket.socket() as found:
         found.bind(("127.0.0.1", 0))
         port = found.getsockname()[1]
-    settings = {"DATA": str(data.root), "PORT": str(port), "WORKERS": "2", "POLL_S": "0.1"}
+    settings = {"DATA": str(data.root), "PORT": str(port), "WORKERS": "2", "POLL_S": "0.1", "QUEUE_DEADLINE_S": "30"}
     settings |= {name.upper(): str(value) for name, value in changed.items()}
     environment = _environment(**{f"PARECIDO_{name}": value for name, value in settings.items()})
     with data.root.with_name("service.log").open("wb") as log:

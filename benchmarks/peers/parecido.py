@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from shared import __version__
 from shared.snapshot import DataDirectory, Snapshot
 
-VARIANTS: dict[str, dict[str, Any]] = {"as built": {}}
+VARIANTS: dict[str, dict[str, Any]] = {"as built": {}, "int8": {"vectors": "int8"}}
 EFFORTS: list[dict[str, Any]] = [{}]
 
 
@@ -28,6 +28,7 @@ def build(rows: NDArray[np.float32], categories: NDArray[np.int64], directory: P
     embeddings = Path(str(rows.filename))
     files = ["--embeddings", str(embeddings), "--items", str(embeddings.with_name("items.jsonl"))]
     command = [sys.executable, "-m", "benchmarks.given_snapshot", *files, "--data", str(directory)]
+    command += [option for name, value in settings.items() for option in (f"--{name}", str(value))]
     subprocess.run(command, check=True)
 
 

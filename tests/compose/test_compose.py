@@ -57,7 +57,7 @@ def shop(tmp_path_factory: pytest.TempPathFactory, catalogue: Path) -> Iterator[
     with stack(tmp_path_factory.mktemp("shop")) as shop:
         named = f"CATALOGUE='{catalogue.parent}'\nCATALOGUE_FILE='{catalogue.name}'\n"
         options = "INDEXER_OPTIONS=--backbone efficientnet_lite0 --augmentations 1\n"
-        (shop.directory / ".env").write_text(f"PARECIDO_WORKERS=2\n{options}{named}")
+        (shop.directory / ".env").write_text(f"PARECIDO_WORKERS=2\nPARECIDO_QUEUE_DEADLINE_S=30\n{options}{named}")
         shop.compose("build")
         shop.compose("up", "--detach", "--no-deps", "search")
         yield shop

@@ -46,6 +46,7 @@ class _Service:
 
     def __init__(self, data: Path, **settings: str) -> None:
         self.port = _free_port()
+        settings = {"PARECIDO_QUEUE_DEADLINE_S": "30", **settings}  # no busy machine is to refuse anybody
         self._log = data.with_name(f"{data.name}.log").open("wb")
         self.process = subprocess.Popen(
             [sys.executable, "-m", "search_service"],

@@ -15,6 +15,7 @@ from indexer.published import Published
 from shared.catalogue import IndexedItem, Item
 from shared.partition import Partition, partition_file, rows_file
 from shared.snapshot import SnapshotPaths
+from shared.stored_vectors import StoredVectors
 from shared.vectors import Vectors, unit_rows
 
 
@@ -243,14 +244,14 @@ class _Rearranged:
 
 def test_a_partition_whose_rows_are_permuted_is_found_out() -> None:
     kept, shifted = np.arange(200), np.roll(np.arange(200), 1)
-    assert ann_recall_at_10(Partition("c", _Rearranged(_random(200), kept), kept)) == 1.0
-    assert ann_recall_at_10(Partition("c", _Rearranged(_random(200), shifted), kept)) < 0.2
+    assert ann_recall_at_10(Partition("c", StoredVectors(_Rearranged(_random(200), kept)), kept)) == 1.0
+    assert ann_recall_at_10(Partition("c", StoredVectors(_Rearranged(_random(200), shifted)), kept)) < 0.2
 
 
 def test_two_rows_exchanged_are_found_out() -> None:
     order = np.arange(40)
     order[[3, 30]] = order[[30, 3]]
-    assert 0.8 < ann_recall_at_10(Partition("c", _Rearranged(_random(40), order), np.arange(40))) < 1.0
+    assert 0.8 < ann_recall_at_10(Partition("c", StoredVectors(_Rearranged(_random(40), order)), np.arange(40))) < 1.0
 
 
 def test_the_recall_of_an_approximate_index_is_the_share_that_it_finds() -> None:
@@ -263,7 +264,7 @@ def test_the_recall_of_an_approximate_index_is_the_share_that_it_finds() -> None
     index.is_trained = True
     index.make_direct_map()
     index.add(embeddings)
-    assert ann_recall_at_10(Partition("c", index, np.arange(120))) == 1.0
+    assert ann_recall_at_10(Partition("c", StoredVectors(index), np.arange(120))) == 1.0
     # The same rows in random lists: the one list that is searched has a quarter of the neighbours.
     random_lists = faiss.IndexFlatIP(16)
     random_lists.add(_random(4, seed=3))
@@ -271,4 +272,4 @@ def test_the_recall_of_an_approximate_index_is_the_share_that_it_finds() -> None
     index.is_trained = True
     index.make_direct_map()
     index.add(_random(120))
-    assert 0.1 < ann_recall_at_10(Partition("c", index, np.arange(120))) < 0.9
+    assert 0.1 < ann_recall_at_10(Partition("c", StoredVectors(index), np.arange(120))) < 0.9

@@ -153,6 +153,8 @@ def test_what_another_option_would_cost(quick_shop: Shop, quick_stages_called: l
     assert told["reason_to_train"] == "asked for by --retrain"
     told = _dry_run(quick_shop, quick_stages_called, "--index-views", "all")
     assert (told["images_to_embed"], told["partitions_to_build"], told["reason_to_train"]) == (0, list(KINDS), None)
+    told = _dry_run(quick_shop, quick_stages_called, "--vectors", "int8")
+    assert (told["images_to_embed"], told["partitions_to_build"], told["reason_to_train"]) == (0, list(KINDS), None)
 
 
 def test_it_is_not_remembered(quick_shop: Shop, quick_stages_called: list[str]) -> None:

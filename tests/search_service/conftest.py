@@ -19,9 +19,10 @@ from shared.catalogue import IndexedItem, Item, ItemStore, write_items
 from shared.classifier import Classifier
 from shared.embedder import golden_picture
 from shared.images import ImageLimits, decode_image, to_pixels
+from shared.index_kind import EXACT
 from shared.known import KnownRule
 from shared.manifest import CategoryEntry, Manifest
-from shared.partition import INDEX_KIND, Partition
+from shared.partition import Partition
 from shared.snapshot import Snapshot
 from shared.vectors import Vectors, unit_rows
 
@@ -120,7 +121,7 @@ def catalogue(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TinyCatalogu
             embeddings += [unit_rows(embedding[np.newaxis] + 0.02)[0] for embedding in embeddings]
             numbers += numbers
         partitions[category] = Partition.build(category, np.stack(embeddings), np.array(numbers, dtype=np.int64))
-        entries.append(CategoryEntry(category, len(items), n_images, len(numbers), INDEX_KIND, 1.0))
+        entries.append(CategoryEntry(category, len(items), n_images, len(numbers), EXACT, 1.0))
         rows[category] = [(indexed[number].item.item_id, row) for number, row in zip(numbers, embeddings, strict=True)]
     write_items(root / "items.sqlite", indexed)
     snapshot = Snapshot(

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from fakes import FakeEmbedder, picture
+from fakes import FakeEmbedder, encoded, picture
+from PIL import Image
 
 from search_service.answer import Answer
 from search_service.engine import Engine
@@ -237,6 +238,34 @@ def test_another_image_is_left_to_the_classifier(catalogue, engine_with, tmp_pat
     engine = _with_digests(engine_with([0.7, 0.2, 0.1]), catalogue, tmp_path / "items.sqlite")
     assert engine.search_image(catalogue.image("👟") + b"\0", _ALL).searched == (catalogue.hats,)
     engine.close()
+
+
+class _LeftQuarter(FakeEmbedder):
+    """Sees the left quarter of a picture alone, and counts the pictures."""
+
+    seen = 0
+
+    def embed(self, pixels: np.ndarray, is_alone: bool = False) -> np.ndarray:
+        self.seen += len(pixels)
+        return super().embed(pixels[:, :, :56], is_alone)
+
+
+def test_a_mirror_image_counts_as_a_second_picture_where_that_is_wanted(catalogue, judging) -> None:
+    two = Image.new("RGB", (32, 32), (20, 20, 250))
+    two.paste((220, 80, 80), (0, 0, 16, 32))
+    file = encoded(two, "PNG")
+    halves = np.concatenate([_embed(picture(colour, file_format="PNG")) for colour in ((220, 80, 80), (20, 20, 250))])
+    probabilities = catalogue.snapshot.classifier.probabilities(halves)
+    for views in (halves[:1], halves):
+        embedder = _LeftQuarter()
+        engine = Engine(replace(judging()._snapshot, embedder=embedder), query_views=len(views))
+        answer = engine.search_image(file, SearchOptions(1000, probe=3))
+        _assert_exact(answer, catalogue.exact([catalogue.hats, catalogue.mugs, catalogue.shoes], views))
+        found = {one.category: one.confidence for one in answer.candidates}
+        wanted = dict(zip(catalogue.rows, probabilities[: len(views)].mean(axis=0), strict=True))
+        assert found == pytest.approx(wanted, abs=1e-2)
+        assert engine.classify_image(file).verdict == answer.verdict
+        assert embedder.seen == 2 * len(views)
 
 
 def test_an_item_is_searched_by_all_its_images(catalogue, engine) -> None:

@@ -91,10 +91,10 @@ def test_any_other_edit_is_refused_too(path: Path, change: Callable[[dict[str, A
         Manifest.read(path)
 
 
-@pytest.mark.parametrize("version", [0, 2, 99, "1", None])
+@pytest.mark.parametrize("version", [0, 3, 99, "1", None])
 def test_another_format_version_is_refused_whatever_else_it_holds(path: Path, version: object) -> None:
     path.write_text(json.dumps({"format_version": version, "new": True}), encoding="utf-8")
-    with pytest.raises(SnapshotError, match=f"has format version {version}; this version of Parecido reads 1"):
+    with pytest.raises(SnapshotError, match=f"has format version {version}; this version of Parecido reads 1 and 2"):
         Manifest.read(path)
 
 
@@ -138,3 +138,13 @@ def test_truncated_files_are_refused(path: Path) -> None:
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(SnapshotError, match=r"nowhere\.json can't be read"):
         Manifest.read(tmp_path / "nowhere.json")
+
+
+def test_a_manifest_of_format_1_is_read_as_one_of_exact_indexes(path: Path) -> None:
+    """As version 1 wrote it: its categories say nothing of how they are searched."""
+    content = {**dataclasses.asdict(_MANIFEST), "format_version": 1}
+    new = ("vectors", "effort", "depth", "search_p50_ms")
+    content["categories"] = [{k: v for k, v in one.items() if k not in new} for one in content["categories"]]
+    path.write_text(json.dumps({**content, "seal": _seal(content)}), encoding="utf-8")
+    (first, *_) = Manifest.read(path).categories
+    assert (first.index_kind, first.vectors, first.effort, first.depth) == ("IndexFlatIP", "float32", None, None)

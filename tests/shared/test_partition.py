@@ -10,6 +10,7 @@ from sklearn.metrics.pairwise import cosine_similarity
 
 from shared.errors import SnapshotError
 from shared.partition import Hit, Partition, best_hits, partition_file, rows_file, search_partitions
+from shared.stored_vectors import StoredVectors
 from shared.vectors import Vectors, unit_rows
 
 _DIM = 48
@@ -212,7 +213,7 @@ def test_best_hits_keep_each_items_best_and_break_ties_by_number() -> None:
 def test_another_metric_is_refused() -> None:
     index = faiss.IndexFlatL2(_DIM)
     with pytest.raises(SnapshotError, match="the partition 'shoes' has metric 1; wanted inner product"):
-        Partition("shoes", index, np.empty(0, dtype=np.int64))
+        Partition("shoes", StoredVectors(index), np.empty(0, dtype=np.int64))
 
 
 @pytest.mark.parametrize("shape", [(3,), (5,), (4, 1), ()])

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from fakes import fake_manifest, picture
 
+from shared import snapshot as module
 from shared.catalogue import IndexedItem, Item, write_items
 from shared.classifier import Classifier
 from shared.embedder import LiteRtEmbedder, golden_picture
@@ -18,7 +19,7 @@ from shared.errors import SnapshotError, SnapshotMissing, UnknownCategory
 from shared.images import ImageLimits, decode_image, to_pixels
 from shared.manifest import CategoryEntry, Manifest
 from shared.partition import Partition
-from shared.snapshot import DataDirectory, Snapshot, SnapshotPaths
+from shared.snapshot import DataDirectory, Snapshot, SnapshotPaths, check_files
 from shared.vectors import Pixels
 
 _ID = "20250102T030405-abcdef"
@@ -325,3 +326,32 @@ def test_a_classifier_for_embeddings_of_another_length_is_refused(copied: Snapsh
     _rewrite(copied)
     with pytest.raises(SnapshotError, match="takes embeddings of 1279 dimensions; the manifest says 1280"):
         Snapshot.open(copied, interpreters=1)
+
+
+def test_a_large_file_of_vectors_is_checked_by_samples_and_by_verify_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "SAMPLED_FROM_BYTES", 1 << 20)
+    paths = SnapshotPaths(tmp_path)
+    paths.partitions.mkdir()
+    content = np.random.default_rng(0).bytes(20 << 20)
+    for name in ("shoes.faiss", "shoes.approximate.faiss", "small.faiss"):
+        (paths.partitions / name).write_bytes(content[: 100 if name == "small.faiss" else None])
+    manifest = fake_manifest(checksums=paths.checksums(), samples=paths.samples())
+    assert list(manifest.samples) == ["partitions/shoes.faiss"]
+    check_files(paths, manifest, by_samples=True)
+    for offset, by_samples in ((0, True), (len(content) - 1, True), (100_000, False)):
+        damaged = bytearray(content)
+        damaged[offset] ^= 1
+        (paths.partitions / "shoes.faiss").write_bytes(damaged)
+        if not by_samples:
+            check_files(paths, manifest, by_samples=True)  # it lies between the samples
+        with pytest.raises(SnapshotError, match=r"shoes\.faiss is damaged"):
+            check_files(paths, manifest, by_samples=by_samples)
+    (paths.partitions / "shoes.faiss").write_bytes(content[:-1])
+    with pytest.raises(SnapshotError, match="a sample of it has changed"):
+        check_files(paths, manifest, by_samples=True)
+    (paths.partitions / "shoes.faiss").write_bytes(content)
+    (paths.partitions / "shoes.approximate.faiss").write_bytes(content[:100_000] + b"x" + content[100_001:])
+    with pytest.raises(SnapshotError, match=r"shoes.approximate.faiss is damaged: its SHA-256"):
+        check_files(paths, manifest, by_samples=True)
