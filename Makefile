@@ -36,7 +36,7 @@ check: $(STAMP) ## style, types
 	$(BIN)/mypy
 
 unit: $(STAMP) ## the tests alone
-	$(BIN)/python -m pytest --numprocesses auto --dist loadgroup --no-loadscope-reorder $(ARGS)
+	$(BIN)/python -m pytest --numprocesses auto --no-loadscope-reorder $(ARGS)
 
 index: $(STAMP) ## index CATALOGUE=path (a folder a category, or a CSV or JSON-lines file) into DATA
 	@test -n "$(CATALOGUE)" || { echo 'which catalogue? make index CATALOGUE=path [DATA=data]' >&2; exit 2; }

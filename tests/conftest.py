@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import quick_stages
 from shop import Shop
+from xdist.scheduler import LoadScopeScheduling
 
 from shared import embedder
 
@@ -22,18 +23,20 @@ Path(sys.argv[1]).write_bytes(export_embedder(model))
 """
 
 
-_OF_PROGRAMS = {"browser", "end_to_end", "examples"}
+_OF_PROGRAMS = ("tests/browser/", "tests/end_to_end/", "tests/examples/")
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Of several workers, one runs all tests of whole programs, which take the cores from each other and share what was
+class _ByFile(LoadScopeScheduling):  # type: ignore[misc]
+    """Of several workers, one has all tests of whole programs, which take the cores from each other and share what was
     built; the rest goes file by file to whoever is free.
     """
-    for item in items:
-        place = item.path.relative_to(Path(__file__).parent)
-        group = "programs" if place.parts[0] in _OF_PROGRAMS else place.as_posix()
-        item.add_marker(pytest.mark.xdist_group(group))
+
+    def _split_scope(self, nodeid: str) -> str:
+        return "programs" if nodeid.startswith(_OF_PROGRAMS) else nodeid.partition("::")[0]
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> LoadScopeScheduling:
+    return _ByFile(config, log)
 
 
 @pytest.fixture(scope="session")
