@@ -127,8 +127,8 @@ def test_a_killed_worker_takes_only_its_own_requests_with_it(data) -> None:
         counts = load.end()
     assert counts.not_reached == []
     assert len(counts.failed) <= 3 * 8
-    for failed in counts.failed:
-        assert "RemoteDisconnected" in failed or "ConnectionReset" in failed, failed
+    for failed in counts.failed:  # none has an answer of another worker, nor half of one that counts as whole
+        assert any(cut in failed for cut in ("RemoteDisconnected", "ConnectionReset", "IncompleteRead")), failed
     assert all(any(0 <= at_s - killed < 0.5 for killed in killed_s) for at_s in counts.failed_s)
     assert sum(counts.answers.values()) > 8
 

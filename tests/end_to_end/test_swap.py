@@ -108,8 +108,9 @@ def test_fifty_swaps_under_load(data, service) -> None:
     assert load.faults == []
     assert set(load.answers) == set(IDS)
     assert service.workers() == workers
-    for (files_before, mb_before), (files, mb) in zip(after_ten, after_all, strict=True):
-        assert files <= files_before + _MORE_FILES, figures
+    # The kernel gives the clients' connections to the workers as it likes: files are compared over both.
+    assert max(files for files, _ in after_all) <= max(files for files, _ in after_ten) + _MORE_FILES, figures
+    for (_, mb_before), (_, mb) in zip(after_ten, after_all, strict=True):
         assert mb <= mb_before + _MORE_MB, figures
     leased = [snapshot_id for snapshot_id in IDS if is_leased(data.paths(snapshot_id))]
     assert leased == [targets[-1]]
