@@ -1,4 +1,5 @@
 """The indexer's command line: `python -m indexer COMMAND …`."""
+# PYTHON_ARGCOMPLETE_OK: lets a shell ask this module for completions.
 
 import argparse
 import json
@@ -13,12 +14,15 @@ from typing import Any
 # Neither TensorFlow's start-up notes nor its warnings about processors it was not compiled for are news to a user.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
+import argcomplete
+
 from indexer.examples import EXAMPLES
 from indexer.index_policy import INDEX_KINDS
 from indexer.near_duplicates import MAX_RATIO
 from indexer.priority import give_way
 from indexer.report import TerminalReporter
 from indexer.settings import BACKBONES, FINE_TUNE, INDEX_VIEWS, REPORT
+from indexer.shell_completion import snapshot_ids
 from shared import __version__
 from shared.errors import ParecidoError
 from shared.stored_vectors import ENCODINGS
@@ -32,7 +36,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         The exit status: 0 done, 2 bad input or usage, 3 not published, 1 anything else.
     """
-    options = _parser().parse_args(arguments)
+    parser = _parser()
+    argcomplete.autocomplete(parser, always_complete_options=False)
+    options = parser.parse_args(arguments)
     # Not before: help and completion need none of what the commands load.
     from indexer.commands import COMMANDS
 
@@ -83,13 +89,13 @@ def _parser() -> argparse.ArgumentParser:
     )
     sub.add_argument("--report", type=Path, help="write evaluation.html and evaluation.json into this directory")
     sub = add("verify", "Check a snapshot: checksums, parts, golden embedding, indexes against exact search.")
-    sub.add_argument("snapshot", nargs="?", help="its id (default: the published one)")
+    _add_snapshot(sub, "snapshot", "its id (default: the published one)", nargs="?")
     add("snapshots", "List the snapshots.")
     sub = add("rollback", "Publish an earlier snapshot again.")
-    sub.add_argument("snapshot", nargs="?", help="its id (default: the one that was published before)")
+    _add_snapshot(sub, "snapshot", "its id (default: the one that was published before)", nargs="?")
     sub = add("diff", "Tell two snapshots apart: items, figures, sizes.")
-    sub.add_argument("before", help="the id of the one")
-    sub.add_argument("after", nargs="?", help="the id of the other (default: the published one)")
+    _add_snapshot(sub, "before", "the id of the one")
+    _add_snapshot(sub, "after", "the id of the other (default: the published one)", nargs="?")
     cache = commands.add_parser("cache", help="Look after the embedding cache.").add_subparsers(
         required=True, metavar="COMMAND"
     )
@@ -112,6 +118,10 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--out", type=Path, required=True, help="the picture to write, for example sheet.png")
     sub.add_argument("--top-k", type=int, default=10, help="how many hits (default: 10)")
     return parser
+
+
+def _add_snapshot(sub: argparse.ArgumentParser, name: str, text: str, nargs: str | None = None) -> None:
+    sub.add_argument(name, nargs=nargs, help=text).completer = snapshot_ids  # type: ignore[attr-defined]
 
 
 def _add_build_options(sub: argparse.ArgumentParser) -> None:
