@@ -7,6 +7,8 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
+from rich import filesize
+
 from indexer import history, pipeline
 from indexer.build_partitions import ann_recall_at_10
 from indexer.prune_cache import prune_cache
@@ -77,9 +79,14 @@ def verify(options: argparse.Namespace, reporter: Reporter) -> Result:
     """Check a snapshot: checksums, parts, golden embedding, indexes against exact search."""
     data = DataDirectory(options.data)
     snapshot_id = options.snapshot or data.current_id()
-    snapshot = _open(data, snapshot_id)
-    check_files(data.paths(snapshot_id), snapshot.manifest)  # opening has read only samples of large ones
-    recall = {name: ann_recall_at_10(part) for name, part in snapshot.partitions.items()}
+    recall = {}
+    with reporter.stage("check files"):
+        snapshot = _open(data, snapshot_id)
+        check_files(data.paths(snapshot_id), snapshot.manifest)  # opening has read only samples of large ones
+    with reporter.stage("search exactly", len(snapshot.partitions)) as stage:
+        for name, part in snapshot.partitions.items():
+            recall[name] = ann_recall_at_10(part)
+            stage.advance()
     snapshot.close()
     reporter.table("ann_recall_at_10 against exact search", ["category", "recall"], list(recall.items()))
     reporter.say(f"snapshot {snapshot_id} is complete and undamaged")
@@ -89,7 +96,9 @@ def verify(options: argparse.Namespace, reporter: Reporter) -> Result:
 def snapshots(options: argparse.Namespace, reporter: Reporter) -> Result:
     """List the snapshots."""
     listed = [one.as_dict() for one in history.list_snapshots(DataDirectory(options.data))]
-    reporter.table("Snapshots, oldest first", list(listed[0]), [list(one.values()) for one in listed])
+    header = ["snapshot", "state", "items", "images", "category_accuracy", "size"]
+    rows = [(*(one[name] for name in ("snapshot_id", *header[1:-1])), filesize.decimal(one["bytes"])) for one in listed]
+    reporter.table("Snapshots, oldest first", header, rows)
     (current,) = [one["snapshot_id"] for one in listed if one["state"] == "current"]
     return {
         "current": current,
@@ -133,7 +142,8 @@ def export(options: argparse.Namespace, reporter: Reporter) -> Result:
     from indexer.export import export as write_embeddings
 
     snapshot = _open_current(options.data)
-    images = write_embeddings(snapshot, options.out)
+    with reporter.stage("write embeddings"):
+        images = write_embeddings(snapshot, options.out)
     snapshot.close()
     reporter.say(f"written: {images} rows to {options.out}/embeddings.npy and {options.out}/paths.json")
     return {"snapshot_id": snapshot.snapshot_id, "images": images, "out": str(options.out)}
@@ -163,7 +173,8 @@ def report(options: argparse.Namespace, reporter: Reporter) -> Result:
 
         check_suffix("--sheet", options.sheet)
     snapshot = _open_current(options.data)
-    report = catalogue_report.report_of(snapshot, DataDirectory(options.data), options.max_ratio)
+    with reporter.stage("find duplicates"):
+        report = catalogue_report.report_of(snapshot, DataDirectory(options.data), options.max_ratio)
     snapshot.close()
     catalogue_report.show(report, options.top, reporter)
     if options.sheet is not None:

@@ -114,8 +114,8 @@ def _build(settings: BuildSettings, data: DataDirectory, published: Published | 
     """The stages."""
     if settings.embeddings is not None:
         return _build_given(settings, settings.embeddings, data, published, reporter)
-    with reporter.stage("read catalogue"):
-        catalogue = read_catalogue(settings.catalogue, settings.image_root)
+    with reporter.stage("read catalogue") as stage:
+        catalogue = read_catalogue(settings.catalogue, settings.image_root, stage)
     _judge_problems(data, catalogue, catalogue.problems, settings.max_bad)
 
     base = choose_base(settings, published, catalogue, reporter)
@@ -166,10 +166,7 @@ def _build_given(
 
 
 def _write(data: DataDirectory, content: SnapshotContent, reporter: Reporter) -> Manifest:
-    with reporter.stage("write snapshot", len(content.partitions) + 2) as stage:
-        return write_snapshot(
-            data, lambda paths: content.write(paths, new_snapshot_id(data.ids()), stage, reporter.say)
-        )
+    return write_snapshot(data, lambda paths: content.write(paths, new_snapshot_id(data.ids()), reporter))
 
 
 def _publish(

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from indexer.catalogue_entries import Entry, is_unicode, read_entries, shown
+from indexer.report import UNTOLD, Stage
 from shared.catalogue import Item
 from shared.errors import CatalogueError
 
@@ -81,12 +82,13 @@ class Catalogue:
         return self.n_images + len(self.problems)
 
 
-def read_catalogue(path: Path, image_root: Path | None = None) -> Catalogue:
+def read_catalogue(path: Path, image_root: Path | None = None, stage: Stage = UNTOLD) -> Catalogue:
     """Read a catalogue.
 
     Args:
         path: a directory, or a file that ends in `.csv`, `.tsv`, `.jsonl`, `.ndjson` or `.json` (an object a line).
         image_root: what a file's image paths are relative to and must lie in; by default the file's directory.
+        stage: is told of each entry.
 
     Raises:
         CatalogueError: it can't be read at all, or has no entries.
@@ -96,15 +98,16 @@ def read_catalogue(path: Path, image_root: Path | None = None) -> Catalogue:
     root = path if path.is_dir() else image_root or path.parent
     if not is_unicode(f"{path.resolve()}{root.resolve()}"):
         raise CatalogueError(f"the path of the catalogue {shown(path)} is not valid UTF-8: rename it")
-    return _check_entries(path, root.resolve(), read_entries(path))
+    return _check_entries(path, root.resolve(), read_entries(path), stage)
 
 
-def _check_entries(path: Path, root: Path, entries: Iterable[Entry]) -> Catalogue:
+def _check_entries(path: Path, root: Path, entries: Iterable[Entry], stage: Stage) -> Catalogue:
     items: list[Item] = []
     sources: list[Entry] = []
     problems: list[Problem] = []
     seen: dict[str, Entry] = {}
     for entry in entries:
+        stage.advance()
         item_id = _text_or_none(entry.fields.get("item_id"))
         item_id = None if item_id is None else shown(item_id)
         try:
