@@ -59,7 +59,7 @@ verify: $(STAMP) ## check the published snapshot in DATA
 rollback: $(STAMP) ## publish the snapshot before the current one again
 	$(INDEXER) rollback --data "$(DATA)" $(ARGS)
 
-bench: $(STAMP) ## the benchmarks, small; see docs/benchmarks.md for the full ones
+bench: $(STAMP) ## the benchmarks, small; see docs/reference/benchmarks.md for the full ones
 	$(BIN)/python -m benchmarks.speed --smoke
 	$(BIN)/python -m benchmarks.transforms --smoke
 	$(BIN)/python -m benchmarks.reindexing --smoke

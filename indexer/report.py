@@ -120,7 +120,7 @@ class TerminalReporter:
         for place in kept:
             words = header[place].replace("_", " ")
             if all(isinstance(row[place], int | float | None) for row in rows):
-                widest = max(len(text) for text in [*columns[place], *words.split()])
+                widest = max([*map(len, columns[place]), *map(len, words.split())])
                 table.add_column(words, justify="right", min_width=widest)
             else:
                 table.add_column(words, overflow="fold")
