@@ -9,7 +9,6 @@ DATA/lock                           locked by the build that is writing
 DATA/snapshots/<id>/manifest.json   …and the files that `SnapshotPaths` names
 """
 
-import hashlib
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from shared.catalogue import ItemStore
+from shared.checksums import sample_of, sha256_of
 from shared.classifier import Classifier
 from shared.embedder import Embedder, LiteRtEmbedder, NoEmbedder, check_golden
 from shared.errors import SnapshotError, SnapshotMissing, UnknownCategory
@@ -25,8 +25,6 @@ from shared.manifest import Manifest
 from shared.partition import Partition, is_approximate
 
 SAMPLED_FROM_BYTES = 64 << 20
-_BLOCKS = 64
-_BLOCK_BYTES = 64 << 10
 
 
 @dataclass(frozen=True)
@@ -282,20 +280,3 @@ def check_files(paths: SnapshotPaths, manifest: Manifest, by_samples: bool = Fal
                 raise SnapshotError(f"{there[name]} is damaged: its SHA-256 is {found}, wanted {wanted}")
     except OSError as error:
         raise SnapshotError(f"{error.filename} can't be read: {error.strerror}") from error
-
-
-def sample_of(path: Path) -> str:
-    """The SHA-256 of a large file's size and of blocks of it, the first and the last among them, in hexadecimal."""
-    size = path.stat().st_size
-    digest = hashlib.sha256(size.to_bytes(8, "little"))
-    with path.open("rb") as file:
-        for start in np.linspace(0, max(0, size - _BLOCK_BYTES), _BLOCKS).astype(int).tolist():
-            file.seek(start)
-            digest.update(file.read(_BLOCK_BYTES))
-    return digest.hexdigest()
-
-
-def sha256_of(path: Path) -> str:
-    """The SHA-256 of a file, in hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
