@@ -24,7 +24,7 @@ from indexer.report import TerminalReporter
 from indexer.settings import BACKBONES, FINE_TUNE, INDEX_VIEWS, REPORT
 from indexer.shell_completion import snapshot_ids
 from shared import __version__
-from shared.errors import ParecidoError
+from shared.errors import ParecidoError, SnapshotError
 from shared.stored_vectors import ENCODINGS
 
 _NOT_PUBLISHED = 3
@@ -44,6 +44,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     try:
         result = COMMANDS[options.command](options, TerminalReporter())
+    except SnapshotError as error:
+        way_out = "build again, or go back to an earlier one with `python -m indexer rollback`"
+        return _fail(options.json, error.code, f"{error}: {way_out}", error.exit_status)
     except ParecidoError as error:
         return _fail(options.json, error.code, str(error), error.exit_status)
     except OSError as error:

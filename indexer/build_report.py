@@ -53,6 +53,7 @@ def _write(
     reporter: Reporter,
 ) -> None:
     # Matplotlib takes a second to import: only builds that have something to tell pay for it.
+    from indexer.changed_photos import search_by_changed
     from indexer.evaluation_report import STEPS, EvaluationReport, read_before
     from indexer.judged import LabelledPhotos, affordable_searches, judge
 
@@ -60,6 +61,7 @@ def _write(
     photos = LabelledPhotos.of_held_out(held_out, Path(snapshot.manifest.image_root))
     with reporter.stage("judge held-out items", len(snapshot.partitions)) as stage:
         judged = judge(snapshot, photos, stage, affordable_searches(rows, len(snapshot.partitions)))
+    changes = search_by_changed(snapshot, reporter)
     with reporter.stage("draw report", STEPS) as stage:
         before = None if published is None else read_before(published.paths.report, snapshot.snapshot_id)
-        EvaluationReport.of(judged, _JUDGED_BY, catalogue, before).write(directory, stage)
+        EvaluationReport.of(judged, _JUDGED_BY, catalogue, before, changes).write(directory, stage)

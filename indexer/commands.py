@@ -130,7 +130,7 @@ def prune(options: argparse.Namespace, reporter: Reporter) -> Result:
     """Drop from the embedding cache what no build has used for long."""
     data = DataDirectory(options.data)
     if not data.cache.exists():
-        raise SnapshotMissing(f"there is no cache in {data.root}")
+        raise SnapshotMissing(f"there is no cache in {data.root}: wanted a directory that something was built into")
     with writer_lock(data):
         pruned = prune_cache(data.cache, options.keep_days, options.max_bytes)
     reporter.say(f"{pruned.dropped} entries dropped, {pruned.left} left in {pruned.bytes:,} bytes")

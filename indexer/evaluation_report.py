@@ -58,7 +58,7 @@ class EvaluationReport:
         findings: how sure they are, and where the snapshot goes wrong.
         catalogue: near-duplicates and doubtful labels.
         map: of the catalogue's embeddings; None for a tiny one.
-        changes: whether items are found by changed photos; empty where that was not tried.
+        changes: whether items are found by changed photos; empty where none could be read.
         before: what the report before this one said; None for the first.
     """
 

@@ -233,7 +233,7 @@ def _judge_problems(data: DataDirectory, catalogue: Catalogue, problems: Sequenc
         shown.append(f"… and {len(problems) - len(shown)} more")
     raise CatalogueError(
         f"{len(problems)} of the {catalogue.entries} entries are bad, more than --max-bad {max_bad:g} allows"
-        f" (all are listed in {data.skipped}):\n  " + "\n  ".join(shown)
+        f" (all are listed in {data.skipped}): mend them, or allow more\n  " + "\n  ".join(shown)
     )
 
 

@@ -94,7 +94,9 @@ def read_catalogue(path: Path, image_root: Path | None = None, stage: Stage = UN
         CatalogueError: it can't be read at all, or has no entries.
     """
     if not path.exists():
-        raise CatalogueError(f"the catalogue {path} does not exist")
+        raise CatalogueError(
+            f"the catalogue {path} does not exist: wanted a folder a category, or a .csv, .tsv or .jsonl file"
+        )
     root = path if path.is_dir() else image_root or path.parent
     if not is_unicode(f"{path.resolve()}{root.resolve()}"):
         raise CatalogueError(f"the path of the catalogue {shown(path)} is not valid UTF-8: rename it")
