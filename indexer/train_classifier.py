@@ -67,7 +67,8 @@ def train_classifier(
     other = Classifier(categories, *discriminant_head(learned, labels, len(categories)))
     if not held_out.n_images:
         return _mixed(trained, other, _DISCRIMINANT_WEIGHTS[-1]), epochs
-    mixed = [calibrated(_mixed(trained, other, weight), held_out) for weight in _DISCRIMINANT_WEIGHTS]
+    weights = _DISCRIMINANT_WEIGHTS if epochs else _DISCRIMINANT_WEIGHTS[1:]
+    mixed = [calibrated(_mixed(trained, other, weight), held_out) for weight in weights]
     return min(mixed, key=held_out.log_loss), epochs
 
 
