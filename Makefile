@@ -38,7 +38,7 @@ check: $(STAMP) ## style, types
 unit: $(STAMP) ## the tests alone
 	$(BIN)/python -m pytest --numprocesses auto --no-loadscope-reorder $(ARGS)
 
-index: $(STAMP) ## index CATALOGUE=path (a folder a category, or a CSV or JSON-lines file) into DATA
+index: $(STAMP) ## index CATALOGUE=path (a folder a category, or a CSV, JSON-lines or Parquet file) into DATA
 	@test -n "$(CATALOGUE)" || { echo 'which catalogue? make index CATALOGUE=path [DATA=data]' >&2; exit 2; }
 	$(INDEXER) build --catalogue "$(CATALOGUE)" --data "$(DATA)" $(ARGS)
 

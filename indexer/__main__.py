@@ -18,6 +18,7 @@ from indexer.build_partitions import ann_recall_at_10
 from indexer.examples import EXAMPLES
 from indexer.history import diff, existing, list_snapshots, roll_back
 from indexer.index_policy import INDEX_KINDS
+from indexer.location import location
 from indexer.near_duplicates import MAX_RATIO
 from indexer.pipeline import build
 from indexer.priority import give_way
@@ -204,7 +205,7 @@ def _report(options: argparse.Namespace, reporter: Reporter) -> Result:
     if options.sheet is not None:
         from indexer.report_sheet import draw_report
 
-        drawn = draw_report(report, Path(snapshot.manifest.image_root), options.sheet)
+        drawn = draw_report(report, location(snapshot.manifest.image_root), options.sheet)
         reporter.say(f"written: {drawn}" if drawn else "there is nothing to draw")
     return {"snapshot_id": snapshot.snapshot_id, **report.as_dict()}
 
@@ -216,6 +217,14 @@ def _open_current(root: Path) -> Snapshot:
 
 def _open(data: DataDirectory, snapshot_id: str) -> Snapshot:
     return Snapshot.open(existing(data, snapshot_id), _THREADS)
+
+
+def _location(text: str) -> Path:
+    """A path or a URL, for argparse."""
+    try:
+        return location(text)
+    except SettingsError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -241,7 +250,10 @@ def _parser() -> argparse.ArgumentParser:
     _add_build_options(add("build", _build, "Build a snapshot of a catalogue and publish it."))
     sub = add("evaluate", _evaluate, "Judge the published snapshot by labelled photos that are not in it.")
     sub.add_argument(
-        "--queries", type=Path, required=True, help="photos, a folder a category, or a CSV or JSON-lines file"
+        "--queries",
+        type=_location,
+        required=True,
+        help="photos, a folder a category, or a CSV, JSON-lines or Parquet file",
     )
     sub.add_argument("--report", type=Path, help="write evaluation.html and evaluation.json into this directory")
     sub = add("verify", _verify, "Check a snapshot: checksums, parts, golden embedding, indexes against exact search.")
@@ -278,14 +290,20 @@ def _parser() -> argparse.ArgumentParser:
 
 def _add_build_options(sub: argparse.ArgumentParser) -> None:
     sub.add_argument(
-        "--catalogue", type=Path, help="a folder a category, or a CSV or JSON-lines file (default: as last time)"
+        "--catalogue",
+        type=_location,
+        metavar="PATH",
+        help="a folder a category, or a CSV, JSON-lines or Parquet file (default: as last time)",
     )
     sub.add_argument("--embeddings", type=Path, metavar="FILE.npy", help="embeddings made elsewhere, (n, dim)")
     sub.add_argument(
         "--items", type=Path, metavar="FILE.jsonl", help="what each row of --embeddings shows, a line a row"
     )
     sub.add_argument(
-        "--image-root", type=Path, help="what a file's image paths are relative to (default: its directory)"
+        "--image-root",
+        type=_location,
+        metavar="PATH",
+        help="what a file's image paths are relative to, a URL too (default: its directory)",
     )
     sub.add_argument(
         "--backbone",

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from indexer.catalogue_report import CatalogueReport
 from indexer.held_out import HeldOut
+from indexer.location import location
 from indexer.published import Published
 from shared.snapshot import Snapshot
 
@@ -52,7 +53,7 @@ def _write(
     from indexer.report import SilentReporter
 
     rows = sum(partition.n_rows for partition in snapshot.partitions.values())
-    photos = LabelledPhotos.of_held_out(held_out, Path(snapshot.manifest.image_root))
+    photos = LabelledPhotos.of_held_out(held_out, location(snapshot.manifest.image_root))
     with SilentReporter().stage("") as stage:
         judged = judge(snapshot, photos, stage, affordable_searches(rows, len(snapshot.partitions)))
     before = None if published is None else read_before(published.paths.report, snapshot.snapshot_id)

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from indexer.augment import Augmentation
 from indexer.embedding_cache import EmbeddingCache
+from indexer.location import as_os_error, is_url, status_of
 from indexer.read_catalogue import Catalogue, Problem
 from indexer.report import Stage
 from indexer.views import CachedViews, Views
@@ -222,7 +223,7 @@ def _known(path: Path, how: Embedding) -> _Embedded | None:
     """A file that can't have changed since the cache got its embeddings; it is not read."""
     if how.cache is None or how.rehash:
         return None
-    status = path.stat()
+    status = status_of(path)
     if status.st_size > how.limits.max_bytes:
         return None
     digest = how.cache.known_digest(str(path), status)
@@ -230,7 +231,7 @@ def _known(path: Path, how: Embedding) -> _Embedded | None:
 
 
 def _embed(path: Path, name: str, how: Embedding) -> _Embedded:
-    status = path.stat()
+    status = status_of(path)
     data = read_limited(path, how.limits)
     digest = hashlib.sha256(data).digest()
     cached = how.cache is not None and how.cache.has(digest)
@@ -266,9 +267,18 @@ def _embed_again(path: Path, digest: bytes, how: Embedding) -> Vectors:
 
 
 def read_limited(path: Path, limits: ImageLimits) -> bytes:
-    """A file's bytes, but never many more than `limits` allow."""
-    with path.open("rb") as file:
-        return file.read(limits.max_bytes + 1)
+    """A file's bytes, but never many more than `limits` allow.
+
+    Raises:
+        OSError: it can't be read.
+    """
+    try:
+        with path.open("rb") as file:
+            return file.read(limits.max_bytes + 1)
+    except Exception as error:
+        if is_url(path):
+            raise as_os_error(error) from error
+        raise
 
 
 def keep_good(catalogue: Catalogue, good: list[Task]) -> tuple[tuple[Item, ...], NDArray[np.int64]]:

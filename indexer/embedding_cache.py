@@ -16,12 +16,12 @@ import time
 import zlib
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from os import stat_result
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from indexer.location import FileStatus
 from indexer.storage import storage_error
 from shared.vectors import Vectors
 
@@ -97,7 +97,7 @@ class EmbeddingCache:
         except _DATABASE_ERRORS as error:
             self._begin_anew(error)
 
-    def known_digest(self, path: str, status: stat_result) -> bytes | None:
+    def known_digest(self, path: str, status: FileStatus) -> bytes | None:
         """The SHA-256 of a file that can't have changed since it was last read; None where that isn't sure."""
         found = self._fetch("SELECT size, mtime_ns, digest, checksum FROM files WHERE path = ?", (path,))
         if found is None or (found[0], found[1]) != (status.st_size, status.st_mtime_ns):
@@ -105,7 +105,7 @@ class EmbeddingCache:
         digest = found[2]
         return digest if isinstance(digest, bytes) and _file_checksum(path, status, digest) == found[3] else None
 
-    def remember_file(self, path: str, status: stat_result, digest: bytes) -> None:
+    def remember_file(self, path: str, status: FileStatus, digest: bytes) -> None:
         """Remember the SHA-256 of a file; `status` was taken before it was read."""
         if time.time_ns() - status.st_mtime_ns > _UNSETTLED_NS:
             values = (path, status.st_size, status.st_mtime_ns, digest, _file_checksum(path, status, digest))
@@ -239,7 +239,7 @@ class EmbeddingCache:
                 self._committed = time.monotonic()
 
 
-def _file_checksum(path: str, status: stat_result, digest: bytes) -> int:
+def _file_checksum(path: str, status: FileStatus, digest: bytes) -> int:
     return zlib.crc32(f"{path} {status.st_size} {status.st_mtime_ns}".encode() + digest)
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from indexer.augment import Augmentation
 from indexer.index_policy import INDEX_KINDS, IndexPolicy
+from indexer.location import absolute, location
 from shared.errors import SettingsError, SnapshotMissing
 from shared.images import ImageLimits
 from shared.snapshot import DataDirectory
@@ -26,7 +27,7 @@ class BuildSettings:
     """The options of `indexer build`.
 
     Attributes:
-        catalogue: a directory, or a CSV or JSON-lines file; of given embeddings, the JSON lines of their rows.
+        catalogue: a directory, or a CSV, JSON-lines or Parquet file; of given embeddings, the JSON lines of their rows.
         data: where snapshots are published.
         image_root: what a file's image paths are relative to; None for the file's directory.
         backbone: one of `BACKBONES`.
@@ -121,11 +122,9 @@ class BuildSettings:
 
     def as_dict(self) -> dict[str, Any]:
         """What is remembered; paths are absolute, so that a later build finds them from anywhere."""
-        return {
-            name: str(value.resolve()) if isinstance(value, Path) else value
-            for name, value in asdict(self).items()
-            if name not in _FOR_ONCE
-        }
+        told = {name: value for name, value in asdict(self).items() if name not in _FOR_ONCE}
+        places = {name: absolute(told[name]) for name in (*_PATHS, "data") if told[name] is not None}
+        return told | places
 
 
 def remembered_settings(data: Path) -> BuildSettings:
@@ -148,10 +147,10 @@ def remembered_settings(data: Path) -> BuildSettings:
     known = {field.name for field in fields(BuildSettings)}
     try:
         values: dict[str, Any] = {
-            name: Path(value) if name in paths else value for name, value in found.items() if name in known
+            name: location(value) if name in paths else value for name, value in found.items() if name in known
         }
         return BuildSettings(**{**values, "data": data})
-    except TypeError as error:
+    except (TypeError, AttributeError) as error:
         raise SettingsError(f"{path} does not hold the settings of a build: {error}") from error
 
 
