@@ -24,7 +24,7 @@ from indexer.pipeline import build
 from indexer.priority import give_way
 from indexer.prune_cache import prune_cache
 from indexer.report import Reporter, TerminalReporter
-from indexer.settings import BACKBONES, FINE_TUNE, INDEX_VIEWS, REPORT, BuildSettings, remembered_settings
+from indexer.settings import BACKBONES, EXECUTORS, FINE_TUNE, INDEX_VIEWS, REPORT, BuildSettings, remembered_settings
 from indexer.writer_lock import writer_lock
 from shared import __version__
 from shared.errors import ParecidoError, SettingsError, SnapshotMissing
@@ -337,7 +337,21 @@ def _add_build_options(sub: argparse.ArgumentParser) -> None:
     sub.add_argument(
         "--max-image-pixels", type=int, metavar="N", help="leave out larger pictures (default: 100 million)"
     )
-    sub.add_argument("--workers", type=int, metavar="N", help="threads that decode and embed (default: one a core)")
+    sub.add_argument(
+        "--workers", type=int, metavar="N", help="threads, or workers of a cluster, that embed (default: one a core)"
+    )
+    sub.add_argument("--executor", choices=EXECUTORS, help="who embeds: this machine, or a cluster (default: local)")
+    sub.add_argument(
+        "--ray-address",
+        metavar="ADDR",
+        help="of the Ray cluster (default: RAY_ADDRESS, else one of this machine's own)",
+    )
+    sub.add_argument(
+        "--shards", type=_location, metavar="PATH", help="where its workers write to (default: shards in --data)"
+    )
+    sub.add_argument(
+        "--shard-images", type=int, metavar="N", help="images that a worker writes at once at most (default: 10,000)"
+    )
     sub.add_argument("--seed", type=int, help="of augmentation, held-out split and training (default: 0)")
     sub.add_argument("--keep", type=int, metavar="N", help="snapshots that stay (default: 5)")
     sub.add_argument(
