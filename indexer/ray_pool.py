@@ -7,9 +7,10 @@ the pool smaller, and never lets it wait for a core that is gone.
 
 import logging
 import os
+import sys
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass, field, replace
 from ipaddress import ip_address
 from pathlib import Path
@@ -68,14 +69,15 @@ def connected(address: str | None, threads: int) -> Iterator[int]:
         options |= {"num_cpus": threads, "include_dashboard": False, "_node_ip_address": "127.0.0.1"}
     elif _is_loopback(address):
         options |= {"_node_ip_address": "127.0.0.1"}  # or the driver looks for its node at another address
-    try:
-        ray.init(address or "local", **options)
-    except Exception as error:
-        raise ClusterError(f"the Ray cluster {address or 'of this machine'} can't be reached: {error}") from error
-    try:
-        yield max(1, int(ray.cluster_resources().get("CPU", 1)))
-    finally:
-        ray.shutdown()
+    with redirect_stdout(sys.stderr):  # there Ray prints what befalls a node; the standard output is the result's
+        try:
+            ray.init(address or "local", **options)
+        except Exception as error:
+            raise ClusterError(f"the Ray cluster {address or 'of this machine'} can't be reached: {error}") from error
+        try:
+            yield max(1, int(ray.cluster_resources().get("CPU", 1)))
+        finally:
+            ray.shutdown()
 
 
 def _is_loopback(address: str) -> bool:
