@@ -210,6 +210,22 @@ def _report(options: argparse.Namespace, reporter: Reporter) -> Result:
     return {"snapshot_id": snapshot.snapshot_id, **report.as_dict()}
 
 
+def _plan(options: argparse.Namespace, reporter: Reporter) -> Result:
+    from indexer import plan
+
+    demand = plan.Demand(
+        images=options.items * options.images,
+        copies=options.augmentations,
+        cores=options.cores,
+        memory_gb_each=options.memory_gb,
+        hours=options.hours,
+        queries_per_s=options.queries_per_s,
+    )
+    found = plan.plan(demand)
+    plan.show(found, reporter)
+    return found.as_dict()
+
+
 def _open_current(root: Path) -> Snapshot:
     data = DataDirectory(root)
     return _open(data, data.current_id())
@@ -279,6 +295,14 @@ def _parser() -> argparse.ArgumentParser:
     )
     sub.add_argument("--top", type=int, default=20, help="groups and labels that are shown (default: 20)")
     sub.add_argument("--sheet", type=Path, metavar="FILE.png", help="draw the first of them")
+    sub = add("plan", _plan, "Say what a catalogue of some size takes, on one machine and on a cluster.")
+    sub.add_argument("--items", type=int, required=True, metavar="N", help="how many items")
+    sub.add_argument("--images", type=int, default=1, metavar="N", help="images of an item (default: 1)")
+    sub.add_argument("--augmentations", type=int, default=2, metavar="N", help="as build's (default: 2)")
+    sub.add_argument("--cores", type=int, default=16, help="of a machine or node (default: 16)")
+    sub.add_argument("--memory-gb", type=float, default=128, help="of a machine or node (default: 128)")
+    sub.add_argument("--hours", type=float, default=24, help="that embedding on a cluster may take (default: 24)")
+    sub.add_argument("--queries-per-s", type=float, default=100, metavar="N", help="to be answered (default: 100)")
     sub = add("export", _export, "Write all images' embeddings as embeddings.npy with paths.json.")
     sub.add_argument("--out", type=Path, required=True, help="the directory to write to")
     sub = add("visualize", _visualize, "Draw a query with its category and hits.")

@@ -4,7 +4,7 @@
 2. Ask the cache which images it has; cut the others into shards.
 3. Let the workers embed them; take each finished shard over into the cache and delete its file.
 
-So later stages read the cache, as on one machine (docs/decisions/0023-ray.md).
+So later stages read the cache, as on one machine (docs/decisions/0024-ray.md).
 """
 
 import hashlib

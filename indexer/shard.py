@@ -29,7 +29,7 @@ from indexer.storage import flush
 from shared.vectors import Vectors
 
 SUFFIX = ".npz"
-_CHUNK = 64
+PROGRESS_IMAGES = 64
 _FETCHES = 16
 _KNOWN, _BAD = -1, -2
 DAMAGE = (zipfile.BadZipFile, zlib.error, ValueError, KeyError, EOFError)
@@ -181,8 +181,8 @@ def embed_shard(shard: Shard, how: Embedding, path: Path) -> Iterator[int]:
     root = location(shard.root)
     threads = _FETCHES if is_url(root) else 1  # while some wait for a store, another has the core
     with ThreadPoolExecutor(threads) as pool:
-        for start in range(0, len(shard.images), _CHUNK):
-            places = range(start, min(start + _CHUNK, len(shard.images)))
+        for start in range(0, len(shard.images), PROGRESS_IMAGES):
+            places = range(start, min(start + PROGRESS_IMAGES, len(shard.images)))
             found = pool.map(lambda place: _read_one(root, shard, how, place), places)
             for place, one in zip(places, found, strict=True):
                 made.add(place, one)
