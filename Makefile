@@ -93,6 +93,6 @@ down: ## stop the containers; the volumes stay
 test-compose: $(STAMP) ## build the containers and run them for real; skipped where there is no Docker engine
 	$(BIN)/python -m pytest -m docker tests/compose $(ARGS)
 
-test-ray: $(STAMP) ## embed on a cluster of two nodes on this machine, and kill them; installs the extra `ray`
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[indexer,dev,ray]'
+test-ray: $(STAMP) ## embed on a cluster of two nodes here, and kill them; check deploy/kubernetes; installs ray
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[indexer,dev,cluster-tests]'
 	$(BIN)/python -m pytest -m ray tests/cluster $(ARGS)

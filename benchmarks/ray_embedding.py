@@ -1,10 +1,10 @@
 """Embedding on a Ray cluster of two nodes on this machine, against the local executor; needs the extra `ray`.
 
 1. The same photos in alternating blocks, by the local executor with a thread a core and by the cluster with a worker a
-   core: both as a build calls them, into an empty cache each. The cluster's clock starts when the first worker has told of
-   its first images; those, and as many of every other worker, don't count.
-2. Photos with augmented copies, so that there are `--views`; one raylet is killed in the middle. Complete, nothing twice,
-   and the same bits as the local executor's?
+   core: both as a build calls them, into an empty cache each. The cluster's clock starts when the first worker has told
+   of its first images; those, and as many of every other worker, don't count.
+2. Photos with augmented copies, so that there are `--views`; one raylet is killed in the middle. Complete, nothing
+   twice, and the same bits as the local executor's?
 3. What the driver's taking over of a shard costs, in processor time, and how large the cache becomes.
 """
 
