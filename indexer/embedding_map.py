@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import eigh
 
+from indexer.location import location
 from indexer.originals import Originals
 from shared.snapshot import Snapshot
 
@@ -43,7 +44,7 @@ def draw_map(snapshot: Snapshot) -> EmbeddingMap | None:
     if len(chosen) > _MOST_IMAGES:
         chosen = np.sort(np.random.default_rng(_SEED).permutation(chosen)[:_MOST_IMAGES])
     points, explained = principal_plane(originals.embeddings(chosen))
-    root = Path(snapshot.manifest.image_root)
+    root = location(snapshot.manifest.image_root)
     apart = spread_out(points, _THUMBNAILS)
     return EmbeddingMap(
         points=points,

@@ -121,6 +121,11 @@ class DataDirectory:
         return self.root / "cache" / "embeddings.sqlite"
 
     @property
+    def shards(self) -> Path:
+        """What the workers of a cluster have embedded, until it is in the cache."""
+        return self.root / "shards"
+
+    @property
     def lock(self) -> Path:
         """Locked by whoever writes here; says who that is, or was."""
         return self.root / "lock"
