@@ -19,6 +19,7 @@ import argcomplete
 from indexer.examples import EXAMPLES
 from indexer.index_policy import INDEX_KINDS
 from indexer.location import location
+from indexer.native_logs import without_chatter
 from indexer.near_duplicates import MAX_RATIO
 from indexer.priority import give_way
 from indexer.report import TerminalReporter
@@ -231,4 +232,6 @@ def _add_build_options(sub: argparse.ArgumentParser) -> None:
 
 if __name__ == "__main__":
     give_way()
-    sys.exit(main())
+    with without_chatter():
+        status = main()
+    sys.exit(status)

@@ -150,7 +150,7 @@ def test_build_prints_its_summary_as_one_line_of_json(built: _Built) -> None:
     }
     assert summary | wanted == summary
     assert summary["seconds"] > 0
-    for stage in ("read catalogue", "embed images", "train classifier", "write snapshot"):
+    for stage in ("read catalogue", "embed images", "train classifier", "build partitions", "draw report"):
         assert stage in built.first.err
     assert "Traceback" not in built.first.err
 
