@@ -1,4 +1,4 @@
-"""Keeps from the terminal what TensorFlow and LiteRT write there by themselves: how they were compiled, what is missing.
+"""Keeps from the terminal what TensorFlow and LiteRT write there by themselves: how they were built, what is missing.
 
 They write to file descriptor 2, past Python and, before their logging is set up, past `TF_CPP_MIN_LOG_LEVEL`. Within
 `without_chatter` that descriptor is a pipe, of which all else is passed on; Python's own `sys.stderr` goes straight to
