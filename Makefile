@@ -35,6 +35,8 @@ check: $(STAMP) ## style, types
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 
+# Each worker has a core: threads of BLAS and FAISS that wait for each other there cost more than they bring.
+unit: export OMP_NUM_THREADS ?= 1
 unit: $(STAMP) ## the tests alone
 	$(BIN)/python -m pytest --numprocesses auto --no-loadscope-reorder $(ARGS)
 
