@@ -18,14 +18,15 @@ import argcomplete
 
 from indexer.examples import EXAMPLES
 from indexer.index_policy import INDEX_KINDS
+from indexer.location import location
 from indexer.native_logs import without_chatter
 from indexer.near_duplicates import MAX_RATIO
 from indexer.priority import give_way
 from indexer.report import TerminalReporter
-from indexer.settings import BACKBONES, FINE_TUNE, INDEX_VIEWS, REPORT
+from indexer.settings import BACKBONES, EXECUTORS, FINE_TUNE, INDEX_VIEWS, REPORT
 from indexer.shell_completion import snapshot_ids
 from shared import __version__
-from shared.errors import ParecidoError, SnapshotError
+from shared.errors import ParecidoError, SettingsError, SnapshotError
 from shared.stored_vectors import ENCODINGS
 
 _NOT_PUBLISHED = 3
@@ -68,6 +69,14 @@ def _fail(as_json: bool, code: str, message: str, status: int) -> int:
     return status
 
 
+def _location(text: str) -> Path:
+    """A path or a URL, for argparse."""
+    try:
+        return location(text)
+    except SettingsError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser("python -m indexer", description="Build and look after snapshots of a catalogue.")
     parser.add_argument("--version", action="version", version=f"parecido {__version__}")
@@ -89,7 +98,10 @@ def _parser() -> argparse.ArgumentParser:
     _add_build_options(add("build", "Build a snapshot of a catalogue and publish it."))
     sub = add("evaluate", "Judge the published snapshot by labelled photos that are not in it.")
     sub.add_argument(
-        "--queries", type=Path, required=True, help="photos, a folder a category, or a CSV or JSON-lines file"
+        "--queries",
+        type=_location,
+        required=True,
+        help="photos, a folder a category, or a CSV, JSON-lines or Parquet file",
     )
     sub.add_argument("--report", type=Path, help="write evaluation.html and evaluation.json into this directory")
     sub = add("verify", "Check a snapshot: checksums, parts, golden embedding, indexes against exact search.")
@@ -115,6 +127,14 @@ def _parser() -> argparse.ArgumentParser:
     )
     sub.add_argument("--top", type=int, default=20, help="groups and labels that are shown (default: 20)")
     sub.add_argument("--sheet", type=Path, metavar="FILE.png", help="draw the first of them")
+    sub = add("plan", "Say what a catalogue of some size takes, on one machine and on a cluster.")
+    sub.add_argument("--items", type=int, required=True, metavar="N", help="how many items")
+    sub.add_argument("--images", type=int, default=1, metavar="N", help="images of an item (default: 1)")
+    sub.add_argument("--augmentations", type=int, default=2, metavar="N", help="as build's (default: 2)")
+    sub.add_argument("--cores", type=int, default=16, help="of a machine or node (default: 16)")
+    sub.add_argument("--memory-gb", type=float, default=128, help="of a machine or node (default: 128)")
+    sub.add_argument("--hours", type=float, default=24, help="that embedding on a cluster may take (default: 24)")
+    sub.add_argument("--queries-per-s", type=float, default=100, metavar="N", help="to be answered (default: 100)")
     sub = add("export", "Write all images' embeddings as embeddings.npy with paths.json.")
     sub.add_argument("--out", type=Path, required=True, help="the directory to write to")
     sub = add("visualize", "Draw a query with its category and hits.")
@@ -130,14 +150,20 @@ def _add_snapshot(sub: argparse.ArgumentParser, name: str, text: str, nargs: str
 
 def _add_build_options(sub: argparse.ArgumentParser) -> None:
     sub.add_argument(
-        "--catalogue", type=Path, help="a folder a category, or a CSV or JSON-lines file (default: as last time)"
+        "--catalogue",
+        type=_location,
+        metavar="PATH",
+        help="a folder a category, or a CSV, JSON-lines or Parquet file (default: as last time)",
     )
     sub.add_argument("--embeddings", type=Path, metavar="FILE.npy", help="embeddings made elsewhere, (n, dim)")
     sub.add_argument(
         "--items", type=Path, metavar="FILE.jsonl", help="what each row of --embeddings shows, a line a row"
     )
     sub.add_argument(
-        "--image-root", type=Path, help="what a file's image paths are relative to (default: its directory)"
+        "--image-root",
+        type=_location,
+        metavar="PATH",
+        help="what a file's image paths are relative to, a URL too (default: its directory)",
     )
     sub.add_argument(
         "--backbone",
@@ -171,7 +197,21 @@ def _add_build_options(sub: argparse.ArgumentParser) -> None:
     sub.add_argument(
         "--max-image-pixels", type=int, metavar="N", help="leave out larger pictures (default: 100 million)"
     )
-    sub.add_argument("--workers", type=int, metavar="N", help="threads that decode and embed (default: one a core)")
+    sub.add_argument(
+        "--workers", type=int, metavar="N", help="threads, or workers of a cluster, that embed (default: one a core)"
+    )
+    sub.add_argument("--executor", choices=EXECUTORS, help="who embeds: this machine, or a cluster (default: local)")
+    sub.add_argument(
+        "--ray-address",
+        metavar="ADDR",
+        help="of the Ray cluster (default: RAY_ADDRESS, else one of this machine's own)",
+    )
+    sub.add_argument(
+        "--shards", type=_location, metavar="PATH", help="where its workers write to (default: shards in --data)"
+    )
+    sub.add_argument(
+        "--shard-images", type=int, metavar="N", help="images that a worker writes at once at most (default: 10,000)"
+    )
     sub.add_argument("--seed", type=int, help="of augmentation, held-out split and training (default: 0)")
     sub.add_argument("--keep", type=int, metavar="N", help="snapshots that stay (default: 5)")
     sub.add_argument(

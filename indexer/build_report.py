@@ -7,6 +7,7 @@ from pathlib import Path
 
 from indexer.catalogue_report import CatalogueReport
 from indexer.held_out import HeldOut
+from indexer.location import location
 from indexer.published import Published
 from indexer.report import Reporter
 from shared.snapshot import Snapshot
@@ -58,7 +59,7 @@ def _write(
     from indexer.judged import LabelledPhotos, affordable_searches, judge
 
     rows = sum(partition.n_rows for partition in snapshot.partitions.values())
-    photos = LabelledPhotos.of_held_out(held_out, Path(snapshot.manifest.image_root))
+    photos = LabelledPhotos.of_held_out(held_out, location(snapshot.manifest.image_root))
     with reporter.stage("judge held-out items", len(snapshot.partitions)) as stage:
         judged = judge(snapshot, photos, stage, affordable_searches(rows, len(snapshot.partitions)))
     changes = search_by_changed(snapshot, reporter)

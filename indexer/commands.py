@@ -11,6 +11,7 @@ from rich import filesize
 
 from indexer import history, pipeline
 from indexer.build_partitions import ann_recall_at_10
+from indexer.location import location
 from indexer.prune_cache import prune_cache
 from indexer.report import Reporter
 from indexer.settings import BuildSettings, remembered_settings
@@ -180,9 +181,26 @@ def report(options: argparse.Namespace, reporter: Reporter) -> Result:
     if options.sheet is not None:
         from indexer.report_sheet import draw_report
 
-        drawn = draw_report(report, Path(snapshot.manifest.image_root), options.sheet)
+        drawn = draw_report(report, location(snapshot.manifest.image_root), options.sheet)
         reporter.say(f"written: {drawn}" if drawn else "there is nothing to draw")
     return {"snapshot_id": snapshot.snapshot_id, **report.as_dict()}
+
+
+def plan(options: argparse.Namespace, reporter: Reporter) -> Result:
+    """Say what a catalogue of some size takes."""
+    from indexer import plan as planning
+
+    demand = planning.Demand(
+        images=options.items * options.images,
+        copies=options.augmentations,
+        cores=options.cores,
+        memory_gb_each=options.memory_gb,
+        hours=options.hours,
+        queries_per_s=options.queries_per_s,
+    )
+    found = planning.plan(demand)
+    planning.show(found, reporter)
+    return found.as_dict()
 
 
 def _open_current(root: Path) -> Snapshot:
@@ -206,4 +224,5 @@ COMMANDS: dict[str, Callable[[argparse.Namespace, Reporter], Result]] = {
     "export": export,
     "visualize": visualize,
     "report": report,
+    "plan": plan,
 }

@@ -21,6 +21,7 @@ from indexer.embedding_map import EmbeddingMap, draw_map
 from indexer.evaluate import Evaluation, evaluation_of
 from indexer.findings import Findings, find
 from indexer.judged import Judged
+from indexer.location import location
 from indexer.near_duplicates import Group
 from indexer.report import UNTOLD, Stage
 from indexer.thumbnails import data_uri, thumbnail
@@ -127,7 +128,7 @@ class EvaluationReport:
             picture_of=_picture,
             confusions=self._common_confusions(),
             groups=[_pictured(group) for group in self.catalogue.near_duplicates.groups[:_GROUPS]],
-            root=Path(self.manifest.image_root),
+            root=location(self.manifest.image_root),
         )
         stage.advance()
         return page

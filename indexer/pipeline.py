@@ -19,7 +19,8 @@ from indexer.build_report import PAGE
 from indexer.catalogue_report import read_report
 from indexer.choose_base import Base, choose_base
 from indexer.choose_classifier import choose_classifier
-from indexer.embed import Embedding, embed_catalogue
+from indexer.embed import Embedding, Executor, embed_catalogue, on_this_machine
+from indexer.embed_on_ray import OnRay
 from indexer.embedding_cache import EmbeddingCache
 from indexer.gate import objections
 from indexer.given_embeddings import NO_BASE, read_given, require_fit
@@ -121,7 +122,7 @@ def _build(settings: BuildSettings, data: DataDirectory, published: Published | 
     base = choose_base(settings, published, catalogue, reporter)
     with _embedding(settings, base, data, reporter) as (how, cache):
         with reporter.stage("embed images", catalogue.n_images) as stage:
-            embedded = embed_catalogue(catalogue, how, stage)
+            embedded = embed_catalogue(catalogue, how, stage, _executor(settings, base, data, reporter))
         _judge_problems(data, catalogue, embedded.problems, settings.max_bad)
 
         partitions, items = plan_partitions(embedded, settings.index_views, published, settings.index_policy)
@@ -194,6 +195,14 @@ def _remember(settings: BuildSettings, manifest: Manifest, data: DataDirectory) 
     if settings.embeddings is None:
         chosen["backbone"] = manifest.backbone
     replace_file(data.build_settings, json.dumps(chosen, indent=1) + "\n")
+
+
+def _executor(settings: BuildSettings, base: Base, data: DataDirectory, reporter: Reporter) -> Executor:
+    """Who embeds."""
+    if settings.executor == "local":
+        return on_this_machine
+    shards = settings.shards or data.shards.resolve()
+    return OnRay(base.model, settings.ray_address, shards, settings.shard_images, settings.workers, reporter.say)
 
 
 @contextmanager

@@ -9,7 +9,8 @@ DATA/lock                           locked by the build that is writing
 DATA/snapshots/<id>/manifest.json   …and the files that `SnapshotPaths` names
 """
 
-from concurrent.futures import Executor
+import os
+from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -119,6 +120,11 @@ class DataDirectory:
     def cache(self) -> Path:
         """What was embedded before."""
         return self.root / "cache" / "embeddings.sqlite"
+
+    @property
+    def shards(self) -> Path:
+        """What the workers of a cluster have embedded, until it is in the cache."""
+        return self.root / "shards"
 
     @property
     def lock(self) -> Path:
@@ -268,15 +274,20 @@ def check_files(paths: SnapshotPaths, manifest: Manifest, by_samples: bool = Fal
         SnapshotError: a file is missing or damaged.
     """
     samples = manifest.samples if by_samples else {}
+
+    def check(name: str, wanted: str) -> None:
+        if name not in there:
+            raise SnapshotError(f"{paths.root / name} is missing")
+        if name in samples:
+            if sample_of(there[name]) != samples[name]:
+                raise SnapshotError(f"{there[name]} is damaged: a sample of it has changed")
+        elif (found := sha256_of(there[name])) != wanted:
+            raise SnapshotError(f"{there[name]} is damaged: its SHA-256 is {found}, wanted {wanted}")
+
     try:
         there = {path.relative_to(paths.root).as_posix(): path for path in paths.files()}
-        for name, wanted in manifest.checksums.items():
-            if name not in there:
-                raise SnapshotError(f"{paths.root / name} is missing")
-            if name in samples:
-                if sample_of(there[name]) != samples[name]:
-                    raise SnapshotError(f"{there[name]} is damaged: a sample of it has changed")
-            elif (found := sha256_of(there[name])) != wanted:
-                raise SnapshotError(f"{there[name]} is damaged: its SHA-256 is {found}, wanted {wanted}")
+        with ThreadPoolExecutor(os.cpu_count()) as pool:  # hashing lets other threads run
+            for _ in pool.map(check, *zip(*manifest.checksums.items(), strict=True)):
+                pass
     except OSError as error:
         raise SnapshotError(f"{error.filename} can't be read: {error.strerror}") from error
