@@ -1,7 +1,8 @@
 """How soon the search page can be used, and how soon an answer is seen on it, in headless Chromium.
 
 `ready`: milliseconds from the start of the loading until the page takes an image. `shown`: from the arrival of an
-answer until its hits are on the page. An empty page of the same service is loaded in turn with it, for what the browser takes.
+answer until its hits are on the page. An empty page of the same service is loaded in turn with it, for what the browser
+takes.
 """
 
 import shutil
