@@ -18,6 +18,7 @@ from indexer.index_policy import IndexPolicy
 from indexer.link import link_or_copy
 from indexer.published import Published
 from shared.catalogue import IndexedItem
+from shared.category_search import CategorySearch
 from shared.index_kind import EXACT
 from shared.manifest import CategoryEntry
 from shared.partition import Partition, index_files, partition_file, write_rows
@@ -170,7 +171,7 @@ def _embeddings(planned: PlannedPartition, embedded: EmbeddedCatalogue) -> Itera
             yield np.ascontiguousarray(embedded.views[planned.images[start : start + _CHUNK]][:, view])
 
 
-def ann_recall_at_10(partition: Partition, vectors: StoredVectors | None = None) -> float:
+def ann_recall_at_10(partition: CategorySearch, vectors: StoredVectors | None = None) -> float:
     """The share of the exact ten nearest items that the index finds, over a sample of its own rows as queries.
 
     Exact search is plain NumPy here, so that it shares nothing with the index. Items as near as the tenth count as
@@ -193,7 +194,7 @@ def ann_recall_at_10(partition: Partition, vectors: StoredVectors | None = None)
 
 
 def _recall(
-    partition: Partition,
+    partition: CategorySearch,
     query: Vectors,
     numbers: NDArray[np.int64],
     places: NDArray[np.intp],

@@ -9,7 +9,7 @@ import numpy as np
 from shared.classifier import Classifier
 from shared.errors import UnknownQuery
 from shared.known import mean_cosine
-from shared.partition import Hit
+from shared.category_search import Hit
 from shared.vectors import Vectors
 
 OnUnknown: TypeAlias = Literal["search", "empty", "reject"]

@@ -9,6 +9,7 @@
     ├── Busy                    another build is writing to the same data directory
     ├── StorageError            the disk is full, read-only or failing
     ├── SnapshotError           a snapshot is damaged or of another format
+    ├── StoreUnavailable        the server that has a snapshot's vectors does not answer
     ├── ImageError              exit status 2
     │   ├── ImageTooLarge       in bytes or in pixels
     │   ├── UnsupportedImage    not one of the formats that we read
@@ -22,6 +23,7 @@
         ├── UnknownQuery        it shows none of the categories, and the caller wants none searched
         ├── ImageNotFound
         ├── FiltersUnavailable  the snapshot is of a version that could not filter
+        ├── FilterTooWide       the server that has the vectors can't search so many items that pass
         ├── ImagesUnavailable   the snapshot's embeddings were given, and it has no base
         ├── FeedbackOff
         ├── KeyRequired         no API key, or none that is let in
@@ -94,6 +96,21 @@ class SnapshotError(ParecidoError):
     """A snapshot is damaged, incomplete, or of a format that this version can't read."""
 
     code = "bad_snapshot"
+
+
+class StoreUnavailable(ParecidoError):
+    """The server that has the vectors of a snapshot does not answer, or can't do now what it is asked for.
+
+    Attributes:
+        retry_after_s: when to ask again, in seconds from now.
+    """
+
+    code = "store_unavailable"
+
+    def __init__(self, message: str, retry_after_s: int = 1) -> None:
+        """Say why, and when to ask again."""
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
 
 
 class ImageError(ParecidoError):
@@ -173,6 +190,12 @@ class FiltersUnavailable(RequestError):
     """The snapshot being served has no index of the metadata: an older version built it."""
 
     code = "filters_unavailable"
+
+
+class FilterTooWide(RequestError):
+    """The vectors are on a server, and it can't search in time through so many items as pass the filter."""
+
+    code = "filter_too_wide"
 
 
 class ImagesUnavailable(RequestError):

@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 
 from shared.clarity import Clarity
 from shared.errors import SnapshotError
-from shared.partition import Hit
+from shared.category_search import Hit
 from shared.vectors import Vectors
 
 NEIGHBOURS = 5

@@ -9,7 +9,8 @@ import pytest
 from sklearn.metrics.pairwise import cosine_similarity
 
 from shared.errors import SnapshotError
-from shared.partition import Hit, Partition, best_hits, partition_file, rows_file, search_partitions
+from shared.category_search import Hit, best_hits, search_partitions
+from shared.partition import Partition, partition_file, rows_file
 from shared.stored_vectors import StoredVectors
 from shared.vectors import Vectors, unit_rows
 
