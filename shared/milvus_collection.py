@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from shared.errors import SnapshotError, StoreUnavailable
 from shared.manifest import Manifest
@@ -143,8 +142,8 @@ def count_rows(connection: MilvusConnection, collection: str, timeout_s: float, 
     return int(found[0]["count(*)"])
 
 
-def sampled_keys(rows: Sequence[int]) -> NDArray[np.int64]:
-    """Which rows of a collection are looked at, spread evenly over it: their keys, ascending.
+def sampled_rows(rows: Sequence[int]) -> list[tuple[int, int]]:
+    """Which rows of a collection are looked at, spread evenly over it: the place of each one's category, and its row.
 
     Args:
         rows: how many each category has, in the order of the manifest.
@@ -153,18 +152,16 @@ def sampled_keys(rows: Sequence[int]) -> NDArray[np.int64]:
     chosen = np.unique(np.linspace(0, ends[-1] - 1, min(_SAMPLED, int(ends[-1]))).astype(np.int64))
     places = np.searchsorted(ends, chosen, side="right")
     starts = np.concatenate([[0], ends[:-1]])
-    firsts = np.array([first_key(place) for place in range(len(rows))], dtype=np.int64)
-    keys: NDArray[np.int64] = firsts[places] + chosen - starts[places]
-    return keys
+    return list(zip(places.tolist(), (chosen - starts[places]).tolist(), strict=True))
 
 
 def read_sample(connection: MilvusConnection, collection: str, rows: Sequence[int]) -> Vectors:
-    """The vectors of `sampled_keys`, `(n, dim)` float32; fewer where the collection lacks some.
+    """The vectors of `sampled_rows`, `(n, dim)` float32; fewer where the collection lacks some.
 
     Raises:
         StoreUnavailable: Milvus does not answer.
     """
-    keys = sampled_keys(rows).tolist()
+    keys = [first_key(place) + row for place, row in sampled_rows(rows)]
     got = connection.call("get", _OPENING_S, collection_name=collection, ids=keys, output_fields=[VECTOR])
     return np.array([row[VECTOR] for row in sorted(got, key=lambda row: int(row[KEY]))], dtype=np.float32)
 
