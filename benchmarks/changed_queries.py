@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 
 from indexer.photo_changes import CHANGES
 from shared.catalogue import IndexedItem
+from shared.category_search import search_partitions
 from shared.classifier import PROBE_COVERAGE, ranking
 from shared.images import ImageLimits, decode_image, to_pixels
-from shared.category_search import search_partitions
 from shared.partition import Partition
 from shared.snapshot import Snapshot
 from shared.vectors import Vectors

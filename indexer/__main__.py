@@ -94,7 +94,7 @@ def build_settings(options: argparse.Namespace) -> BuildSettings:
         return replace(remembered_settings(options.data), **given)
     try:
         published = remembered_settings(options.data)
-        given = {name: getattr(published, name) for name in ("backbone", "weights", "fine_tune")} | given
+        given = {name: getattr(published, name) for name in ("backbone", "weights", "fine_tune", "store")} | given
     except SnapshotMissing:
         pass
     return BuildSettings(**given)
@@ -313,6 +313,11 @@ def _add_build_options(sub: argparse.ArgumentParser) -> None:
         type=int,
         metavar="N",
         help="what an approximate index may take besides the embeddings (default: no limit)",
+    )
+    sub.add_argument(
+        "--store",
+        metavar="ADDRESS",
+        help="where the vectors go: embedded, or milvus+http://HOST:19530 (default: as published, else embedded)",
     )
     sub.add_argument("--max-bad", type=float, metavar="SHARE", help="share of entries that may be bad (default: 0.05)")
     sub.add_argument("--max-image-bytes", type=int, metavar="N", help="leave out larger files (default: 50 MiB)")

@@ -10,7 +10,7 @@ from contextlib import closing
 from indexer.publish import replace_file
 from shared.errors import ParecidoError, SettingsError, SnapshotError, StoreUnavailable
 from shared.manifest import Manifest
-from shared.milvus_address import EMBEDDED, MilvusAccess, MilvusAddress
+from shared.milvus_address import EMBEDDED, MilvusAccess, MilvusAddress, collection_part
 from shared.milvus_collection import MilvusCollection
 from shared.milvus_connection import MilvusConnection
 from shared.snapshot import DataDirectory
@@ -84,14 +84,14 @@ def tidy(data: DataDirectory, say: Callable[[str], None]) -> None:
     Where Milvus does not answer, that is said, and the next build does it.
     """
     known = _known(data)
-    of_snapshots = {_collection_of(data, snapshot_id): snapshot_id for snapshot_id in data.ids()}
-    left = [one for one in known if one[0] in of_snapshots or not _is_dropped(*one, say)]
+    snapshots = {collection: _snapshot_of(data, collection) for collection, _ in known}
+    left = [one for one in known if snapshots[one[0]] or not _is_dropped(*one, say)]
     if left != known:
         _write(data, left)
-    loaded = sorted(collection for collection in of_snapshots if collection)[-_KEPT_LOADED:]
+    recent = sorted(filter(None, snapshots.values()))[-_KEPT_LOADED:]
     for collection, store in left:
-        snapshot_id = of_snapshots.get(collection)
-        if snapshot_id is None or collection in loaded or snapshot_id == data.current_id():
+        snapshot_id = snapshots[collection]
+        if snapshot_id is None or snapshot_id in recent or _is_current(data, snapshot_id):
             continue
         with unleased(data.paths(snapshot_id)) as free:
             if free:
@@ -137,13 +137,16 @@ def _tried(store: str, method: str, collection: str, say: Callable[[str], None])
         say(f"{method} of {collection} failed: {error}")
 
 
-def _collection_of(data: DataDirectory, snapshot_id: str) -> str:
-    """Empty where the vectors are in the snapshot."""
+def _snapshot_of(data: DataDirectory, collection: str) -> str | None:
+    """The snapshot that a collection was made for, by its name: also where its manifest can't be read."""
+    return next((one for one in data.ids() if collection.endswith(f"_{collection_part(one)}")), None)
+
+
+def _is_current(data: DataDirectory, snapshot_id: str) -> bool:
     try:
-        store = Manifest.read(data.paths(snapshot_id).manifest).store
-    except SnapshotError:
-        return ""
-    return store.collection if store is not None else ""
+        return data.current_id() == snapshot_id
+    except ParecidoError:
+        return True  # it can't be told
 
 
 def _known(data: DataDirectory) -> list[tuple[str, str]]:

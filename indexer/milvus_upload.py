@@ -8,7 +8,7 @@
 """
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -44,14 +44,12 @@ class Upload:
         collection: its name.
         partitions: exact ones, by category, in the order of the manifest.
         index_kind: `auto`, `exact` or `hnsw`.
-        advance: is told of each category that is there.
     """
 
     connection: MilvusConnection
     collection: str
     partitions: Mapping[str, Partition]
     index_kind: str
-    advance: Callable[[], None]
 
     @property
     def is_exact(self) -> bool:
@@ -76,7 +74,6 @@ class Upload:
         self._create()
         for place, partition in enumerate(self.partitions.values()):
             self._upsert(place, partition)
-            self.advance()
         self._call("flush", _FLUSH_S)
         self._index()
         self._load()

@@ -11,8 +11,8 @@ import numpy as np
 from search_service.answer import ItemHit
 from search_service.distinct import Distinct, Kept
 from search_service.options import SearchOptions
-from shared.known import NEIGHBOURS
 from shared.category_search import Allowed, CategorySearch, Hit, best_hits, search_partitions
+from shared.known import NEIGHBOURS
 from shared.snapshot import Snapshot
 from shared.vectors import Vectors
 

@@ -6,8 +6,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import parse_qsl, unquote, urlsplit
 
-
-
 from shared.errors import SettingsError
 
 EMBEDDED = "embedded"
@@ -57,7 +55,7 @@ class MilvusAddress:
         if given or parts.fragment:
             raise SettingsError(f"--store is {text!r}: after the address come ?name=… and &database=… alone")
         for key, value in (("name", name), ("database", database)):
-            if value and not _NAME.fullmatch(value) or (key == "name" and not value):
+            if (value and not _NAME.fullmatch(value)) or (key == "name" and not value):
                 raise SettingsError(f"--store has the {key} {value!r}; wanted letters, digits and _, a letter first")
         if parts.scheme == "milvus+file" and not parts.netloc and parts.path.endswith(".db"):
             return cls(text, unquote(parts.path), name, database)
@@ -73,7 +71,7 @@ class MilvusAddress:
 
     def collection(self, snapshot_id: str) -> str:
         """The name of a snapshot's collection."""
-        return f"{self.name}_{re.sub(r'[^A-Za-z0-9]', '_', snapshot_id)}"
+        return f"{self.name}_{collection_part(snapshot_id)}"
 
 
 @dataclass(frozen=True)
@@ -105,3 +103,8 @@ class MilvusAccess:
         }
         ca_file = Path(given["ca_file"]) if given["ca_file"] else None
         return cls(given["user"], given["password"], given["token"], ca_file, given["server_name"], timeout_s)
+
+
+def collection_part(snapshot_id: str) -> str:
+    """A snapshot's id as names of collections have it."""
+    return re.sub(r"[^A-Za-z0-9]", "_", snapshot_id)

@@ -116,7 +116,7 @@ class MilvusCollection:
 
     def _require_loaded(self) -> None:
         state = self._connection.call("get_load_state", _OPENING_S, collection_name=self._name)
-        if "Loaded" == getattr(state["state"], "name", ""):
+        if getattr(state["state"], "name", "") == "Loaded":
             return
         try:
             self._connection.call("load_collection", _OPENING_S, collection_name=self._name)

@@ -18,8 +18,8 @@ from shared.vectors import Vectors
 KEY, VECTOR = "row", "vector"
 _KEY_BITS = 32
 _DECIMALS = 6
-# In steps, so that a little more that is wanted gives the same hits: pages are cuts through one ranking. Milvus gives no
-# more than the last.
+# In steps, so that a little more that is wanted gives the same hits: pages are cuts through one ranking. More than the
+# last Milvus does not give.
 _LIMITS = (16, 64, 256, 1024, 4096, 16384)
 _QUERIES = 64
 _FETCHED = 1000
@@ -128,8 +128,7 @@ class MilvusPartition:
             block = queries[start : start + _QUERIES]
             together = self._ask(block, limit)
             found += [
-                self._go_on(query, first, limit, wanted, passing)
-                for query, first in zip(block, together, strict=True)
+                self._go_on(query, first, limit, wanted, passing) for query, first in zip(block, together, strict=True)
             ]
         return found
 

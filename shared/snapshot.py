@@ -4,6 +4,7 @@ DATA/current                        one line: the id of the published snapshot
 DATA/published                      the ids of those that are or were published, a line each
 DATA/build.json                     the settings of the last published build, for `make reindex`
 DATA/skipped.jsonl                  what the last build left out, published or not
+DATA/collections                    the collections of Milvus that were begun here, with their stores, a line each
 DATA/cache/embeddings.sqlite        what was embedded before
 DATA/lock                           locked by the build that is writing
 DATA/snapshots/<id>/manifest.json   …and the files that `SnapshotPaths` names
@@ -116,6 +117,11 @@ class DataDirectory:
     def build_settings(self) -> Path:
         """The remembered settings."""
         return self.root / "build.json"
+
+    @property
+    def collections(self) -> Path:
+        """The collections of Milvus that were begun here."""
+        return self.root / "collections"
 
     @property
     def tuning(self) -> Path:
