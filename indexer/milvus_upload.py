@@ -133,7 +133,7 @@ class Upload:
     def _verify(self) -> str:
         """The digest of the sample."""
         for place, partition in enumerate(self.partitions.values()):
-            count = count_rows(self.connection, self.collection, _CALL_S, partition_name(place))
+            count = count_rows(self.connection, self.collection, _CALL_S, place)
             if count != partition.n_rows:
                 raise SnapshotError(
                     f"Milvus has {count} rows of {partition.category!r} in {self.collection!r}; it was given"

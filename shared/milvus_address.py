@@ -42,7 +42,7 @@ class MilvusAddress:
         """
         try:
             parts = urlsplit(text)
-            given = dict(parse_qsl(parts.query, strict_parsing=bool(parts.query)))
+            given = dict(parse_qsl(parts.query, keep_blank_values=True, strict_parsing=bool(parts.query)))
             port = parts.port
         except ValueError as error:
             raise SettingsError(f"--store is {text!r}: {error}; wanted {_WANTED}") from error

@@ -14,7 +14,7 @@ from shared.errors import SnapshotError, StoreUnavailable
 from shared.manifest import Manifest
 from shared.milvus_address import MilvusAccess, MilvusAddress
 from shared.milvus_connection import MilvusConnection
-from shared.milvus_partition import KEY, VECTOR, MilvusPartition, first_key
+from shared.milvus_partition import KEY, VECTOR, MilvusPartition, first_key, partition_name
 from shared.partition import read_rows
 from shared.vectors import Vectors
 
@@ -124,8 +124,8 @@ class MilvusCollection:
             raise StoreUnavailable(f"Milvus is loading {self._name!r}: {error}", error.retry_after_s) from error
 
 
-def count_rows(connection: MilvusConnection, collection: str, timeout_s: float, partition: str | None = None) -> int:
-    """How many rows a loaded collection has, or one partition of it: all that were ever acknowledged.
+def count_rows(connection: MilvusConnection, collection: str, timeout_s: float, place: int | None = None) -> int:
+    """How many rows a loaded collection has, or the partition of one category: all that were ever acknowledged.
 
     Raises:
         StoreUnavailable: Milvus does not answer.
@@ -134,9 +134,10 @@ def count_rows(connection: MilvusConnection, collection: str, timeout_s: float, 
         "query",
         timeout_s,
         collection_name=collection,
-        filter="",
+        # Milvus Lite counts over all partitions, whichever are named.
+        filter="" if place is None else f"{KEY} >= {first_key(place)} and {KEY} < {first_key(place + 1)}",
         output_fields=["count(*)"],
-        partition_names=None if partition is None else [partition],
+        partition_names=None if place is None else [partition_name(place)],
         consistency_level="Strong",
     )
     return int(found[0]["count(*)"])

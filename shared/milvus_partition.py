@@ -185,7 +185,7 @@ class MilvusPartition:
         return found
 
     def _found(self, hits: Any) -> Found:
-        rows = np.array([hit["id"] for hit in hits], dtype=np.int64) - self._first_key
+        rows = np.array([hit.id for hit in hits], dtype=np.int64) - self._first_key
         scores = np.array([hit["distance"] for hit in hits], dtype=np.float32)
         return Found(rows, np.minimum(scores.round(_DECIMALS), np.float32(1)))  # rounding carries cosines past 1
 
