@@ -4,6 +4,8 @@ Every import counts, also one inside a function or under `if TYPE_CHECKING`.
 """
 
 import ast
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -29,6 +31,8 @@ _WEB_MODULES = {
         "wsgi",
     )
 }
+_MILVUS = {"pymilvus", "milvus_lite"}
+_MILVUS_MODULES = {"shared/milvus_connection.py", "indexer/milvus_upload.py"}
 _OURS = {"shared": set(), "indexer": {"shared"}, "search_service": {"shared"}}
 
 
@@ -59,6 +63,8 @@ def _forbidden(module: str) -> set[str]:
         names |= _TENSORFLOW
     if module not in _WEB_MODULES:
         names |= _WEB
+    if module not in _MILVUS_MODULES:
+        names |= _MILVUS
     return names
 
 
@@ -91,6 +97,7 @@ def test_imports_keep_the_rules(module: str) -> None:
         ("search_service/engine.py", "import tensorflow.lite as lite", ["tensorflow"]),
         ("search_service/app.py", "import importlib\nimportlib.import_module('indexer.embed')", ["indexer"]),
         ("search_service/web/pages.py", "import flask", ["flask"]),
+        ("shared/snapshot.py", "def f():\n    from pymilvus import MilvusClient", ["pymilvus"]),
     ],
 )
 def test_a_violation_is_found(module: str, source: str, wanted: list[str]) -> None:
@@ -109,3 +116,10 @@ def test_a_violation_is_found(module: str, source: str, wanted: list[str]) -> No
 )
 def test_what_is_allowed_is_not_reported(module: str, source: str) -> None:
     assert _violations(module, source) == []
+
+
+@pytest.mark.parametrize("module", ["indexer.__main__", "indexer.pipeline", "search_service.wsgi"])
+def test_milvus_is_not_imported_before_it_is_needed(module: str) -> None:
+    program = f"import sys, {module}; print([name for name in sys.modules if 'milvus' in name and '.' not in name])"
+    done = subprocess.run([sys.executable, "-c", program], cwd=_ROOT, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "[]\n"), done.stderr

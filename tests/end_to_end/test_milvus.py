@@ -151,7 +151,7 @@ def test_filters_groups_items_and_batches(service: Service) -> None:
     status, several = service.ask("/v1/search/batch", {"queries": [{"item_id": item}] * 4, "top_k": 2})
     assert (status, len(several["results"])) == (200, 4)
     status, folded = service.ask("/v1/search", {"item_id": item, "collapse_above": 0.9, "top_k": 5})
-    assert status == 200
+    assert (status, len(folded["hits"])) == (200, 5)
 
 
 def _asked(service: Service, path: str) -> tuple[int, str | None, dict]:

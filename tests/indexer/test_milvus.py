@@ -1,7 +1,6 @@
 """Whole builds into Milvus Lite, in this process: what moves, what goes, what a killed build leaves."""
 
 import json
-from collections.abc import Iterator
 from contextlib import closing
 
 import pytest
@@ -36,8 +35,8 @@ class _Store:
 
 
 @pytest.fixture
-def store(quick_shop: Shop) -> Iterator[_Store]:
-    yield _Store(f"milvus+file://{quick_shop.root.resolve()}/vectors.db")
+def store(quick_shop: Shop) -> _Store:
+    return _Store(f"milvus+file://{quick_shop.root.resolve()}/vectors.db")
 
 
 def _collection(shop: Shop) -> str:
