@@ -9,7 +9,7 @@ STAMP := $(VENV)/.installed
 INDEXER := $(BIN)/python -m indexer
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check unit index reindex serve evaluate verify rollback bench bench-scale chaos fuzz up down test-compose
+.PHONY: help setup demo test check unit index reindex serve evaluate verify rollback bench bench-scale chaos fuzz up down test-compose test-ray
 # To compose, CATALOGUE is a directory and CATALOGUE_FILE a list in it; `up` sees to it.
 unexport CATALOGUE
 
@@ -35,10 +35,12 @@ check: $(STAMP) ## style, types
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 
+# Each worker has a core: threads of BLAS and FAISS that wait for each other there cost more than they bring.
+unit: export OMP_NUM_THREADS ?= 1
 unit: $(STAMP) ## the tests alone
 	$(BIN)/python -m pytest --numprocesses auto --no-loadscope-reorder $(ARGS)
 
-index: $(STAMP) ## index CATALOGUE=path (a folder a category, or a CSV or JSON-lines file) into DATA
+index: $(STAMP) ## index CATALOGUE=path (a folder a category, or a CSV, JSON-lines or Parquet file) into DATA
 	@test -n "$(CATALOGUE)" || { echo 'which catalogue? make index CATALOGUE=path [DATA=data]' >&2; exit 2; }
 	$(INDEXER) build --catalogue "$(CATALOGUE)" --data "$(DATA)" $(ARGS)
 
@@ -59,7 +61,7 @@ verify: $(STAMP) ## check the published snapshot in DATA
 rollback: $(STAMP) ## publish the snapshot before the current one again
 	$(INDEXER) rollback --data "$(DATA)" $(ARGS)
 
-bench: $(STAMP) ## the benchmarks, small; see docs/benchmarks.md for the full ones
+bench: $(STAMP) ## the benchmarks, small; see docs/reference/benchmarks.md for the full ones
 	$(BIN)/python -m benchmarks.speed --smoke
 	$(BIN)/python -m benchmarks.transforms --smoke
 	$(BIN)/python -m benchmarks.reindexing --smoke
@@ -92,3 +94,7 @@ down: ## stop the containers; the volumes stay
 
 test-compose: $(STAMP) ## build the containers and run them for real; skipped where there is no Docker engine
 	$(BIN)/python -m pytest -m docker tests/compose $(ARGS)
+
+test-ray: $(STAMP) ## embed on a cluster of two nodes here, and kill them; check deploy/kubernetes; installs ray
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[indexer,dev,cluster-tests]'
+	$(BIN)/python -m pytest -m ray tests/cluster $(ARGS)

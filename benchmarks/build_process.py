@@ -14,6 +14,8 @@ from typing import Any
 from benchmarks.options import REPOSITORY
 from indexer.read_catalogue import Catalogue
 
+SMOKE = ("--augmentations", "0", "--report", "off")
+"""Options of the builds of a small run, which only shows that it works: they embed a third as much."""
 _WATCH_S = 0.25
 
 

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.build_process import build_snapshot
+from benchmarks.build_process import SMOKE, build_snapshot
 from benchmarks.load_clients import Asked, ask_at_rate, ask_without_pause
 from benchmarks.options import option_parser
 from benchmarks.own_process import run_apart
@@ -133,7 +133,7 @@ def main() -> None:
         data = DataDirectory(Path(directory, "data"))
         indexed = sample(train, 100) if options.smoke else train
         catalogue = write_catalogue(indexed, options.photos, Path(directory, "catalogue.jsonl"))
-        build_snapshot(catalogue, data.root)
+        build_snapshot(catalogue, data.root, *(SMOKE if options.smoke else ()))
         raw = _Raw(data.paths(data.current_id()).embedder.read_bytes(), photos)
         with service(data.root) as running:
             run_apart(ask_without_pause, running.port, _PATH, images, _CORES, 1.0)  # warm up

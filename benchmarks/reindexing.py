@@ -12,7 +12,7 @@ from pathlib import Path
 
 from PIL import Image, ImageOps
 
-from benchmarks.build_process import build
+from benchmarks.build_process import SMOKE, build
 from benchmarks.options import option_parser
 from benchmarks.photos import Photo, list_photos, sample
 from benchmarks.rows import print_records, store
@@ -32,7 +32,7 @@ def main() -> None:
         root, data = Path(directory, "photos"), Path(directory, "data")
         for photo in photos:
             _copy(photo, root)
-        catalogue = ("--catalogue", str(root))
+        catalogue = ("--catalogue", str(root), *(SMOKE if options.smoke else ()))
         full = build(data, *catalogue)
         unchanged_s = statistics.median(build(data, *catalogue).process_s for _ in range(_REPEATS))
         changed = _change(root, photos, list_photos(options.photos, "validation"))

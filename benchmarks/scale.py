@@ -50,7 +50,7 @@ def main() -> None:
             measured[candidate.name] = row
         best = best_beside(measured, options.beside)
         for one in candidates:
-            if one.name not in best:
+            if one.name in measured and one.name not in best:
                 one.forget()  # a million vectors fill the disk a few times only
     if not measured:
         raise SystemExit("nothing could be measured")

@@ -10,8 +10,9 @@ from typing import Any
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, NullFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from benchmarks.contender import WANTED_RECALL
 from benchmarks.environments import OURS
@@ -67,7 +68,7 @@ def draw_recall(rows: Sequence[Mapping[str, Any]]) -> Figure:
         ylabel="queries/s, one thread",
         title=f"Search inside one category of ten, {rows[0]['size']:,} vectors of 1280 dimensions",
     )
-    axes.yaxis.set_major_formatter(FuncFormatter(_plain))
+    _label(axes.yaxis)
     _legend(axes)
     return figure
 
@@ -87,10 +88,9 @@ def draw_sizes(rows: Sequence[Mapping[str, Any]]) -> Figure:
         ylabel="median time of a search, ms",
         title=f"The cost of a search inside one category at a recall of {WANTED_RECALL}",
     )
+    _label(axes.yaxis)
+    _label(axes.xaxis)
     axes.set_xticks(sorted({row["size"] for row in rows}))
-    for axis in (axes.xaxis, axes.yaxis):
-        axis.set_major_formatter(FuncFormatter(_plain))
-        axis.set_minor_formatter(NullFormatter())
     _legend(axes)
     return figure
 
@@ -128,8 +128,15 @@ def _legend(axes: Axes) -> None:
     axes.legend(loc="center left", bbox_to_anchor=(1, 0.5), frameon=False, fontsize=8)
 
 
+def _label(axis: Axis) -> None:
+    """Plain numbers along a logarithmic axis, also one that is shorter than from 1 to 10."""
+    axis.set_major_locator(LogLocator(subs=(1, 2, 3, 5, 7)))
+    axis.set_major_formatter(FuncFormatter(_plain))
+    axis.set_minor_formatter(NullFormatter())
+
+
 def _plain(value: float, _: int) -> str:
-    return f"{value:,g}"
+    return f"{value:,.10g}"
 
 
 if __name__ == "__main__":

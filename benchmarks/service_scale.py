@@ -1,8 +1,8 @@
 """The service with a large catalogue beside a small one: how soon it is ready, its memory, a query over HTTP.
 
 Both catalogues are drawn vectors (see `scale`), of which snapshots are built. For the time of a query both services run
-at once, and one client uploads the same photos to each in short blocks in turn. Memory is counted by PSS, over all
-processes of a service, after each worker has searched.
+at once, and one client uploads the same photos to each in short blocks in turn, after each has answered them all once.
+Memory is counted by PSS, over all processes of a service, after each worker has searched.
 """
 
 import json
@@ -104,7 +104,7 @@ def _measure_queries(snapshots: Sequence[Path], images: Sequence[bytes]) -> list
         clients = [Client(one.port) for one in running]
         http_ms: list[list[float]] = [[] for _ in clients]
         search_ms: list[list[float]] = [[] for _ in clients]
-        for image in images[:_BLOCK]:
+        for image in images:  # what is mapped is read from the disk when it is first wanted
             for client in clients:
                 client.search(image)
         for start in range(0, len(images), _BLOCK):

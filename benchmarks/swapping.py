@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.build_process import build_snapshot
+from benchmarks.build_process import SMOKE, build_snapshot
 from benchmarks.options import option_parser
 from benchmarks.photos import list_photos, sample, write_catalogue
 from benchmarks.rows import print_records, store
@@ -103,8 +103,9 @@ def main() -> None:
         data = DataDirectory(Path(directory, "data"))
         photos = sample(train, 100) if options.smoke else train
         catalogue = write_catalogue(photos, options.photos, Path(directory, "catalogue.jsonl"))
-        ids = [build_snapshot(catalogue, data.root).summary["snapshot_id"]]
-        ids.append(build_snapshot(catalogue, data.root, "--retrain").summary["snapshot_id"])
+        small = SMOKE if options.smoke else ()
+        ids = [build_snapshot(catalogue, data.root, *small).summary["snapshot_id"]]
+        ids.append(build_snapshot(catalogue, data.root, *small, "--retrain").summary["snapshot_id"])
         with service(data.root, workers=_WORKERS) as running:
             load = Load(running.port, images)
             try:

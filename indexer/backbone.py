@@ -20,17 +20,18 @@ from tensorflow.python.framework.convert_to_constants import convert_variables_t
 
 from indexer import efficientnet_lite0
 from indexer.settings import BACKBONES
+from shared.checksums import sha256_of
 from shared.clarity import Clarity
 from shared.embedder import LiteRtEmbedder, golden_picture
 from shared.errors import WeightsError
 from shared.images import SIDE_PX
-from shared.snapshot import sha256_of
 from shared.vectors import unit_rows
 
 DOWNLOAD_LIMIT_S = 30.0
 _STALL_LIMIT_S = 5.0
 _B0_FILE = "efficientnetb0_notop.h5"
 _MIN_EXPORT_COSINE = 0.9999
+_HDF5 = b"\x89HDF\r\n\x1a\n"
 
 
 @dataclass(frozen=True)
@@ -104,13 +105,15 @@ def build_b0(path: Path) -> keras.Model:
     """
     if not path.is_file():
         raise WeightsError(f"the weights file {path} does not exist")
+    refusal = f"{path} does not hold the weights of EfficientNetB0 without its top (Keras, .h5 or .weights.h5)"
+    with path.open("rb") as file:
+        if file.read(len(_HDF5)) != _HDF5:  # the network takes seconds to build
+            raise WeightsError(f"{refusal}: it is no HDF5 file")
     model = keras.applications.EfficientNetB0(include_top=False, weights=None, pooling="avg")
     try:
         model.load_weights(path)
-    except Exception as error:  # h5py and Keras fail in many ways on a file that is something else
-        raise WeightsError(
-            f"{path} does not hold the weights of EfficientNetB0 without its top (Keras, .h5 or .weights.h5): {error}"
-        ) from error
+    except Exception as error:  # h5py and Keras fail in many ways on a file that is of something else
+        raise WeightsError(f"{refusal}: {error}") from error
     _restore_imagenet_scale(model)
     return model
 

@@ -3,16 +3,18 @@
 It is there for people to look at: whatever goes wrong with it is said, and the snapshot is published without.
 """
 
-from collections.abc import Callable
 from pathlib import Path
 
 from indexer.catalogue_report import CatalogueReport
 from indexer.held_out import HeldOut
+from indexer.location import location
 from indexer.published import Published
+from indexer.report import Reporter
 from shared.snapshot import Snapshot
 
 PAGE = "evaluation.html"
 FIGURES = "evaluation.json"
+_JUDGED_BY = "photos of its own catalogue that the classifier has not learned, each without itself among the hits"
 
 
 def write_build_report(
@@ -21,7 +23,7 @@ def write_build_report(
     catalogue: CatalogueReport,
     published: Published | None,
     directory: Path,
-    say: Callable[[str], None],
+    reporter: Reporter,
 ) -> None:
     """Write page and JSON into a directory; where nothing is held out, or it fails, neither.
 
@@ -31,30 +33,36 @@ def write_build_report(
         catalogue: what was found in it.
         published: what it would replace, to compare with its report.
         directory: the snapshot's `report/`.
-        say: is told why there is none.
+        reporter: told of progress, and why there is none.
     """
     if not held_out.n_images:
         return
     try:
-        _write(snapshot, held_out, catalogue, published, directory)
+        _write(snapshot, held_out, catalogue, published, directory, reporter)
     except Exception as error:  # drawing meets fonts, files and whatever catalogues hold
         for name in (PAGE, FIGURES):
             (directory / name).unlink(missing_ok=True)
-        say(f"the snapshot has no report: {type(error).__name__}: {error}")
+        reporter.say(f"the snapshot has no report: {type(error).__name__}: {error}")
 
 
 def _write(
-    snapshot: Snapshot, held_out: HeldOut, catalogue: CatalogueReport, published: Published | None, directory: Path
+    snapshot: Snapshot,
+    held_out: HeldOut,
+    catalogue: CatalogueReport,
+    published: Published | None,
+    directory: Path,
+    reporter: Reporter,
 ) -> None:
     # Matplotlib takes a second to import: only builds that have something to tell pay for it.
-    from indexer.evaluation_report import EvaluationReport, read_before
+    from indexer.changed_photos import search_by_changed
+    from indexer.evaluation_report import STEPS, EvaluationReport, read_before
     from indexer.judged import LabelledPhotos, affordable_searches, judge
-    from indexer.report import SilentReporter
 
     rows = sum(partition.n_rows for partition in snapshot.partitions.values())
-    photos = LabelledPhotos.of_held_out(held_out, Path(snapshot.manifest.image_root))
-    with SilentReporter().stage("") as stage:
+    photos = LabelledPhotos.of_held_out(held_out, location(snapshot.manifest.image_root))
+    with reporter.stage("judge held-out items", len(snapshot.partitions)) as stage:
         judged = judge(snapshot, photos, stage, affordable_searches(rows, len(snapshot.partitions)))
-    before = None if published is None else read_before(published.paths.report, snapshot.snapshot_id)
-    judged_by = "photos of its own catalogue that the classifier has not learned, each without itself among the hits"
-    EvaluationReport.of(judged, judged_by, catalogue, before).write(directory)
+    changes = search_by_changed(snapshot, reporter)
+    with reporter.stage("draw report", STEPS) as stage:
+        before = None if published is None else read_before(published.paths.report, snapshot.snapshot_id)
+        EvaluationReport.of(judged, _JUDGED_BY, catalogue, before, changes).write(directory, stage)

@@ -7,7 +7,6 @@ from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import minimize_scalar
 
 from indexer.held_out import HeldOut
 from shared.classifier import Classifier, softmax
@@ -32,6 +31,7 @@ def fit_temperature(logits: NDArray[np.float32], labels: NDArray[np.int64]) -> f
         logits: `(n, n_categories)` of held-out images.
         labels: `(n,)` columns.
     """
+    from scipy.optimize import minimize_scalar  # most commands train nothing, and it takes long to import
 
     def loss(log_temperature: float) -> float:
         probabilities = softmax(logits / np.float32(np.exp(log_temperature)))

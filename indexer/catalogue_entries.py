@@ -1,4 +1,4 @@
-"""The entries of a catalogue, as its folders or its CSV or JSON-lines file have them, unchecked."""
+"""The entries of a catalogue, as its folders or its CSV, JSON-lines or Parquet file have them, unchecked."""
 
 import csv
 import json
@@ -31,18 +31,25 @@ def read_entries(path: Path) -> Iterator[Entry]:
     """Every entry of a catalogue, in its order (folders: sorted).
 
     Args:
-        path: a directory, or a file that ends in `.csv`, `.tsv`, `.jsonl`, `.ndjson` or `.json` (an object a line).
+        path: a directory, or a file that ends in `.csv`, `.tsv`, `.jsonl`, `.ndjson`, `.json` (an object a line) or
+            `.parquet`, which may be a directory of such files.
 
     Raises:
         CatalogueError: it can't be read as what its name says.
     """
+    if path.suffix.lower() == ".parquet":
+        from indexer.parquet_entries import parquet_entries
+
+        return parquet_entries(path)
     if path.is_dir():
         return _folder_entries(path)
     if path.suffix.lower() in (".csv", ".tsv"):
         return _csv_entries(path)
     if path.suffix.lower() in (".jsonl", ".ndjson", ".json"):
         return _json_lines_entries(path)
-    raise CatalogueError(f"the catalogue {path} is neither a directory nor a .csv, .tsv, .jsonl or .ndjson file")
+    raise CatalogueError(
+        f"the catalogue {path} is neither a directory nor a .csv, .tsv, .jsonl, .ndjson or .parquet file"
+    )
 
 
 def is_unicode(text: str) -> bool:
@@ -98,7 +105,7 @@ def _csv_entries(path: Path) -> Iterator[Entry]:
             delimiter = max(",;\t", key=header.count)
             file.seek(0)
             rows = csv.DictReader(file, delimiter=delimiter, strict=True)
-            _check_header(path, rows.fieldnames or [])
+            check_header(path, rows.fieldnames or [])
             # Rows may span lines, so the number of a row is the line on which it ends.
             for row in rows:
                 extra = row.pop(None, None)
@@ -110,7 +117,12 @@ def _csv_entries(path: Path) -> Iterator[Entry]:
             raise CatalogueError(f"the catalogue {path} is no CSV file: row {rows.reader.line_num}: {error}") from error
 
 
-def _check_header(path: Path, names: Iterable[str]) -> None:
+def check_header(path: Path, names: Iterable[str]) -> None:
+    """Refuse a table that lacks a column which every item needs.
+
+    Raises:
+        CatalogueError: it names the columns.
+    """
     names = list(names)
     missing = [name for name in ("item_id", "category") if name not in names]
     if "image" not in names and "images" not in names:

@@ -111,18 +111,17 @@ def show(report: CatalogueReport, top: int, reporter: Reporter) -> None:
             "same file" if one.same_file else f"{one.cosine:.4f}",
             one.category,
             one.item_id,
-            one.like,
             _image(one),
         )
         for number, group in enumerate(duplicates.groups[:top], start=1)
         for one in group.items
     ]
-    header = ["group", "cosine", "category", "item", "like", "image"]
+    header = ["group", "cosine", "category", "item", "image"]
     reporter.table("Near-duplicate items, those under several categories first", header, groups)
     suspects = [
         (one.doubt, one.category, one.suggested, _votes(one), one.item_id, _image(one)) for one in labels.suspects[:top]
     ]
-    header = ["doubt", "label", "looks like", "neighbours for each", "item", "image"]
+    header = ["doubt", "label", "looks like", "neighbours", "item", "image"]
     reporter.table("Doubtful labels, the most doubtful first", header, suspects)
     for shown, found, what in (
         (top, len(duplicates.groups), "groups"),

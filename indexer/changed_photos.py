@@ -3,12 +3,12 @@
 import os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
 from indexer.judged import TOP_K
+from indexer.location import location
 from indexer.metrics import interval
 from indexer.photo_changes import CHANGES
 from indexer.report import Reporter
@@ -68,7 +68,7 @@ def _is_found(snapshot: Snapshot, indexed: IndexedItem, change: str) -> bool | N
     """None where the photo can't be read."""
     limits = ImageLimits()
     try:
-        upload = CHANGES[change](Path(snapshot.manifest.image_root, indexed.item.images[0]))
+        upload = CHANGES[change](location(snapshot.manifest.image_root) / indexed.item.images[0])
         embedding = snapshot.embedder.embed(to_pixels(decode_image(upload, limits))[np.newaxis])
     except (ImageError, OSError, Image.DecompressionBombError):
         return None

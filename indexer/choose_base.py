@@ -76,14 +76,15 @@ def is_tuned(published: Published) -> bool:
 
 
 def _new_base(settings: BuildSettings, catalogue: Catalogue, reporter: Reporter) -> Base:
-    from indexer.backbone import export_embedder, load_backbone
-    from indexer.tune_base import tune_base
-
     lesson = _lesson(settings, catalogue, reporter)
-    with reporter.stage("load backbone"):
+    with reporter.stage("load backbone"):  # within it: TensorFlow takes seconds to import
+        from indexer.backbone import export_embedder, load_backbone
+
         backbone = load_backbone(settings.backbone, settings.weights, reporter.say)
         if lesson is None:
             return Base(backbone.name, backbone.weights, export_embedder(backbone.model))
+    from indexer.tune_base import tune_base
+
     return tune_base(backbone, lesson, settings, reporter)
 
 

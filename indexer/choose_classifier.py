@@ -88,10 +88,10 @@ def choose_classifier(
     if reason is None and published is not None:
         epochs = int(published.manifest.classifier.get("epochs", 0))
         return ChosenClassifier(published.classifier(), False, epochs, changed_images(published, now), queries)
-    from indexer.train_classifier import train_classifier
-
     reporter.say(f"the classifier is trained: {reason}")
-    with reporter.stage("train classifier") as stage:
+    with reporter.stage("train classifier") as stage:  # within it: TensorFlow takes seconds to import
+        from indexer.train_classifier import train_classifier
+
         classifier, epochs = train_classifier(embedded, held_out, settings.seed, stage, queries)
     tuned = _tuned_head(base, published, embedded)
     if tuned is not None:

@@ -2,9 +2,8 @@
 
 1. A partition that is cheap to compare as a whole has no index.
 2. Rows that are the same share a place; places are in an order drawn by chance, and the last are held out as queries.
-3. Each candidate kind is built of a sample and tuned to the recall that is wanted; the smallest goes first, unless a
-   larger one is much quicker there.
-4. That is built of all rows but the held-out ones and tuned again; where it misses the recall, the next has its turn.
+3. Of the candidate kinds, the cheapest first, each is built of a sample and tuned there to the recall that is wanted.
+4. One that reaches it is built of all rows but the held-out ones and tuned again; where it misses, the next has a turn.
 5. The held-out rows are added.
 """
 
@@ -33,8 +32,6 @@ _TRAINED_ON_A_LIST = 40
 _MOST_DEPTH = 512
 _GRAPH_EFFORTS = (12, 16, 20, 24, 32, 40, 48, 56, 64, 80, 96, 128, 192, 256, 384, 512)
 _LIST_EFFORTS = (4, 8, 12, 16, 24, 32, 48, 64, 96, 128, 256)
-# A sample lies in the processor's cache, a partition does not: there a row twice as long takes nearly twice as long.
-_MUCH_QUICKER = 1.5
 _TIE = 1e-6
 _CHUNK = 4096
 _SEED = 0
@@ -70,7 +67,7 @@ def choose_index(vectors: StoredVectors, policy: IndexPolicy) -> Tuned | None:
     n_queries = min(_QUERIES, rows.n_places // 10)
     task = _Task(vectors, rows, rows.n_places - n_queries)
     names = policy.candidates(vectors.dim, rows.n_places)
-    for name in _best_first(names, task):
+    for name in _likely_first(names, task):
         tuned = _tuned(task.built(name), task)
         if tuned is not None:
             task.finish(tuned.index.index)
@@ -135,19 +132,24 @@ def _training_rows(name: str) -> int:
     return max(_TRAINED_ON, _TRAINED_ON_A_LIST * int(lists or 0))
 
 
-def _best_first(names: Sequence[str], task: _Task) -> Iterator[str]:
-    """Those that reach the recall on a sample, by their time there and their size, then the others.
+def _likely_first(names: Sequence[str], task: _Task) -> Iterator[str]:
+    """Those that reach the recall on a sample, then the others; none is tried there before its turn comes.
+
+    Where a sample would hardly be smaller than the whole, all have their turn as they come.
 
     Args:
-        names: of kinds, the smallest first.
+        names: of kinds, the cheapest first.
         task: the partition.
     """
-    if len(names) == 1:
-        return iter(names)
     trial = task.sample(_TRIAL_ROWS)
-    tried = [_tuned(trial.built(name), trial) for name in names]
-    times = [float("inf") if one is None else one.p50_ms * _MUCH_QUICKER**place for place, one in enumerate(tried)]
-    return (name for _, name in sorted(zip(times, names, strict=True), key=lambda pair: pair[0]))
+    is_spared = len(names) == 1 or task.n_built <= 2 * trial.n_built
+    missed = []
+    for name in names:
+        if is_spared or _tuned(trial.built(name), trial) is not None:
+            yield name
+        else:
+            missed.append(name)
+    yield from missed
 
 
 def _tuned(index: ApproximateIndex, task: _Task) -> Tuned | None:

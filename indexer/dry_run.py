@@ -15,6 +15,7 @@ from indexer.choose_classifier import reason_to_train
 from indexer.compare import Changes, compare, states
 from indexer.embed import EmbeddedCatalogue, each_image, keep_good, read_limited, recipe_of
 from indexer.embedding_cache import EmbeddingCache
+from indexer.location import status_of
 from indexer.published import Published, find_published, image_keys, snapshot_states
 from indexer.read_catalogue import Catalogue, read_catalogue
 from indexer.read_feedback import LabelledQueries, read_feedback, require_feedback
@@ -138,7 +139,7 @@ def _look(
     """The catalogue as it would be embedded, but without embeddings; `dim` is how long they would be."""
 
     def work(path: Path, _: str) -> bytes:
-        status = path.stat()
+        status = status_of(path)
         known = None if cache is None or settings.rehash else cache.known_digest(str(path), status)
         return known or hashlib.sha256(read_limited(path, settings.image_limits)).digest()
 

@@ -5,17 +5,18 @@ With a cache the embeddings stay there: later stages read those that they need.
 
 import hashlib
 import itertools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple, TypeAlias, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from indexer.augment import Augmentation
 from indexer.embedding_cache import EmbeddingCache
+from indexer.location import as_os_error, is_url, status_of
 from indexer.read_catalogue import Catalogue, Problem
 from indexer.report import Stage
 from indexer.views import CachedViews, Views
@@ -85,7 +86,7 @@ class Task(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class _Embedded:
+class EmbeddedImage:
     """One image done: the SHA-256 of its file, and `(1 + copies, dim)` float32 where no cache has them.
 
     `fresh` if it was embedded now.
@@ -127,22 +128,37 @@ def recipe_of(embedder_id: str, augmentation: Augmentation, limits: ImageLimits)
     return " | ".join((embedder_id, PREPROCESSING, augmentation.recipe(), f"<= {limits.max_pixels} px"))
 
 
-def embed_catalogue(catalogue: Catalogue, how: Embedding, stage: Stage) -> EmbeddedCatalogue:
+Done: TypeAlias = tuple[list[Task], list[EmbeddedImage], tuple[Problem, ...]]
+"""The images that are good, what became of each, and the others, all in the catalogue's order."""
+
+Executor: TypeAlias = Callable[[Catalogue, Embedding, Stage], Done]
+"""Whoever embeds all images of a catalogue: this machine, or a cluster."""
+
+
+def on_this_machine(catalogue: Catalogue, how: Embedding, stage: Stage) -> Done:
+    """Embed on this machine's threads."""
+
+    def work(path: Path, name: str) -> EmbeddedImage:
+        return known(path, how) or embed_file(path, name, how)
+
+    return each_image(catalogue, work, how.threads, stage)
+
+
+def embed_catalogue(
+    catalogue: Catalogue, how: Embedding, stage: Stage, executor: Executor = on_this_machine
+) -> EmbeddedCatalogue:
     """Embed every image and its augmented copies; images that can't be read become problems.
 
     Args:
         catalogue: what to embed.
         how: with what, and on how many threads.
         stage: is told of each image done.
+        executor: where.
 
     Raises:
         CatalogueError: not one image is good.
     """
-
-    def work(path: Path, name: str) -> _Embedded:
-        return _known(path, how) or _embed(path, name, how)
-
-    tasks, embedded, problems = each_image(catalogue, work, how.threads, stage)
+    tasks, embedded, problems = executor(catalogue, how, stage)
     if not tasks:
         raise CatalogueError(_nothing_good(catalogue, problems))
     items, image_items = keep_good(catalogue, tasks)
@@ -170,32 +186,49 @@ def each_image(
     """
 
     def safely(task: Task) -> _Result | str:
-        try:
-            return work(catalogue.image_root / task.image, task.image)
-        except ImageError as error:
-            return str(error)
-        except OSError as error:
-            return f"{task.image} can't be read: {error.strerror}"
-        except ValueError as error:
-            return f"{task.image} has no usable embedding: {error}"
+        return attempt(work, catalogue.image_root / task.image, task.image)
 
+    def outcomes() -> Iterator[tuple[Task, _Result | str]]:
+        with ThreadPoolExecutor(threads, thread_name_prefix="image") as pool:
+            for chunk in _chunks(tasks_of(catalogue)):
+                for task, result in zip(chunk, pool.map(safely, chunk), strict=True):
+                    stage.advance()
+                    yield task, result
+
+    return sort_out(catalogue, outcomes())
+
+
+def attempt(work: Callable[[Path, str], _Result], path: Path, name: str) -> _Result | str:
+    """What `work` gives for an image, or why it gives nothing."""
+    try:
+        return work(path, name)
+    except ImageError as error:
+        return str(error)
+    except OSError as error:
+        return f"{name} can't be read: {error.strerror}"
+    except ValueError as error:
+        return f"{name} has no usable embedding: {error}"
+
+
+def sort_out(
+    catalogue: Catalogue, outcomes: Iterable[tuple[Task, _Result | str]]
+) -> tuple[list[Task], list[_Result], tuple[Problem, ...]]:
+    """Part what `attempt` gave for each image of a catalogue into good and bad."""
     good: list[Task] = []
     results: list[_Result] = []
     problems: list[Problem] = []
-    with ThreadPoolExecutor(threads, thread_name_prefix="image") as pool:
-        for chunk in _chunks(_tasks(catalogue)):
-            for task, result in zip(chunk, pool.map(safely, chunk), strict=True):
-                stage.advance()
-                if isinstance(result, str):
-                    source = catalogue.sources[task.number]
-                    problems.append(Problem(source.file, source.row, catalogue.items[task.number].item_id, result))
-                else:
-                    good.append(task)
-                    results.append(result)
+    for task, result in outcomes:
+        if isinstance(result, str):
+            source = catalogue.sources[task.number]
+            problems.append(Problem(source.file, source.row, catalogue.items[task.number].item_id, result))
+        else:
+            good.append(task)
+            results.append(result)
     return good, results, tuple(problems)
 
 
-def _tasks(catalogue: Catalogue) -> Iterator[Task]:
+def tasks_of(catalogue: Catalogue) -> Iterator[Task]:
+    """Every image, in the catalogue's order."""
     return (Task(number, image) for number, item in enumerate(catalogue.items) for image in item.images)
 
 
@@ -205,7 +238,7 @@ def _chunks(tasks: Iterator[Task]) -> Iterator[list[Task]]:
         yield chunk
 
 
-def _views(paths: list[Path], embedded: list[_Embedded], how: Embedding) -> Views:
+def _views(paths: list[Path], embedded: list[EmbeddedImage], how: Embedding) -> Views:
     """What was embedded, from the cache where there is one."""
     if how.cache is None:
         return np.stack([one.views for one in embedded if one.views is not None])
@@ -218,31 +251,35 @@ def _views(paths: list[Path], embedded: list[_Embedded], how: Embedding) -> View
     return CachedViews(how.cache, digests, (len(digests), 1 + how.augmentation.copies, how.embedder.dim), embed_again)
 
 
-def _known(path: Path, how: Embedding) -> _Embedded | None:
+def known(path: Path, how: Embedding) -> EmbeddedImage | None:
     """A file that can't have changed since the cache got its embeddings; it is not read."""
     if how.cache is None or how.rehash:
         return None
-    status = path.stat()
+    if is_url(path) and how.cache.last_digest(str(path)) is None:
+        return None  # to ask a store of each new object would take as long as to fetch them
+    status = status_of(path)
     if status.st_size > how.limits.max_bytes:
         return None
     digest = how.cache.known_digest(str(path), status)
-    return _Embedded(digest, None, fresh=False) if digest is not None and how.cache.has(digest) else None
+    return EmbeddedImage(digest, None, fresh=False) if digest is not None and how.cache.has(digest) else None
 
 
-def _embed(path: Path, name: str, how: Embedding) -> _Embedded:
-    status = path.stat()
+def embed_file(path: Path, name: str, how: Embedding) -> EmbeddedImage:
+    """Read an image, and embed it unless the cache has it."""
+    status = status_of(path)
     data = read_limited(path, how.limits)
     digest = hashlib.sha256(data).digest()
     cached = how.cache is not None and how.cache.has(digest)
-    views = None if cached else _embed_bytes(data, digest, name, how)
+    views = None if cached else embed_bytes(data, digest, name, how)
     if how.cache is not None:
         how.cache.remember_file(str(path), status, digest)
         if views is not None:
             how.cache.put(digest, views)
-    return _Embedded(digest, views if how.cache is None else None, fresh=not cached)
+    return EmbeddedImage(digest, views if how.cache is None else None, fresh=not cached)
 
 
-def _embed_bytes(data: bytes, digest: bytes, name: str, how: Embedding) -> Vectors:
+def embed_bytes(data: bytes, digest: bytes, name: str, how: Embedding) -> Vectors:
+    """The views of an image file, `(1 + copies, dim)` float32; `digest` is its SHA-256."""
     pixels = to_pixels(decode_image(data, how.limits, name))
     return how.embedder.embed(np.stack(how.augmentation.views(pixels, digest)))
 
@@ -259,16 +296,25 @@ def _embed_again(path: Path, digest: bytes, how: Embedding) -> Vectors:
         raise CatalogueError(f"{path} was there a moment ago: {error.strerror}; build again") from error
     if hashlib.sha256(data).digest() != digest:
         raise CatalogueError(f"{path} was changed while the catalogue was read; build again")
-    views = _embed_bytes(data, digest, str(path), how)
+    views = embed_bytes(data, digest, str(path), how)
     if how.cache is not None:
         how.cache.put(digest, views)
     return views
 
 
 def read_limited(path: Path, limits: ImageLimits) -> bytes:
-    """A file's bytes, but never many more than `limits` allow."""
-    with path.open("rb") as file:
-        return file.read(limits.max_bytes + 1)
+    """A file's bytes, but never many more than `limits` allow.
+
+    Raises:
+        OSError: it can't be read.
+    """
+    try:
+        with path.open("rb") as file:
+            return file.read(limits.max_bytes + 1)
+    except Exception as error:
+        if is_url(path):
+            raise as_os_error(error) from error
+        raise
 
 
 def keep_good(catalogue: Catalogue, good: list[Task]) -> tuple[tuple[Item, ...], NDArray[np.int64]]:

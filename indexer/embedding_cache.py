@@ -16,19 +16,19 @@ import time
 import zlib
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from os import stat_result
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from indexer.location import FileStatus
 from indexer.storage import storage_error
 from shared.vectors import Vectors
 
 _COMMIT_S = 1.0
 _USED_TO_S = 86_400
 # A file that changed this shortly before it was read may change again without its time of change showing it.
-_UNSETTLED_NS = 2_000_000_000
+UNSETTLED_NS = 2_000_000_000
 # Our statements are right, so what a schema or an index can't carry out is damaged.
 _DAMAGE = (
     sqlite3.SQLITE_CORRUPT,
@@ -97,7 +97,7 @@ class EmbeddingCache:
         except _DATABASE_ERRORS as error:
             self._begin_anew(error)
 
-    def known_digest(self, path: str, status: stat_result) -> bytes | None:
+    def known_digest(self, path: str, status: FileStatus) -> bytes | None:
         """The SHA-256 of a file that can't have changed since it was last read; None where that isn't sure."""
         found = self._fetch("SELECT size, mtime_ns, digest, checksum FROM files WHERE path = ?", (path,))
         if found is None or (found[0], found[1]) != (status.st_size, status.st_mtime_ns):
@@ -105,9 +105,16 @@ class EmbeddingCache:
         digest = found[2]
         return digest if isinstance(digest, bytes) and _file_checksum(path, status, digest) == found[3] else None
 
-    def remember_file(self, path: str, status: stat_result, digest: bytes) -> None:
+    def last_digest(self, path: str) -> bytes | None:
+        """The SHA-256 that a file had when it was last read; None where it never was."""
+        found = self._fetch("SELECT size, mtime_ns, digest, checksum FROM files WHERE path = ?", (path,))
+        if found is None or not isinstance(found[2], bytes):
+            return None
+        return found[2] if _file_checksum(path, FileStatus(*found[:2]), found[2]) == found[3] else None
+
+    def remember_file(self, path: str, status: FileStatus, digest: bytes) -> None:
         """Remember the SHA-256 of a file; `status` was taken before it was read."""
-        if time.time_ns() - status.st_mtime_ns > _UNSETTLED_NS:
+        if time.time_ns() - status.st_mtime_ns > UNSETTLED_NS:
             values = (path, status.st_size, status.st_mtime_ns, digest, _file_checksum(path, status, digest))
             self._write(("INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?, ?)", values))
 
@@ -129,11 +136,11 @@ class EmbeddingCache:
             return None
         return np.frombuffer(found[1], dtype=np.float32).reshape(self._n_views, -1)
 
-    def put(self, digest: bytes, views: Vectors) -> None:
-        """Keep what was embedded of an image, `(n_views, dim)` float32."""
+    def put(self, digest: bytes, views: Vectors, is_new: bool = True) -> None:
+        """Keep what was embedded of an image, `(n_views, dim)` float32; by this build, if `is_new`."""
         data = np.ascontiguousarray(views, dtype=np.float32).tobytes()
         name = (self._recipe, digest)
-        self.n_put += 1
+        self.n_put += is_new
         self._write(
             (
                 "INSERT INTO entries (recipe, digest, used_at) VALUES (?, ?, ?) ON CONFLICT DO NOTHING",
@@ -152,6 +159,12 @@ class EmbeddingCache:
         values = ((now, self._recipe, digest, now - _USED_TO_S) for digest in digests)
         with self._lock, self._damage_begins_anew(), self._connection:
             self._connection.executemany(update, values)
+
+    def commit(self) -> None:
+        """See to it that a kill takes nothing of what was put so far."""
+        with self._lock, self._damage_begins_anew():
+            self._connection.commit()
+            self._committed = time.monotonic()
 
     def close(self) -> None:
         """Commit and close; says so where entries were damaged."""
@@ -239,7 +252,7 @@ class EmbeddingCache:
                 self._committed = time.monotonic()
 
 
-def _file_checksum(path: str, status: stat_result, digest: bytes) -> int:
+def _file_checksum(path: str, status: FileStatus, digest: bytes) -> int:
     return zlib.crc32(f"{path} {status.st_size} {status.st_mtime_ns}".encode() + digest)
 
 

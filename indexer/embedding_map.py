@@ -5,8 +5,8 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import eigh
 
+from indexer.location import location
 from indexer.originals import Originals
 from shared.snapshot import Snapshot
 
@@ -43,7 +43,7 @@ def draw_map(snapshot: Snapshot) -> EmbeddingMap | None:
     if len(chosen) > _MOST_IMAGES:
         chosen = np.sort(np.random.default_rng(_SEED).permutation(chosen)[:_MOST_IMAGES])
     points, explained = principal_plane(originals.embeddings(chosen))
-    root = Path(snapshot.manifest.image_root)
+    root = location(snapshot.manifest.image_root)
     apart = spread_out(points, _THUMBNAILS)
     return EmbeddingMap(
         points=points,
@@ -63,6 +63,8 @@ def principal_plane(embeddings: NDArray[np.float32]) -> tuple[NDArray[np.float64
     Returns:
         `(n, 2)` float64, and the share of the variance along each.
     """
+    from scipy.linalg import eigh  # most commands draw no map, and it takes long to import
+
     centred = embeddings.astype(np.float64) - embeddings.mean(axis=0, dtype=np.float64)
     # The eigenvectors of the smaller of the two products, which are the singular vectors of `centred`.
     few = centred.shape[0] < centred.shape[1]

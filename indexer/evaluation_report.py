@@ -5,8 +5,9 @@ is judged by photos that are not in the catalogue.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +21,14 @@ from indexer.embedding_map import EmbeddingMap, draw_map
 from indexer.evaluate import Evaluation, evaluation_of
 from indexer.findings import Findings, find
 from indexer.judged import Judged
+from indexer.location import location
 from indexer.near_duplicates import Group
+from indexer.report import UNTOLD, Stage
 from indexer.thumbnails import data_uri, thumbnail
 from shared.manifest import Manifest
 
+STEPS = 7
+"""Of writing a report: its pictures, and the page."""
 _TEMPLATES = Path(__file__).parent / "templates"
 _PICTURE_PX = 112
 _MAP_PICTURE_PX = 64
@@ -54,7 +59,7 @@ class EvaluationReport:
         findings: how sure they are, and where the snapshot goes wrong.
         catalogue: near-duplicates and doubtful labels.
         map: of the catalogue's embeddings; None for a tiny one.
-        changes: whether items are found by changed photos; empty where that was not tried.
+        changes: whether items are found by changed photos; empty where none could be read.
         before: what the report before this one said; None for the first.
     """
 
@@ -106,8 +111,8 @@ class EvaluationReport:
             "before": self.before,
         }
 
-    def page(self) -> str:
-        """As HTML."""
+    def page(self, stage: Stage = UNTOLD) -> str:
+        """As HTML; `stage` is told of each of the `STEPS`."""
         environment = Environment(
             loader=FileSystemLoader(_TEMPLATES),
             autoescape=True,
@@ -116,18 +121,24 @@ class EvaluationReport:
             lstrip_blocks=True,
         )
         environment.filters["percent"] = lambda share: f"{100 * share:.1f} %"
-        return environment.get_template(PAGE).render(
+        page = environment.get_template(PAGE).render(
             report=self,
             headlines=HEADLINES,
-            pictures=self._pictures(),
+            pictures=self._pictures(stage),
             picture_of=_picture,
             confusions=self._common_confusions(),
             groups=[_pictured(group) for group in self.catalogue.near_duplicates.groups[:_GROUPS]],
-            root=Path(self.manifest.image_root),
+            root=location(self.manifest.image_root),
         )
+        stage.advance()
+        return page
 
-    def write(self, directory: Path) -> Path:
+    def write(self, directory: Path, stage: Stage = UNTOLD) -> Path:
         """Write page and JSON into a directory, which is made.
+
+        Args:
+            directory: where.
+            stage: is told of each of the `STEPS`.
 
         Returns:
             The page.
@@ -136,21 +147,24 @@ class EvaluationReport:
         told = json.dumps(self.as_dict(), indent=1, ensure_ascii=False) + "\n"
         (directory / FIGURES).write_text(told, encoding="utf-8")
         page = directory / PAGE
-        page.write_text(self.page(), encoding="utf-8")
+        page.write_text(self.page(stage), encoding="utf-8")
         return page
 
-    def _pictures(self) -> dict[str, str]:
+    def _pictures(self, stage: Stage) -> dict[str, str]:
         evaluation, found = self.evaluation, self.findings
-        drawn = {
-            "accuracy": plots.accuracy_by_category(evaluation, found.category_intervals),
-            "confusions": plots.confusion_matrix(found.confusions),
-            "reliability": plots.reliability_diagram(evaluation.reliability),
-            "coverage": plots.coverage_curve(found.coverage, evaluation),
-            "scores": plots.score_distributions(found.scores),
+        draw: dict[str, Callable[[], str]] = {
+            "accuracy": partial(plots.accuracy_by_category, evaluation, found.category_intervals),
+            "confusions": partial(plots.confusion_matrix, found.confusions),
+            "reliability": partial(plots.reliability_diagram, evaluation.reliability),
+            "coverage": partial(plots.coverage_curve, found.coverage, evaluation),
+            "scores": partial(plots.score_distributions, found.scores),
         }
         if self.map is not None:
-            shown = [thumbnail(path, _MAP_PICTURE_PX) for _, path in self.map.thumbnails]
-            drawn["map"] = plots.embedding_map(self.map, shown)
+            draw["map"] = partial(_drawn_map, self.map)
+        drawn = {}
+        for name, picture in draw.items():
+            drawn[name] = picture()
+            stage.advance()
         return drawn
 
     def _common_confusions(self) -> list[tuple[int, str, str]]:
@@ -185,6 +199,10 @@ def read_before(directory: Path, snapshot_id: str) -> Mapping[str, Any] | None:
         return {"intervals": told["intervals"], **{name: told[name] for name in names}}
     except (OSError, ValueError, KeyError, TypeError):
         return None  # none, or one of another version
+
+
+def _drawn_map(drawn: EmbeddingMap) -> str:
+    return plots.embedding_map(drawn, [thumbnail(path, _MAP_PICTURE_PX) for _, path in drawn.thumbnails])
 
 
 def _picture(path: str | Path) -> str | None:

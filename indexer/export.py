@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
+from indexer.location import location
 from shared.snapshot import Snapshot
 
 
@@ -19,7 +20,7 @@ def export(snapshot: Snapshot, out: Path) -> int:
     """
     items = list(snapshot.items)
     rows = [snapshot.partition(indexed.item.category).embeddings(indexed.rows) for indexed in items]
-    root = Path(snapshot.manifest.image_root)
+    root = location(snapshot.manifest.image_root)
     paths = [str(root / image) for indexed in items for image in indexed.item.images]
     out.mkdir(parents=True, exist_ok=True)
     np.save(out / "embeddings.npy", np.concatenate(rows))

@@ -10,7 +10,6 @@
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -18,6 +17,7 @@ from numpy.typing import NDArray
 
 from indexer.evaluate import Evaluation
 from indexer.judged import TOP_K, Judged
+from indexer.location import location
 from indexer.metrics import interval
 from shared.category_search import Hit
 
@@ -242,7 +242,7 @@ def _mistake(judged: Judged, place: int) -> Mistake:
 
 
 def _found_images(judged: Judged, hits: list[Hit]) -> tuple[FoundImage, ...]:
-    root = Path(judged.snapshot.manifest.image_root)
+    root = location(judged.snapshot.manifest.image_root)
     items = judged.snapshot.items.by_numbers([hit.item_number for hit in hits])
     return tuple(
         FoundImage(one.item.item_id, str(root / one.item.images[0]), hit.score)

@@ -20,6 +20,7 @@ from shared.vectors import Vectors
 
 SHARE = 0.15
 _MOST_JUDGED = 10_000
+_MOST_PROBABILITIES = 20_000_000  # 80 MB, held a few times over
 
 
 def held_out_items(items: Sequence[Item], seed: int) -> NDArray[np.bool_]:
@@ -70,8 +71,9 @@ class HeldOut:
         if len(embedded.categories) == 1:
             items[:] = False
         images = np.flatnonzero(items[embedded.image_items])
-        if len(images) > _MOST_JUDGED:
-            images = np.sort(np.random.default_rng(seed).permutation(images)[:_MOST_JUDGED])
+        most = min(_MOST_JUDGED, _MOST_PROBABILITIES // len(embedded.categories))
+        if len(images) > most:
+            images = np.sort(np.random.default_rng(seed).permutation(images)[:most])
         return cls(embedded, items, images)
 
     @property

@@ -101,7 +101,8 @@ def roll_back(data: DataDirectory, snapshot_id: str | None) -> tuple[str, str]:
         once_published = published_ids(data)
         earlier = [one for one in data.ids() if one < current and one in once_published]
         if snapshot_id is None and not earlier:
-            raise SnapshotMissing(f"no published snapshot in {data.snapshots} is older than {current}, the current one")
+            found = f"no published snapshot in {data.snapshots} is older than {current}, the current one"
+            raise SnapshotMissing(f"{found}: {_lists(data)}")
         chosen = snapshot_id or earlier[-1]
         snapshot = Snapshot.open(existing(data, chosen), interpreters=1)
         snapshot.close()
@@ -141,8 +142,12 @@ def existing(data: DataDirectory, snapshot_id: str) -> SnapshotPaths:
         SnapshotMissing: there is none of this id.
     """
     if snapshot_id not in data.ids():
-        raise SnapshotMissing(f"there is no snapshot {snapshot_id!r} in {data.snapshots}")
+        raise SnapshotMissing(f"there is no snapshot {snapshot_id!r} in {data.snapshots}: {_lists(data)}")
     return data.paths(snapshot_id)
+
+
+def _lists(data: DataDirectory) -> str:
+    return f"`python -m indexer snapshots --data {data.root}` lists what there is"
 
 
 def _summary(paths: SnapshotPaths, manifest: Manifest, current: str, once_published: set[str]) -> SnapshotSummary:

@@ -17,13 +17,13 @@ class IndexPolicy:
         index_kind: one of `INDEX_KINDS`.
         vectors: how vectors are kept, one of `shared.stored_vectors.ENCODINGS`.
         max_bytes_per_vector: what an approximate index may take besides the vectors; None for no limit.
-        cheap: rows times dimensions up to which all rows are compared: 4,000 rows of 1280 take about a millisecond.
+        cheap: rows times dimensions up to which all rows are compared: 2,000 rows of 1280 take about a millisecond.
     """
 
     index_kind: str = "auto"
     vectors: str = "float32"
     max_bytes_per_vector: int | None = None
-    cheap: int = 4_000 * 1280
+    cheap: int = 2_000 * 1280
 
     def is_exact(self, n_rows: int, dim: int) -> bool:
         """Whether all rows of a partition are compared."""

@@ -9,6 +9,7 @@ looked for in an inverted file (FAISS, IVF) over 128 principal components, and t
 3. Take their true cosines from the embeddings.
 """
 
+import math
 from dataclasses import dataclass
 
 import faiss
@@ -22,7 +23,9 @@ NEIGHBOURS = 32
 _MOST_EXACT = 10_000
 _COMPONENTS = 128
 _CELLS_SEARCHED = 16
-_TRAINED_ON = 48  # rows a cell
+_ROWS_A_CELL = 160  # in a large catalogue
+_TRAINED_ON = 24  # rows a cell
+_TRAINING_ROUNDS = 10
 _SEED = 1234
 _BLOCK = 256
 
@@ -65,10 +68,11 @@ def _pick(cosines: NDArray[np.float32], images: NDArray[np.int64]) -> tuple[NDAr
 def _candidates(originals: Originals) -> NDArray[np.int64]:
     """`(n_images, NEIGHBOURS + 1)`: images that are near, or -1."""
     reduced = _reduced(originals)
-    n_cells = round(2 * len(reduced) ** 0.5)
+    n_cells = _n_cells(len(reduced))
     cells = faiss.IndexFlatIP(reduced.shape[1])
     index = faiss.IndexIVFFlat(cells, reduced.shape[1], n_cells, faiss.METRIC_INNER_PRODUCT)
     index.cp.min_points_per_centroid = 1  # or FAISS warns of what is meant
+    index.cp.niter = _TRAINING_ROUNDS
     chosen = np.random.default_rng(_SEED).permutation(len(reduced))[: _TRAINED_ON * n_cells]
     index.train(reduced[np.sort(chosen)])
     index.add(reduced)
@@ -76,6 +80,15 @@ def _candidates(originals: Originals) -> NDArray[np.int64]:
     _, images = index.search(reduced, NEIGHBOURS + 1)
     found: NDArray[np.int64] = images
     return found
+
+
+def _n_cells(n_images: int) -> int:
+    """Twice the square root; of a large catalogue more, so that a search looks at no more rows than in a small one.
+
+    Yet so few that finding the cells of every image does not take longest.
+    """
+    root = math.sqrt(n_images)
+    return round(max(2 * root, min(n_images / _ROWS_A_CELL, 8 * root)))
 
 
 def _reduced(originals: Originals) -> Vectors:

@@ -16,7 +16,7 @@ _UPLOAD_QUALITY = 92
 
 def _photo(path: Path) -> Image.Image:
     """The whole photo, upright RGB: not decoded smaller, as a phone would send it."""
-    with Image.open(path) as image:
+    with path.open("rb") as file, Image.open(file) as image:
         return ImageOps.exif_transpose(image).convert("RGB")
 
 

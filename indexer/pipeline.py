@@ -19,7 +19,8 @@ from indexer.build_report import PAGE
 from indexer.catalogue_report import read_report
 from indexer.choose_base import Base, choose_base
 from indexer.choose_classifier import choose_classifier
-from indexer.embed import Embedding, embed_catalogue
+from indexer.embed import Embedding, Executor, embed_catalogue, on_this_machine
+from indexer.embed_on_ray import OnRay
 from indexer.embedding_cache import EmbeddingCache
 from indexer.gate import objections
 from indexer.given_embeddings import NO_BASE, read_given, require_fit
@@ -118,14 +119,14 @@ def _build(settings: BuildSettings, data: DataDirectory, published: Published | 
     """The stages."""
     if settings.embeddings is not None:
         return _build_given(settings, settings.embeddings, data, published, reporter)
-    with reporter.stage("read catalogue"):
-        catalogue = read_catalogue(settings.catalogue, settings.image_root)
+    with reporter.stage("read catalogue") as stage:
+        catalogue = read_catalogue(settings.catalogue, settings.image_root, stage)
     _judge_problems(data, catalogue, catalogue.problems, settings.max_bad)
 
     base = choose_base(settings, published, catalogue, reporter)
     with _embedding(settings, base, data, reporter) as (how, cache):
         with reporter.stage("embed images", catalogue.n_images) as stage:
-            embedded = embed_catalogue(catalogue, how, stage)
+            embedded = embed_catalogue(catalogue, how, stage, _executor(settings, base, data, reporter))
         _judge_problems(data, catalogue, embedded.problems, settings.max_bad)
 
         partitions, items = plan_partitions(embedded, settings.index_views, published, settings.index_policy)
@@ -170,10 +171,7 @@ def _build_given(
 
 
 def _write(data: DataDirectory, content: SnapshotContent, reporter: Reporter) -> Manifest:
-    with reporter.stage("write snapshot", len(content.partitions) + 2) as stage:
-        return write_snapshot(
-            data, lambda paths: content.write(paths, new_snapshot_id(data.ids()), stage, reporter.say)
-        )
+    return write_snapshot(data, lambda paths: content.write(paths, new_snapshot_id(data.ids()), reporter))
 
 
 def _publish(
@@ -203,6 +201,14 @@ def _remember(settings: BuildSettings, manifest: Manifest, data: DataDirectory) 
     if settings.embeddings is None:
         chosen["backbone"] = manifest.backbone
     replace_file(data.build_settings, json.dumps(chosen, indent=1) + "\n")
+
+
+def _executor(settings: BuildSettings, base: Base, data: DataDirectory, reporter: Reporter) -> Executor:
+    """Who embeds."""
+    if settings.executor == "local":
+        return on_this_machine
+    shards = settings.shards or data.shards.resolve()
+    return OnRay(base.model, settings.ray_address, shards, settings.shard_images, settings.workers, reporter.say)
 
 
 @contextmanager
@@ -242,7 +248,7 @@ def _judge_problems(data: DataDirectory, catalogue: Catalogue, problems: Sequenc
         shown.append(f"… and {len(problems) - len(shown)} more")
     raise CatalogueError(
         f"{len(problems)} of the {catalogue.entries} entries are bad, more than --max-bad {max_bad:g} allows"
-        f" (all are listed in {data.skipped}):\n  " + "\n  ".join(shown)
+        f" (all are listed in {data.skipped}): mend them, or allow more\n  " + "\n  ".join(shown)
     )
 
 

@@ -13,11 +13,12 @@ from numpy.typing import NDArray
 from indexer.compare import States, states
 from indexer.report import Reporter
 from shared.catalogue import ItemStore
+from shared.checksums import sha256_of
 from shared.classifier import Classifier
 from shared.errors import ParecidoError, SnapshotMissing
 from shared.images import PREPROCESSING
 from shared.manifest import CategoryEntry, Manifest
-from shared.snapshot import DataDirectory, SnapshotPaths, check_files, sha256_of
+from shared.snapshot import DataDirectory, SnapshotPaths, check_files
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from indexer.catalogue_report import report_of
 from indexer.changed_photos import search_by_changed
-from indexer.evaluation_report import EvaluationReport, read_before
+from indexer.evaluation_report import STEPS, EvaluationReport, read_before
 from indexer.judged import Judged
 from indexer.report import Reporter
 from shared.snapshot import DataDirectory
@@ -24,10 +24,10 @@ def write_query_report(judged: Judged, queries: Path, data: DataDirectory, direc
         The page.
     """
     changes = search_by_changed(judged.snapshot, reporter)
-    with reporter.stage("write report"):
-        catalogue = report_of(judged.snapshot, data)
+    catalogue = report_of(judged.snapshot, data)
+    with reporter.stage("draw report", STEPS) as stage:
         before = read_before(directory, judged.snapshot.snapshot_id)
         report = EvaluationReport.of(
             judged, f"photos in {queries} that are not in its catalogue", catalogue, before, changes
         )
-        return report.write(directory)
+        return report.write(directory, stage)

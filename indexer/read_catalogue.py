@@ -1,4 +1,4 @@
-"""Read a catalogue: a folder a category, or a CSV or JSON-lines file.
+"""Read a catalogue: a folder a category, or a CSV, JSON-lines or Parquet file.
 
 1. Every entry becomes an item or a `Problem`; a problem never moves another item.
 2. Entries of the same item id, and images named twice in an item, are problems too.
@@ -8,6 +8,7 @@ What the files hold is looked at later, when they are embedded.
 
 import json
 import os
+import posixpath
 import re
 import unicodedata
 from collections.abc import Iterable
@@ -16,6 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from indexer.catalogue_entries import Entry, is_unicode, read_entries, shown
+from indexer.location import absolute, exists, is_url, location
+from indexer.report import UNTOLD, Stage
 from shared.catalogue import Item
 from shared.errors import CatalogueError
 
@@ -81,30 +84,47 @@ class Catalogue:
         return self.n_images + len(self.problems)
 
 
-def read_catalogue(path: Path, image_root: Path | None = None) -> Catalogue:
+def read_catalogue(path: Path, image_root: Path | None = None, stage: Stage = UNTOLD) -> Catalogue:
     """Read a catalogue.
 
     Args:
-        path: a directory, or a file that ends in `.csv`, `.tsv`, `.jsonl`, `.ndjson` or `.json` (an object a line).
-        image_root: what a file's image paths are relative to and must lie in; by default the file's directory.
+        path: a directory, or a file that ends in `.csv`, `.tsv`, `.jsonl`, `.ndjson`, `.json` (an object a line) or
+            `.parquet`, which may be a directory of such files; or a URL of such a file, from `location`.
+        image_root: what a file's image paths are relative to and must lie in, a URL too; by default the file's
+            directory.
+        stage: is told of each entry.
 
     Raises:
         CatalogueError: it can't be read at all, or has no entries.
     """
-    if not path.exists():
-        raise CatalogueError(f"the catalogue {path} does not exist")
-    root = path if path.is_dir() else image_root or path.parent
-    if not is_unicode(f"{path.resolve()}{root.resolve()}"):
+    _require_there(path)
+    is_table = path.suffix.lower() == ".parquet" or not path.is_dir()
+    root = image_root or path.parent if is_table else path
+    if not is_unicode(f"{absolute(path)}{absolute(root)}"):
         raise CatalogueError(f"the path of the catalogue {shown(path)} is not valid UTF-8: rename it")
-    return _check_entries(path, root.resolve(), read_entries(path))
+    return _check_entries(path, location(absolute(root)), read_entries(path), stage)
 
 
-def _check_entries(path: Path, root: Path, entries: Iterable[Entry]) -> Catalogue:
+def _require_there(path: Path) -> None:
+    try:
+        is_there = exists(path)
+    except OSError as error:
+        raise CatalogueError(f"the catalogue {path} can't be read: {error.strerror}") from error
+    if not is_there:
+        raise CatalogueError(
+            f"the catalogue {path} does not exist: wanted a folder a category, or a .csv, .tsv, .jsonl or .parquet file"
+        )
+    if is_url(path) and path.suffix.lower() != ".parquet":
+        raise CatalogueError(f"the catalogue {path} is at a URL, where only .parquet files are read")
+
+
+def _check_entries(path: Path, root: Path, entries: Iterable[Entry], stage: Stage) -> Catalogue:
     items: list[Item] = []
     sources: list[Entry] = []
     problems: list[Problem] = []
     seen: dict[str, Entry] = {}
     for entry in entries:
+        stage.advance()
         item_id = _text_or_none(entry.fields.get("item_id"))
         item_id = None if item_id is None else shown(item_id)
         try:
@@ -203,20 +223,35 @@ def _split(text: str, root: Path) -> list[Any]:
             found = None
         if isinstance(found, list):
             return found
-    if not re.search(r"[|;]", text) or os.path.lexists(root / text.strip()):
+    if not re.search(r"[|;]", text) or (not is_url(root) and os.path.lexists(root / text.strip())):
         return [text]
     return [part for part in re.split(r"[|;]", text) if part.strip()]
 
 
 def _inside_root(reference: str, root: Path) -> str:
     """The path relative to the root; nothing outside may be read, since the service hands images out."""
-    if "://" in reference:
-        raise EntryError(f"the image {reference!r} is an address: download it and give its path")
     if "\0" in reference or not is_unicode(reference):
         raise EntryError(f"the image name {reference!r} is not valid UTF-8: rename the file")
+    if is_url(root):
+        return _below_url(reference, str(root))
+    if "://" in reference:
+        raise EntryError(
+            f"the image {reference!r} is an address: download it and give its path, or name the place that all of them"
+            " lie below with --image-root URL"
+        )
     joined = Path(os.path.normpath(root / reference))
     if not os.path.isfile(joined):  # unlike Path.is_file, False for a name that is too long
         raise EntryError(f"the image {reference!r} does not exist in {root}")
     if not joined.resolve().is_relative_to(root) or not joined.is_relative_to(root):
         raise EntryError(f"the image {reference!r} lies outside {root}: name a higher directory with --image-root")
     return joined.relative_to(root).as_posix()
+
+
+def _below_url(reference: str, root: str) -> str:
+    """The same where images lie at URLs; whether there is one shows when it is fetched."""
+    root = f"{root.rstrip('/')}/"
+    below = reference.removeprefix(root)
+    image = posixpath.normpath(below)
+    if "://" in below or below.startswith("/") or image == ".." or image.startswith("../"):
+        raise EntryError(f"the image {reference!r} lies outside {root}: name a higher place with --image-root")
+    return image

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Protocol
 
+from rich import box
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -20,6 +21,7 @@ from rich.table import Table
 from rich.text import Text
 
 _FILE_COLUMNS = 160
+_BAR_COLUMNS = 12  # leaves room on 80 columns for a million of a million
 
 
 class Stage(Protocol):
@@ -55,6 +57,13 @@ class _Rate(ProgressColumn):
         return Text(f"{speed:,.1f}/s" if speed else "", style="progress.data.speed")
 
 
+class _Count(ProgressColumn):
+    """Steps of a stage of unknown length, if it tells them."""
+
+    def render(self, task: Task) -> Text:
+        return Text(f"{task.completed:,.0f}" if task.completed > 1 else "", style="progress.download")
+
+
 class _RichStage:
     def __init__(self, progress: Progress, name: str, total: int | None) -> None:
         self._progress = progress
@@ -65,7 +74,8 @@ class _RichStage:
 
     def finish(self) -> None:
         task = self._progress.tasks[0]
-        self._progress.update(self._task, total=task.total or 1, completed=task.total or 1)
+        total = task.total or task.completed or 1
+        self._progress.update(self._task, total=total, completed=total)
 
 
 class TerminalReporter:
@@ -83,8 +93,10 @@ class TerminalReporter:
     @contextmanager
     def stage(self, name: str, total: int | None = None) -> Iterator[Stage]:
         """A bar for a stage; without a terminal just its end is printed."""
-        columns: list[ProgressColumn] = [TextColumn("{task.description:<20}"), BarColumn(bar_width=20)]
-        if total is not None:
+        columns: list[ProgressColumn] = [TextColumn("{task.description:<20}"), BarColumn(bar_width=_BAR_COLUMNS)]
+        if total is None:
+            columns += [_Count(), _Rate()]
+        else:
             columns += [MofNCompleteColumn(), _Rate(), TimeRemainingColumn(compact=True)]
         columns.append(TimeElapsedColumn())
         with Progress(*columns, console=self._console) as progress:
@@ -93,13 +105,28 @@ class TerminalReporter:
             stage.finish()
 
     def table(self, title: str, header: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-        """Figures for a person."""
-        table = Table(title=title, title_justify="left")
-        for place, name in enumerate(header):
-            table.add_column(name, justify="left" if place == 0 else "right", overflow="fold")
-        for row in rows:
-            table.add_row(*(_shown(cell) for cell in row))
-        self._console.print(table)
+        """Figures for a person; a column of empty cells is left out, long texts go on below themselves."""
+        table = Table(
+            title=title,
+            title_justify="left",
+            title_style="bold",
+            box=box.SIMPLE_HEAD,
+            show_edge=False,
+            pad_edge=False,
+            padding=(0, 1, 0, 0),
+        )
+        columns = [[_shown(row[place]) for row in rows] for place in range(len(header))]
+        kept = [place for place, cells in enumerate(columns) if not rows or any(len(cell) for cell in cells)]
+        for place in kept:
+            words = header[place].replace("_", " ")
+            if all(isinstance(row[place], int | float | None) for row in rows):
+                widest = max([*map(len, columns[place]), *map(len, words.split())])
+                table.add_column(words, justify="right", min_width=widest)
+            else:
+                table.add_column(words, overflow="fold")
+        for row in zip(*(columns[place] for place in kept), strict=True):
+            table.add_row(*row)
+        self._console.print(table, "")
 
 
 class SilentReporter:
@@ -111,7 +138,7 @@ class SilentReporter:
     @contextmanager
     def stage(self, name: str, total: int | None = None) -> Iterator[Stage]:
         """Show nothing."""
-        yield _SilentStage()
+        yield UNTOLD
 
     def table(self, title: str, header: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
         """Show nothing."""
@@ -122,7 +149,13 @@ class _SilentStage:
         pass
 
 
+UNTOLD: Stage = _SilentStage()
+"""Where nobody is told of progress."""
+
+
 def _shown(cell: object) -> Text:
+    if cell is None:
+        return Text("–")
     if isinstance(cell, bool):
         return Text("yes" if cell else "no")
     if isinstance(cell, float):

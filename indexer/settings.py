@@ -8,6 +8,7 @@ from typing import Any
 
 from indexer.augment import Augmentation
 from indexer.index_policy import INDEX_KINDS, IndexPolicy
+from indexer.location import absolute, location
 from shared.errors import SettingsError, SnapshotMissing
 from shared.images import ImageLimits
 from shared.index_kind import EXACT
@@ -19,7 +20,8 @@ BACKBONES = ("auto", "efficientnet_b0", "efficientnet_lite0")
 INDEX_VIEWS = ("original", "all")
 FINE_TUNE = ("off", "auto", "on")
 REPORT = ("on", "off")
-_PATHS = ("catalogue", "embeddings", "image_root", "weights", "feedback")
+EXECUTORS = ("local", "ray")
+_PATHS = ("catalogue", "embeddings", "image_root", "weights", "feedback", "shards")
 _FOR_ONCE = ("retrain", "rehash", "force")
 
 
@@ -28,7 +30,7 @@ class BuildSettings:
     """The options of `indexer build`.
 
     Attributes:
-        catalogue: a directory, or a CSV or JSON-lines file; of given embeddings, the JSON lines of their rows.
+        catalogue: a directory, or a CSV, JSON-lines or Parquet file; of given embeddings, the JSON lines of their rows.
         data: where snapshots are published.
         image_root: what a file's image paths are relative to; None for the file's directory.
         backbone: one of `BACKBONES`.
@@ -43,12 +45,16 @@ class BuildSettings:
         max_bad: share of the entries that may be bad, 0…1.
         max_image_bytes: larger image files are left out.
         max_image_pixels: larger pictures are left out.
-        workers: threads that decode and embed.
+        workers: threads that decode and embed, of a cluster the workers; 0 for one a core.
         seed: of augmentation, held-out split and training.
         keep: snapshots that stay, the published one included; older ones are deleted.
         report: write a report into the snapshot, judged by held-out items: `on` or `off`.
         feedback: the file that the service appends feedback to, to train from as well.
         embeddings: a NumPy file of embeddings that were made elsewhere; None embeds the catalogue's images.
+        executor: who embeds: this machine (`local`), or a cluster (`ray`).
+        ray_address: of the cluster; None for what RAY_ADDRESS names, else a cluster of this machine's own.
+        shards: where the cluster's workers write to, a path or URL that all reach; None for `shards` in `data`.
+        shard_images: images that a worker embeds between two such files at most.
         retrain: train the classifier again, and the base where it is fine-tuned, whatever has changed; not remembered.
         force: publish also what the gate objects to; not remembered.
         rehash: read every image file, also where its size and time say that it is the same; not remembered.
@@ -75,6 +81,10 @@ class BuildSettings:
     report: str = "on"
     feedback: Path | None = None
     embeddings: Path | None = None
+    executor: str = "local"
+    ray_address: str | None = None
+    shards: Path | None = None
+    shard_images: int = 10_000
     retrain: bool = False
     rehash: bool = False
     force: bool = False
@@ -99,6 +109,8 @@ class BuildSettings:
             _require(self.index_kind != "ivf", "index-kind", "ivf", "auto, exact or hnsw where they go to Milvus")
         if self.embeddings is not None:
             _require(self.fine_tune == "off", "fine-tune", self.fine_tune, "off where --embeddings are given")
+        _require(self.executor in EXECUTORS, "executor", self.executor, f"one of {', '.join(EXECUTORS)}")
+        _require(1 <= self.shard_images <= 1_000_000, "shard-images", self.shard_images, "1 to 1,000,000")
         _require(self.report in REPORT, "report", self.report, f"one of {', '.join(REPORT)}")
         _require(0 <= self.augmentations <= 64, "augmentations", self.augmentations, "0 to 64")
         _require(0.0 <= self.max_bad <= 1.0, "max-bad", self.max_bad, "a share from 0 to 1")
@@ -132,11 +144,9 @@ class BuildSettings:
 
     def as_dict(self) -> dict[str, Any]:
         """What is remembered; paths are absolute, so that a later build finds them from anywhere."""
-        return {
-            name: str(value.resolve()) if isinstance(value, Path) else value
-            for name, value in asdict(self).items()
-            if name not in _FOR_ONCE
-        }
+        told = {name: value for name, value in asdict(self).items() if name not in _FOR_ONCE}
+        places = {name: absolute(told[name]) for name in (*_PATHS, "data") if told[name] is not None}
+        return told | places
 
 
 def remembered_settings(data: Path) -> BuildSettings:
@@ -159,10 +169,10 @@ def remembered_settings(data: Path) -> BuildSettings:
     known = {field.name for field in fields(BuildSettings)}
     try:
         values: dict[str, Any] = {
-            name: Path(value) if name in paths else value for name, value in found.items() if name in known
+            name: location(value) if name in paths else value for name, value in found.items() if name in known
         }
         return BuildSettings(**{**values, "data": data})
-    except TypeError as error:
+    except (TypeError, AttributeError) as error:
         raise SettingsError(f"{path} does not hold the settings of a build: {error}") from error
 
 

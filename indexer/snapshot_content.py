@@ -4,7 +4,7 @@ import hashlib
 import json
 import re
 import secrets
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -24,7 +24,7 @@ from indexer.milvus_collections import connect, remember_collection
 from indexer.milvus_upload import Upload
 from indexer.published import Published
 from indexer.read_catalogue import Problem
-from indexer.report import Stage
+from indexer.report import Reporter
 from indexer.settings import BuildSettings
 from shared import __version__
 from shared.catalogue import IndexedItem, ItemStore, write_items
@@ -66,36 +66,36 @@ class SnapshotContent:
     image_root: Path
     settings: BuildSettings
 
-    def write(self, paths: SnapshotPaths, snapshot_id: str, stage: Stage, say: Callable[[str], None]) -> Manifest:
+    def write(self, paths: SnapshotPaths, snapshot_id: str, reporter: Reporter) -> Manifest:
         """Write every file into an empty directory, the manifest last.
 
         Args:
             paths: of the directory, which does not exist yet.
             snapshot_id: what the snapshot will be called.
-            stage: is told of each partition, of what was found in the catalogue, and of the report.
-            say: is told why there is no report, where there is none.
+            reporter: told of progress, and why there is no report where there is none.
         """
         paths.partitions.mkdir(parents=True)
         paths.report.mkdir()
         self._write_embedder(paths)
         write_items(paths.items, self.items)
         entries = []
-        for planned in self.partitions:
-            entries.append(write_partition(planned, self.embedded, paths.partitions, self.published))
-            stage.advance()
-        classifier = self._write_classifier(paths)
+        with reporter.stage("build partitions", len(self.partitions)) as stage:
+            for planned in self.partitions:
+                entries.append(write_partition(planned, self.embedded, paths.partitions, self.published))
+                stage.advance()
+        with reporter.stage("fit known queries"):
+            classifier = self._write_classifier(paths)
         written = {entry.name: Partition.open(entry.name, paths.partitions) for entry in entries}
-        found = examine(self.items, written)
-        found.write(paths.report)
-        stage.advance()
+        with reporter.stage("find duplicates"):
+            found = examine(self.items, written)
+            found.write(paths.report)
         write_problems(paths.report / "skipped.jsonl", self.embedded.problems)
         embedder = LiteRtEmbedder(self.base.model, interpreters=1) if self.base.model else NoEmbedder(self._dim)
         manifest = self._manifest(snapshot_id, tuple(entries), embedder)
         if self.settings.report == "on" and self.settings.embeddings is None:
             with closing(ItemStore(paths.items)) as items:
                 snapshot = Snapshot(manifest, embedder, classifier, items, written)
-                write_build_report(snapshot, self.held_out, found, self.published, paths.report, say)
-        stage.advance()
+                write_build_report(snapshot, self.held_out, found, self.published, paths.report, reporter)
         if self.settings.store != EMBEDDED:
             manifest = self._to_milvus(paths, manifest, written)
         manifest = replace(manifest, checksums=paths.checksums(), samples=paths.samples())

@@ -20,7 +20,7 @@ from indexer.near_duplicates import NearDuplicates
 from indexer.neighbours import Neighbours
 from indexer.originals import Originals
 
-# Chosen on the clothing photos, benchmarks/suspect_labels.py; docs/benchmarks.md.
+# Chosen on the clothing photos, benchmarks/suspect_labels.py; docs/reference/benchmarks.md.
 VOTERS = 10
 MIN_DOUBT = 0.3
 _NEIGHBOURS_WEIGHT = 0.3

@@ -1,6 +1,7 @@
 """Train the head: one Dense softmax on the base's embeddings of originals and augmented copies.
 
-1. Train in Keras on what is not held out, with class weights, until the held-out loss stops falling.
+1. Train in Keras on what is not held out, with class weights, until the held-out loss stops falling. Beyond very many
+   categories this is left out: the more, the longer an epoch takes.
 2. Add as much of a discriminant analysis to weights and bias as the held-out items prefer.
 3. Fit the temperature on the held-out items (Guo et al., 2017, "On Calibration of Modern Neural Networks").
 """
@@ -38,6 +39,7 @@ _MAX_LEARNED_VIEWS = 50_000  # 0.13 GB: memory must not grow with the catalogue
 _PREFETCHED = 4
 _CHUNK_IMAGES = 4096
 _DISCRIMINANT_WEIGHTS = (0.0, 0.1, 0.2, 0.3)
+_MOST_TRAINED_CATEGORIES = 1_000
 
 
 def train_classifier(
@@ -59,14 +61,32 @@ def train_classifier(
     if len(categories) == 1:  # there is nothing to learn: every query belongs to it
         return Classifier(categories, np.zeros((embedded.views.shape[-1], 1), np.float32), np.zeros(1, np.float32)), 0
     learned, labels = _learned(embedded, held_out, categories, seed, queries)
-    judged, judged_labels = held_out.originals, held_out.columns(categories)
-    weights, bias, epochs = fit_head(learned, labels, judged, judged_labels, len(categories), seed, stage)
-    trained = Classifier(categories, weights, bias)
-    if not held_out.n_images:
+    trained, epochs = _trained(learned, labels, held_out, categories, seed, stage)
+    if epochs and not held_out.n_images:
         return trained, epochs
     other = Classifier(categories, *discriminant_head(learned, labels, len(categories)))
-    mixed = [calibrated(_mixed(trained, other, weight), held_out) for weight in _DISCRIMINANT_WEIGHTS]
+    if not held_out.n_images:
+        return _mixed(trained, other, _DISCRIMINANT_WEIGHTS[-1]), epochs
+    weights = _DISCRIMINANT_WEIGHTS if epochs else _DISCRIMINANT_WEIGHTS[1:]
+    mixed = [calibrated(_mixed(trained, other, weight), held_out) for weight in weights]
     return min(mixed, key=held_out.log_loss), epochs
+
+
+def _trained(
+    learned: NDArray[np.float16],
+    labels: NDArray[np.int64],
+    held_out: HeldOut,
+    categories: tuple[str, ...],
+    seed: int,
+    stage: Stage,
+) -> tuple[Classifier, int]:
+    """The softmax and its epochs; of very many categories one that says nothing, after none."""
+    if len(categories) > _MOST_TRAINED_CATEGORIES:
+        zeros = np.zeros((learned.shape[1], len(categories)), np.float32)
+        return Classifier(categories, zeros, zeros[0]), 0
+    judged, judged_labels = held_out.originals, held_out.columns(categories)
+    weights, bias, epochs = fit_head(learned, labels, judged, judged_labels, len(categories), seed, stage)
+    return Classifier(categories, weights, bias), epochs
 
 
 def _mixed(head: Classifier, other: Classifier, weight: float) -> Classifier:

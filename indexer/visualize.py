@@ -8,6 +8,7 @@ from PIL import Image
 
 from indexer.contact_sheet import check_suffix, draw_picture, new_sheet, read_picture, save_sheet
 from indexer.embed import read_limited
+from indexer.location import location
 from shared.catalogue import Item
 from shared.classifier import ranking
 from shared.errors import SettingsError, UnsupportedImage
@@ -49,7 +50,7 @@ def visualize(snapshot: Snapshot, query: Path, out: Path, top_k: int = 10) -> Pa
     candidates = [f"{categories[place]} {probabilities[0, place]:.1%}" for place in places[:_CANDIDATES]]
     pictures: list[tuple[Image.Image | None, str]] = [(image, "\n".join(["query", *candidates]))]
     for rank, (hit, indexed) in enumerate(zip(hits, found, strict=True), start=1):
-        picture = read_picture(Path(snapshot.manifest.image_root, indexed.item.images[0]), limits)
+        picture = read_picture(location(snapshot.manifest.image_root) / indexed.item.images[0], limits)
         pictures.append((picture, f"{rank} · {hit.score:.3f}\n{_title(indexed.item)}"))
     save_sheet(_sheet(pictures), out)
     return out

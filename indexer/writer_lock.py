@@ -31,7 +31,8 @@ def writer_lock(data: DataDirectory) -> Iterator[None]:
         except BlockingIOError:
             file.seek(0)
             raise Busy(
-                f"another build is writing to {data.root}: {file.read().decode().strip() or 'unknown'}"
+                f"another build is writing to {data.root}: {file.read().decode().strip() or 'unknown'};"
+                " wait until it has ended"
             ) from None
         holder = {"pid": os.getpid(), "host": socket.gethostname(), "since": f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"}
         _clear_leftovers(data)  # first: it makes room on a full disk

@@ -8,6 +8,7 @@
     │   └── SnapshotMissing     nothing is published where one was expected
     ├── Busy                    another build is writing to the same data directory
     ├── StorageError            the disk is full, read-only or failing
+    ├── ClusterError            a cluster can't be reached, or can't do its work
     ├── SnapshotError           a snapshot is damaged or of another format
     ├── StoreUnavailable        the server that has a snapshot's vectors does not answer
     ├── ImageError              exit status 2
@@ -90,6 +91,12 @@ class StorageError(ParecidoError):
     """Something can't be written: the disk is full, read-only or failing."""
 
     code = "storage"
+
+
+class ClusterError(ParecidoError):
+    """The cluster that embeds can't be reached, is not fit for it, or fails again and again."""
+
+    code = "cluster"
 
 
 class SnapshotError(ParecidoError):

@@ -65,9 +65,18 @@ def refuse_large_frame(data: bytes, max_pixels: int, name: str) -> None:
     if len(descriptor) < 9:
         return
     _, _, _, width, height = struct.unpack("<cHHHH", descriptor)
+    refuse_many_pixels(width, height, max_pixels, name)
+
+
+def refuse_many_pixels(width: int, height: int, max_pixels: int, name: str) -> None:
+    """Refuse an image, or a frame, by its size.
+
+    Raises:
+        ImageTooLarge: more than `max_pixels`.
+    """
     if width * height > max_pixels:
         found = f"{width} × {height} = {width * height:,} pixels"
-        raise ImageTooLarge(f"{name} has a frame of {found}; at most {max_pixels:,} are allowed")
+        raise ImageTooLarge(f"{name} has {found}; at most {max_pixels:,} are allowed")
 
 
 def refuse_long_work(image: ImageFile.ImageFile, data: bytes, name: str) -> None:

@@ -21,7 +21,13 @@ from numpy.typing import NDArray
 from PIL import Image, ImageFile, PngImagePlugin, UnidentifiedImageError, _imaging
 
 from shared.errors import BrokenImage, ImageError, ImageTooLarge, UnsupportedImage
-from shared.image_cost import decoding_bytes, refuse_large_frame, refuse_long_work, refuse_many_parts
+from shared.image_cost import (
+    decoding_bytes,
+    refuse_large_frame,
+    refuse_long_work,
+    refuse_many_parts,
+    refuse_many_pixels,
+)
 
 SIDE_PX = 224
 PREPROCESSING = "geometric-mean-square/white/bilinear/224/1"
@@ -120,9 +126,7 @@ def _broken(name: str, error: Exception) -> BrokenImage:
 
 def _decode(image: ImageFile.ImageFile, data: bytes, limits: ImageLimits, name: str) -> Image.Image:
     width, height = image.size
-    if width * height > limits.max_pixels:
-        found = f"{width} × {height} = {width * height:,} pixels"
-        raise ImageTooLarge(f"{name} has {found}; at most {limits.max_pixels:,} are allowed")
+    refuse_many_pixels(width, height, limits.max_pixels, name)
     refuse_long_work(image, data, name)
     if image.format in ("JPEG", "MPO"):
         shrink = min(1.0, SIDE_PX / _square_side(width, height))

@@ -10,9 +10,9 @@ DATA/lock                           locked by the build that is writing
 DATA/snapshots/<id>/manifest.json   …and the files that `SnapshotPaths` names
 """
 
-import hashlib
+import os
 from collections.abc import Callable, Mapping
-from concurrent.futures import Executor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -21,6 +21,7 @@ import numpy as np
 
 from shared.catalogue import ItemStore
 from shared.category_search import CategorySearch
+from shared.checksums import sample_of, sha256_of
 from shared.classifier import Classifier
 from shared.embedder import Embedder, LiteRtEmbedder, NoEmbedder, check_golden
 from shared.errors import SnapshotError, SnapshotMissing, UnknownCategory
@@ -31,8 +32,6 @@ from shared.milvus_collection import MilvusCollection
 from shared.partition import Partition, is_approximate
 
 SAMPLED_FROM_BYTES = 64 << 20
-_BLOCKS = 64
-_BLOCK_BYTES = 64 << 10
 
 
 @dataclass(frozen=True)
@@ -132,6 +131,11 @@ class DataDirectory:
     def cache(self) -> Path:
         """What was embedded before."""
         return self.root / "cache" / "embeddings.sqlite"
+
+    @property
+    def shards(self) -> Path:
+        """What the workers of a cluster have embedded, until it is in the cache."""
+        return self.root / "shards"
 
     @property
     def lock(self) -> Path:
@@ -319,32 +323,20 @@ def check_files(paths: SnapshotPaths, manifest: Manifest, by_samples: bool = Fal
         SnapshotError: a file is missing or damaged.
     """
     samples = manifest.samples if by_samples else {}
+
+    def check(name: str, wanted: str) -> None:
+        if name not in there:
+            raise SnapshotError(f"{paths.root / name} is missing")
+        if name in samples:
+            if sample_of(there[name]) != samples[name]:
+                raise SnapshotError(f"{there[name]} is damaged: a sample of it has changed")
+        elif (found := sha256_of(there[name])) != wanted:
+            raise SnapshotError(f"{there[name]} is damaged: its SHA-256 is {found}, wanted {wanted}")
+
     try:
         there = {path.relative_to(paths.root).as_posix(): path for path in paths.files()}
-        for name, wanted in manifest.checksums.items():
-            if name not in there:
-                raise SnapshotError(f"{paths.root / name} is missing")
-            if name in samples:
-                if sample_of(there[name]) != samples[name]:
-                    raise SnapshotError(f"{there[name]} is damaged: a sample of it has changed")
-            elif (found := sha256_of(there[name])) != wanted:
-                raise SnapshotError(f"{there[name]} is damaged: its SHA-256 is {found}, wanted {wanted}")
+        with ThreadPoolExecutor(os.cpu_count()) as pool:  # hashing lets other threads run
+            for _ in pool.map(check, *zip(*manifest.checksums.items(), strict=True)):
+                pass
     except OSError as error:
         raise SnapshotError(f"{error.filename} can't be read: {error.strerror}") from error
-
-
-def sample_of(path: Path) -> str:
-    """The SHA-256 of a large file's size and of blocks of it, the first and the last among them, in hexadecimal."""
-    size = path.stat().st_size
-    digest = hashlib.sha256(size.to_bytes(8, "little"))
-    with path.open("rb") as file:
-        for start in np.linspace(0, max(0, size - _BLOCK_BYTES), _BLOCKS).astype(int).tolist():
-            file.seek(start)
-            digest.update(file.read(_BLOCK_BYTES))
-    return digest.hexdigest()
-
-
-def sha256_of(path: Path) -> str:
-    """The SHA-256 of a file, in hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,11 +1,15 @@
 """Fixtures for all tests."""
 
+import os
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
 import quick_stages
+from made_once import made_once
+from real_build import RealBuild
 from shop import Shop
 from xdist.scheduler import LoadScopeScheduling
 
@@ -35,6 +39,21 @@ class _ByFile(LoadScopeScheduling):  # type: ignore[misc]
         return "programs" if nodeid.startswith(_OF_PROGRAMS) else nodeid.partition("::")[0]
 
 
+_seconds_of_worker: Counter[str] = Counter()
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    node = getattr(report, "node", None)  # a worker, where this is the process that hands out the tests
+    if node is not None:
+        _seconds_of_worker[node.gateway.id] += report.duration
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    if _seconds_of_worker:
+        told = ", ".join(f"{worker} {seconds:.0f} s" for worker, seconds in sorted(_seconds_of_worker.items()))
+        terminalreporter.write_line(f"tests took on each worker: {told}")
+
+
 def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> LoadScopeScheduling:
     return _ByFile(config, log)
 
@@ -48,17 +67,29 @@ def clothing() -> Path:
 
 
 @pytest.fixture(scope="session")
-def lite0_tflite(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """EfficientNet-Lite0 with its ImageNet weights, exported for real; mark the test `tensorflow`.
+def shared_temp(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The temporary directory that all workers of this run share, for `made_once`."""
+    own = tmp_path_factory.getbasetemp()
+    return own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
 
-    Another process does it: TensorFlow and FAISS in one can clash over OpenMP.
-    """
-    path = tmp_path_factory.mktemp("lite0") / "embedder.tflite"
-    done = subprocess.run(
-        [sys.executable, "-c", _EXPORT_LITE0, str(path)], cwd=_ROOT, capture_output=True, text=True, check=False
-    )
+
+@pytest.fixture(scope="session")
+def lite0_tflite(shared_temp: Path) -> Path:
+    """EfficientNet-Lite0 with its ImageNet weights, exported for real; mark the test `tensorflow`."""
+    return made_once(shared_temp / "lite0", _export_lite0) / "embedder.tflite"
+
+
+def _export_lite0(directory: Path) -> None:
+    """Another process does it: TensorFlow and FAISS in one can clash over OpenMP."""
+    command = [sys.executable, "-c", _EXPORT_LITE0, str(directory / "embedder.tflite")]
+    done = subprocess.run(command, cwd=_ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, f"the export of EfficientNet-Lite0 failed:\n{done.stderr}"
-    return path
+
+
+@pytest.fixture(scope="session")
+def real_build(shared_temp: Path) -> RealBuild:
+    """A first build by the real stages; mark the test `tensorflow`. Tests that change its data change a copy."""
+    return RealBuild(made_once(shared_temp / "real", lambda root: RealBuild(root).make()))
 
 
 @pytest.fixture

@@ -4,7 +4,8 @@
 """
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from types import SimpleNamespace
 from typing import Any, NamedTuple
 
@@ -12,6 +13,8 @@ import numpy as np
 from fakes import FakeEmbedder
 from numpy.typing import NDArray
 
+from indexer.calibration import calibrated
+from indexer.discriminant import discriminant_head
 from indexer.embed import EmbeddedCatalogue
 from indexer.held_out import HeldOut
 from shared import embedder
@@ -94,6 +97,33 @@ STAGES: dict[str, Any] = {
     "indexer.trunk": SimpleNamespace(Picture=Picture),
     "indexer.train_classifier": SimpleNamespace(train_classifier=train_nearest_means),
 }
+
+
+def train_discriminant(embedded: EmbeddedCatalogue, held_out: HeldOut, *_: object) -> tuple[Classifier, int]:
+    """The head of the discriminant analysis alone, calibrated: for real embeddings, whose means lie close together."""
+    called.append("train")
+    categories = embedded.categories
+    learned = np.flatnonzero(~held_out.items[embedded.image_items])
+    labels = embedded.columns(learned, categories)
+    views = embedded.views[learned]
+    n_views, dim = views.shape[1:]
+    head = discriminant_head(views.reshape(-1, dim), np.repeat(labels, n_views), len(categories))
+    return calibrated(Classifier(categories, *head), held_out), 1
+
+
+@contextmanager
+def exported(model: bytes) -> Iterator[None]:
+    """Builds in this process embed by a base that was exported before, so for real, but need no TensorFlow."""
+    import pytest  # children that are killed again and again do without
+
+    backbone = SimpleNamespace(
+        load_backbone=_load_backbone, export_embedder=lambda _: model, pretrained_classes=lambda *_: None
+    )
+    trainer = SimpleNamespace(train_classifier=train_discriminant)
+    with pytest.MonkeyPatch.context() as patch:
+        for name, stage in (STAGES | {"indexer.backbone": backbone, "indexer.train_classifier": trainer}).items():
+            patch.setitem(sys.modules, name, stage)
+        yield
 
 
 def install() -> None:

@@ -18,8 +18,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import quick_stages
 from http_calls import fetch
 from PIL import Image, ImageDraw
+from shop import run
 
 from indexer.publish import set_current
 from shared.manifest import Manifest
@@ -50,12 +52,12 @@ def _draw_catalogue(root: Path) -> None:
             image.save(root / category / f"{number}.png")
 
 
-def _build(catalogue: Path, data: Path) -> str:
-    options = ["--backbone", "efficientnet_lite0", "--augmentations", "0", "--json"]
-    command = [sys.executable, "-m", "indexer", "build", "--catalogue", str(catalogue), "--data", str(data), *options]
-    done = subprocess.run(command, cwd=_ROOT, env=_environment(), capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout.splitlines()[-1])["snapshot_id"]
+def _build(catalogue: Path, data: Path, base: bytes) -> str:
+    options = ("--backbone", "efficientnet_lite0", "--augmentations", 0, "--report", "off")
+    with quick_stages.exported(base):
+        done = run("build", "--catalogue", catalogue, "--data", data, *options)
+    assert done.status == 0, done.err
+    return str(done.json["snapshot_id"])
 
 
 def _copy(data: DataDirectory, source_id: str, snapshot_id: str) -> None:
@@ -68,11 +70,16 @@ def _copy(data: DataDirectory, source_id: str, snapshot_id: str) -> None:
     manifest.write(paths.manifest)
 
 
-def make_snapshots(root: Path) -> DataDirectory:
-    """The good snapshots of `IDS`, and one of `DAMAGED`, beside their catalogue; none is published."""
+def make_snapshots(root: Path, base: bytes) -> DataDirectory:
+    """The good snapshots of `IDS`, and one of `DAMAGED`, beside their catalogue; none is published.
+
+    Args:
+        root: an existing directory.
+        base: exported, that they embed by.
+    """
     _draw_catalogue(root / "catalogue")
     data = DataDirectory(root / "data")
-    built = _build(root / "catalogue", data.root)
+    built = _build(root / "catalogue", data.root, base)
     for snapshot_id in (*IDS, DAMAGED):
         _copy(data, built, snapshot_id)
     [partition] = data.paths(DAMAGED).partitions.glob("square*.faiss")

@@ -1,6 +1,9 @@
 """Dockerfile, compose file and what they copy against each other, without an engine; tests/compose runs them."""
 
+import json
+import os
 import re
+import subprocess
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -27,7 +30,11 @@ def test_every_container_is_confined(name: str) -> None:
     assert service["init"] is True
     assert service["cap_drop"] == ["ALL"]
     assert service["security_opt"] == ["no-new-privileges:true"]
-    assert re.search(r"^USER [1-9]\d*:[1-9]\d*$", _stages()[service["build"]["target"]], re.MULTILINE)
+    if "build" in service:
+        assert re.search(r"^USER [1-9]\d*:[1-9]\d*$", _stages()[service["build"]["target"]], re.MULTILINE)
+    else:
+        assert re.search(r":v?\d+\.\d+\.\d+$", service["image"]), "another version tomorrow"
+    assert all(port.startswith("127.0.0.1:") for port in service.get("ports", []))
 
 
 def test_both_see_the_catalogue_at_one_place_and_each_writes_what_the_other_reads() -> None:
@@ -67,3 +74,61 @@ def test_every_version_in_an_image_is_pinned() -> None:
     installs = re.findall(r"pip .*install.*", _DOCKERFILE)
     assert len(installs) == 2
     assert all("-c constraints.txt" in line for line in installs)
+
+
+# Profiles
+
+
+def _compose(*arguments: str) -> dict[str, Any]:
+    """What compose makes of the file; it needs no engine for that."""
+    try:
+        version = subprocess.run(["docker", "compose", "version"], capture_output=True, check=False)
+    except FileNotFoundError:
+        pytest.skip("THE COMPOSE FILE WAS NOT READ BY COMPOSE: there is no `docker` here")
+    if version.returncode != 0:
+        pytest.skip("THE COMPOSE FILE WAS NOT READ BY COMPOSE: `docker compose` is missing")
+    environment = {name: value for name, value in os.environ.items() if name != "COMPOSE_FILE"}
+    done = subprocess.run(
+        ["docker", "compose", *arguments, "config", "--format", "json"],
+        cwd=_ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    config: dict[str, Any] = json.loads(done.stdout)
+    return config["services"]
+
+
+def test_nothing_is_started_besides_the_two_without_a_profile() -> None:
+    assert _compose().keys() == {"indexer", "search"}
+
+
+def test_the_profile_monitoring_mounts_what_is_here() -> None:
+    services = _compose("--profile", "monitoring")
+    assert {"prometheus", "grafana"} <= services.keys()
+    for name in ("prometheus", "grafana"):
+        for volume in services[name]["volumes"]:
+            assert volume["type"] == "volume" or Path(volume["source"]).exists()
+
+
+def test_prometheus_scrapes_the_service_by_its_name_and_grafana_asks_prometheus() -> None:
+    deploy = _ROOT / "deploy"
+    scraped, example = (
+        yaml.safe_load((deploy / "prometheus" / name).read_text(encoding="utf-8"))
+        for name in ("compose.yml", "prometheus.yml")
+    )
+    port = re.search(r"PARECIDO_PORT=(\d+)", _stages()["service"])[1]
+    assert scraped["scrape_configs"][0].pop("static_configs") == [{"targets": [f"search:{port}"]}]
+    example["scrape_configs"][0].pop("static_configs")
+    assert scraped == example
+    [command, _] = _SERVICES["prometheus"]["command"]
+    assert command.endswith("/compose.yml")
+    provisioning = deploy / "grafana" / "provisioning"
+    [source] = yaml.safe_load((provisioning / "datasources" / "prometheus.yml").read_text())["datasources"]
+    assert source["url"] == "http://prometheus:9090"
+    [provider] = yaml.safe_load((provisioning / "dashboards" / "parecido.yml").read_text())["providers"]
+    home = _SERVICES["grafana"]["environment"]["GF_DASHBOARDS_DEFAULT_HOME_DASHBOARD_PATH"]
+    assert home == f"{provider['options']['path']}/parecido.json"
+    assert any(volume.endswith(f":{home}:ro") for volume in _SERVICES["grafana"]["volumes"])

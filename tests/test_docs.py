@@ -21,7 +21,7 @@ from search_service.snapshot_watch import SnapshotWatch
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-API = (ROOT / "docs" / "api.md").read_text(encoding="utf-8")
+API = (ROOT / "docs" / "reference" / "api.md").read_text(encoding="utf-8")
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
 
@@ -112,7 +112,7 @@ def test_the_metrics_are_complete_and_have_their_types() -> None:
     assert documented.keys() == set(names.values())
     for name, family in families.items():
         assert documented[names[name]][0].split(":")[0] == family.type
-    operations = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
+    operations = (ROOT / "docs" / "how-to" / "operations.md").read_text(encoding="utf-8")
     used = {re.sub("_(bucket|count|sum)$", "", name) for name in re.findall(r"parecido_[a-z_]+", operations)}
     assert used <= documented.keys()
 
@@ -126,8 +126,18 @@ def test_the_error_codes_are_complete() -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_links_lead_somewhere(page: Path) -> None:
-    for target in re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text(encoding="utf-8")):
-        assert (page.parent / target).exists(), target
+    for target, part in re.findall(r"\]\((?!https?:)([^)#]*)#?([^)]*)\)", page.read_text(encoding="utf-8")):
+        linked = page.parent / target if target else page
+        assert linked.exists(), target
+        if part and linked.suffix == ".md":
+            assert part in _anchors(linked), (target, part)
+
+
+def _anchors(page: Path) -> set[str]:
+    """Of its headings, as GitHub makes them."""
+    text = re.sub(r"^```.*?^```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL | re.MULTILINE)
+    headings = re.findall(r"^#+ (.*)$", text, re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
 def test_the_index_of_the_docs_leads_to_every_page() -> None:
@@ -135,6 +145,16 @@ def test_the_index_of_the_docs_leads_to_every_page() -> None:
     linked = {(index.parent / one).resolve() for one in re.findall(r"\]\(([^):#]+)", index.read_text(encoding="utf-8"))}
     pages = {page for page in PAGES if page.is_relative_to(index.parent) and page.parent.name != "decisions"}
     assert pages - {index} <= linked
+
+
+def test_decisions_have_a_number_each_and_are_all_listed() -> None:
+    decisions = sorted((ROOT / "docs" / "decisions").glob("*.md"))
+    titles = [path.read_text(encoding="utf-8").splitlines()[0].removeprefix("# ") for path in decisions]
+    assert [title[:4] for title in titles] == [path.name[:4] for path in decisions]
+    assert len({title[:4] for title in titles}) == len(titles)
+    architecture = (ROOT / "docs" / "explanation" / "architecture.md").read_text(encoding="utf-8")
+    for path, title in zip(decisions, titles, strict=True):
+        assert f"- [{title}](../decisions/{path.name})" in architecture
 
 
 def test_the_tutorials_have_the_same_commands() -> None:

@@ -1,4 +1,4 @@
-// The service's HTTP API, as docs/api.md describes it.
+// The service's HTTP API, as docs/reference/api.md describes it.
 
 import { askForKey, hasKey, keyHeaders } from "./key.js";
 

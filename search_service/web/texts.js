@@ -211,6 +211,14 @@ export const hasText = (name) => name in languages[language];
 export function translate() {
   document.documentElement.lang = navigator.languages.find((wanted) => wanted.startsWith(language)) ?? language;
   for (const place of document.querySelectorAll("[data-text]")) place.textContent = text(place.dataset.text);
+  for (const link of document.querySelectorAll("a[hreflang]")) link.addEventListener("click", () => keepAddress(link));
+}
+
+/** Let a link to the page in another language lead to what is looked for now. */
+function keepAddress(link) {
+  const given = new URLSearchParams(location.search);
+  given.set("lang", link.hreflang);
+  link.search = String(given);
 }
 
 /** A number as the language writes it. */

@@ -4,10 +4,7 @@ A page that asks for anything beyond the service, or that writes an error to the
 """
 
 import json
-import os
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,13 +12,14 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
+import quick_stages
 from http_calls import fetch
+from shop import run
 from swapping import Service, running, wait_until
 
 from examples.sample_catalogue.render import render_catalogue
 from shared.snapshot import DataDirectory
 
-_ROOT = Path(__file__).parents[2]
 _CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 ITEMS, QUERIES = 7, 2
 
@@ -76,16 +74,15 @@ def playwright_browser(chromium: str) -> Iterator[Any]:
 
 
 @pytest.fixture(scope="session")
-def web_data(chromium: str, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, DataDirectory]:
+def web_data(chromium: str, lite0_tflite: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, DataDirectory]:
     """A sample catalogue, and where it is indexed."""
     root = tmp_path_factory.mktemp("web")
     catalogue = render_catalogue(root / "catalogue", items=ITEMS, queries=QUERIES)
     data = DataDirectory(root / "data")
-    options = ["--backbone", "efficientnet_lite0", "--augmentations", "1"]
-    command = [sys.executable, "-m", "indexer", "build", "--catalogue", catalogue, "--data", data.root, *options]
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("PARECIDO_")}
-    done = subprocess.run(command, cwd=_ROOT, env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
+    options = ("--backbone", "efficientnet_lite0", "--augmentations", 1)
+    with quick_stages.exported(lite0_tflite.read_bytes()):
+        done = run("build", "--catalogue", catalogue, "--data", data.root, *options)
+    assert done.status == 0, done.err
     return root / "catalogue", data
 
 

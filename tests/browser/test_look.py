@@ -1,9 +1,11 @@
 """Every view at two widths, in light and dark: nothing is cut off or moves, axe-core finds nothing serious."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
+from PIL import Image
 
 _SIZES = {"narrow": (360, 740), "wide": (1440, 900)}
 
@@ -54,6 +56,19 @@ def test_a_view_fits_and_is_accessible(open_page, web_shop, view: str, size: str
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     violations = [one for one in Axe().run(page).response["violations"] if one["impact"] in ("serious", "critical")]
     assert [(one["id"], [node["html"] for node in one["nodes"]]) for one in violations] == []
+
+
+@pytest.mark.parametrize(("width", "height"), [*_SIZES.values(), (1024, 500)])
+def test_a_high_photo_is_shown_whole(open_page, web_shop, tmp_path: Path, width: int, height: int) -> None:
+    """Also where photo and verdict are higher together than the window."""
+    with Image.open(web_shop.query("watch")) as photo:
+        photo.resize((500, 1500)).save(tmp_path / "high.png")
+    page = open_page(width=width, height=height)
+    page.set_input_files("#file", tmp_path / "high.png")
+    page.wait_for_selector("a.card")
+    hidden = page.locator("#shown").evaluate("shown => shown.scrollHeight - shown.clientHeight")
+    assert hidden == 0
+    assert page.locator("#shown figcaption .hint").bounding_box()["height"] > 10
 
 
 @pytest.mark.parametrize("size", _SIZES)

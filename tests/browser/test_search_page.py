@@ -272,6 +272,15 @@ def test_it_speaks_portuguese_to_who_does(open_page, web_shop) -> None:
     assert page.locator("h1").inner_text() == "Find what looks like this"
 
 
+def test_another_language_shows_the_same_hits(open_page, web_shop) -> None:
+    page = open_page("/?item=watch-0001&hits=12")
+    page.wait_for_selector("a.card")
+    page.get_by_role("link", name="Português").click()
+    page.wait_for_url("**/?item=watch-0001&hits=12&lang=pt")
+    page.wait_for_selector("a.card")
+    assert page.locator("html").get_attribute("lang") == "pt"
+
+
 def test_both_languages_have_the_same_texts(open_page) -> None:
     texts = open_page().evaluate(
         """async () => Object.values((await import('/web/texts.js')).languages)

@@ -1,5 +1,7 @@
 """Fixtures for several files."""
 
+from pathlib import Path
+
 import pytest
 from swapping import make_snapshots
 
@@ -7,6 +9,6 @@ from shared.snapshot import DataDirectory
 
 
 @pytest.fixture(scope="session")
-def data(tmp_path_factory: pytest.TempPathFactory) -> DataDirectory:
+def data(lite0_tflite: Path, tmp_path_factory: pytest.TempPathFactory) -> DataDirectory:
     """Snapshots to swap between, with their `catalogue` beside; mark the test `tensorflow`."""
-    return make_snapshots(tmp_path_factory.mktemp("swap"))
+    return make_snapshots(tmp_path_factory.mktemp("swap"), lite0_tflite.read_bytes())

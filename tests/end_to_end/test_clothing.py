@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 from collections import Counter
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -37,13 +38,29 @@ def run_indexer(*arguments: str) -> dict:
     return json.loads(done.stdout.splitlines()[-1])
 
 
+@dataclass(frozen=True)
+class Judged:
+    """What `evaluate` printed of the validation photos, and where it wrote its report."""
+
+    figures: dict
+    report: Path
+
+
 @pytest.fixture(scope="module")
 def data(clothing: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     data = tmp_path_factory.mktemp("clothing")
     catalogue = str(clothing / "train")
-    summary = run_indexer("build", "--catalogue", catalogue, "--data", str(data), "--backbone", "efficientnet_lite0")
+    options = ("--backbone", "efficientnet_lite0")
+    summary = run_indexer("build", "--catalogue", catalogue, "--data", str(data), *options)
     assert (summary["items"], summary["skipped"], summary["categories"]) == (3068, 0, 10)
     return data
+
+
+@pytest.fixture(scope="module")
+def judged(clothing: Path, data: Path, tmp_path_factory: pytest.TempPathFactory) -> Judged:
+    report = tmp_path_factory.mktemp("judged") / "report"
+    queries = ("--queries", str(clothing / "validation"), "--report", str(report))
+    return Judged(run_indexer("evaluate", "--data", str(data), *queries), report)
 
 
 @pytest.fixture(scope="module")
@@ -52,8 +69,8 @@ def snapshot(data: Path) -> Snapshot:
     return Snapshot.open(directory.paths(directory.current_id()))
 
 
-def test_categories_are_right_and_confidence_is_honest(clothing: Path, data: Path) -> None:
-    figures = run_indexer("evaluate", "--data", str(data), "--queries", str(clothing / "validation"))
+def test_categories_are_right_and_confidence_is_honest(judged: Judged) -> None:
+    figures = judged.figures
     assert figures["queries"] == 341
     assert figures["category_accuracy"] >= 0.88
     assert figures["category_accuracy_at_2"] >= 0.94
@@ -151,13 +168,10 @@ def test_wrong_labels_are_found(snapshot: Snapshot) -> None:
 
 
 def test_the_report_tells_what_the_raw_data_tell(
-    clothing: Path, data: Path, snapshot: Snapshot, tmp_path: Path
+    clothing: Path, data: Path, snapshot: Snapshot, judged: Judged
 ) -> None:
     """Figures of photos, by scikit-learn and by hand from embeddings, head and folders alone."""
-    run_indexer(
-        "evaluate", "--data", str(data), "--queries", str(clothing / "validation"), "--report", str(tmp_path / "report")
-    )
-    told = json.loads((tmp_path / "report/evaluation.json").read_text(encoding="utf-8"))
+    told = json.loads((judged.report / "evaluation.json").read_text(encoding="utf-8"))
     photos = sorted((clothing / "validation").glob("*/*.jpg"))
     truth = [photo.parent.name for photo in photos]
     pixels = (to_pixels(decode_image(photo.read_bytes(), ImageLimits())) for photo in photos)
@@ -194,7 +208,7 @@ def test_the_report_tells_what_the_raw_data_tell(
     assert told["mistakes"][0]["confidence"] == pytest.approx(confidence[surest], abs=1e-5)
     assert told["n_mistakes"] == (~right).sum()
     assert sum(one["right"] + one["wrong"] for one in told["scores"]) == 10 * len(photos)
-    page = (tmp_path / "report/evaluation.html").read_text(encoding="utf-8")
+    page = (judged.report / "evaluation.html").read_text(encoding="utf-8")
     assert f"{100 * accuracy:.1f} %" in page
     assert len(page) < 1_500_000
 

@@ -1,5 +1,6 @@
-"""A real service and every hostile upload, each third in base64 too: no fault, no dead worker, little memory, soon.
+"""A real service and hostile uploads, each third in base64 too: no fault, no dead worker, little memory, soon.
 
+Of those that differ in where a file is cut or which bits are wrong, every fourth is sent; tests/shared decodes all.
 Seconds are the processor's: on a busy machine an answer takes longer.
 """
 
@@ -8,6 +9,7 @@ import json
 import os
 import sys
 from collections import Counter
+from collections.abc import Iterator
 from http.client import HTTPConnection
 from pathlib import Path
 
@@ -24,6 +26,7 @@ _MAX_S = 2.0
 _MAX_GROWTH_BYTES = 200_000_000
 _BOUNDARY = "----parecido"
 _WAIT_S = 30
+_OF_MANY = ("/cut at ", "/flipped ", " bits in the compression ")
 
 
 def _form(data: bytes) -> tuple[bytes, str]:
@@ -57,6 +60,12 @@ def _seconds(workers: list[int]) -> float:
     return sum(int(one) for pair in ticks for one in pair) / os.sysconf("SC_CLK_TCK")
 
 
+def _uploads() -> Iterator[tuple[str, bytes]]:
+    for number, (name, image) in enumerate(hostile_images()):
+        if number % 4 == 0 or not any(kind in name for kind in _OF_MANY):
+            yield name, image
+
+
 def test_hostile_uploads_leave_the_service_as_it_was(data) -> None:
     statuses: Counter[int] = Counter()
     slowest = (0.0, "")
@@ -69,7 +78,7 @@ def test_hostile_uploads_leave_the_service_as_it_was(data) -> None:
         before = {worker: _memory(worker, "VmRSS") for worker in workers}
         for worker in workers:
             Path(f"/proc/{worker}/clear_refs").write_text("5")  # forgets the peak
-        for number, (name, image) in enumerate(hostile_images()):
+        for number, (name, image) in enumerate(_uploads()):
             for encode in (_form, _json) if number % 3 == 0 else (_form,):
                 started = _seconds(workers)
                 status, answer = _post(service.port, *encode(image))
@@ -80,7 +89,7 @@ def test_hostile_uploads_leave_the_service_as_it_was(data) -> None:
         assert service.workers() == workers
         growth = [_memory(worker, "VmHWM") - before[worker] for worker in workers]
         assert _post(service.port, *_form(good))[0] == 200
-    assert sum(statuses.values()) >= 1300
+    assert sum(statuses.values()) >= 800
     assert statuses.keys() == {200, 413, 415, 422}
     assert max(growth) < _MAX_GROWTH_BYTES, growth
     assert slowest < (_MAX_S, "")

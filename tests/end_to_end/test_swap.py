@@ -31,7 +31,7 @@ _MORE_MB = 24.0  # less than one engine
 
 @pytest.fixture(scope="module")
 def service(data: DataDirectory) -> Iterator[Service]:
-    with running(data) as service:
+    with running(data, poll_s=0.02) as service:
         service.swap_to(IDS[0])
         yield service
 

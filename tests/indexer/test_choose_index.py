@@ -24,7 +24,7 @@ from shared.snapshot import SnapshotPaths
 from shared.stored_vectors import StoredVectors
 from shared.vectors import Vectors, unit_rows
 
-_ROWS, _DIM = 4000, 80
+_ROWS, _DIM = 2500, 80
 _KINDS = {
     "projected": IndexPolicy(cheap=0, index_kind="hnsw", max_bytes_per_vector=200),
     "whole": IndexPolicy(cheap=0, index_kind="hnsw"),

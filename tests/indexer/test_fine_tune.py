@@ -1,4 +1,8 @@
-"""Most of these tune a tiny base that is cut where EfficientNet-Lite0 is; the real networks are tried at the end."""
+"""Most of these tune a tiny base that is cut where EfficientNet-Lite0 is; the real networks are tried at the end.
+
+They begin with a head that NumPy fits: Keras takes longer to begin with one than all the tuning does. Where it matters
+what is learned, and with a real network, the head is fitted as it is in a build.
+"""
 
 import errno
 from collections.abc import Callable
@@ -9,10 +13,12 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from indexer.discriminant import discriminant_head
 from indexer.report import SilentReporter
 from shared.embedder import LiteRtEmbedder, golden_picture
 from shared.errors import BrokenImage
 from shared.images import SIDE_PX
+from shared.vectors import Vectors
 
 pytestmark = pytest.mark.tensorflow
 
@@ -33,13 +39,19 @@ def tuner() -> Any:
     return tuner
 
 
+def _quick_head(learned: Vectors, labels: NDArray[np.int64], _: Vectors, __: Any, n_categories: int, *___: Any) -> Any:
+    return (*discriminant_head(learned, labels, n_categories), 1)
+
+
 @pytest.fixture(autouse=True)
-def _quick(tuning: Any, tuner: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def _quick(request: pytest.FixtureRequest, tuning: Any, tuner: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     from indexer import train_classifier
 
     monkeypatch.setattr(tuning, "_MAX_EPOCHS", 3)
     monkeypatch.setattr(tuning, "_COPIES", 1)
     monkeypatch.setattr(train_classifier, "_MAX_EPOCHS", 2)
+    if request.function not in (test_tuning_learns, test_lite0_is_tuned):
+        monkeypatch.setattr(tuner, "fit_head", _quick_head)
 
 
 def _tiny_base() -> Any:
@@ -127,7 +139,9 @@ def test_a_tuned_base_differs_in_the_tail_alone_and_is_exported_as_before(
     _force(tuner, monkeypatch, 4, 6)
     base = _tiny_base()
     before = {variable.path: variable.numpy() for variable in base.model.variables}
-    found = _tune(tuning, base, *_labels(3, 8))
+    (labels, held), stage = _labels(3, 8), _Counter()
+    found = _tune(tuning, base, labels, held, stage=stage)
+    assert stage.count == tuning.tuning_steps(labels, held, 0) == 24 + 3 * 21
     assert found.figures.improved
     assert (found.figures.frozen_accuracy, found.figures.tuned_accuracy) == (0.5, 0.75)
     assert (found.figures.learned, found.figures.held_out, found.figures.epochs) == (21, 3, 3)
@@ -146,13 +160,12 @@ def _variable(base: Any, path: str) -> Any:
     return next(variable for variable in base.model.variables if variable.path == path).numpy()
 
 
-@pytest.mark.parametrize("tuned", [7, 6, 4])
 def test_a_base_that_tuning_does_not_help_stays_as_it_was(
-    tuning: Any, tuner: Any, monkeypatch: pytest.MonkeyPatch, tuned: int
+    tuning: Any, tuner: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from indexer.backbone import export_embedder
 
-    _force(tuner, monkeypatch, 6, tuned)
+    _force(tuner, monkeypatch, 6, 7)
     base = _tiny_base()
     before = _weights(base)
     found = _tune(tuning, base, *_labels(3, 8))
@@ -160,7 +173,7 @@ def test_a_base_that_tuning_does_not_help_stays_as_it_was(
     assert found.head is None
     assert _weights(base) == before
     assert found.model == export_embedder(base.model)
-    assert found.figures.reason == f"held-out category accuracy is 0.7500 frozen, {tuned / 8:.4f} tuned"
+    assert found.figures.reason == "held-out category accuracy is 0.7500 frozen, 0.8750 tuned"
 
 
 @pytest.mark.parametrize(
@@ -225,18 +238,6 @@ def test_tuning_learns(tuning: Any, tuner: Any, monkeypatch: pytest.MonkeyPatch)
     assert found.figures.tuned_accuracy >= found.figures.frozen_accuracy + 0.2
 
 
-def test_the_same_seed_gives_the_same_bytes_and_another_seed_others(
-    tuning: Any, tuner: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    models = []
-    for seed in (1, 1, 2):
-        with monkeypatch.context() as patched:
-            _force(tuner, patched, 0, 8)
-            models.append(_tune(tuning, _tiny_base(), *_labels(3, 8), seed=seed).model)
-    assert models[0] == models[1]
-    assert models[0] != models[2]
-
-
 def _killed_then_resumed(
     tuning: Any, tuner: Any, monkeypatch: pytest.MonkeyPatch, path: Path, damage: Callable[[Path], None]
 ) -> tuple[bytes, list[int], list[str]]:
@@ -264,7 +265,7 @@ def _killed_then_resumed(
     return found.model, trained, said
 
 
-def test_after_a_kill_it_goes_on_and_comes_to_the_same(
+def test_after_a_kill_it_goes_on_and_comes_to_the_same_and_with_another_seed_to_another(
     tuning: Any, tuner: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     path = tmp_path / "tuning"
@@ -278,6 +279,8 @@ def test_after_a_kill_it_goes_on_and_comes_to_the_same(
     assert said[0] == f"tuning starts anew: its checkpoint {path} is damaged"
     assert [line.split(",")[0] for line in said[1:]] == [f"fine-tuning: epoch {epoch} of 3" for epoch in (1, 2, 3)]
     assert model == anew
+    _force(tuner, monkeypatch, 0, 8)
+    assert model != _tune(tuning, _tiny_base(), *_labels(3, 8), seed=1).model
 
 
 def test_other_labels_do_not_go_on_from_a_checkpoint(tuning: Any, tmp_path: Path) -> None:
@@ -285,15 +288,10 @@ def test_other_labels_do_not_go_on_from_a_checkpoint(tuning: Any, tmp_path: Path
     path, said = tmp_path / "tuning", list[str]()
     with pytest.raises(KeyboardInterrupt):
         _tune(tuning, _tiny_base(), labels, held, resume=path, stage=_Counter(kill_at=60))
-    _tune(tuning, _tiny_base(), labels[::-1].copy(), held[::-1].copy(), resume=path, say=said.append)
+    others = labels[::-1].copy(), held[::-1].copy()
+    with pytest.raises(KeyboardInterrupt):  # it has said so by then
+        _tune(tuning, _tiny_base(), *others, resume=path, say=said.append, stage=_Counter(kill_at=25))
     assert said[0] == f"tuning starts anew: its checkpoint {path} belongs to other pictures or settings"
-
-
-def test_the_stage_is_told_of_every_step(tuning: Any) -> None:
-    labels, held = _labels(3, 8)
-    stage = _Counter()
-    _tune(tuning, _tiny_base(), labels, held, stage=stage)
-    assert stage.count == tuning.tuning_steps(labels, held, 0) == 24 + 3 * 21
 
 
 @pytest.mark.parametrize(
@@ -313,7 +311,7 @@ def test_where_nothing_can_be_tuned_the_base_is_exported_as_it_is(
     assert LiteRtEmbedder(found.model).dim == 8
 
 
-@pytest.mark.parametrize(("categories", "each"), [(2, 2), (2, 10), (100, 2)])
+@pytest.mark.parametrize(("categories", "each"), [(2, 2), (100, 2)])
 def test_few_pictures_and_many_categories(tuning: Any, categories: int, each: int) -> None:
     found = _tune(tuning, _tiny_base(), *_labels(categories, each))
     assert found.figures.learned == categories * (each - 1)

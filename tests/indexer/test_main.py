@@ -2,26 +2,21 @@
 
 import json
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 from fakes import picture
-from PIL import Image, ImageDraw
+from PIL import Image
+from real_build import COLOURS, KINDS, Done, RealBuild, draw, name_of, run_alone
 
 from indexer import __main__ as command_line
 from shared.snapshot import DataDirectory, Snapshot
 
 pytestmark = pytest.mark.tensorflow
 
-_ROOT = Path(__file__).parents[2]
-_COLOURS = ("red", "green", "blue", "orange", "purple", "black")
-_KINDS = ("checks", "discs", "stripes")
 _BUILD_FIELDS = {
     "snapshot_id",
     "published",
@@ -44,58 +39,22 @@ _EVALUATION_FIELDS = {
 }
 
 
-@dataclass(frozen=True)
-class _Done:
-    """How a command ended."""
-
-    status: int
-    out: str
-    err: str
-
-    @property
-    def json(self) -> Any:
-        return json.loads(self.out.splitlines()[-1])
-
-
-def _run(*arguments: object) -> _Done:
-    """`python -m indexer …` in a process of its own."""
-    command = [sys.executable, "-m", "indexer", *map(str, arguments), "--json"]
-    done = subprocess.run(command, cwd=_ROOT, capture_output=True, text=True, check=False)
-    return _Done(done.returncode, done.stdout, done.stderr)
-
-
 @pytest.fixture
-def main(capsys: pytest.CaptureFixture[str]) -> Callable[..., _Done]:
+def main(capsys: pytest.CaptureFixture[str]) -> Callable[..., Done]:
     """The same inside this process."""
 
-    def call(*arguments: object) -> _Done:
+    def call(*arguments: object) -> Done:
         capsys.readouterr()
         status = command_line.main([*map(str, arguments), "--json"])
         captured = capsys.readouterr()
-        return _Done(status, captured.out, captured.err)
+        return Done(status, captured.out, captured.err)
 
     return call
 
 
-def _draw(kind: str, colour: str, side: int = 160) -> Image.Image:
-    image = Image.new("RGB", (side, side), "white")
-    draw = ImageDraw.Draw(image)
-    step = side // 8
-    if kind == "discs":
-        draw.ellipse((step, step, side - step, side - step), fill=colour)
-    for place in range(0, side, 2 * step) if kind != "discs" else ():
-        if kind == "stripes":
-            draw.rectangle((0, place, side, place + step), fill=colour)
-        else:
-            for row in range(8):
-                left = place + step * (row % 2)
-                draw.rectangle((left, row * step, left + step, (row + 1) * step), fill=colour)
-    return image
-
-
 def _save(path: Path, kind: str, colour: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    _draw(kind, colour).save(path)
+    draw(kind, colour).save(path)
 
 
 def _csv(path: Path, *rows: tuple[str, str, str]) -> Path:
@@ -114,8 +73,8 @@ class _Built:
 
     catalogue: Path
     data: Path
-    first: _Done
-    second: _Done
+    first: Done
+    second: Done
 
     @property
     def ids(self) -> tuple[str, str]:
@@ -123,16 +82,10 @@ class _Built:
 
 
 @pytest.fixture(scope="module")
-def built(tmp_path_factory: pytest.TempPathFactory) -> _Built:
-    root = tmp_path_factory.mktemp("main")
-    for kind in _KINDS:
-        for colour in _COLOURS:
-            _save(root / "shop" / kind / f"{colour}.png", kind, colour)
-    data = root / "data"
-    options = ("--backbone", "efficientnet_lite0", "--augmentations", 1)
-    first = _run("build", "--catalogue", root / "shop", "--data", data, *options)
-    assert first.status == 0, first.err
-    return _Built(root / "shop", data, first, _run("build", "--data", data, "--retrain"))
+def built(real_build: RealBuild, tmp_path_factory: pytest.TempPathFactory) -> _Built:
+    data = tmp_path_factory.mktemp("main") / "data"
+    shutil.copytree(real_build.data.root, data)
+    return _Built(real_build.catalogue, data, real_build.done, run_alone("build", "--data", data, "--retrain"))
 
 
 def test_build_prints_its_summary_as_one_line_of_json(built: _Built) -> None:
@@ -150,7 +103,7 @@ def test_build_prints_its_summary_as_one_line_of_json(built: _Built) -> None:
     }
     assert summary | wanted == summary
     assert summary["seconds"] > 0
-    for stage in ("read catalogue", "embed images", "train classifier", "write snapshot"):
+    for stage in ("read catalogue", "embed images", "train classifier", "build partitions", "draw report"):
         assert stage in built.first.err
     assert "Traceback" not in built.first.err
 
@@ -177,7 +130,13 @@ def test_the_same_catalogue_gives_the_same_snapshot(built: _Built) -> None:
             np.testing.assert_array_equal(one[name], two[name])
 
 
-def test_snapshots_lists_them_and_marks_the_current_one(built: _Built, main: Callable[..., _Done]) -> None:
+def test_an_embedder_that_is_exported_again_is_the_same_to_the_byte(real_build: RealBuild, lite0_tflite: Path) -> None:
+    """So that the cache fits it."""
+    (snapshot_id,) = real_build.data.ids()
+    assert real_build.data.paths(snapshot_id).embedder.read_bytes() == lite0_tflite.read_bytes()
+
+
+def test_snapshots_lists_them_and_marks_the_current_one(built: _Built, main: Callable[..., Done]) -> None:
     done = main("snapshots", "--data", built.data)
     assert done.status == 0
     first, second = built.ids
@@ -187,9 +146,9 @@ def test_snapshots_lists_them_and_marks_the_current_one(built: _Built, main: Cal
     assert first in done.err
 
 
-def test_rollback_goes_to_the_one_before_and_to_any(built: _Built, main: Callable[..., _Done]) -> None:
+def test_rollback_goes_to_the_one_before_and_to_any(built: _Built, main: Callable[..., Done]) -> None:
     first, second = built.ids
-    done = _run("rollback", "--data", built.data)
+    done = run_alone("rollback", "--data", built.data)
     assert (done.status, done.json) == (0, {"snapshot_id": first, "was": second})
     assert (built.data / "current").read_text() == f"{first}\n"
     done = main("rollback", "--data", built.data)
@@ -203,16 +162,16 @@ def test_rollback_goes_to_the_one_before_and_to_any(built: _Built, main: Callabl
     assert DataDirectory(built.data).current_id() == second
 
 
-def test_verify_measures_every_partition(built: _Built, main: Callable[..., _Done]) -> None:
-    done = _run("verify", "--data", built.data)
-    wanted = {"snapshot_id": built.ids[1], "verified": True, "ann_recall_at_10": dict.fromkeys(_KINDS, 1.0)}
+def test_verify_measures_every_partition(built: _Built, main: Callable[..., Done]) -> None:
+    done = run_alone("verify", "--data", built.data)
+    wanted = {"snapshot_id": built.ids[1], "verified": True, "ann_recall_at_10": dict.fromkeys(KINDS, 1.0)}
     assert (done.status, done.json) == (0, wanted)
     done = main("verify", built.ids[0], "--data", built.data)
     assert (done.status, done.json["snapshot_id"]) == (0, built.ids[0])
 
 
 def test_verify_and_rollback_refuse_a_damaged_snapshot(
-    built: _Built, main: Callable[..., _Done], tmp_path: Path
+    built: _Built, main: Callable[..., Done], tmp_path: Path
 ) -> None:
     shutil.copytree(built.data, tmp_path / "data")
     first, second = (DataDirectory(tmp_path / "data").paths(snapshot_id) for snapshot_id in built.ids)
@@ -231,22 +190,23 @@ def test_verify_and_rollback_refuse_a_damaged_snapshot(
 
 
 def test_export_writes_every_image_in_order(built: _Built, tmp_path: Path) -> None:
-    done = _run("export", "--data", built.data, "--out", tmp_path / "out")
+    done = run_alone("export", "--data", built.data, "--out", tmp_path / "out")
     assert (done.status, done.json["images"]) == (0, 18)
     paths = json.loads((tmp_path / "out/paths.json").read_text(encoding="utf-8"))
-    assert paths == [str(built.catalogue / kind / f"{colour}.png") for kind in _KINDS for colour in sorted(_COLOURS)]
+    assert paths == [str(built.catalogue / kind / name_of(colour)) for kind in KINDS for colour in sorted(COLOURS)]
     embeddings = np.load(tmp_path / "out/embeddings.npy")
     assert (embeddings.shape, embeddings.dtype) == ((18, 1280), np.float32)
     np.testing.assert_allclose(np.linalg.norm(embeddings, axis=1), 1, atol=1e-5)
 
 
 def test_evaluate_judges_photos_by_their_folders(built: _Built, tmp_path: Path) -> None:
-    for kind in _KINDS:
+    for kind in KINDS:
         for colour in ("brown", "teal"):
             _save(tmp_path / "queries" / kind / f"{colour}.png", kind, colour)
     _save(tmp_path / "queries" / "hats" / "red.png", "discs", "red")
     (tmp_path / "queries" / "hats" / "broken.png").write_text("no picture")
-    done = _run("evaluate", "--data", built.data, "--queries", tmp_path / "queries", "--report", tmp_path / "report")
+    queries, report = tmp_path / "queries", tmp_path / "report"
+    done = run_alone("evaluate", "--data", built.data, "--queries", queries, "--report", report)
     assert done.status == 0, done.err
     figures = done.json
     assert set(figures) >= _EVALUATION_FIELDS
@@ -263,9 +223,9 @@ def test_evaluate_judges_photos_by_their_folders(built: _Built, tmp_path: Path) 
     assert "hats" in done.err
 
 
-def test_visualize_draws_a_sheet(built: _Built, main: Callable[..., _Done], tmp_path: Path) -> None:
-    query = built.catalogue / "discs/red.png"
-    done = _run("visualize", query, "--data", built.data, "--out", tmp_path / "sheet.png")
+def test_visualize_draws_a_sheet(built: _Built, main: Callable[..., Done], tmp_path: Path) -> None:
+    query = built.catalogue / "discs" / name_of("red")
+    done = run_alone("visualize", query, "--data", built.data, "--out", tmp_path / "sheet.png")
     assert (done.status, done.json["out"]) == (0, str(tmp_path / "sheet.png"))
     with Image.open(tmp_path / "sheet.png") as sheet:
         assert sheet.format == "PNG"
@@ -279,7 +239,7 @@ def test_visualize_draws_a_sheet(built: _Built, main: Callable[..., _Done], tmp_
 # Bad input
 
 
-def _is_refused(done: _Done, code: str) -> None:
+def _is_refused(done: Done, code: str) -> None:
     assert done.status == 2
     assert done.json["error"]["code"] == code
     message = done.json["error"]["message"]
@@ -287,7 +247,7 @@ def _is_refused(done: _Done, code: str) -> None:
 
 
 def test_a_catalogue_that_cannot_be_read_is_refused_and_nothing_changes(
-    built: _Built, main: Callable[..., _Done], tmp_path: Path
+    built: _Built, main: Callable[..., Done], tmp_path: Path
 ) -> None:
     (tmp_path / "empty").mkdir()
     (tmp_path / "items.xlsx").touch()
@@ -306,7 +266,7 @@ def test_a_catalogue_that_cannot_be_read_is_refused_and_nothing_changes(
     assert DataDirectory(built.data).current_id() == built.ids[1]
 
 
-def test_too_many_bad_entries_are_refused_and_listed(main: Callable[..., _Done], tmp_path: Path) -> None:
+def test_too_many_bad_entries_are_refused_and_listed(main: Callable[..., Done], tmp_path: Path) -> None:
     _save(tmp_path / "a.png", "discs", "red")
     rows = [(f"item {n}", "c", "gone.png" if n < 2 else "a.png") for n in range(20)]
     catalogue = _csv(tmp_path / "items.csv", *rows)
@@ -323,7 +283,7 @@ def test_too_many_bad_entries_are_refused_and_listed(main: Callable[..., _Done],
     assert not (tmp_path / "data/current").exists()
 
 
-def test_many_bad_entries_are_shown_in_part(main: Callable[..., _Done], tmp_path: Path) -> None:
+def test_many_bad_entries_are_shown_in_part(main: Callable[..., Done], tmp_path: Path) -> None:
     catalogue = _csv(tmp_path / "items.csv", *[(str(n), "c", "gone.png") for n in range(30)])
     done = main("build", "--catalogue", catalogue, "--data", tmp_path / "data")
     _is_refused(done, "invalid_catalogue")
@@ -337,7 +297,7 @@ def test_many_bad_entries_are_shown_in_part(main: Callable[..., _Done], tmp_path
     [("--augmentations", -1), ("--max-bad", 2), ("--seed", -1), ("--workers", -1), ("--max-image-bytes", 0)],
 )
 def test_an_option_that_cannot_be_is_refused(
-    main: Callable[..., _Done], tmp_path: Path, option: str, value: int
+    main: Callable[..., Done], tmp_path: Path, option: str, value: int
 ) -> None:
     done = main("build", "--catalogue", tmp_path, "--data", tmp_path / "data", option, value)
     _is_refused(done, "invalid_setting")
@@ -379,7 +339,7 @@ def test_a_command_line_that_cannot_be_ends_with_2(arguments: list[str], capsys:
     ],
 )
 def test_before_the_first_build_every_command_says_what_to_do(
-    main: Callable[..., _Done], tmp_path: Path, arguments: list[str]
+    main: Callable[..., Done], tmp_path: Path, arguments: list[str]
 ) -> None:
     done = main(*arguments, "--data", tmp_path / "nothing")
     _is_refused(done, "no_snapshot")
@@ -387,14 +347,14 @@ def test_before_the_first_build_every_command_says_what_to_do(
     assert not (tmp_path / "nothing").exists()
 
 
-def test_a_data_directory_that_is_a_file_is_refused(main: Callable[..., _Done], tmp_path: Path) -> None:
+def test_a_data_directory_that_is_a_file_is_refused(main: Callable[..., Done], tmp_path: Path) -> None:
     (tmp_path / "data").touch()
     done = main("build", "--catalogue", tmp_path, "--data", tmp_path / "data")
     _is_refused(done, "invalid_setting")
     assert f"--data {tmp_path / 'data'} can't be made a directory" in done.json["error"]["message"]
 
 
-def test_a_weights_file_that_does_not_exist_is_refused(main: Callable[..., _Done], tmp_path: Path) -> None:
+def test_a_weights_file_that_does_not_exist_is_refused(main: Callable[..., Done], tmp_path: Path) -> None:
     _save(tmp_path / "shop/c/a.png", "discs", "red")
     for backbone in ("auto", "efficientnet_b0", "efficientnet_lite0"):
         done = main(
@@ -406,7 +366,7 @@ def test_a_weights_file_that_does_not_exist_is_refused(main: Callable[..., _Done
 
 
 def test_an_interrupted_build_says_that_nothing_was_published(
-    main: Callable[..., _Done], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    main: Callable[..., Done], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
@@ -420,12 +380,12 @@ def test_an_interrupted_build_says_that_nothing_was_published(
 
 
 @pytest.mark.usefixtures("quick_stages_called")
-def test_names_of_every_kind_and_a_category_with_one_item(main: Callable[..., _Done], tmp_path: Path) -> None:
+def test_names_of_every_kind_and_a_category_with_one_item(main: Callable[..., Done], tmp_path: Path) -> None:
     """…with broken pictures among them, which `--max-bad` lets pass."""
     names = {"home/kitchen": "discs", "🚲 bikes": "stripes", "Relojes de señora": "checks", "..": "stripes"}
     rows: list[tuple[str, str, str]] = []
     for category, kind in names.items():
-        for number, colour in enumerate(_COLOURS):
+        for number, colour in enumerate(COLOURS):
             image = f"pictures/{kind} ñandú 🚲 {colour}.png"
             _save(tmp_path / image, kind, colour)
             rows.append((f"{category}/{number}", category, image))
@@ -466,8 +426,8 @@ def test_names_of_every_kind_and_a_category_with_one_item(main: Callable[..., _D
 
 
 @pytest.mark.usefixtures("quick_stages_called")
-def test_a_single_category_is_always_the_answer(main: Callable[..., _Done], tmp_path: Path) -> None:
-    for colour in _COLOURS:
+def test_a_single_category_is_always_the_answer(main: Callable[..., Done], tmp_path: Path) -> None:
+    for colour in COLOURS:
         _save(tmp_path / "shop/discs" / f"{colour}.png", "discs", colour)
     data = tmp_path / "data"
     options = ("--backbone", "efficientnet_lite0", "--augmentations", 0)
@@ -480,7 +440,7 @@ def test_a_single_category_is_always_the_answer(main: Callable[..., _Done], tmp_
 
 
 @pytest.mark.usefixtures("quick_stages_called")
-def test_500_categories_of_two_tiny_pictures(main: Callable[..., _Done], tmp_path: Path) -> None:
+def test_500_categories_of_two_tiny_pictures(main: Callable[..., Done], tmp_path: Path) -> None:
     for number in range(500):
         folder = tmp_path / "shop" / f"category {number:03d}"
         folder.mkdir(parents=True)

@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from scipy.stats import binomtest
 from sklearn.metrics import roc_auc_score
 
 from indexer.metrics import (
@@ -84,6 +85,8 @@ def test_reliability_has_the_bins_that_have_queries() -> None:
 )
 def test_interval(share: float, n: int, wanted: tuple[float, float]) -> None:
     assert interval(share, n) == pytest.approx(wanted, abs=1e-4)
+    exact = binomtest(round(share * n), n).proportion_ci(0.95, method="wilson")
+    assert interval(share, n) == pytest.approx((exact.low, exact.high), abs=1e-12)
 
 
 @pytest.mark.parametrize(

@@ -8,10 +8,11 @@ from fakes import FakeEmbedder
 
 from indexer.published import Published, find_published, image_keys, snapshot_states
 from shared.catalogue import IndexedItem, Item, write_items
+from shared.checksums import sha256_of
 from shared.images import PREPROCESSING
 from shared.manifest import CategoryEntry, Manifest
 from shared.partition import Partition
-from shared.snapshot import DataDirectory, SnapshotPaths, sha256_of
+from shared.snapshot import DataDirectory, SnapshotPaths
 
 _WEIGHTS = b"weights"
 

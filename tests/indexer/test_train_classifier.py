@@ -35,7 +35,7 @@ def _quick(trainer: Any, monkeypatch: pytest.MonkeyPatch) -> None:
 def _clusters(counts: dict[str, int], images: int = 1, copies: int = 1, spread: float = 0.3) -> EmbeddedCatalogue:
     """Items around a random direction for each category, off a common mean as real embeddings are."""
     random = np.random.default_rng(5)
-    centres = {category: random.normal(size=_DIM) for category in "abcdefgh"}
+    centres = {category: random.normal(size=_DIM) for category in sorted({*"abcdefgh", *counts})}
     labels = [category for category, count in counts.items() for _ in range(count)]
     labels = [labels[place] for place in random.permutation(len(labels))]
     items = tuple(Item(f"item {n}", label, ("x.jpg",) * images) for n, label in enumerate(labels))
@@ -74,6 +74,20 @@ def test_categories_that_lie_apart_are_told_apart(trainer: Any) -> None:
     assert held_out.category_accuracy(classifier) > 0.95
     assert 0 <= held_out.calibration_error(classifier) < 0.2
     assert epochs > 1
+
+
+@pytest.mark.parametrize(("items", "held"), [(4, 1), (3, 0)])
+def test_of_very_many_categories_where_each_lies_is_enough(trainer: Any, items: int, held: int) -> None:
+    embedded = _clusters({f"c{n}": items for n in range(trainer._MOST_TRAINED_CATEGORIES + 200)})
+    classifier, epochs = _train(trainer, embedded)
+    assert epochs == 0
+    found = classifier.probabilities(embedded.originals).argmax(axis=1)
+    assert (found == _truth(embedded, classifier)).mean() > 0.97
+    held_out = HeldOut.of(embedded, 0)
+    assert held_out.n_items == held * len(classifier.categories)
+    if held:
+        assert held_out.category_accuracy(classifier) > 0.95
+        assert held_out.calibration_error(classifier) < 0.2
 
 
 def test_the_same_seed_gives_the_same_bits_and_another_seed_others(trainer: Any) -> None:

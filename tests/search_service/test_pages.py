@@ -101,3 +101,8 @@ def test_the_files_are_part_of_the_package() -> None:
     project = tomllib.loads((_ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     assert "web/*" in project["tool"]["setuptools"]["package-data"]["search_service"]
     assert all((_WEB / name).is_file() for name in _FILES)
+
+
+def test_the_pages_are_small() -> None:
+    """All that a browser fetches for the search page and the one of the status, together and not compressed."""
+    assert sum((_WEB / name).stat().st_size for name in _FILES) < 100_000

@@ -1,0 +1,97 @@
+"""Where catalogues and images lie: paths, or URLs that fsspec opens, such as `s3://bucket/items.parquet`.
+
+A URL becomes universal-pathlib's `UPath`, which has `pathlib`'s methods; only then is that library imported.
+"""
+
+import hashlib
+import os
+from pathlib import Path
+from typing import NamedTuple, cast
+
+from shared.errors import SettingsError
+
+_LOCAL = ("file", "local")
+_EXTRA = "install Parecido with the extra `parquet`: pip install 'parecido[parquet]'"
+
+
+class FileStatus(NamedTuple):
+    """What tells that a file may have changed.
+
+    Attributes:
+        st_size: bytes.
+        st_mtime_ns: when it changed; of what a URL names, a number for all that the store says of it, its
+            ETag too.
+    """
+
+    st_size: int
+    st_mtime_ns: int
+
+
+def location(text: str) -> Path:
+    """A path, or what can be used like one where the text is a URL.
+
+    Raises:
+        SettingsError: nothing here opens such a URL.
+    """
+    scheme, is_a_url, rest = text.partition("://")
+    if not is_a_url:
+        return Path(text)
+    if scheme in _LOCAL:
+        raise SettingsError(f"{text!r} is a file on this machine: give its path, {rest}")
+    try:
+        from upath import UPath
+    except ImportError as error:
+        raise SettingsError(f"{text!r} can't be opened: {_EXTRA}") from error
+    try:
+        path = UPath(text)
+        _ = path.fs  # looks for the library that speaks the scheme
+    except (ImportError, ValueError) as error:
+        raise SettingsError(f"{text!r} can't be opened: {error}") from error
+    return cast(Path, path)
+
+
+def is_url(path: Path) -> bool:
+    """Whether `location` made it of a URL."""
+    return not isinstance(path, Path)
+
+
+def absolute(path: Path) -> str:
+    """The same place from any directory, as `location` takes it."""
+    return str(path if is_url(path) else path.resolve())
+
+
+def exists(path: Path) -> bool:
+    """Whether there is something.
+
+    Raises:
+        OSError: the store can't be asked.
+    """
+    try:
+        return path.exists()
+    except Exception as error:
+        raise as_os_error(error) from error
+
+
+def status_of(path: Path) -> FileStatus:
+    """Size and time of change.
+
+    Raises:
+        OSError: there is no such file, or the store can't be asked.
+    """
+    try:
+        status = path.stat()
+    except Exception as error:
+        raise as_os_error(error) from error
+    if isinstance(status, os.stat_result):
+        return FileStatus(status.st_size, status.st_mtime_ns)
+    told = repr(sorted(status.as_info().items(), key=lambda one: one[0])).encode()
+    return FileStatus(status.st_size, int.from_bytes(hashlib.sha256(told).digest()[:7]))
+
+
+def as_os_error(error: Exception) -> OSError:
+    """What a store's library raises has any type."""
+    if isinstance(error, OSError) and error.strerror:
+        return error
+    if isinstance(error, FileNotFoundError):
+        return FileNotFoundError(2, "No such file or directory")
+    return OSError(5, f"{type(error).__name__}: {error}")
