@@ -161,5 +161,12 @@ class Upload:
             if recall >= _WANTED_RECALL:
                 break
         kind = EXACT if self.is_exact else f"HNSW{_LINKS}"
-        told = {"effort": effort, "depth": None, "search_p50_ms": None, "vectors": "float32"}
-        return replace(entry, index_kind=kind, ann_recall_at_10=recall, **told)
+        return replace(
+            entry,
+            index_kind=kind,
+            ann_recall_at_10=recall,
+            vectors="float32",
+            effort=effort,
+            depth=None,
+            search_p50_ms=None,
+        )

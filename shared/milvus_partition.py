@@ -64,7 +64,7 @@ class MilvusPartition:
         self.n_items = len(np.unique(item_numbers))
         self.dim = dim
         self._connection = connection
-        self._of = {"collection_name": collection, "partition_names": [partition_name(place)]}
+        self._of: dict[str, Any] = {"collection_name": collection, "partition_names": [partition_name(place)]}
         self._first_key = first_key(place)
         self._item_numbers = np.asarray(item_numbers)
         self._effort = effort

@@ -34,6 +34,12 @@ _WEB_MODULES = {
 _MILVUS = {"shared/milvus_connection.py", "indexer/milvus_upload.py"}
 # Extras: nothing else needs them.
 _ONLY_IN = {
+    "milvus_lite": _MILVUS,
+    "pyarrow": {"indexer/parquet_entries.py"},
+    "pymilvus": _MILVUS,
+    "ray": {"indexer/ray_pool.py"},
+    "upath": {"indexer/location.py"},
+}
     "ray": {"indexer/ray_pool.py"},
     "pyarrow": {"indexer/parquet_entries.py"},
     "pymilvus": _MILVUS,

@@ -68,7 +68,12 @@ def catalogue(clothing: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("catalogue") / "items.jsonl"
     photos = sorted((clothing / "train").glob("*/*.jpg"))
     rows = [
-        {"item_id": f"{one.parent.name}/{one.name}", "category": one.parent.name, "image": str(one)} for one in photos
+        {
+            "item_id": f"{one.parent.name}/{one.name}",
+            "category": one.parent.name,
+            "image": f"{one.parent.name}/{one.name}",
+        }
+        for one in photos
     ]
     path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     return path
