@@ -40,12 +40,6 @@ _ONLY_IN = {
     "ray": {"indexer/ray_pool.py"},
     "upath": {"indexer/location.py"},
 }
-    "ray": {"indexer/ray_pool.py"},
-    "pyarrow": {"indexer/parquet_entries.py"},
-    "pymilvus": _MILVUS,
-    "milvus_lite": _MILVUS,
-    "upath": {"indexer/location.py"},
-}
 _OURS = {"shared": set(), "indexer": {"shared"}, "search_service": {"shared"}}
 
 
