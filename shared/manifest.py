@@ -148,7 +148,8 @@ class Manifest:
             raise SnapshotError(f"the manifest {path} was changed after it was written: its seal does not match")
         try:
             categories = tuple(CategoryEntry(**entry) for entry in content.pop("categories"))
-            store = StoreEntry(**content.pop("store")) if "store" in content else None
+            told = content.pop("store", None)
+            store = None if told is None else StoreEntry(**told)
             return cls(categories=categories, golden=tuple(content.pop("golden")), store=store, **content)
         except (KeyError, TypeError) as error:
             raise SnapshotError(f"the manifest {path} has missing or unknown fields: {error}") from error

@@ -1,7 +1,7 @@
 """One category's vectors in a named partition of a collection of Milvus; which item each row shows stays here.
 
-A row's key is its number in the category and, above 32 bits, the category's place. Scores are Milvus's, rounded to a
-millionth, so that copies of a picture have the same one and stand in the order of their items.
+A row's key is its number in the category and, above 32 bits, the category's place. Milvus proposes rows; those that may be
+hits are fetched and compared here, so that scores and order have the bits that a search in files gives.
 """
 
 from collections.abc import Iterator, Sequence
@@ -13,11 +13,13 @@ from numpy.typing import NDArray
 from shared.category_search import Allowed, Hit, best_hits
 from shared.errors import FilterTooWide, StoreUnavailable
 from shared.milvus_connection import MilvusConnection
+from shared.stored_vectors import StoredVectors
 from shared.vectors import Vectors
 
 KEY, VECTOR = "row", "vector"
 _KEY_BITS = 32
-_DECIMALS = 6
+# Milvus's scores are so near to the exact ones at least: its kernels round one way here and another there.
+_ROUNDING = 2e-6
 # In steps, so that a little more that is wanted gives the same hits: pages are cuts through one ranking. More than the
 # last Milvus does not give.
 _LIMITS = (16, 64, 256, 1024, 4096, 16384)
@@ -140,14 +142,15 @@ class MilvusPartition:
         while True:
             hits = self._collapse(got, passing)
             is_all = limit >= self.n_rows
-            if is_all or (len(hits) >= wanted and hits[wanted - 1].score > got.scores[-1]):
-                return hits[:wanted]
+            is_enough = len(hits) >= wanted and hits[wanted - 1].score > float(got.scores[-1]) + 2 * _ROUNDING
+            if is_all or is_enough:
+                return self._exactly(query, got, wanted, passing)
             if limit == _LIMITS[-1]:
                 break
             limit = _step(limit + 1)
             got = self._ask(query[np.newaxis], limit)[0]
         if len(hits) >= wanted or passing is None:
-            return hits[:wanted]
+            return self._exactly(query, got, wanted, passing)
         return self._among(query, np.flatnonzero(passing), wanted)
 
     def _among(self, query: NDArray[np.float32], rows: NDArray[np.int64], wanted: int) -> list[Hit]:
@@ -158,13 +161,28 @@ class MilvusPartition:
                 f" {wanted} of their items are among the nearest {_LIMITS[-1]:,}: Milvus can be asked for that only"
                 f" where at most {_LISTED * _LISTS:,} pass; narrow the filter, or search without it"
             )
-        hits: list[Hit] = []
+        parts = []
         for start in range(0, len(rows), _LISTED):
             part = rows[start : start + _LISTED]
             names = ",".join(map(str, (self._first_key + part).tolist()))
-            (found,) = self._ask(query[np.newaxis], len(part), f"{KEY} in [{names}]")
-            hits += self._collapse(found, None)
-        return best_hits(hits)[:wanted]
+            parts += self._ask(query[np.newaxis], len(part), f"{KEY} in [{names}]")
+        found, scores = (np.concatenate([part[column] for part in parts]) for column in (0, 1))
+        order = np.argsort(-scores, kind="stable")
+        return self._exactly(query, Found(found[order], scores[order]), wanted, None)
+
+    def _exactly(
+        self, query: NDArray[np.float32], found: Found, wanted: int, passing: NDArray[np.bool_] | None
+    ) -> list[Hit]:
+        """The first `wanted` hits, by the scores of the vectors themselves."""
+        hits = self._collapse(found, passing)[:wanted]
+        if not hits:
+            return []
+        near = found.scores >= hits[-1].score - 2 * _ROUNDING
+        if passing is not None:
+            near &= passing[found.rows]
+        rows = found.rows[near][: _FETCHED + wanted * -(-self.n_rows // self.n_items)]  # copies may be without end
+        scores = StoredVectors.of_pieces(iter([self.embeddings(rows)])).scores(query, np.arange(len(rows)))
+        return self._collapse(Found(rows, np.minimum(scores, np.float32(1))), None)[:wanted]
 
     def _ask(self, queries: Vectors, limit: int, expression: str = "") -> list[Found]:
         parameters = {} if self._effort is None else {"ef": max(self._effort, limit)}
@@ -187,7 +205,7 @@ class MilvusPartition:
     def _found(self, hits: Any) -> Found:
         rows = np.array([hit.id for hit in hits], dtype=np.int64) - self._first_key
         scores = np.array([hit["distance"] for hit in hits], dtype=np.float32)
-        return Found(rows, np.minimum(scores.round(_DECIMALS), np.float32(1)))  # rounding carries cosines past 1
+        return Found(rows, scores)
 
     def _collapse(self, found: Found, passing: NDArray[np.bool_] | None) -> list[Hit]:
         """One hit an item, best first, of those rows that pass."""
