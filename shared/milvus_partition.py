@@ -1,7 +1,7 @@
 """One category's vectors in a named partition of a collection of Milvus; which item each row shows stays here.
 
-A row's key is its number in the category and, above 32 bits, the category's place. Milvus proposes rows; those that may be
-hits are fetched and compared here, so that scores and order have the bits that a search in files gives.
+A row's key is its number in the category and, above 32 bits, the category's place. Milvus proposes rows; those that may
+be hits are fetched and compared here, so that scores and order have the bits that a search in files gives.
 """
 
 from collections.abc import Iterator, Sequence
