@@ -102,6 +102,7 @@ class MilvusCollection:
         found = self._connection.call(
             "search",
             collection_name=self._name,
+            partition_names=[partition_name(0)],
             data=list(query),
             limit=1,
             search_params={"metric_type": "IP", "params": {}},

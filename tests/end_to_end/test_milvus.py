@@ -255,3 +255,25 @@ def test_a_milvus_that_is_killed_gives_503_in_time_and_the_service_recovers(
         assert time.monotonic() < deadline, "it has not recovered"
         time.sleep(0.5)
     assert service.ask("/readyz")[0] == 200
+
+
+def test_older_collections_are_unloaded_and_a_rollback_loads_them(
+    data: DataDirectory, in_milvus: tuple[str, str], catalogue: Path
+) -> None:
+    lines = catalogue.read_text(encoding="utf-8").splitlines()
+    try:
+        for fewer in (3, 4):
+            catalogue.write_text("\n".join(lines[fewer:]) + "\n", encoding="utf-8")
+            _indexer("build", "--data", data.root)
+    finally:
+        catalogue.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    first = _collection(data, in_milvus[1])
+    assert (_is_loaded(first), _is_loaded(_collection(data, data.current_id()))) == (False, True)
+    _indexer("rollback", "--data", data.root, in_milvus[1])
+    assert _is_loaded(first)
+    assert _alias() == first
+
+
+def _is_loaded(collection: str) -> bool:
+    with closing(connect(_STORE)) as connection:
+        return connection.call("get_load_state", collection_name=collection)["state"].name == "Loaded"
