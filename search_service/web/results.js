@@ -67,7 +67,7 @@ function card(hit, withCategory, open, addressOf) {
     element(
       "span",
       { class: "facts" },
-      element("span", { class: "price" }, priceOf(hit.metadata) ?? (withCategory ? hit.category : "")),
+      element("span", { class: "price" }, priceOf(hit.metadata) ?? ""),
       element(
         "span",
         { class: "score", title: text("score") },

@@ -68,7 +68,7 @@ def test_a_busy_service_is_asked_again_when_it_wants(open_page, web_shop, answer
     _answer_searches(page, _error(code), status, {"Retry-After": "1"})
     page.set_input_files("#file", web_shop.query(_QUERY))
     page.wait_for_selector(".notice.busy")
-    assert "Trying again in 1 s." in page.locator(".notice").inner_text()
+    assert "Trying again in 1\u00a0s." in page.locator(".notice").inner_text()
     _answer_searches(page, answer)
     page.wait_for_selector("a.card")
     assert page.locator(".notice").count() == 0
