@@ -63,7 +63,8 @@ class MilvusConnection:
             except Exception as error:  # pymilvus lets those of gRPC, sockets and its own through
                 if attempt == _ATTEMPTS or time.monotonic() - from_now > limit / 2:
                     self._breaker.failed()
-                    raise self._unavailable(f"{method}: {_reason(error)}") from error
+                    why = f"no answer within {limit:g} s" if isinstance(error, TimeoutError) else _reason(error)
+                    raise self._unavailable(f"{method}: {why}") from error
             else:
                 self._breaker.succeeded()
                 return result
