@@ -9,7 +9,7 @@ STAMP := $(VENV)/.installed
 INDEXER := $(BIN)/python -m indexer
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check unit index reindex serve evaluate verify rollback bench bench-scale chaos fuzz up down test-compose test-ray
+.PHONY: help setup demo test check unit index reindex serve evaluate verify rollback bench bench-scale chaos fuzz up down test-compose test-milvus test-ray
 # To compose, CATALOGUE is a directory and CATALOGUE_FILE a list in it; `up` sees to it.
 unexport CATALOGUE
 
@@ -94,6 +94,9 @@ down: ## stop the containers; the volumes stay
 
 test-compose: $(STAMP) ## build the containers and run them for real; skipped where there is no Docker engine
 	$(BIN)/python -m pytest -m docker tests/compose $(ARGS)
+
+test-milvus: $(STAMP) ## search real photos in a Milvus server, and kill it; skipped where the launcher or the photos are missing
+	$(BIN)/python -m pytest -m milvus tests/end_to_end/test_milvus.py $(ARGS)
 
 test-ray: $(STAMP) ## embed on a cluster of two nodes here, and kill them; check deploy/kubernetes; installs ray
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[indexer,dev,cluster-tests]'

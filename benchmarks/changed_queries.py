@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 
 from indexer.photo_changes import CHANGES
 from shared.catalogue import IndexedItem
+from shared.category_search import CategorySearch, search_partitions
 from shared.classifier import PROBE_COVERAGE, ranking
 from shared.images import ImageLimits, decode_image, to_pixels
-from shared.partition import Partition, search_partitions
 from shared.snapshot import Snapshot
 from shared.vectors import Vectors
 
@@ -128,6 +128,6 @@ def _ranks(
     return ranks
 
 
-def _own_score(partition: Partition, indexed: IndexedItem, query: Vectors) -> float:
+def _own_score(partition: CategorySearch, indexed: IndexedItem, query: Vectors) -> float:
     rows = np.flatnonzero(partition.item_numbers() == indexed.number)
     return float((partition.embeddings(rows.tolist()) @ query).max())

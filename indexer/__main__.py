@@ -192,6 +192,11 @@ def _add_build_options(sub: argparse.ArgumentParser) -> None:
         metavar="N",
         help="what an approximate index may take besides the embeddings (default: no limit)",
     )
+    sub.add_argument(
+        "--store",
+        metavar="ADDRESS",
+        help="where the vectors go: embedded, or milvus+http://HOST:19530 (default: as published, else embedded)",
+    )
     sub.add_argument("--max-bad", type=float, metavar="SHARE", help="share of entries that may be bad (default: 0.05)")
     sub.add_argument("--max-image-bytes", type=int, metavar="N", help="leave out larger files (default: 50 MiB)")
     sub.add_argument(

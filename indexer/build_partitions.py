@@ -18,6 +18,7 @@ from indexer.index_policy import IndexPolicy
 from indexer.link import link_or_copy
 from indexer.published import Published
 from shared.catalogue import IndexedItem
+from shared.category_search import CategorySearch
 from shared.index_kind import EXACT
 from shared.manifest import CategoryEntry
 from shared.partition import Partition, index_files, partition_file, write_rows
@@ -125,7 +126,9 @@ def write_partition(
     Returns:
         What the manifest says of it.
     """
-    if planned.published is None or published is None:
+    # Where the published vectors are in Milvus, they are not in files here.
+    here = published is not None and (published.paths.partitions / partition_file(planned.category)).exists()
+    if planned.published is None or published is None or not here:
         return _build(planned, embedded, directory)
     for name in index_files(planned.category):
         if (published.paths.partitions / name).exists():
@@ -170,7 +173,7 @@ def _embeddings(planned: PlannedPartition, embedded: EmbeddedCatalogue) -> Itera
             yield np.ascontiguousarray(embedded.views[planned.images[start : start + _CHUNK]][:, view])
 
 
-def ann_recall_at_10(partition: Partition, vectors: StoredVectors | None = None) -> float:
+def ann_recall_at_10(partition: CategorySearch, vectors: StoredVectors | Partition | None = None) -> float:
     """The share of the exact ten nearest items that the index finds, over a sample of its own rows as queries.
 
     Exact search is plain NumPy here, so that it shares nothing with the index. Items as near as the tenth count as
@@ -178,7 +181,7 @@ def ann_recall_at_10(partition: Partition, vectors: StoredVectors | None = None)
 
     Args:
         partition: it.
-        vectors: its embeddings as they were, where the partition has coded ones.
+        vectors: its embeddings as they were, where the partition has coded ones, or has them elsewhere.
     """
     embeddings = partition.embeddings if vectors is None else vectors.embeddings
     sample = np.unique(np.linspace(0, partition.n_rows - 1, _SAMPLE[partition.is_exact]).astype(int))
@@ -193,7 +196,7 @@ def ann_recall_at_10(partition: Partition, vectors: StoredVectors | None = None)
 
 
 def _recall(
-    partition: Partition,
+    partition: CategorySearch,
     query: Vectors,
     numbers: NDArray[np.int64],
     places: NDArray[np.intp],

@@ -15,7 +15,7 @@ from indexer.originals import Originals
 from indexer.report import Reporter
 from indexer.suspect_labels import Suspect, SuspectLabels, find_suspect_labels
 from shared.catalogue import IndexedItem
-from shared.partition import Partition
+from shared.category_search import CategorySearch
 from shared.snapshot import DataDirectory, Snapshot
 
 _NEAR_DUPLICATES = "near_duplicates.json"
@@ -54,7 +54,7 @@ class CatalogueReport:
 
 
 def examine(
-    items: Iterable[IndexedItem], partitions: Mapping[str, Partition], max_ratio: float = MAX_RATIO
+    items: Iterable[IndexedItem], partitions: Mapping[str, CategorySearch], max_ratio: float = MAX_RATIO
 ) -> CatalogueReport:
     """Look for near-duplicates and doubtful labels in what was indexed.
 

@@ -53,7 +53,7 @@ def build_settings(options: argparse.Namespace) -> BuildSettings:
         return replace(remembered_settings(options.data), **given)
     try:
         published = remembered_settings(options.data)
-        given = {name: getattr(published, name) for name in ("backbone", "weights", "fine_tune")} | given
+        given = {name: getattr(published, name) for name in ("backbone", "weights", "fine_tune", "store")} | given
     except SnapshotMissing:
         pass
     return BuildSettings(**given)

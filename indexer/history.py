@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from indexer.compare import Changes, compare
+from indexer.milvus_collections import move_alias
 from indexer.publish import published_ids, set_current
 from indexer.published import snapshot_states
 from indexer.writer_lock import writer_lock
@@ -91,6 +92,7 @@ def roll_back(data: DataDirectory, snapshot_id: str | None) -> tuple[str, str]:
     Raises:
         SnapshotMissing: there is no such snapshot.
         SnapshotError: it is damaged.
+        StoreUnavailable: its vectors are in Milvus, which does not answer, or is loading them.
         Busy: a build is writing there.
     """
     data.current_id()  # nothing was ever published here, most likely a mistyped path: no lock is made then
@@ -102,7 +104,9 @@ def roll_back(data: DataDirectory, snapshot_id: str | None) -> tuple[str, str]:
             found = f"no published snapshot in {data.snapshots} is older than {current}, the current one"
             raise SnapshotMissing(f"{found}: {_lists(data)}")
         chosen = snapshot_id or earlier[-1]
-        Snapshot.open(existing(data, chosen), interpreters=1).close()
+        snapshot = Snapshot.open(existing(data, chosen), interpreters=1)
+        snapshot.close()
+        move_alias(data, snapshot.manifest)
         set_current(data, chosen)
     return chosen, current
 

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from indexer.embed import EmbeddedCatalogue
 from indexer.held_out import HeldOut
 from indexer.report import Stage
+from shared.category_search import Hit, best_hits
 from shared.classifier import ranking
-from shared.partition import Hit, best_hits
 from shared.snapshot import Snapshot
 from shared.vectors import Vectors
 

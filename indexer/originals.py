@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shared.catalogue import IndexedItem, Item
-from shared.partition import Partition
+from shared.category_search import CategorySearch
 from shared.vectors import Vectors
 
 _BLOCK = 4096
@@ -31,10 +31,10 @@ class Originals:
     positions: NDArray[np.int64]
     rows: NDArray[np.int64]
     columns: NDArray[np.int64]
-    partitions: Mapping[str, Partition]
+    partitions: Mapping[str, CategorySearch]
 
     @classmethod
-    def of(cls, items: Iterable[IndexedItem], partitions: Mapping[str, Partition]) -> "Originals":
+    def of(cls, items: Iterable[IndexedItem], partitions: Mapping[str, CategorySearch]) -> "Originals":
         """Those of a snapshot; no embedding is read.
 
         Args:

@@ -25,6 +25,7 @@ from indexer.embedding_cache import EmbeddingCache
 from indexer.gate import objections
 from indexer.given_embeddings import NO_BASE, read_given, require_fit
 from indexer.held_out import HeldOut
+from indexer.milvus_collections import is_whole, move_alias, require_store, tidy
 from indexer.publish import delete_old_snapshots, replace_file, set_current, write_snapshot
 from indexer.published import Published, find_published
 from indexer.read_catalogue import Catalogue, Problem, read_catalogue
@@ -83,16 +84,19 @@ def build(settings: BuildSettings, reporter: Reporter) -> BuildSummary:
         WeightsError: the backbone's weights can't be had.
         SettingsError: the data directory can't be made, or the feedback file is not there.
         StorageError: the disk is full, or can't be written.
+        StoreUnavailable: the vectors go to Milvus, which does not answer.
         Busy: another build is writing there.
     """
     started = time.monotonic()
     require_feedback(settings.feedback)
     data = _writable(settings)
     with writer_lock(data):
+        require_store(data, settings.store)
         published = find_published(data, reporter)
         built = _build(settings, data, published, reporter)
         good = _publish(settings, data, built, published, reporter)
         delete_old_snapshots(data, settings.keep)
+        tidy(data, reporter.say)
     summary = _summary(built, good, time.monotonic() - started)
     _show(summary, built.manifest, data, reporter)
     return summary
@@ -133,7 +137,7 @@ def _build(settings: BuildSettings, data: DataDirectory, published: Published | 
         content = SnapshotContent(
             base, embedded, chosen, held_out, partitions, items, published, catalogue.image_root, settings
         )
-        if published is not None and content.is_published():
+        if published is not None and content.is_published() and is_whole(published.manifest, reporter.say):
             manifest, found = published.manifest, []
         else:
             manifest = _write(data, content, reporter)
@@ -160,7 +164,7 @@ def _build_given(
     content = SnapshotContent(
         base, embedded, chosen, held_out, partitions, items, published, catalogue.image_root, settings
     )
-    if published is not None and content.is_published():
+    if published is not None and content.is_published() and is_whole(published.manifest, reporter.say):
         return _Built(published.manifest, [], 0, 0)
     manifest = _write(data, content, reporter)
     return _Built(manifest, objections(manifest, chosen.classifier, held_out, published), 0, 0)
@@ -178,6 +182,7 @@ def _publish(
     if published is not None and snapshot_id == published.manifest.snapshot_id:
         reporter.say(f"nothing has changed: {snapshot_id} stays published")
         _remember(settings, built.manifest, data)
+        move_alias(data, built.manifest)  # where a build was killed before
         return True
     for objection in built.objections:
         reporter.say(f"objection: {objection}")
@@ -185,6 +190,7 @@ def _publish(
         reporter.say(f"not published: {snapshot_id} is kept; publish it with --force, or rollback to its id")
         return False
     _remember(settings, built.manifest, data)  # first, or a kill between the two would leave nothing to reindex from
+    move_alias(data, built.manifest)
     set_current(data, snapshot_id)
     return True
 

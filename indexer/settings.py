@@ -11,6 +11,8 @@ from indexer.index_policy import INDEX_KINDS, IndexPolicy
 from indexer.location import absolute, location
 from shared.errors import SettingsError, SnapshotMissing
 from shared.images import ImageLimits
+from shared.index_kind import EXACT
+from shared.milvus_address import EMBEDDED, MilvusAddress
 from shared.snapshot import DataDirectory
 from shared.stored_vectors import ENCODINGS
 
@@ -39,6 +41,7 @@ class BuildSettings:
         index_kind: how larger partitions are indexed: `auto` measures, `exact` compares every row.
         vectors: how embeddings are kept: `float32`, or `int8`, a quarter as large.
         max_bytes_per_vector: what an approximate index may take besides the embeddings; None for no limit.
+        store: where the vectors go: `embedded`, into the snapshot, or the address of a Milvus.
         max_bad: share of the entries that may be bad, 0…1.
         max_image_bytes: larger image files are left out.
         max_image_pixels: larger pictures are left out.
@@ -68,6 +71,7 @@ class BuildSettings:
     index_kind: str = "auto"
     vectors: str = "float32"
     max_bytes_per_vector: int | None = None
+    store: str = EMBEDDED
     max_bad: float = 0.05
     max_image_bytes: int = 50 * 1024 * 1024
     max_image_pixels: int = 100_000_000
@@ -98,6 +102,11 @@ class BuildSettings:
         _require(self.vectors in ENCODINGS, "vectors", self.vectors, f"one of {', '.join(ENCODINGS)}")
         limit = self.max_bytes_per_vector
         _require(limit is None or limit > 0, "max-bytes-per-vector", limit, "more than 0")
+        if self.store != EMBEDDED:
+            MilvusAddress.parse(self.store)
+            _require(self.vectors == "float32", "vectors", self.vectors, "float32 where the vectors go to Milvus")
+            _require(limit is None, "max-bytes-per-vector", limit, "nothing where the vectors go to Milvus")
+            _require(self.index_kind != "ivf", "index-kind", "ivf", "auto, exact or hnsw where they go to Milvus")
         if self.embeddings is not None:
             _require(self.fine_tune == "off", "fine-tune", self.fine_tune, "off where --embeddings are given")
         _require(self.executor in EXECUTORS, "executor", self.executor, f"one of {', '.join(EXECUTORS)}")
@@ -123,7 +132,9 @@ class BuildSettings:
 
     @property
     def index_policy(self) -> IndexPolicy:
-        """Which indexes partitions may have."""
+        """Which indexes partitions may have: what goes to Milvus is indexed there."""
+        if self.store != EMBEDDED:
+            return IndexPolicy(EXACT)
         return IndexPolicy(self.index_kind, self.vectors, self.max_bytes_per_vector)
 
     @property

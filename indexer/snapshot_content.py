@@ -4,7 +4,7 @@ import hashlib
 import json
 import re
 import secrets
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -20,6 +20,8 @@ from indexer.embed import EmbeddedCatalogue
 from indexer.fit_known import fit_known
 from indexer.held_out import HeldOut
 from indexer.link import link_or_copy
+from indexer.milvus_collections import connect, remember_collection
+from indexer.milvus_upload import Upload
 from indexer.published import Published
 from indexer.read_catalogue import Problem
 from indexer.report import Reporter
@@ -31,8 +33,9 @@ from shared.classifier import Classifier
 from shared.embedder import Embedder, LiteRtEmbedder, NoEmbedder, embedder_id, golden_picture
 from shared.images import PREPROCESSING
 from shared.manifest import FORMAT_VERSION, CategoryEntry, Manifest
-from shared.partition import Partition
-from shared.snapshot import Snapshot, SnapshotPaths
+from shared.milvus_address import EMBEDDED, MilvusAddress
+from shared.partition import Partition, partition_file
+from shared.snapshot import DataDirectory, Snapshot, SnapshotPaths
 
 _STAMP = re.compile(r"[0-9]{8}T[0-9]{9}(?=-)")
 
@@ -93,9 +96,23 @@ class SnapshotContent:
             with closing(ItemStore(paths.items)) as items:
                 snapshot = Snapshot(manifest, embedder, classifier, items, written)
                 write_build_report(snapshot, self.held_out, found, self.published, paths.report, reporter)
+        if self.settings.store != EMBEDDED:
+            manifest = self._to_milvus(paths, manifest, written)
         manifest = replace(manifest, checksums=paths.checksums(), samples=paths.samples())
         manifest.write(paths.manifest)
         return manifest
+
+    def _to_milvus(self, paths: SnapshotPaths, manifest: Manifest, written: Mapping[str, Partition]) -> Manifest:
+        """The vectors out of the snapshot's directory into a collection; which item each row shows stays."""
+        store = self.settings.store
+        collection = MilvusAddress.parse(store).collection(manifest.snapshot_id)
+        remember_collection(DataDirectory(self.settings.data), store, collection)
+        with closing(connect(store)) as connection:
+            upload = Upload(connection, collection, written, self.settings.index_kind)
+            categories, entry = upload.run(manifest.categories)
+        for category in written:
+            (paths.partitions / partition_file(category)).unlink()
+        return replace(manifest, categories=categories, store=entry)
 
     def _write_embedder(self, paths: SnapshotPaths) -> None:
         published = self.published
@@ -148,7 +165,14 @@ class SnapshotContent:
             and len(manifest.categories) == len(self.partitions)
             and all(planned.published is not None for planned in self.partitions)
             and manifest.image_root == str(self.image_root)
+            and self._is_same_store(manifest)
         )
+
+    def _is_same_store(self, manifest: Manifest) -> bool:
+        if manifest.store is None:
+            return self.settings.store == EMBEDDED
+        same_kind = manifest.settings.get("index_kind") == self.settings.index_kind
+        return manifest.store.address == self.settings.store and same_kind
 
     @property
     def _dim(self) -> int:

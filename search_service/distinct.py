@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from search_service.answer import MAX_DUPLICATES
-from shared.partition import Allowed, Hit, Partition
+from shared.category_search import Allowed, CategorySearch, Hit
 from shared.vectors import Vectors
 
 _ROUNDING = 1e-6
@@ -28,7 +28,7 @@ class Distinct:
     def __init__(
         self,
         wanted: int,
-        partitions: Sequence[Partition],
+        partitions: Sequence[CategorySearch],
         groups: NDArray[np.int32] | None,
         collapse_above: float | None,
     ) -> None:

@@ -24,7 +24,7 @@ from search_service.told import Told
 from search_service.verdict import NOT_JUDGED, OF_THE_CATALOGUE, Verdict, judge
 from shared.catalogue import IndexedItem, Item
 from shared.classifier import PROBE_COVERAGE, ranking
-from shared.errors import InvalidRequest, ParecidoError
+from shared.errors import InvalidRequest, ParecidoError, StoreUnavailable
 from shared.feedback import Feedback
 from shared.images import ImageLimits, decode_image, to_pixels
 from shared.known import NEIGHBOURS
@@ -85,6 +85,14 @@ class Engine:
         """When the snapshot was built: ISO 8601, UTC."""
         return self._snapshot.manifest.created_at
 
+    def require_ready(self) -> None:
+        """Refuse where what is served can't be searched now.
+
+        Raises:
+            StoreUnavailable: the vectors are on a server that does not answer.
+        """
+        self._snapshot.require_reachable()
+
     def search(self, query: Query, options: SearchOptions) -> Answer:
         """Search by whatever the query has.
 
@@ -105,6 +113,7 @@ class Engine:
 
         Raises:
             Overloaded: there are images among them, and too many others are before these.
+            StoreUnavailable: the vectors are on a server that does not answer.
         """
         if any(query.image is not None for query, _ in searches):
             self._admission.require_room()
@@ -246,6 +255,8 @@ class Engine:
     def _search_or_error(self, search: tuple[Query, SearchOptions]) -> Answer | ParecidoError:
         try:
             return self.search(*search)
+        except StoreUnavailable:
+            raise  # it is of no use to ask for the others
         except ParecidoError as error:
             return error
 

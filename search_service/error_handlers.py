@@ -13,6 +13,7 @@ from shared.errors import (
     ClientGone,
     FeedbackOff,
     FiltersUnavailable,
+    FilterTooWide,
     ImageNotFetched,
     ImageNotFound,
     ImagesUnavailable,
@@ -26,6 +27,7 @@ from shared.errors import (
     RateLimited,
     SlowClient,
     StorageError,
+    StoreUnavailable,
     UnknownCategory,
     UnknownItem,
     UnknownQuery,
@@ -54,10 +56,14 @@ STATUS: Mapping[type[ParecidoError], int] = {
     UnknownQuery: 422,
     RateLimited: 429,
     ClientGone: 499,  # nginx's number; it is for metrics and logs alone
+    FilterTooWide: 501,
     NotReady: 503,
     Overloaded: 503,
+    StoreUnavailable: 503,
     StorageError: 507,
 }
+
+_TELLING_WHEN = Overloaded | RateLimited | StoreUnavailable
 
 _TOO_LARGE = (
     "the body is larger than the service accepts (PARECIDO_MAX_UPLOAD_BYTES, of a batch PARECIDO_MAX_BATCH_BYTES)"
@@ -82,7 +88,7 @@ def _ours(error: ParecidoError) -> Response:
     if status == 401:
         response.headers["WWW-Authenticate"] = 'Bearer realm="parecido"'
     if status in (429, 503):
-        response.headers["Retry-After"] = str(error.retry_after_s if isinstance(error, Overloaded | RateLimited) else 1)
+        response.headers["Retry-After"] = str(error.retry_after_s if isinstance(error, _TELLING_WHEN) else 1)
     return response
 
 

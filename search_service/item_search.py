@@ -11,8 +11,8 @@ import numpy as np
 from search_service.answer import ItemHit
 from search_service.distinct import Distinct, Kept
 from search_service.options import SearchOptions
+from shared.category_search import Allowed, CategorySearch, Hit, best_hits, search_partitions
 from shared.known import NEIGHBOURS
-from shared.partition import Allowed, Hit, Partition, best_hits, search_partitions
 from shared.snapshot import Snapshot
 from shared.vectors import Vectors
 
@@ -80,7 +80,7 @@ class ItemSearch:
             depth = max(depth, min(4 * depth, _DEEPEST))
             self._nearest.clear()  # of all items
 
-    def _ranking(self, partitions: Sequence[Partition], depth: int, allowed: Allowed | None) -> list[Hit]:
+    def _ranking(self, partitions: Sequence[CategorySearch], depth: int, allowed: Allowed | None) -> list[Hit]:
         """The `depth` best hits, fewer only where there are no more that are good enough."""
         n_hits = depth if self._without is None else depth + 1
         known = chain.from_iterable(self._nearest.get(part.category, ()) for part in partitions)

@@ -54,7 +54,7 @@ api = Blueprint("api", __name__)
 
 _IMAGE_MAX_AGE_S = 3600
 _OF_A_QUERY = (400, 404, 413, 415, 422, 503)
-_OF_A_SEARCH = (*_OF_A_QUERY, 409)
+_OF_A_SEARCH = (*_OF_A_QUERY, 409, 501)
 _IMAGE_TYPES = ("image/*", "application/octet-stream")
 _BY_ITEM = ("By an item", {"item_id": "watch-0001", "top_k": 3})
 
@@ -137,7 +137,7 @@ def item(item_id: str) -> Response:
 
 
 @api.get("/v1/items/<item_id:item_id>/similar")
-@describe(Operation("Catalogue", SearchedJson, (400, 404, 409, 503), arguments=Options))
+@describe(Operation("Catalogue", SearchedJson, (400, 404, 409, 501, 503), arguments=Options))
 def similar(item_id: str) -> Response:
     """Search for items like this one, itself left out."""
     options = read_arguments(request, Options, _settings())
@@ -200,10 +200,11 @@ def healthz() -> Response:
 @api.get("/readyz")
 @describe(Operation("Service", ReadyJson, (503,), is_open=True))
 def readyz() -> Response:
-    """Say whether a snapshot is being served, and whether the published one was refused."""
+    """Say whether a snapshot is being served, can be searched now, and whether the published one was refused."""
     if current_app.extensions["is_stopping"]():
         raise NotReady("the service is being stopped: it answers what has reached it, and nothing else")
     with _engine() as engine:
+        engine.require_ready()
         return jsonify(ready_json(engine.snapshot_id, _watch().refusal))
 
 

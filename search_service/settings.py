@@ -4,7 +4,7 @@ import ipaddress
 import os
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -14,6 +14,7 @@ from search_service.rate_limit import Rate
 from shared.classifier import PROBE_COVERAGE
 from shared.errors import SettingsError
 from shared.images import ImageLimits
+from shared.milvus_address import MilvusAccess
 
 _Value = TypeVar("_Value")
 PREFIX = "PARECIDO_"
@@ -54,6 +55,12 @@ class ServiceSettings:
         image_url_s: seconds that fetching the images of a request may take.
         max_requests: after so many, and up to a tenth more, a worker is replaced by a new one; 0 for never.
         grace_s: seconds that requests in flight have when the service stops.
+        milvus_user: where the vectors are in Milvus: a name.
+        milvus_password: its password.
+        milvus_token: in the place of both.
+        milvus_ca_file: certificates to check the server's by; None for those that gRPC brings along.
+        milvus_server_name: that the server's certificate is for, where it is another than the address's.
+        milvus_timeout_s: seconds that a search may take there.
         log_format: `json`, `text`, or `auto` for text on a terminal and JSON elsewhere.
         log_level: the least that is logged.
     """
@@ -86,6 +93,12 @@ class ServiceSettings:
     image_url_s: float = 5.0
     max_requests: int = 0
     grace_s: int = 30
+    milvus_user: str | None = None
+    milvus_password: str | None = field(default=None, repr=False)
+    milvus_token: str | None = field(default=None, repr=False)
+    milvus_ca_file: Path | None = None
+    milvus_server_name: str | None = None
+    milvus_timeout_s: float = 2.0
     log_format: str = "auto"
     log_level: str = "info"
 
@@ -147,6 +160,18 @@ class ServiceSettings:
     def max_held_bytes(self) -> int:
         """Of all requests that a process has or is receiving."""
         return max(_HELD_REQUESTS * self.max_body_bytes, 2 * self.max_batch_body_bytes)
+
+    @property
+    def milvus(self) -> MilvusAccess:
+        """How one gets into Milvus."""
+        return MilvusAccess(
+            self.milvus_user or "",
+            self.milvus_password or "",
+            self.milvus_token or "",
+            self.milvus_ca_file,
+            self.milvus_server_name or "",
+            self.milvus_timeout_s,
+        )
 
     @property
     def image_limits(self) -> ImageLimits:
@@ -224,6 +249,12 @@ _READERS: Mapping[str, Callable[[str], object]] = {
     "image_url_s": lambda text: _between(float(text), 0.1, 60.0),
     "max_requests": _whole(0, 2**31),
     "grace_s": _whole(1, 3600),
+    "milvus_user": _text,
+    "milvus_password": _text,
+    "milvus_token": _text,
+    "milvus_ca_file": lambda text: Path(_text(text)),
+    "milvus_server_name": _text,
+    "milvus_timeout_s": lambda text: _between(float(text), 0.1, 60.0),
     "log_format": _one_of(*FORMATS),
     "log_level": _one_of(*LEVELS),
 }

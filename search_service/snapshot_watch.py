@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from search_service.engine import Engine
-from shared.errors import NotReady, ParecidoError
+from shared.errors import NotReady, ParecidoError, StoreUnavailable
 
 _log = logging.getLogger(__name__)
 
@@ -41,10 +41,12 @@ class Refusal:
     Attributes:
         published: what was refused; None where it can't be told what is published.
         reason: a sentence.
+        is_for_now: whether it is tried again at every poll: it is not the snapshot's fault.
     """
 
     published: Published | None
     reason: str
+    is_for_now: bool = False
 
     @property
     def snapshot_id(self) -> str | None:
@@ -135,6 +137,8 @@ class SnapshotWatch:
             published = self._read_published()
             if not self._is_settled(published):
                 self._swap(_Serving(published, self._open_engine(published.snapshot_id)))
+        except StoreUnavailable as error:
+            self._refuse(Refusal(published, str(error), is_for_now=True))
         except (ParecidoError, OSError) as error:
             self._refuse(Refusal(published, str(error)))
         except Exception as error:  # a fault of our own must not end the service either
@@ -154,7 +158,7 @@ class SnapshotWatch:
                 self._refusal = None
                 self._tell(lambda observer: observer.recovered())
             return True
-        return self._refusal is not None and published == self._refusal.published
+        return self._refusal is not None and not self._refusal.is_for_now and published == self._refusal.published
 
     def _swap(self, new: _Serving) -> None:
         with self._lock:

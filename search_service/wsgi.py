@@ -69,7 +69,7 @@ def _open_engine(
     lease = SnapshotLease(paths)
     try:
         with without_native_messages():
-            snapshot = Snapshot.open(paths, settings.cores, settings.lone_threads, threads)
+            snapshot = Snapshot.open(paths, settings.cores, settings.lone_threads, threads, settings.milvus)
         return Engine(
             snapshot,
             settings.image_limits,

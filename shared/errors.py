@@ -10,6 +10,7 @@
     ├── StorageError            the disk is full, read-only or failing
     ├── ClusterError            a cluster can't be reached, or can't do its work
     ├── SnapshotError           a snapshot is damaged or of another format
+    ├── StoreUnavailable        the server that has a snapshot's vectors does not answer
     ├── ImageError              exit status 2
     │   ├── ImageTooLarge       in bytes or in pixels
     │   ├── UnsupportedImage    not one of the formats that we read
@@ -23,6 +24,7 @@
         ├── UnknownQuery        it shows none of the categories, and the caller wants none searched
         ├── ImageNotFound
         ├── FiltersUnavailable  the snapshot is of a version that could not filter
+        ├── FilterTooWide       the server that has the vectors can't search so many items that pass
         ├── ImagesUnavailable   the snapshot's embeddings were given, and it has no base
         ├── FeedbackOff
         ├── KeyRequired         no API key, or none that is let in
@@ -103,6 +105,21 @@ class SnapshotError(ParecidoError):
     code = "bad_snapshot"
 
 
+class StoreUnavailable(ParecidoError):
+    """The server that has the vectors of a snapshot does not answer, or can't do now what it is asked for.
+
+    Attributes:
+        retry_after_s: when to ask again, in seconds from now.
+    """
+
+    code = "store_unavailable"
+
+    def __init__(self, message: str, retry_after_s: int = 1) -> None:
+        """Say why, and when to ask again."""
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
 class ImageError(ParecidoError):
     """An image can't be used."""
 
@@ -180,6 +197,12 @@ class FiltersUnavailable(RequestError):
     """The snapshot being served has no index of the metadata: an older version built it."""
 
     code = "filters_unavailable"
+
+
+class FilterTooWide(RequestError):
+    """The vectors are on a server, and it can't search in time through so many items as pass the filter."""
+
+    code = "filter_too_wide"
 
 
 class ImagesUnavailable(RequestError):

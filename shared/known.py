@@ -24,9 +24,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from shared.category_search import Hit
 from shared.clarity import Clarity
 from shared.errors import SnapshotError
-from shared.partition import Hit
 from shared.vectors import Vectors
 
 NEIGHBOURS = 5

@@ -47,6 +47,25 @@ class CategoryEntry:
 
 
 @dataclass(frozen=True)
+class StoreEntry:
+    """The collection of Milvus that has a snapshot's vectors.
+
+    Attributes:
+        address: as `--store` spells it, without credentials.
+        collection: its name.
+        index_type: as Milvus spells it.
+        rows: how many vectors it has.
+        sample: the SHA-256 of some of them, in hexadecimal; see `shared.milvus_collection`.
+    """
+
+    address: str
+    collection: str
+    index_type: str
+    rows: int
+    sample: str
+
+
+@dataclass(frozen=True)
 class Manifest:
     """Everything about a snapshot but its data.
 
@@ -75,6 +94,7 @@ class Manifest:
         checksums: file, relative to the snapshot → SHA-256.
         samples: large file of vectors → the SHA-256 of samples of it, for checking it soon.
         tuning: how fine-tuning the base went; None where it was not tried.
+        store: where the vectors are; None where they are in the snapshot.
     """
 
     format_version: int
@@ -101,10 +121,13 @@ class Manifest:
     checksums: Mapping[str, str]
     tuning: Mapping[str, Any] | None = None
     samples: Mapping[str, str] = field(default_factory=dict)
+    store: StoreEntry | None = None
 
     def write(self, path: Path) -> None:
         """Write it as JSON, sealed with a checksum of its own."""
         content = asdict(self)
+        if self.store is None:
+            del content["store"]  # so that versions that know of none read it
         path.write_text(json.dumps({**content, "seal": _seal(content)}, indent=1) + "\n", encoding="utf-8")
 
     @classmethod
@@ -125,7 +148,9 @@ class Manifest:
             raise SnapshotError(f"the manifest {path} was changed after it was written: its seal does not match")
         try:
             categories = tuple(CategoryEntry(**entry) for entry in content.pop("categories"))
-            return cls(categories=categories, golden=tuple(content.pop("golden")), **content)
+            told = content.pop("store", None)
+            store = None if told is None else StoreEntry(**told)
+            return cls(categories=categories, golden=tuple(content.pop("golden")), store=store, **content)
         except (KeyError, TypeError) as error:
             raise SnapshotError(f"the manifest {path} has missing or unknown fields: {error}") from error
 

@@ -5,29 +5,19 @@ All are compared, or those that an approximate index proposes; callers need not 
 
 import hashlib
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from shared.approximate_index import ApproximateIndex, approximate_files
+from shared.category_search import Allowed, Hit, best_hits
 from shared.errors import SnapshotError
 from shared.stored_vectors import StoredVectors, require_inner_product
 from shared.vectors import Vectors
 
 _MAPPED_FROM_BYTES = 1 << 20
-
-Allowed: TypeAlias = NDArray[np.bool_]
-"""`(n,)` bool by item number: which items may be found."""
-
-
-class Hit(NamedTuple):
-    """An item found: its number in the snapshot and its best score, a cosine."""
-
-    item_number: int
-    score: float
 
 
 class Partition:
@@ -103,7 +93,7 @@ class Partition:
         path = directory / partition_file(category)
         try:
             vectors = StoredVectors.open(path)
-            item_numbers = _read_rows(directory / rows_file(category))
+            item_numbers = read_rows(directory, category)
             approximate = ApproximateIndex.open(directory, _file_stem(category))
         except Exception as error:  # damaged bytes meet FAISS and NumPy with many kinds
             raise SnapshotError(f"the partition {path} can't be read: {error}") from error
@@ -188,36 +178,12 @@ def write_rows(directory: Path, category: str, item_numbers: NDArray[np.int64]) 
     np.save(directory / rows_file(category), item_numbers)
 
 
-def _read_rows(path: Path) -> NDArray[np.int64]:
-    """Mapped where it is large: a mapped array keeps its file open, and there may be many partitions."""
+def read_rows(directory: Path, category: str) -> NDArray[np.int64]:
+    """What `write_rows` wrote; mapped where it is large: a mapped array keeps its file open, and there may be many."""
+    path = directory / rows_file(category)
     is_large = path.stat().st_size > _MAPPED_FROM_BYTES
     rows: NDArray[np.int64] = np.load(path, mmap_mode="r" if is_large else None, allow_pickle=False)
     return rows
-
-
-def best_hits(hits: Iterable[Hit]) -> list[Hit]:
-    """One hit an item, its best; best first, equal scores by item number."""
-    best: dict[int, Hit] = {}
-    for hit in hits:
-        kept = best.get(hit.item_number)
-        if kept is None or hit.score > kept.score:
-            best[hit.item_number] = hit
-    return sorted(best.values(), key=lambda hit: (-hit.score, hit.item_number))
-
-
-def search_partitions(
-    partitions: Sequence[Partition], queries: Vectors, top_k: int, allowed: Allowed | None = None
-) -> list[Hit]:
-    """The `top_k` nearest items over several partitions, to any of several pictures of one query, best first.
-
-    Args:
-        partitions: where to look.
-        queries: `(n_pictures, dim)` float32, unit rows, all of one query.
-        top_k: how many items.
-        allowed: the items to search, if not all.
-    """
-    found = (hit for part in partitions for hits in part.search(queries, top_k, allowed) for hit in hits)
-    return best_hits(found)[:top_k]
 
 
 def partition_file(category: str) -> str:

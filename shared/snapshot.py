@@ -4,25 +4,31 @@ DATA/current                        one line: the id of the published snapshot
 DATA/published                      the ids of those that are or were published, a line each
 DATA/build.json                     the settings of the last published build, for `make reindex`
 DATA/skipped.jsonl                  what the last build left out, published or not
+DATA/collections                    the collections of Milvus that were begun here, with their stores, a line each
 DATA/cache/embeddings.sqlite        what was embedded before
 DATA/lock                           locked by the build that is writing
 DATA/snapshots/<id>/manifest.json   …and the files that `SnapshotPaths` names
 """
 
 import os
+from collections.abc import Callable, Mapping
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from shared.catalogue import ItemStore
+from shared.category_search import CategorySearch
 from shared.checksums import sample_of, sha256_of
 from shared.classifier import Classifier
 from shared.embedder import Embedder, LiteRtEmbedder, NoEmbedder, check_golden
 from shared.errors import SnapshotError, SnapshotMissing, UnknownCategory
 from shared.images import PREPROCESSING
 from shared.manifest import Manifest
+from shared.milvus_address import MilvusAccess
+from shared.milvus_collection import MilvusCollection
 from shared.partition import Partition, is_approximate
 
 SAMPLED_FROM_BYTES = 64 << 20
@@ -112,6 +118,11 @@ class DataDirectory:
         return self.root / "build.json"
 
     @property
+    def collections(self) -> Path:
+        """The collections of Milvus that were begun here."""
+        return self.root / "collections"
+
+    @property
     def tuning(self) -> Path:
         """How far fine-tuning was when it was killed."""
         return self.root / "tuning.checkpoint"
@@ -175,7 +186,8 @@ class Snapshot:
     embedder: Embedder
     classifier: Classifier
     items: ItemStore
-    partitions: dict[str, Partition]
+    partitions: Mapping[str, CategorySearch]
+    store: MilvusCollection | None = None
 
     @property
     def snapshot_id(self) -> str:
@@ -189,6 +201,7 @@ class Snapshot:
         interpreters: int | None = None,
         lone_threads: int = 1,
         threads: Executor | None = None,
+        access: MilvusAccess | None = None,
     ) -> "Snapshot":
         """Open and verify a snapshot: checksums, the parts against the manifest, the golden embedding.
 
@@ -199,24 +212,49 @@ class Snapshot:
             interpreters: how many images are embedded at once at most; by default one a core.
             lone_threads: threads within one inference that runs alone.
             threads: where inferences run; None for the caller's thread.
+            access: to Milvus, where the vectors are there; by default what the environment says.
 
         Raises:
             SnapshotError: anything is missing, damaged, or doesn't fit this version.
+            StoreUnavailable: the vectors are in Milvus, which does not answer, or is loading them.
         """
         manifest = Manifest.read(paths.manifest)
+        embedder = partial(LiteRtEmbedder.open, paths.embedder, interpreters, lone_threads, threads)
+        if manifest.store is None:
+            return cls._open(paths, manifest, embedder)
+        store = MilvusCollection.of(manifest, access)
+        try:
+            store.require_complete()  # first: it is tried again while Milvus is away, and reading all files takes long
+            return cls._open(paths, manifest, embedder, store)
+        except BaseException:
+            store.close()
+            raise
+
+    @classmethod
+    def _open(
+        cls,
+        paths: SnapshotPaths,
+        manifest: Manifest,
+        embedder: Callable[[], Embedder],
+        store: MilvusCollection | None = None,
+    ) -> "Snapshot":
         check_files(paths, manifest, by_samples=True)
         if manifest.preprocessing != PREPROCESSING:
             found = f"{manifest.preprocessing!r}; this version of Parecido uses {PREPROCESSING!r}"
             raise SnapshotError(f"{paths.root} was built with the preprocessing {found}: build it again")
         names = tuple(entry.name for entry in manifest.categories)
+        partitions: Mapping[str, CategorySearch] = (
+            {name: Partition.open(name, paths.partitions) for name in names}
+            if store is None
+            else store.partitions(manifest, paths.partitions)
+        )
         snapshot = cls(
             manifest=manifest,
-            embedder=LiteRtEmbedder.open(paths.embedder, interpreters, lone_threads, threads)
-            if manifest.golden
-            else NoEmbedder(manifest.dim),
+            embedder=embedder() if manifest.golden else NoEmbedder(manifest.dim),
             classifier=Classifier.open(paths.classifier),
-            partitions={name: Partition.open(name, paths.partitions) for name in names},
+            partitions=partitions,
             items=ItemStore(paths.items),
+            store=store,
         )
         try:
             snapshot._check_parts(names)
@@ -225,7 +263,7 @@ class Snapshot:
             raise
         return snapshot
 
-    def partition(self, category: str) -> Partition:
+    def partition(self, category: str) -> CategorySearch:
         """The partition of a category.
 
         Raises:
@@ -236,9 +274,20 @@ class Snapshot:
         except KeyError:
             raise UnknownCategory(f"there is no category {category!r}; GET /v1/categories lists them") from None
 
+    def require_reachable(self) -> None:
+        """Refuse where the vectors can't be searched now.
+
+        Raises:
+            StoreUnavailable: they are on a server that does not answer.
+        """
+        if self.store is not None:
+            self.store.require_answer()
+
     def close(self) -> None:
         """Give back what the snapshot holds open."""
         self.items.close()
+        if self.store is not None:
+            self.store.close()
 
     def _check_parts(self, names: tuple[str, ...]) -> None:
         manifest = self.manifest

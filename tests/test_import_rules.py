@@ -4,6 +4,8 @@ Every import counts, also one inside a function or under `if TYPE_CHECKING`.
 """
 
 import ast
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -29,8 +31,15 @@ _WEB_MODULES = {
         "wsgi",
     )
 }
+_MILVUS = {"shared/milvus_connection.py", "indexer/milvus_upload.py"}
 # Extras: nothing else needs them.
-_ONLY_IN = {"ray": {"indexer/ray_pool.py"}, "pyarrow": {"indexer/parquet_entries.py"}, "upath": {"indexer/location.py"}}
+_ONLY_IN = {
+    "milvus_lite": _MILVUS,
+    "pyarrow": {"indexer/parquet_entries.py"},
+    "pymilvus": _MILVUS,
+    "ray": {"indexer/ray_pool.py"},
+    "upath": {"indexer/location.py"},
+}
 _OURS = {"shared": set(), "indexer": {"shared"}, "search_service": {"shared"}}
 
 
@@ -93,6 +102,7 @@ def test_imports_keep_the_rules(module: str) -> None:
         ("search_service/engine.py", "import tensorflow.lite as lite", ["tensorflow"]),
         ("search_service/app.py", "import importlib\nimportlib.import_module('indexer.embed')", ["indexer"]),
         ("search_service/web/pages.py", "import flask", ["flask"]),
+        ("shared/snapshot.py", "def f():\n    from pymilvus import MilvusClient", ["pymilvus"]),
         ("indexer/pipeline.py", "def f():\n    import ray", ["ray"]),
     ],
 )
@@ -112,3 +122,10 @@ def test_a_violation_is_found(module: str, source: str, wanted: list[str]) -> No
 )
 def test_what_is_allowed_is_not_reported(module: str, source: str) -> None:
     assert _violations(module, source) == []
+
+
+@pytest.mark.parametrize("module", ["indexer.__main__", "indexer.pipeline", "search_service.wsgi"])
+def test_milvus_is_not_imported_before_it_is_needed(module: str) -> None:
+    program = f"import sys, {module}; print([name for name in sys.modules if 'milvus' in name and '.' not in name])"
+    done = subprocess.run([sys.executable, "-c", program], cwd=_ROOT, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "[]\n"), done.stderr

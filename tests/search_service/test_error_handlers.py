@@ -22,6 +22,7 @@ from shared.errors import (
     RequestError,
     SnapshotError,
     StorageError,
+    StoreUnavailable,
 )
 
 
@@ -30,7 +31,7 @@ class _UnknownError(ParecidoError):
 
 
 _ALL = [one for one in vars(shared.errors).values() if isinstance(one, type) and issubclass(one, ParecidoError)]
-_KINDS = RequestError | ImageError | StorageError
+_KINDS = RequestError | ImageError | StorageError | StoreUnavailable
 _REACHING = [one for one in _ALL if issubclass(one, _KINDS) and not one.__subclasses__()]
 
 
@@ -63,7 +64,9 @@ def test_codes_are_unique() -> None:
 def test_an_error_becomes_its_status_with_its_message(fails, assert_error, error) -> None:
     response = fails(error("what was wrong, “where”")).get("/fail")
     assert assert_error(response, STATUS[error], error.code) == "what was wrong, “where”"
-    assert response.headers.get("Retry-After") == ("1" if error in (NotReady, Overloaded, RateLimited) else None)
+    assert response.headers.get("Retry-After") == (
+        "1" if error in (NotReady, Overloaded, RateLimited, StoreUnavailable) else None
+    )
     assert response.headers["X-Content-Type-Options"] == "nosniff"
 
 

@@ -9,7 +9,7 @@ from contextlib import ExitStack
 import pytest
 
 from search_service.snapshot_watch import Published, Refusal, SnapshotWatch
-from shared.errors import NotReady, ParecidoError, SnapshotError, SnapshotMissing
+from shared.errors import NotReady, ParecidoError, SnapshotError, SnapshotMissing, StoreUnavailable
 
 A, B, C = (Published(name, 1) for name in "ABC")
 _WAIT_S = 10.0
@@ -254,6 +254,17 @@ def test_what_was_refused_is_tried_again_only_when_it_changes(watch, data) -> No
     assert _served(watch) == "B"
     assert watch.refusal is None
     assert data.closed() == [1, 0]
+
+
+def test_what_a_server_could_not_give_is_tried_again_at_every_poll(watch, data) -> None:
+    _publish(watch, data, A)
+    data.damaged["B"] = StoreUnavailable("Milvus is loading it")
+    _publish(watch, data, B, B)
+    assert (_served(watch), data.tried) == ("A", ["A", "B", "B"])
+    assert watch.refusal.reason == "Milvus is loading it"
+    del data.damaged["B"]
+    watch.poll()
+    assert (_served(watch), watch.refusal) == ("B", None)
 
 
 def test_a_good_one_after_a_refused_one_is_swapped_in(watch, data) -> None:

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 import scipy.special
 
+from shared.category_search import Hit
 from shared.clarity import Clarity
 from shared.errors import SnapshotError
 from shared.known import NEIGHBOURS, WEIGHTS_WITH_CLARITY, KnownRule, log_odds, mean_cosine
-from shared.partition import Hit
 from shared.vectors import unit_rows
 
 _RULE = KnownRule(np.array([2.0, 0.6]), np.array([1.5, 0.1]), np.array([-3.0, -2.0, 0.5, -1.0]))

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from sklearn.metrics.pairwise import cosine_similarity
 
+from shared.category_search import Hit, best_hits, search_partitions
 from shared.errors import SnapshotError
-from shared.partition import Hit, Partition, best_hits, partition_file, rows_file, search_partitions
+from shared.partition import Partition, partition_file, rows_file
 from shared.stored_vectors import StoredVectors
 from shared.vectors import Vectors, unit_rows
 
