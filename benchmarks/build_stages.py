@@ -20,7 +20,7 @@ from indexer.report import UNTOLD, Stage
 from indexer.settings import BuildSettings
 from shared.snapshot import DataDirectory
 
-_REPORT = ("judge held-out items", "draw report")
+_REPORT = ("judge held-out items", "changed photos", "draw report")
 
 
 class StageTimes:

@@ -26,15 +26,17 @@ def open_report(playwright_browser: Any, web_data: tuple[Path, DataDirectory]) -
     return make
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_axe_finds_no_serious_violation(open_report: Callable[..., Any], scheme: str) -> None:
-    found = Axe().run(open_report(color_scheme=scheme)).response["violations"]
+@pytest.mark.parametrize(("scheme", "width"), [("light", 1200), ("dark", 1200), ("dark", 360)])
+def test_axe_finds_no_serious_violation(open_report: Callable[..., Any], scheme: str, width: int) -> None:
+    found = Axe().run(open_report(width, color_scheme=scheme)).response["violations"]
     assert [one["id"] for one in found if one["impact"] in ("serious", "critical")] == []
 
 
 def test_it_needs_no_script_and_fits_a_phone(open_report: Callable[..., Any]) -> None:
     page = open_report(width=360, offline=True)
     assert page.evaluate("document.documentElement.scrollWidth") == 360
+    widths = page.locator(".drawing svg").evaluate_all("all => all.map((one) => one.getBoundingClientRect().width)")
+    assert min(widths) >= 400  # letters that can be read; the drawing is moved sideways
     page = open_report(java_script_enabled=False)
     assert page.locator("h2").count() >= 6
     for place in range(page.locator(".drawing svg").count()):

@@ -86,15 +86,10 @@ def test_nothing_moves_when_images_come(open_page, web_shop, size: str) -> None:
     assert page.locator("a.card img:not([width][height])").count() == 0
 
 
-def test_the_page_is_ready_soon_and_shows_an_answer_at_once(open_page, web_shop) -> None:
-    """Generous bounds, for a busy machine: at least one of five loads has to keep them."""
-    ready, shown = [], []
-    for _ in range(5):
-        page = open_page()
-        page.set_input_files("#file", web_shop.query("watch"))
-        page.wait_for_selector("a.card")
-        marks = dict(page.evaluate("performance.getEntriesByType('mark').map((mark) => [mark.name, mark.startTime])"))
-        ready.append(marks["ready"])
-        shown.append(marks["shown"] - marks["answered"])
-    assert min(ready) < 300, ready
-    assert min(shown) < 100, shown
+def test_the_page_marks_when_it_is_ready_and_when_an_answer_is_shown(open_page, web_shop) -> None:
+    """How long that takes, `python -m benchmarks.page` tells."""
+    page = open_page()
+    page.set_input_files("#file", web_shop.query("watch"))
+    page.wait_for_selector("a.card")
+    marks = dict(page.evaluate("performance.getEntriesByType('mark').map((mark) => [mark.name, mark.startTime])"))
+    assert 0 < marks["ready"] < marks["answered"] < marks["shown"]

@@ -13,6 +13,7 @@ from PIL import Image
 from real_build import COLOURS, KINDS, Done, RealBuild, draw, name_of, run_alone
 
 from indexer import __main__ as command_line
+from indexer import pipeline
 from shared.snapshot import DataDirectory, Snapshot
 
 pytestmark = pytest.mark.tensorflow
@@ -371,7 +372,7 @@ def test_an_interrupted_build_says_that_nothing_was_published(
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(command_line, "build", interrupt)
+    monkeypatch.setattr(pipeline, "build", interrupt)
     done = main("build", "--catalogue", tmp_path, "--data", tmp_path / "data")
     assert (done.status, done.json["error"]["code"]) == (1, "interrupted")
 
