@@ -23,6 +23,7 @@ from milvus_server import ADDRESS, MilvusServer
 from swapping import Service, running, wait_until
 
 from indexer.milvus_collections import connect
+from search_service.settings import ServiceSettings
 from shared.images import ImageLimits, decode_image, to_pixels
 from shared.manifest import Manifest
 from shared.snapshot import DataDirectory, Snapshot
@@ -31,7 +32,6 @@ pytestmark = [pytest.mark.milvus, pytest.mark.clothing, pytest.mark.tensorflow]
 
 _ROOT = Path(__file__).parents[2]
 _STORE = f"{ADDRESS}?name=parecido_test"
-_LIMIT_S = 2.0
 _BUILT = os.environ.get("MILVUS_TEST_DATA")  # a data directory of these photos, to spare embedding them
 
 
@@ -138,7 +138,16 @@ def test_every_query_has_the_same_ten_and_scores(
 
 @pytest.fixture
 def service(data: DataDirectory, in_milvus: tuple[str, str]) -> Iterator[Service]:
-    with running(data, milvus_timeout_s=_LIMIT_S) as found:
+    """It waits long for Milvus: on a busy machine both have little of a core."""
+    with running(data, milvus_timeout_s=60) as found:
+        wait_until("ready", found.is_ready)
+        yield found
+
+
+@pytest.fixture
+def hasty(data: DataDirectory, in_milvus: tuple[str, str]) -> Iterator[Service]:
+    """It waits as long as it does unless told otherwise."""
+    with running(data) as found:
         wait_until("ready", found.is_ready)
         yield found
 
@@ -221,8 +230,9 @@ def test_an_indexer_that_is_killed_leaves_the_alias_at_the_complete_collection(
 
 
 def test_a_milvus_that_is_killed_gives_503_in_time_and_the_service_recovers(
-    server: MilvusServer, service: Service
+    server: MilvusServer, hasty: Service
 ) -> None:
+    service = hasty
     item = {"item_id": _first_item(service)}
     assert service.ask("/v1/search", item)[0] == 200
     server.kill()
@@ -241,8 +251,8 @@ def test_a_milvus_that_is_killed_gives_503_in_time_and_the_service_recovers(
     for client in clients:
         client.join()
     assert set(statuses) == {(503, True)}
-    # The limit is that of one question to Milvus; the rest is for a busy machine.
-    assert max(seconds) < _LIMIT_S + 3
+    # The limit is that of one question to Milvus; the rest is for a busy machine, and less than pymilvus would wait.
+    assert max(seconds) < ServiceSettings().milvus_timeout_s + 8
     status, retry_after, ready = _asked(service, "/readyz")
     assert (status, ready["error"]["code"]) == (503, "store_unavailable")
     assert int(retry_after) >= 1
