@@ -96,7 +96,7 @@ test-compose: $(STAMP) ## build the containers and run them for real; skipped wh
 	$(BIN)/python -m pytest -m docker tests/compose $(ARGS)
 
 test-milvus: $(STAMP) ## search real photos in a Milvus server, and kill it; skipped where the launcher or the photos are missing
-	$(BIN)/python -m pytest -m milvus tests/end_to_end/test_milvus.py $(ARGS)
+	$(BIN)/python -m pytest -m milvus tests/indexer/test_milvus.py tests/search_service/test_milvus.py tests/end_to_end/test_milvus.py $(ARGS)
 
 test-ray: $(STAMP) ## embed on a cluster of two nodes here, and kill them; check deploy/kubernetes; installs ray
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[indexer,dev,cluster-tests]'

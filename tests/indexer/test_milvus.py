@@ -12,6 +12,8 @@ from indexer.milvus_upload import Upload
 from shared.manifest import Manifest
 from shared.milvus_connection import MilvusConnection
 
+pytestmark = pytest.mark.milvus
+
 
 def _same(found: Hits, wanted: Hits) -> None:
     assert found.keys() == wanted.keys()

@@ -17,6 +17,8 @@ from search_service.settings import ServiceSettings
 from shared.errors import StoreUnavailable
 from shared.snapshot import Snapshot
 
+pytestmark = pytest.mark.milvus
+
 
 @pytest.fixture(scope="module")
 def in_milvus(catalogue, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Snapshot]:
