@@ -11,7 +11,7 @@ import fcntl
 import os
 from collections import defaultdict
 from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -65,13 +65,19 @@ class SharedCounts:
                 if process.isdigit() and int(process) not in alive:
                     left[kind].append(path)
             left[_ENDED_KIND] += []
-            for kind, paths in left.items():
-                if kind in _KEPT_KINDS:
-                    self._add_up(kind, paths)
+            sums = [self._add_up(kind, paths) for kind, paths in left.items() if kind in _KEPT_KINDS]
+            with ExitStack() as nothing_new_stays:
+                for new, content in sums:
+                    nothing_new_stays.callback(new.unlink, missing_ok=True)
+                    _write(new, content)
+                for new, _ in sums:
+                    new.replace(new.with_suffix(".db"))
+            for paths in left.values():
                 for path in paths:
                     path.unlink()
 
-    def _add_up(self, kind: str, paths: list[Path]) -> None:
+    def _add_up(self, kind: str, paths: list[Path]) -> tuple[Path, dict[str, float]]:
+        """The file that is to take the place of the one kept so far, and what is to be in it."""
         from prometheus_client.mmap_dict import MmapedDict, mmap_key
 
         kept = self._directory / f"{kind}_ended.db"
@@ -82,17 +88,7 @@ class SharedCounts:
                     totals[key] += value
         if kind == _ENDED_KIND:
             totals[mmap_key(ENDED, f"{ENDED}_total", [], [], ENDED_ABOUT)] = self._n_ended
-        new = kept.with_suffix(".new")
-        try:
-            # Written, not only reserved: where the disk is full, this raises, and a mapped file would end the process.
-            new.write_bytes(bytes(sum(len(key.encode()) + _ROOM_BYTES for key in totals) + _ROOM_BYTES))
-            content = MmapedDict(str(new))  # type: ignore[no-untyped-call]
-            for key, value in totals.items():
-                content.write_value(key, value, 0.0)  # type: ignore[no-untyped-call]
-            content.close()  # type: ignore[no-untyped-call]
-            new.replace(kept)
-        finally:
-            new.unlink(missing_ok=True)
+        return kept.with_suffix(".new"), totals
 
     @contextmanager
     def _locked(self, how: int) -> Iterator[None]:
@@ -102,3 +98,14 @@ class SharedCounts:
             yield
         finally:
             os.close(lock)
+
+
+def _write(path: Path, totals: dict[str, float]) -> None:
+    from prometheus_client.mmap_dict import MmapedDict
+
+    # Written, not only reserved: where the disk is full, this raises, and a mapped file would end the process.
+    path.write_bytes(bytes(sum(len(key.encode()) + _ROOM_BYTES for key in totals) + _ROOM_BYTES))
+    content = MmapedDict(str(path))  # type: ignore[no-untyped-call]
+    for key, value in totals.items():
+        content.write_value(key, value, 0.0)  # type: ignore[no-untyped-call]
+    content.close()  # type: ignore[no-untyped-call]

@@ -150,11 +150,16 @@ def test_while_somebody_reads_nothing_is_touched_and_the_next_call_makes_up_for_
     assert len(list(tmp_path.glob("*.db"))) == 2
 
 
-def test_a_full_disk_loses_nothing(tmp_path, monkeypatch) -> None:
+@pytest.mark.parametrize("n_fitting", [0, 1])
+def test_a_full_disk_loses_nothing(tmp_path, monkeypatch, n_fitting) -> None:
     _count(tmp_path)
     files, before = sorted(tmp_path.glob("*.db")), _told(tmp_path)
+    fitting = [Path.write_bytes] * n_fitting
 
-    def full(path: Path, _: bytes) -> None:
+    def full(path: Path, content: bytes) -> None:
+        if fitting:
+            fitting.pop()(path, content)
+            return
         path.touch()
         raise OSError(errno.ENOSPC, "no space left")
 
