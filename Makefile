@@ -7,9 +7,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 INDEXER := $(BIN)/python -m indexer
+MILVUS_TESTS := $(patsubst %,tests/%/test_milvus.py,indexer search_service end_to_end)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check unit index reindex serve evaluate verify rollback bench bench-scale chaos fuzz up down test-compose test-milvus test-ray
+.PHONY: help setup demo test check unit index reindex serve evaluate verify rollback bench bench-scale chaos fuzz up down test-compose test-photos test-milvus test-ray
 # To compose, CATALOGUE is a directory and CATALOGUE_FILE a list in it; `up` sees to it.
 unexport CATALOGUE
 
@@ -95,8 +96,12 @@ down: ## stop the containers; the volumes stay
 test-compose: $(STAMP) ## build the containers and run them for real; skipped where there is no Docker engine
 	$(BIN)/python -m pytest -m docker tests/compose $(ARGS)
 
-test-milvus: $(STAMP) ## search real photos in a Milvus server, and kill it; skipped where the launcher or the photos are missing
-	$(BIN)/python -m pytest -m milvus tests/indexer/test_milvus.py tests/search_service/test_milvus.py tests/end_to_end/test_milvus.py $(ARGS)
+# Milvus Lite comes before what loads FAISS and LiteRT into the same process.
+test-photos: $(STAMP) ## quality on real photos, and all tests of Milvus; skipped where the photos, or the launcher, are missing
+	$(BIN)/python -m pytest -m 'clothing or milvus' $(MILVUS_TESTS) tests/shared tests/end_to_end/test_clothing.py $(ARGS)
+
+test-milvus: $(STAMP) ## search photos in Milvus Lite and in a Milvus server, and kill it
+	$(BIN)/python -m pytest -m milvus $(MILVUS_TESTS) $(ARGS)
 
 test-ray: $(STAMP) ## embed on a cluster of two nodes here, and kill them; check deploy/kubernetes; installs ray
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[indexer,dev,cluster-tests]'

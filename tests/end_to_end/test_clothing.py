@@ -47,13 +47,8 @@ class Judged:
 
 
 @pytest.fixture(scope="module")
-def data(clothing: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    data = tmp_path_factory.mktemp("clothing")
-    catalogue = str(clothing / "train")
-    options = ("--backbone", "efficientnet_lite0")
-    summary = run_indexer("build", "--catalogue", catalogue, "--data", str(data), *options)
-    assert (summary["items"], summary["skipped"], summary["categories"]) == (3068, 0, 10)
-    return data
+def data(clothing_build: DataDirectory) -> Path:
+    return clothing_build.root
 
 
 @pytest.fixture(scope="module")

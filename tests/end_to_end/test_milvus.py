@@ -32,7 +32,6 @@ pytestmark = [pytest.mark.milvus, pytest.mark.clothing, pytest.mark.tensorflow]
 
 _ROOT = Path(__file__).parents[2]
 _STORE = f"{ADDRESS}?name=parecido_test"
-_BUILT = os.environ.get("MILVUS_TEST_DATA")  # a data directory of these photos, to spare embedding them
 
 
 def _command(*arguments: object) -> list[str]:
@@ -80,14 +79,16 @@ def catalogue(clothing: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def data(catalogue: Path, clothing: Path, tmp_path_factory: pytest.TempPathFactory) -> DataDirectory:
+def data(
+    catalogue: Path, clothing: Path, clothing_build: DataDirectory, tmp_path_factory: pytest.TempPathFactory
+) -> DataDirectory:
     root = tmp_path_factory.mktemp("built") / "data"
-    if _BUILT:
-        shutil.copytree(_BUILT, root)
-    _indexer(
+    shutil.copytree(clothing_build.root, root)
+    built = _indexer(
         "build", "--catalogue", catalogue, "--image-root", clothing / "train", "--data", root, "--store", "embedded",
         "--backbone", "efficientnet_lite0", "--index-kind", "exact", "--report", "off",
     )  # fmt: skip
+    assert built["embedded"] == 0
     return DataDirectory(root)
 
 
