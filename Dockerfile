@@ -3,11 +3,13 @@
 FROM python:3.11-slim AS service-packages
 # Where pip looks, if not where it is configured to.
 ARG PIP_INDEX_URL
+# More of pyproject.toml's extras, for both images: "milvus", "parquet", or both.
+ARG EXTRAS
 WORKDIR /build
 COPY pyproject.toml constraints.txt ./
 # The dependencies alone, so that a change of the code installs nothing again.
 RUN --mount=type=cache,target=/root/.cache/pip \
-    python -c "import tomllib; print(*tomllib.load(open('pyproject.toml', 'rb'))['project']['dependencies'], sep='\n')" \
+    python -c "import os, tomllib; project = tomllib.load(open('pyproject.toml', 'rb'))['project']; extras = [one for name in os.environ.get('EXTRAS', '').split() for one in project['optional-dependencies'][name]]; print(*project['dependencies'], *extras, sep='\n')" \
         > service.txt \
     && python -m venv --without-pip /venv \
     && pip --python /venv/bin/python install --disable-pip-version-check -c constraints.txt -r service.txt
