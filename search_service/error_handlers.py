@@ -9,6 +9,7 @@ from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 from search_service.answer_json import error_json
 from search_service.metrics import Metrics
 from shared.errors import (
+    AskAgain,
     BrokenImage,
     ClientGone,
     FeedbackOff,
@@ -63,8 +64,6 @@ STATUS: Mapping[type[ParecidoError], int] = {
     StorageError: 507,
 }
 
-_TELLING_WHEN = Overloaded | RateLimited | StoreUnavailable
-
 _TOO_LARGE = (
     "the body is larger than the service accepts (PARECIDO_MAX_UPLOAD_BYTES, of a batch PARECIDO_MAX_BATCH_BYTES)"
 )
@@ -87,8 +86,8 @@ def _ours(error: ParecidoError) -> Response:
     response = _body(status, error.code, str(error))
     if status == 401:
         response.headers["WWW-Authenticate"] = 'Bearer realm="parecido"'
-    if status in (429, 503):
-        response.headers["Retry-After"] = str(error.retry_after_s if isinstance(error, _TELLING_WHEN) else 1)
+    if isinstance(error, AskAgain):
+        response.headers["Retry-After"] = str(error.retry_after_s)
     return response
 
 

@@ -50,6 +50,19 @@ class ParecidoError(Exception):
     exit_status: ClassVar[int] = 1
 
 
+class AskAgain(Exception):
+    """Beside the tree: an error that passes by itself.
+
+    Attributes:
+        retry_after_s: when to ask again, in seconds from now.
+    """
+
+    def __init__(self, message: str, retry_after_s: int = 1) -> None:
+        """Say why, and when to ask again."""
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
 class UsageError(ParecidoError):
     """Something that the user gave is wrong."""
 
@@ -105,19 +118,10 @@ class SnapshotError(ParecidoError):
     code = "bad_snapshot"
 
 
-class StoreUnavailable(ParecidoError):
-    """The server that has the vectors of a snapshot does not answer, or can't do now what it is asked for.
-
-    Attributes:
-        retry_after_s: when to ask again, in seconds from now.
-    """
+class StoreUnavailable(ParecidoError, AskAgain):
+    """The server that has the vectors of a snapshot does not answer, or can't do now what it is asked for."""
 
     code = "store_unavailable"
-
-    def __init__(self, message: str, retry_after_s: int = 1) -> None:
-        """Say why, and when to ask again."""
-        super().__init__(message)
-        self.retry_after_s = retry_after_s
 
 
 class ImageError(ParecidoError):
@@ -223,14 +227,10 @@ class KeyRequired(RequestError):
     code = "key_required"
 
 
-class RateLimited(RequestError):
+class RateLimited(RequestError, AskAgain):
     """One key or address has asked too often."""
 
     code = "rate_limited"
-
-    def __init__(self, message: str, retry_after_s: int = 1) -> None:
-        super().__init__(message)
-        self.retry_after_s = retry_after_s
 
 
 class UrlNotAllowed(RequestError):
@@ -245,25 +245,16 @@ class ImageNotFetched(RequestError):
     code = "image_not_fetched"
 
 
-class NotReady(RequestError):
+class NotReady(RequestError, AskAgain):
     """No snapshot is being served."""
 
     code = "not_ready"
 
 
-class Overloaded(RequestError):
-    """The service has more to do than it can in time.
-
-    Attributes:
-        retry_after_s: when to ask again, in seconds from now.
-    """
+class Overloaded(RequestError, AskAgain):
+    """The service has more to do than it can in time."""
 
     code = "overloaded"
-
-    def __init__(self, message: str, retry_after_s: int = 1) -> None:
-        """Say why, and when to ask again."""
-        super().__init__(message)
-        self.retry_after_s = retry_after_s
 
 
 class SlowClient(RequestError):
