@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from search_service.admission import Admission
 from search_service.answer import Answer, Candidate, ItemHit, Timing
+from search_service.category_ranking import CategoryRanking
 from search_service.item_search import ItemSearch
 from search_service.options import SearchOptions
 from search_service.query import Query, query_vector
@@ -23,11 +24,10 @@ from search_service.told import Told
 from search_service.verdict import NOT_JUDGED, OF_THE_CATALOGUE, Verdict, judge
 from shared.catalogue import IndexedItem
 from shared.classifier import PROBE_COVERAGE, ranking
-from shared.errors import InvalidRequest, ParecidoError, StoreUnavailable
+from shared.errors import ParecidoError, StoreUnavailable
 from shared.feedback import Feedback
 from shared.images import ImageLimits, decode_image, to_pixels
 from shared.manifest import Manifest
-from shared.recognition import predicted_category
 from shared.snapshot import Snapshot
 from shared.snapshot_lease import SnapshotLease
 from shared.vectors import Vectors
@@ -274,38 +274,30 @@ class Engine:
             verdict = NOT_JUDGED  # also of the catalogue's own images
         with timing.stage("classify"):
             probabilities = self._snapshot.classifier.mean_probabilities(queries)
-            ranked, n_likely = self._ranked(probabilities, known)
+            ranked = CategoryRanking.of(self._snapshot.classifier, probabilities, self._probe_coverage, known)
         with timing.stage("search"):
             search = ItemSearch(self._snapshot, queries, options, without)
             if verdict is None:
-                verdict = judge(self._snapshot.classifier, queries[:1], ranked[0], search.nearest(ranked[0]))
+                verdict = judge(self._snapshot.classifier, queries[:1], ranked.first, search.nearest(ranked.first))
             if options.category is None:
-                ranked = _first(predicted_category(ranked[:n_likely], search.best_cosine), ranked)
-            categories = _chosen(ranked, n_likely, options)
+                ranked = ranked.recognised(search.best_cosine)
+            categories = ranked.chosen(options)
             if verdict.known is False and options.on_unknown != "search":
-                categories = []
+                categories = ()
             hits = search.page(categories)
-        return self._answer(probabilities, ranked[0], tuple(categories), hits, timing, verdict)
+        return self._answer(probabilities, ranked.first, categories, hits, timing, verdict)
 
     def _classified(self, queries: Vectors, timing: Timing) -> Answer:
         with timing.stage("classify"):
             probabilities = self._snapshot.classifier.mean_probabilities(queries)
-            ranked, n_likely = self._ranked(probabilities, None)
-        predicted, verdict = ranked[0], NOT_JUDGED
-        if n_likely > 1 or self._snapshot.classifier.known is not None:
+            ranked = CategoryRanking.of(self._snapshot.classifier, probabilities, self._probe_coverage)
+        predicted, verdict = ranked.first, NOT_JUDGED
+        if ranked.n_likely > 1 or self._snapshot.classifier.known is not None:
             with timing.stage("search"):
                 search = ItemSearch(self._snapshot, queries, SearchOptions())
                 verdict = judge(self._snapshot.classifier, queries[:1], predicted, search.nearest(predicted))
-                predicted = predicted_category(ranked[:n_likely], search.best_cosine)
+                predicted = ranked.recognised(search.best_cosine).first
         return self._answer(probabilities, predicted, (), (), timing, verdict)
-
-    def _ranked(self, probabilities: NDArray[np.float32], known: str | None) -> tuple[list[str], int]:
-        """The categories, most probable first, and how many of them are likely; a known one counts as certain."""
-        head = self._snapshot.classifier
-        ranked = [head.categories[place] for place in ranking(probabilities)]
-        if known is not None:
-            return _first(known, ranked), 1
-        return ranked, head.needed(probabilities, self._probe_coverage)
 
     def _answer(
         self,
@@ -320,16 +312,3 @@ class Engine:
         ranked = [Candidate(categories[place], float(probabilities[place])) for place in ranking(probabilities)]
         query = next(candidate for candidate in ranked if candidate.category == predicted)
         return Answer(self.snapshot_id, query, tuple(ranked[:CANDIDATES]), searched, hits, timing.as_ms(), verdict)
-
-
-def _first(category: str, ranked: Sequence[str]) -> list[str]:
-    return [category, *(other for other in ranked if other != category)]
-
-
-def _chosen(ranked: Sequence[str], n_likely: int, options: SearchOptions) -> list[str]:
-    """The categories to search."""
-    if options.category is not None:
-        if options.probe != 1:
-            raise InvalidRequest("`category` and `probe` were both given: wanted one of them")
-        return [options.category]
-    return list(ranked[: n_likely if options.probe == "auto" else options.probe])
