@@ -1,0 +1,246 @@
+"""Metadata in a file: the same as what was put there, from every thread, and nothing of it in memory or left behind."""
+
+import copy
+import errno
+import json
+import os
+import pickle
+import random
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+import tracemalloc
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from indexer.metadata_spool import MetadataSpool, spooled
+from indexer.read_catalogue import read_catalogue
+from shared.catalogue import IndexedItem, Item, ItemStore, write_items
+from shared.errors import StorageError
+
+_ROOT = Path(__file__).resolve().parents[2]
+_SAMPLES: list[dict[str, Any]] = [
+    {"price": 9.5, "stock": 3, "sizes": ["S", "M"], "sale": True, "made": {"in": "Vigo", "by": None}, "title": "ratón"},
+    {"z": 1, "a": 2, "m": 3},
+    {"": "", "long": "x" * 100_000, "lines": "one\ntwo\0three\u2028"},
+    {"huge": 10**400, "small": 5e-324, "third": 1 / 3, "zero": -0.0},
+    {"one": 1},
+]
+
+
+def test_what_is_read_is_what_was_put(tmp_path: Path) -> None:
+    spool = MetadataSpool(tmp_path)
+    found = [spool.put(sample) for sample in _SAMPLES]
+    for metadata, sample in zip(found, _SAMPLES, strict=True):
+        assert metadata == sample
+        assert sample == metadata
+        assert dict(metadata) == sample
+        assert json.dumps(dict(metadata)) == json.dumps(sample)  # the order and the types too
+        assert list(metadata.items()) == list(sample.items())
+        assert (len(metadata), repr(metadata), "price" in metadata) == (len(sample), repr(sample), "price" in sample)
+    assert found[0] != found[1]
+    assert found[4] == MetadataSpool(tmp_path).put({"one": 1})
+    assert found[0].get("none", 7) == 7
+    with pytest.raises(KeyError):
+        found[0]["none"]
+
+
+def test_an_item_without_metadata_needs_no_file(tmp_path: Path) -> None:
+    assert MetadataSpool(tmp_path / "nowhere").put({}) == {}
+
+
+def test_copies_and_other_processes_get_dictionaries(tmp_path: Path) -> None:
+    item = spooled(Item("1", "c", ("a.jpg",), _SAMPLES[0]), MetadataSpool(tmp_path))
+    for other in (pickle.loads(pickle.dumps(item)), copy.deepcopy(item)):
+        assert other == item
+        assert type(other.metadata) is dict
+
+
+def test_threads_read_at_once(tmp_path: Path) -> None:
+    spool = MetadataSpool(tmp_path)
+    samples = [{"number": number, "text": "x" * (number % 300)} for number in range(2000)]
+    found = [spool.put(sample) for sample in samples]
+
+    def wrong(seed: int) -> int:
+        order = random.Random(seed).sample(range(len(samples)), len(samples))
+        return sum(dict(found[number]) != samples[number] for number in order)
+
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+    try:
+        with ThreadPoolExecutor(8) as pool:
+            assert list(pool.map(wrong, range(8))) == [0] * 8
+    finally:
+        sys.setswitchinterval(interval)
+
+
+def test_items_are_written_as_if_their_metadata_were_held(tmp_path: Path) -> None:
+    spool = MetadataSpool(tmp_path)
+    plain = [Item(str(number), "c", (f"{number}.jpg",), sample) for number, sample in enumerate([*_SAMPLES, {}])]
+    dumps = []
+    for name, items in (("plain", plain), ("spooled", [spooled(item, spool) for item in plain])):
+        path = tmp_path / f"{name}.sqlite"
+        write_items(path, (IndexedItem(item, number, (number,)) for number, item in enumerate(items)))
+        store = ItemStore(path)
+        assert [indexed.item for indexed in store] == plain
+        bare = list(store.without_metadata())
+        assert [indexed.item.metadata for indexed in bare] == [{}] * len(plain)
+        assert [indexed.item.images for indexed in bare] == [item.images for item in plain]
+        store.close()
+        dumps.append(path.read_bytes())
+    assert dumps[0] == dumps[1]
+
+
+# Memory
+
+
+def _allocated_bytes(path: Path) -> int:
+    """What is held of a catalogue while its items are."""
+    tracemalloc.start()
+    try:
+        catalogue = read_catalogue(path)
+        held, _ = tracemalloc.get_traced_memory()
+        assert len(catalogue.items) > 0
+    finally:
+        tracemalloc.stop()
+    return held
+
+
+def _write_catalogue(path: Path, n_items: int, text: str | None) -> Path:
+    (path.parent / "a.jpg").touch()
+    entry = {"category": "c", "image": "a.jpg"} if text is None else {"category": "c", "image": "a.jpg", "text": text}
+    path.write_text("".join(json.dumps({"item_id": f"{number}", **entry}) + "\n" for number in range(n_items)))
+    return path
+
+
+def test_metadata_take_the_same_memory_whatever_their_size(tmp_path: Path) -> None:
+    n_items = 5000
+    held = {
+        length: _allocated_bytes(_write_catalogue(tmp_path / f"{length}.jsonl", n_items, length and "x" * length))
+        for length in (None, 300, 3000)
+    }
+    assert held[3000] - held[300] < 10 * n_items  # of 2,700 bytes an item
+    assert held[3000] - held[None] < 200 * n_items
+    assert held[3000] < held[None] * 1.5
+
+
+def test_a_catalogue_under_way_holds_no_metadata_either(tmp_path: Path) -> None:
+    path = _write_catalogue(tmp_path / "items.jsonl", 2000, "x" * 10_000)
+    tracemalloc.start()
+    try:
+        read_catalogue(path)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 5e6  # of 20 MB
+
+
+# Nothing is left, and a full disk
+
+
+def test_the_file_has_no_name_and_goes_with_its_last_reader(tmp_path: Path) -> None:
+    before = _open_files()
+    metadata = MetadataSpool(tmp_path).put({"a": 1})
+    assert list(tmp_path.iterdir()) == []
+    assert len(_open_files()) == len(before) + 1
+    assert metadata == {"a": 1}
+    del metadata
+    assert _open_files() == before
+
+
+def _open_files() -> set[str]:
+    return {name for name in os.listdir("/proc/self/fd") if Path(f"/proc/self/fd/{name}").is_symlink()}
+
+
+@pytest.fixture
+def reader(tmp_path: Path) -> Iterator["subprocess.Popen[str]"]:
+    """A process that has read a catalogue into `tmp_path / "data"`, and holds it."""
+    path = _write_catalogue(tmp_path / "items.jsonl", 100, "some text")
+    (tmp_path / "data").mkdir()
+    code = (
+        "import sys; from pathlib import Path; from indexer.read_catalogue import read_catalogue\n"
+        "catalogue = read_catalogue(Path(sys.argv[1]), spool_directory=Path(sys.argv[2]))\n"
+        "print(catalogue.items[99].metadata['text'], flush=True); sys.stdin.read()"
+    )
+    command = [sys.executable, "-c", code, str(path), str(tmp_path / "data")]
+    with subprocess.Popen(command, cwd=_ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        yield process
+        process.kill()
+
+
+def test_a_killed_build_leaves_nothing(tmp_path: Path, reader: "subprocess.Popen[str]") -> None:
+    assert reader.stdout is not None
+    assert reader.stdout.readline() == "some text\n"
+    reader.kill()
+    assert reader.wait() == -signal.SIGKILL
+    assert list((tmp_path / "data").iterdir()) == []
+
+
+def _fill_disk(monkeypatch: pytest.MonkeyPatch, free_bytes: int) -> None:
+    """A disk takes the part of a write that it has room for, and refuses the next."""
+    pwrite, left = os.pwrite, [free_bytes]
+
+    def limited(file: int, data: bytes, offset: int) -> int:
+        if not left[0]:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        written = pwrite(file, data[: left[0]], offset)
+        left[0] -= written
+        return written
+
+    monkeypatch.setattr(os, "pwrite", limited)
+
+
+def test_a_full_disk_is_said_with_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = _write_catalogue(tmp_path / "items.jsonl", 100, "x" * 1000)
+    (tmp_path / "data").mkdir()
+    _fill_disk(monkeypatch, 50_000)
+    wanted = (
+        f"the metadata of the catalogue's items can't be kept in a temporary file in {tmp_path / 'data'}"
+        " (0 MB so far; make room there): No space left on device; "
+    )
+    with pytest.raises(StorageError, match=f"^{re.escape(wanted)}[0-9,]+ MB are free"):
+        read_catalogue(path, spool_directory=tmp_path / "data")
+    assert list((tmp_path / "data").iterdir()) == []
+
+
+def test_where_no_directory_is_named_it_can_be_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    _fill_disk(monkeypatch, 0)
+    wanted = f"in {tempfile.gettempdir()} (0 MB so far; make room there, or set TMPDIR to a directory on a larger disk)"
+    with pytest.raises(StorageError, match=re.escape(wanted)):
+        MetadataSpool().put({"a": 1})
+
+
+def test_what_a_full_disk_took_of_a_record_harms_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    spool = MetadataSpool(tmp_path)
+    first = spool.put({"first": 1})
+    with monkeypatch.context() as full:
+        _fill_disk(full, 7)
+        with pytest.raises(StorageError):
+            spool.put({"second": "x" * 100})
+    third = spool.put({"third": 3})
+    assert (first, third) == ({"first": 1}, {"third": 3})
+
+
+def test_writes_that_take_a_part_are_gone_on_with(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pwrite = os.pwrite
+    monkeypatch.setattr(os, "pwrite", lambda file, data, offset: pwrite(file, data[:3], offset))
+    spool = MetadataSpool(tmp_path)
+    found = [spool.put(sample) for sample in _SAMPLES[:2]]
+    assert found == _SAMPLES[:2]
+
+
+def test_a_file_that_cannot_be_read_back_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    metadata = MetadataSpool(tmp_path).put({"a": 1})
+
+    def failing(*_: object) -> bytes:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(os, "pread", failing)
+    with pytest.raises(StorageError, match=r"can't be read back from a temporary file in .*: Input/output error"):
+        dict(metadata)
