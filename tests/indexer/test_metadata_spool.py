@@ -12,7 +12,7 @@ import subprocess
 import sys
 import tempfile
 import tracemalloc
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -100,45 +100,43 @@ def test_items_are_written_as_if_their_metadata_were_held(tmp_path: Path) -> Non
 # Memory
 
 
-def _allocated_bytes(path: Path) -> int:
-    """What is held of a catalogue while its items are."""
+def _held_bytes(make: Callable[[], object]) -> tuple[int, int]:
+    """What is allocated for what is made while that is held, and the most that was on the way there."""
     tracemalloc.start()
     try:
-        catalogue = read_catalogue(path)
-        held, _ = tracemalloc.get_traced_memory()
-        assert len(catalogue.items) > 0
+        made = make()
+        held = tracemalloc.get_traced_memory()
+        del made
     finally:
         tracemalloc.stop()
     return held
 
 
-def _write_catalogue(path: Path, n_items: int, text: str | None) -> Path:
+def _write_catalogue(path: Path, n_items: int, **metadata: str) -> Path:
     (path.parent / "a.jpg").touch()
-    entry = {"category": "c", "image": "a.jpg"} if text is None else {"category": "c", "image": "a.jpg", "text": text}
-    path.write_text("".join(json.dumps({"item_id": f"{number}", **entry}) + "\n" for number in range(n_items)))
+    entries = ({"item_id": str(number), "category": "c", "image": "a.jpg", **metadata} for number in range(n_items))
+    path.write_text("".join(json.dumps(entry) + "\n" for entry in entries))
     return path
 
 
-def test_metadata_take_the_same_memory_whatever_their_size(tmp_path: Path) -> None:
-    n_items = 5000
-    held = {
-        length: _allocated_bytes(_write_catalogue(tmp_path / f"{length}.jsonl", n_items, length and "x" * length))
-        for length in (None, 300, 3000)
-    }
-    assert held[3000] - held[300] < 10 * n_items  # of 2,700 bytes an item
-    assert held[3000] - held[None] < 200 * n_items
-    assert held[3000] < held[None] * 1.5
+def test_an_item_takes_the_same_memory_whatever_its_metadata(tmp_path: Path) -> None:
+    n_items = 20_000
+
+    def spool_all(length: int) -> list[Any]:
+        spool = MetadataSpool(tmp_path)
+        return [spool.put({f"field {number}": "x" * length, "number": number}) for number in range(n_items)]
+
+    (small, _), (large, _) = (_held_bytes(lambda length=length: spool_all(length)) for length in (300, 3000))
+    assert large < 150 * n_items
+    assert large - small < n_items
 
 
-def test_a_catalogue_under_way_holds_no_metadata_either(tmp_path: Path) -> None:
-    path = _write_catalogue(tmp_path / "items.jsonl", 2000, "x" * 10_000)
-    tracemalloc.start()
-    try:
-        read_catalogue(path)
-        _, peak = tracemalloc.get_traced_memory()
-    finally:
-        tracemalloc.stop()
-    assert peak < 5e6  # of 20 MB
+def test_a_catalogue_holds_no_metadata_nor_while_it_is_read(tmp_path: Path) -> None:
+    bare = _write_catalogue(tmp_path / "bare.jsonl", 500)
+    full = _write_catalogue(tmp_path / "full.jsonl", 500, text="x" * 20_000)
+    (held_bare, _), (held, peak) = (_held_bytes(lambda path=path: read_catalogue(path)) for path in (bare, full))
+    assert held - held_bare < 500 * 200  # of 10 MB
+    assert peak < 1e6
 
 
 # Nothing is left, and a full disk
@@ -161,7 +159,7 @@ def _open_files() -> set[str]:
 @pytest.fixture
 def reader(tmp_path: Path) -> Iterator["subprocess.Popen[str]"]:
     """A process that has read a catalogue into `tmp_path / "data"`, and holds it."""
-    path = _write_catalogue(tmp_path / "items.jsonl", 100, "some text")
+    path = _write_catalogue(tmp_path / "items.jsonl", 100, text="some text")
     (tmp_path / "data").mkdir()
     code = (
         "import sys; from pathlib import Path; from indexer.read_catalogue import read_catalogue\n"
@@ -197,7 +195,7 @@ def _fill_disk(monkeypatch: pytest.MonkeyPatch, free_bytes: int) -> None:
 
 
 def test_a_full_disk_is_said_with_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = _write_catalogue(tmp_path / "items.jsonl", 100, "x" * 1000)
+    path = _write_catalogue(tmp_path / "items.jsonl", 100, text="x" * 1000)
     (tmp_path / "data").mkdir()
     _fill_disk(monkeypatch, 50_000)
     wanted = (
