@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from indexer.photo_changes import CHANGES
 from shared.catalogue import IndexedItem
 from shared.category_search import CategorySearch, search_partitions
-from shared.classifier import PROBE_COVERAGE, ranking
 from shared.images import ImageLimits, decode_image, to_pixels
+from shared.recognition import predicted_category
 from shared.snapshot import Snapshot
 from shared.vectors import Vectors
 
@@ -104,14 +104,20 @@ def search_by_changed(snapshot: Snapshot, name: str, change: str, count: int) ->
 def _searched(snapshot: Snapshot, query: Vectors, known: list[str]) -> list[str]:
     """The categories that `probe: auto` searches, most probable first.
 
-    As in the service, the very file of a catalogue image counts as its item's category.
+    As in the service, the very file of a catalogue image counts as its item's category, and so does an item that is
+    recognised.
     """
     if known:
         return known[:1]
     head = snapshot.classifier
     probabilities = head.probabilities(query[np.newaxis])[0]
-    needed = head.needed(probabilities, PROBE_COVERAGE)
-    return [head.categories[place] for place in ranking(probabilities)[:needed]]
+    likely = head.likely(probabilities)
+
+    def best_cosine(category: str) -> float:
+        return snapshot.partition(category).search(query[np.newaxis], 1)[0][0].score
+
+    first = predicted_category(likely, best_cosine)
+    return [first, *(category for category in likely if category != first)]
 
 
 def _ranks(

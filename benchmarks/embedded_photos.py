@@ -57,7 +57,7 @@ def some_of(embedded: EmbeddedCatalogue, places: NDArray[np.int64]) -> EmbeddedC
 
 
 def embed_uploads(
-    embedder: LiteRtEmbedder, photos: Sequence[Photo], change: Callable[[Path], bytes] = Path.read_bytes
+    embedder: Embedder, photos: Sequence[Photo], change: Callable[[Path], bytes] = Path.read_bytes
 ) -> Vectors:
     """`(n_photos, dim)` float32, unit rows, of what a change makes of each photo."""
 

@@ -15,6 +15,7 @@ from indexer.report import Reporter
 from shared.catalogue import IndexedItem
 from shared.errors import ImageError
 from shared.images import ImageLimits, decode_image, to_pixels
+from shared.recognition import strict_hits
 from shared.snapshot import Snapshot
 
 _ITEMS = 40
@@ -72,9 +73,7 @@ def _is_found(snapshot: Snapshot, indexed: IndexedItem, change: str) -> bool | N
         embedding = snapshot.embedder.embed(to_pixels(decode_image(upload, limits))[np.newaxis])
     except (ImageError, OSError, Image.DecompressionBombError):
         return None
-    column = int(snapshot.classifier.logits(embedding).argmax())
-    hits = snapshot.partition(snapshot.classifier.categories[column]).search(embedding, TOP_K)[0]
-    return any(hit.item_number == indexed.number for hit in hits)
+    return any(hit.item_number == indexed.number for hit in strict_hits(snapshot, embedding, TOP_K))
 
 
 def _figures(change: str, found: list[bool]) -> ChangedFigures:

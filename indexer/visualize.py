@@ -13,6 +13,7 @@ from shared.catalogue import Item
 from shared.classifier import ranking
 from shared.errors import SettingsError, UnsupportedImage
 from shared.images import ImageLimits, decode_image, to_pixels
+from shared.recognition import strict_hits
 from shared.snapshot import Snapshot
 
 _COLUMNS = 5
@@ -44,7 +45,7 @@ def visualize(snapshot: Snapshot, query: Path, out: Path, top_k: int = 10) -> Pa
     probabilities = snapshot.classifier.probabilities(embedding)
     places = ranking(probabilities)[0]
     categories = snapshot.classifier.categories
-    hits = snapshot.partition(categories[places[0]]).search(embedding, top_k)[0]
+    hits = strict_hits(snapshot, embedding, top_k)
     found = snapshot.items.by_numbers([hit.item_number for hit in hits])
 
     candidates = [f"{categories[place]} {probabilities[0, place]:.1%}" for place in places[:_CANDIDATES]]

@@ -27,8 +27,8 @@ from shared.classifier import PROBE_COVERAGE, ranking
 from shared.errors import InvalidRequest, ParecidoError, StoreUnavailable
 from shared.feedback import Feedback
 from shared.images import ImageLimits, decode_image, to_pixels
-from shared.known import NEIGHBOURS
 from shared.manifest import CategoryEntry, Manifest
+from shared.recognition import predicted_category
 from shared.snapshot import Snapshot
 from shared.snapshot_lease import SnapshotLease
 from shared.vectors import Vectors
@@ -298,51 +298,50 @@ class Engine:
     ) -> Answer:
         """Search by all pictures of one query, `(n_pictures, dim)`.
 
-        Its category is `known`, or left to the classifier; `verdict` is given, or found for the first picture.
+        Its category is `known`, or left to the classifier and to an item that is recognised. `verdict` is given, or
+        found for the first picture and the classifier's category.
         """
         if options.category is not None or self._snapshot.classifier.known is None:
             verdict = NOT_JUDGED  # also of the catalogue's own images
         with timing.stage("classify"):
             probabilities = self._snapshot.classifier.mean_probabilities(queries)
-            categories = self._chosen(probabilities, options, known)
+            ranked, n_likely = self._ranked(probabilities, known)
         with timing.stage("search"):
             search = ItemSearch(self._snapshot, queries, options, without)
             if verdict is None:
-                verdict = judge(self._snapshot.classifier, queries[:1], categories[0], search.nearest(categories[0]))
+                verdict = judge(self._snapshot.classifier, queries[:1], ranked[0], search.nearest(ranked[0]))
+            if options.category is None:
+                ranked = _first(predicted_category(ranked[:n_likely], search.best_cosine), ranked)
+            categories = _chosen(ranked, n_likely, options)
             if verdict.known is False and options.on_unknown != "search":
                 categories = []
             hits = search.page(categories)
-        return self._answer(probabilities, known, tuple(categories), hits, timing, verdict)
+        return self._answer(probabilities, ranked[0], tuple(categories), hits, timing, verdict)
 
     def _classified(self, queries: Vectors, timing: Timing) -> Answer:
         with timing.stage("classify"):
             probabilities = self._snapshot.classifier.mean_probabilities(queries)
-        verdict = NOT_JUDGED
-        if self._snapshot.classifier.known is not None:
+            ranked, n_likely = self._ranked(probabilities, None)
+        predicted, verdict = ranked[0], NOT_JUDGED
+        if n_likely > 1 or self._snapshot.classifier.known is not None:
             with timing.stage("search"):
-                predicted = self._snapshot.classifier.categories[ranking(probabilities)[0]]
-                nearest = self._snapshot.partition(predicted).search(queries[:1], NEIGHBOURS)
-                verdict = judge(self._snapshot.classifier, queries[:1], predicted, nearest[0])
-        return self._answer(probabilities, None, (), (), timing, verdict)
+                search = ItemSearch(self._snapshot, queries, SearchOptions())
+                verdict = judge(self._snapshot.classifier, queries[:1], predicted, search.nearest(predicted))
+                predicted = predicted_category(ranked[:n_likely], search.best_cosine)
+        return self._answer(probabilities, predicted, (), (), timing, verdict)
 
-    def _chosen(self, probabilities: NDArray[np.float32], options: SearchOptions, known: str | None) -> list[str]:
-        """The categories to search, most probable first; a known one counts as certain."""
-        if options.category is not None:
-            if options.probe != 1:
-                raise InvalidRequest("`category` and `probe` were both given: wanted one of them")
-            return [options.category]
-        ranked = [self._snapshot.classifier.categories[place] for place in ranking(probabilities)]
+    def _ranked(self, probabilities: NDArray[np.float32], known: str | None) -> tuple[list[str], int]:
+        """The categories, most probable first, and how many of them are likely; a known one counts as certain."""
+        head = self._snapshot.classifier
+        ranked = [head.categories[place] for place in ranking(probabilities)]
         if known is not None:
-            ranked = [known, *(category for category in ranked if category != known)]
-        if options.probe == "auto":
-            needed = self._snapshot.classifier.needed(probabilities, self._probe_coverage)
-            return ranked[: 1 if known is not None else needed]
-        return ranked[: options.probe]
+            return _first(known, ranked), 1
+        return ranked, head.needed(probabilities, self._probe_coverage)
 
     def _answer(
         self,
         probabilities: NDArray[np.float32],
-        known: str | None,
+        predicted: str,
         searched: tuple[str, ...],
         hits: tuple[ItemHit, ...],
         timing: Timing,
@@ -350,5 +349,18 @@ class Engine:
     ) -> Answer:
         categories = self._snapshot.classifier.categories
         ranked = [Candidate(categories[place], float(probabilities[place])) for place in ranking(probabilities)]
-        query = next(candidate for candidate in ranked if known is None or candidate.category == known)
+        query = next(candidate for candidate in ranked if candidate.category == predicted)
         return Answer(self.snapshot_id, query, tuple(ranked[:CANDIDATES]), searched, hits, timing.as_ms(), verdict)
+
+
+def _first(category: str, ranked: Sequence[str]) -> list[str]:
+    return [category, *(other for other in ranked if other != category)]
+
+
+def _chosen(ranked: Sequence[str], n_likely: int, options: SearchOptions) -> list[str]:
+    """The categories to search."""
+    if options.category is not None:
+        if options.probe != 1:
+            raise InvalidRequest("`category` and `probe` were both given: wanted one of them")
+        return [options.category]
+    return list(ranked[: n_likely if options.probe == "auto" else options.probe])

@@ -48,17 +48,24 @@ class ItemSearch:
         self._allowed = None if options.filter is None else snapshot.items.passing(options.filter)
         self._groups = None if options.group_by is None else snapshot.items.groups(options.group_by)
         self._nearest: dict[str, list[Hit]] = {}
+        self._looked_at: dict[str, list[Hit]] = {}
 
     def nearest(self, category: str) -> list[Hit]:
         """The items of a category that are nearest to the query's first picture, whatever their metadata.
 
         Without a filter, what is found here is not searched for again.
         """
-        n_hits = max(self._wanted + 1, NEIGHBOURS) if self._allowed is None else NEIGHBOURS
-        found = self._snapshot.partition(category).search(self._queries[:1], n_hits)[0]
-        if self._allowed is None and len(self._queries) == 1:
-            self._nearest[category] = found
-        return found
+        if category not in self._looked_at:
+            n_hits = max(self._wanted + 1, NEIGHBOURS) if self._allowed is None else NEIGHBOURS
+            found = self._snapshot.partition(category).search(self._queries[:1], n_hits)[0]
+            self._looked_at[category] = found
+            if self._allowed is None and len(self._queries) == 1:
+                self._nearest[category] = found
+        return self._looked_at[category]
+
+    def best_cosine(self, category: str) -> float:
+        """That of the category's nearest item; -1 where it has none."""
+        return max((hit.score for hit in self.nearest(category)), default=-1.0)
 
     def page(self, categories: Sequence[str]) -> tuple[ItemHit, ...]:
         """The hits of these categories, from `offset` on.

@@ -90,6 +90,10 @@ class Classifier:
         least = self.own_probabilities[missed - 1]
         return max(1, int((probabilities >= least).sum()))
 
+    def likely(self, probabilities: NDArray[np.float32], share: float = PROBE_COVERAGE) -> list[str]:
+        """The categories that are `needed`, most probable first."""
+        return [self.categories[place] for place in ranking(probabilities)[: self.needed(probabilities, share)]]
+
     def save(self, path: Path) -> None:
         """Write everything to one `.npz`."""
         arrays: dict[str, Any] = {

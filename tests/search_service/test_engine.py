@@ -44,6 +44,10 @@ def _embed(image: bytes) -> np.ndarray:
     return FakeEmbedder().embed(to_pixels(decode_image(image, ImageLimits()))[np.newaxis])
 
 
+_UNRECOGNISED = 5
+"""The seed of a query that is nearly as near to one category as to another."""
+
+
 def _query(seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).uniform(-1, 1, size=_DIM)
 
@@ -73,14 +77,41 @@ def test_a_strict_search_touches_only_the_predicted_category(catalogue, engine) 
 
 
 def test_a_strict_search_keeps_to_a_wrong_prediction(catalogue, engine_with) -> None:
-    answer = engine_with([0.8, 0.1, 0.1]).search_image(catalogue.image("mug-1"), _ALL)
+    answer = engine_with([0.8, 0.1, 0.1]).search_embedding(_query(_UNRECOGNISED), _ALL)
+    assert answer.query.category == catalogue.hats
     assert answer.searched == (catalogue.hats,)
     assert {hit.item.category for hit in answer.hits} == {catalogue.hats}
 
 
+@pytest.mark.parametrize(("probe", "wanted"), [(1, 1), (2, 2), (3, 3), ("auto", 2)])
+def test_an_item_that_is_recognised_counts_more_than_an_unsure_classifier(
+    catalogue, engine_with, probe, wanted
+) -> None:
+    engine = engine_with([0.6, 0.3, 0.1], 0.9)  # hats, mugs, shoes; the last are not likely
+    answer = engine.search_image(catalogue.image("mug-1"), SearchOptions(1000, probe=probe))
+    hats, mugs, shoes = catalogue.hats, catalogue.mugs, catalogue.shoes
+    assert answer.searched == (mugs, hats, shoes)[:wanted]
+    assert (answer.query.category, answer.query.confidence) == (mugs, pytest.approx(0.3))
+    assert [one.category for one in answer.candidates] == [hats, mugs, shoes]
+    assert answer.hits[0].item.item_id == "mug-1"
+    assert engine.classify_image(catalogue.image("mug-1")).query == answer.query
+
+
+def test_a_classifier_that_is_sure_is_believed(catalogue, engine_with) -> None:
+    answer = engine_with([0.95, 0.04, 0.01], 0.9).search_image(catalogue.image("mug-1"), _ALL)
+    assert (answer.query.category, answer.searched) == (catalogue.hats, (catalogue.hats,))
+
+
+def test_what_is_recognised_changes_no_category_that_was_named(catalogue, engine_with) -> None:
+    options = SearchOptions(1000, category=catalogue.shoes)
+    answer = engine_with([0.6, 0.3, 0.1]).search_image(catalogue.image("mug-1"), options)
+    assert (answer.query.category, answer.searched) == (catalogue.hats, (catalogue.shoes,))
+
+
 @pytest.mark.parametrize(("probe", "wanted"), [(1, 1), (2, 2), (3, 3), (4, 3), (10**6, 3)])
 def test_probe_widens_the_search_by_probability(catalogue, engine_with, probe, wanted) -> None:
-    answer = engine_with([0.2, 0.3, 0.5]).search_image(catalogue.image("#1"), SearchOptions(1000, probe=probe))
+    options = SearchOptions(1000, probe=probe)
+    answer = engine_with([0.2, 0.3, 0.5]).search_embedding(_query(_UNRECOGNISED), options)
     ranked = (catalogue.shoes, catalogue.mugs, catalogue.hats)
     assert answer.searched == ranked[:wanted]
     assert {hit.item.category for hit in answer.hits} == set(ranked[:wanted])
@@ -94,7 +125,8 @@ def test_probe_widens_the_search_by_probability(catalogue, engine_with, probe, w
 )
 def test_auto_probes_as_many_categories_as_reach_the_coverage(catalogue, engine_with, coverage, wanted) -> None:
     # 0.6, then 0.6 + 0.3 = 0.9, then 1.0
-    answer = engine_with([0.1, 0.6, 0.3], coverage).search_embedding(_query(), SearchOptions(probe="auto"))
+    options = SearchOptions(probe="auto")
+    answer = engine_with([0.1, 0.6, 0.3], coverage).search_embedding(_query(_UNRECOGNISED), options)
     assert answer.searched == (catalogue.mugs, catalogue.shoes, catalogue.hats)[:wanted]
 
 
@@ -235,7 +267,7 @@ def test_an_image_of_several_categories_counts_as_the_most_probable_of_them(cata
 
 
 def test_another_image_is_left_to_the_classifier(catalogue, engine_with, tmp_path) -> None:
-    engine = _with_digests(engine_with([0.7, 0.2, 0.1]), catalogue, tmp_path / "items.sqlite")
+    engine = _with_digests(engine_with([0.99, 0.005, 0.005]), catalogue, tmp_path / "items.sqlite")
     assert engine.search_image(catalogue.image("👟") + b"\0", _ALL).searched == (catalogue.hats,)
     engine.close()
 
@@ -516,11 +548,11 @@ def test_classifying_gives_the_candidates_and_searches_nothing(catalogue, engine
         assert answer.hits == ()
 
 
-def test_every_answer_times_every_stage(catalogue, engine, judging) -> None:
+def test_every_answer_times_every_stage(catalogue, engine, engine_with, judging) -> None:
     answers = {
         ("decode", "embed", "classify", "search"): engine.search_image(catalogue.image("mug-1"), SearchOptions()),
         ("classify", "search"): engine.search_item("mug-1", SearchOptions()),
-        ("classify",): engine.classify_embedding(_query()),
+        ("classify",): engine_with([0.99, 0.005, 0.005]).classify_embedding(_query()),
     }
     assert judging().classify_embedding(_query()).timing_ms["search"] > 0
     for used, answer in answers.items():
