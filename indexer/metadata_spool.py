@@ -1,4 +1,4 @@
-"""The metadata of a catalogue's items, in a file rather than in memory (docs/decisions/0027-metadata.md).
+"""The metadata of a catalogue's items, in a file rather than in memory (docs/decisions/0028-metadata.md).
 
 While a catalogue is read, each item's metadata become a record of a file without a name: whatever ends the process,
 nothing is left of it. An item then has a mapping that reads its record when somebody looks.
@@ -62,15 +62,15 @@ class MetadataSpool:
         Raises:
             StorageError: the file can't be read.
         """
-        known, fields = self._last
+        known, last = self._last
         if known == offset:
-            return fields
+            return last
         assert self._file is not None, "there is no record before one is written"
         try:
             record = os.pread(self._file, length, offset)
         except OSError as error:
             raise self._error("be read back from", error) from error
-        fields = json.loads(record)
+        fields: dict[str, Any] = json.loads(record)
         self._last = (offset, fields)
         return fields
 

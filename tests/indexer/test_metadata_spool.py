@@ -17,10 +17,14 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from indexer.metadata_spool import MetadataSpool, spooled
+from indexer.pipeline import build
 from indexer.read_catalogue import read_catalogue
+from indexer.report import SilentReporter
+from indexer.settings import BuildSettings
 from shared.catalogue import IndexedItem, Item, ItemStore, write_items
 from shared.errors import StorageError
 
@@ -205,6 +209,17 @@ def test_a_full_disk_is_said_with_what_to_do(tmp_path: Path, monkeypatch: pytest
     with pytest.raises(StorageError, match=f"^{re.escape(wanted)}[0-9,]+ MB are free"):
         read_catalogue(path, spool_directory=tmp_path / "data")
     assert list((tmp_path / "data").iterdir()) == []
+
+
+@pytest.mark.parametrize("given", [False, True])
+def test_a_build_keeps_them_in_its_data_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, given: bool) -> None:
+    path = _write_catalogue(tmp_path / "items.jsonl", 100, text="x" * 1000)
+    np.save(tmp_path / "rows.npy", np.eye(100, 128, dtype=np.float32))
+    data = tmp_path / "data"
+    _fill_disk(monkeypatch, 50_000)
+    with pytest.raises(StorageError, match=f"in a temporary file in {re.escape(str(data))} .* MB are free"):
+        build(BuildSettings(path, data, embeddings=tmp_path / "rows.npy" if given else None), SilentReporter())
+    assert [left.name for left in data.iterdir()] == ["lock"]
 
 
 def test_where_no_directory_is_named_it_can_be_another(monkeypatch: pytest.MonkeyPatch) -> None:
