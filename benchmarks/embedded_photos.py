@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from benchmarks.own_process import export_lite0, run_apart
 from benchmarks.photos import Photo, write_catalogue
 from indexer.augment import Augmentation
-from indexer.embed import EmbeddedCatalogue, Embedding, embed_catalogue
+from indexer.embed import EmbeddedCatalogue, embed_catalogue
+from indexer.embed_image import Embedding
 from indexer.originals import Originals
 from indexer.report import SilentReporter
 from shared.catalogue import IndexedItem, Item

@@ -9,7 +9,8 @@ from pathlib import Path
 from benchmarks.build_process import build_snapshot
 from benchmarks.raw_limit import RawLimit
 from indexer.augment import Augmentation
-from indexer.embed import Embedding, embed_catalogue
+from indexer.embed import embed_catalogue
+from indexer.embed_image import Embedding
 from indexer.read_catalogue import Catalogue
 from indexer.report import SilentReporter
 from shared.embedder import LiteRtEmbedder

@@ -30,7 +30,8 @@ from benchmarks.photos import list_photos, sample, write_catalogue
 from benchmarks.ray_cluster import RayCluster, environment, ray_cluster
 from benchmarks.rows import print_records, store
 from indexer.augment import Augmentation
-from indexer.embed import EmbeddedCatalogue, Embedding, Executor, embed_catalogue, on_this_machine
+from indexer.embed import EmbeddedCatalogue, Executor, embed_catalogue, on_this_machine
+from indexer.embed_image import Embedding
 from indexer.embed_on_ray import OnRay
 from indexer.embedding_cache import EmbeddingCache
 from indexer.priority import give_way

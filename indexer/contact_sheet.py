@@ -8,7 +8,7 @@ from typing import Any
 from matplotlib.figure import Figure
 from PIL import Image
 
-from indexer.embed import read_limited
+from indexer.embed_image import read_limited
 from shared.errors import ImageError, SettingsError
 from shared.images import ImageLimits, decode_image
 

@@ -13,7 +13,9 @@ from indexer.build_partitions import plan_partitions
 from indexer.choose_base import kept_model
 from indexer.choose_classifier import reason_to_train
 from indexer.compare import Changes, compare, states
-from indexer.embed import EmbeddedCatalogue, each_image, keep_good, read_limited, recipe_of
+from indexer.each_image import each_image
+from indexer.embed import EmbeddedCatalogue, keep_good
+from indexer.embed_image import read_limited, recipe_of
 from indexer.embedding_cache import EmbeddingCache
 from indexer.location import status_of
 from indexer.published import Published, find_published, image_keys, snapshot_states

@@ -14,7 +14,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from indexer.embed import Done, EmbeddedImage, Embedding, Task, attempt, known, sort_out, tasks_of
+from indexer.each_image import Task, attempt, sort_out, tasks_of
+from indexer.embed import Done
+from indexer.embed_image import EmbeddedImage, Embedding, known
 from indexer.embedding_cache import EmbeddingCache
 from indexer.location import absolute, exists
 from indexer.read_catalogue import Catalogue

@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 
 from indexer.augment import Augmentation
-from indexer.embed import Embedding, embed_catalogue
+from indexer.embed import embed_catalogue
+from indexer.embed_image import Embedding
 from indexer.judged import Judged, LabelledPhotos, judge
 from indexer.metrics import (
     KnownFigures,

@@ -19,7 +19,8 @@ from indexer.build_report import PAGE
 from indexer.catalogue_report import read_report
 from indexer.choose_base import Base, choose_base
 from indexer.choose_classifier import choose_classifier
-from indexer.embed import Embedding, Executor, embed_catalogue, on_this_machine
+from indexer.embed import Executor, embed_catalogue, on_this_machine
+from indexer.embed_image import Embedding
 from indexer.embed_on_ray import OnRay
 from indexer.embedding_cache import EmbeddingCache
 from indexer.gate import objections

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from indexer.embed import Embedding
+from indexer.embed_image import Embedding
 from indexer.location import absolute, exists, location
 from indexer.priority import give_way
 from indexer.shard import DAMAGE, Shard, embed_shard

@@ -22,7 +22,8 @@ from uuid import uuid4
 import numpy as np
 from numpy.typing import NDArray
 
-from indexer.embed import EmbeddedImage, Embedding, attempt, embed_bytes, read_limited
+from indexer.each_image import attempt
+from indexer.embed_image import EmbeddedImage, Embedding, embed_bytes, read_limited
 from indexer.embedding_cache import UNSETTLED_NS, EmbeddingCache
 from indexer.location import FileStatus, is_url, location, status_of
 from indexer.storage import flush

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from indexer.choose_base import Base
-from indexer.embed import read_limited
+from indexer.embed_image import read_limited
 from indexer.held_out import held_out_items
 from indexer.read_catalogue import Catalogue
 from indexer.report import Reporter

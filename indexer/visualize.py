@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from indexer.contact_sheet import check_suffix, draw_picture, new_sheet, read_picture, save_sheet
-from indexer.embed import read_limited
+from indexer.embed_image import read_limited
 from indexer.location import location
 from shared.catalogue import Item
 from shared.classifier import ranking

@@ -15,19 +15,18 @@ from numpy.typing import ArrayLike, NDArray
 
 from search_service.admission import Admission
 from search_service.answer import Answer, Candidate, ItemHit, Timing
-from search_service.examples import example_items
-from search_service.item_images import image_path
 from search_service.item_search import ItemSearch
 from search_service.options import SearchOptions
 from search_service.query import Query, query_vector
+from search_service.served_catalogue import ServedCatalogue
 from search_service.told import Told
 from search_service.verdict import NOT_JUDGED, OF_THE_CATALOGUE, Verdict, judge
-from shared.catalogue import IndexedItem, Item
+from shared.catalogue import IndexedItem
 from shared.classifier import PROBE_COVERAGE, ranking
 from shared.errors import InvalidRequest, ParecidoError, StoreUnavailable
 from shared.feedback import Feedback
 from shared.images import ImageLimits, decode_image, to_pixels
-from shared.manifest import CategoryEntry, Manifest
+from shared.manifest import Manifest
 from shared.recognition import predicted_category
 from shared.snapshot import Snapshot
 from shared.snapshot_lease import SnapshotLease
@@ -37,7 +36,11 @@ CANDIDATES = 5
 
 
 class Engine:
-    """Safe to call from any number of threads."""
+    """Safe to call from any number of threads.
+
+    Attributes:
+        catalogue: for what is looked up and not searched.
+    """
 
     def __init__(
         self,
@@ -61,10 +64,10 @@ class Engine:
             query_views: of a query image that are embedded: 1 for itself, 2 for its mirror image too, which counts as a
                 second picture of the query.
         """
+        self.catalogue = ServedCatalogue(snapshot, image_root)
         self._snapshot = snapshot
         self._limits = limits or ImageLimits()
         self._probe_coverage = probe_coverage
-        self._image_root = (image_root or Path(snapshot.manifest.image_root)).resolve()
         self._lease = lease
         self._admission = admission or Admission(os.cpu_count() or 1)
         self._query_views = query_views
@@ -79,11 +82,6 @@ class Engine:
     def manifest(self) -> Manifest:
         """How the snapshot describes itself."""
         return self._snapshot.manifest
-
-    @property
-    def created_at(self) -> str:
-        """When the snapshot was built: ISO 8601, UTC."""
-        return self._snapshot.manifest.created_at
 
     def require_ready(self) -> None:
         """Refuse where what is served can't be searched now.
@@ -215,35 +213,6 @@ class Engine:
             indexed = self._snapshot.items.by_id(query.item_id)
             return told.of(self._snapshot, self._embeddings(indexed), query_item_id=query.item_id)
         return told.of(self._snapshot, query_vector(query.embedding, self._snapshot.embedder.dim))
-
-    def item(self, item_id: str) -> Item:
-        """An item of the catalogue.
-
-        Raises:
-            UnknownItem: there is none of this id.
-        """
-        return self._snapshot.items.by_id(item_id).item
-
-    def image_path(self, item_id: str, position: int = 0) -> Path:
-        """Where an item's image lies: always inside the image root, also behind links.
-
-        Raises:
-            UnknownItem: there is none of this id.
-            ImageNotFound: it has fewer images, or the file is gone.
-        """
-        return image_path(self._image_root, self.item(item_id), position)
-
-    def categories(self) -> tuple[CategoryEntry, ...]:
-        """Every category of the snapshot."""
-        return self._snapshot.manifest.categories
-
-    def examples(self, category: str, count: int) -> list[Item]:
-        """A few items of a category.
-
-        Raises:
-            UnknownCategory: there is none of this name.
-        """
-        return example_items(self._snapshot, category, count)
 
     def close(self) -> None:
         """Close the snapshot and give back its lease; call it when no request uses the engine any more."""

@@ -170,8 +170,8 @@ class Metrics:
         """Note what is served from now on; the first snapshot of a worker is no swap."""
         if self._state.served is not None:
             self._swaps.inc()
-        created_s = datetime.fromisoformat(engine.created_at).timestamp()
-        items = {entry.name: entry.items for entry in engine.categories()}
+        created_s = datetime.fromisoformat(engine.manifest.created_at).timestamp()
+        items = {entry.name: entry.items for entry in engine.manifest.categories}
         self._put(WorkerState(Served(engine.snapshot_id, created_s, time.time(), items)))
 
     def refused(self, refusal: Refusal) -> None:

@@ -133,7 +133,7 @@ def item(item_id: str) -> Response:
     """Tell what the catalogue says of an item."""
     arguments = read_arguments(request, MetadataFields, _settings())
     with _engine() as engine:
-        return jsonify(item_json(engine.snapshot_id, engine.item(item_id), arguments.fields))
+        return jsonify(item_json(engine.snapshot_id, engine.catalogue.item(item_id), arguments.fields))
 
 
 @api.get("/v1/items/<item_id:item_id>/similar")
@@ -164,7 +164,7 @@ def image(item_id: str) -> Response:
     """Hand out an item's image as it is in the catalogue."""
     position = read_arguments(request, ImageArguments, _settings()).position
     with _engine() as engine:
-        path = engine.image_path(item_id, position)
+        path = engine.catalogue.image_path(item_id, position)
     response = send_file(path, conditional=True, max_age=_IMAGE_MAX_AGE_S)
     if response.mimetype == "image/svg+xml" or not str(response.mimetype).startswith("image/"):
         response.mimetype = "application/octet-stream"  # whatever a file is called, no browser runs it
@@ -177,8 +177,8 @@ def categories() -> Response:
     """List the categories."""
     count = read_arguments(request, CategoriesArguments, _settings()).examples
     with _engine() as engine:
-        entries = engine.categories()
-        examples = {entry.name: engine.examples(entry.name, count) for entry in entries if count}
+        entries = engine.manifest.categories
+        examples = {entry.name: engine.catalogue.examples(entry.name, count) for entry in entries if count}
         return jsonify(categories_json(engine.snapshot_id, entries, examples))
 
 

@@ -11,6 +11,7 @@ from typing import Any, NoReturn
 
 import pytest
 import yaml
+from fakes import fake_manifest
 from prometheus_client.parser import text_string_to_metric_families
 
 from search_service.app import create_app
@@ -38,10 +39,7 @@ class _Served:
     """What metrics need of an engine."""
 
     snapshot_id = "20260101T000000-abcdef"
-    created_at = "2026-01-01T00:00:00+00:00"
-
-    def categories(self) -> tuple[CategoryEntry, ...]:
-        return (CategoryEntry("mugs", 5, 5, 5, "", 1.0),)
+    manifest = fake_manifest(snapshot_id=snapshot_id, categories=(CategoryEntry("mugs", 5, 5, 5, "", 1.0),))
 
 
 def _exposed() -> Iterator[tuple[str, dict[str, str]]]:

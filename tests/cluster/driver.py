@@ -14,7 +14,8 @@ from pathlib import Path
 import numpy as np
 
 from indexer.augment import Augmentation
-from indexer.embed import Embedding, embed_catalogue, on_this_machine
+from indexer.embed import embed_catalogue, on_this_machine
+from indexer.embed_image import Embedding
 from indexer.embed_on_ray import OnRay
 from indexer.embedding_cache import EmbeddingCache
 from indexer.read_catalogue import read_catalogue

@@ -103,7 +103,8 @@ def test_a_catalogue_photo_finds_itself(snapshot: Snapshot) -> None:
     engine = Engine(snapshot)
     for item in sample(snapshot):
         answer = engine.search_image(
-            engine.image_path(item).read_bytes(), SearchOptions(category=engine.item(item).category)
+            engine.catalogue.image_path(item).read_bytes(),
+            SearchOptions(category=engine.catalogue.item(item).category),
         )
         assert answer.hits[0].item.item_id == item
         assert answer.hits[0].score >= 0.999
@@ -131,7 +132,7 @@ def test_a_changed_photo_finds_its_item(snapshot: Snapshot, transform) -> None:
     engine = Engine(snapshot)
     found = []
     for item_id in sample(snapshot):
-        image = Image.open(engine.image_path(item_id)).convert("RGB")
+        image = Image.open(engine.catalogue.image_path(item_id)).convert("RGB")
         hits = engine.search_image(transform(image), SearchOptions()).hits
         found.append(item_id in [hit.item.item_id for hit in hits])
     assert np.mean(found) >= 0.93

@@ -18,7 +18,8 @@ from shop import KINDS, Done, Hits, Shop, hits_of, published_hits
 
 from indexer import gate
 from indexer.augment import Augmentation
-from indexer.embed import Embedding, embed_catalogue
+from indexer.embed import embed_catalogue
+from indexer.embed_image import Embedding
 from indexer.read_catalogue import read_catalogue
 from indexer.report import SilentReporter
 from indexer.writer_lock import writer_lock

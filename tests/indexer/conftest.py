@@ -11,7 +11,8 @@ from matplotlib.figure import Figure
 from partitions import open_partitions
 
 from indexer.augment import Augmentation
-from indexer.embed import EmbeddedCatalogue, Embedding, embed_catalogue
+from indexer.embed import EmbeddedCatalogue, embed_catalogue
+from indexer.embed_image import Embedding
 from indexer.read_catalogue import read_catalogue
 from indexer.report import SilentReporter
 from shared.catalogue import ItemStore, write_items

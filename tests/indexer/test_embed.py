@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from indexer.augment import Augmentation
-from indexer.embed import EmbeddedCatalogue, Embedding, embed_catalogue, read_limited
+from indexer.embed import EmbeddedCatalogue, embed_catalogue
+from indexer.embed_image import Embedding
 from indexer.read_catalogue import Problem, read_catalogue
 from indexer.report import SilentReporter
 from shared.errors import CatalogueError
@@ -187,7 +188,7 @@ def test_nothing_good_to_embed_at_all(tmp_path: Path) -> None:
 
 
 def test_the_number_of_threads_changes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("indexer.embed._CHUNK", 3)
+    monkeypatch.setattr("indexer.each_image._CHUNK", 3)
     items = [(str(number), [_COLOURS[number % 8], "text.jpg", _COLOURS[(number + 3) % 8]]) for number in range(20)]
     path = _write(tmp_path, *items)
     (tmp_path / "text.jpg").write_text("no picture")
@@ -206,9 +207,3 @@ def test_the_stage_hears_of_every_image_good_or_bad(tmp_path: Path) -> None:
     stage = _CountingStage()
     embed_catalogue(read_catalogue(path), Embedding(FakeEmbedder(), Augmentation(copies=2), ImageLimits(), 2), stage)
     assert stage.done == 3
-
-
-def test_a_huge_file_is_not_read_whole(tmp_path: Path) -> None:
-    (tmp_path / "huge.jpg").write_bytes(bytes(1000))
-    assert len(read_limited(tmp_path / "huge.jpg", ImageLimits(max_bytes=10))) == 11
-    assert len(read_limited(tmp_path / "huge.jpg", ImageLimits(max_bytes=1000))) == 1000

@@ -11,7 +11,8 @@ from pyarrow import parquet
 
 from indexer import parquet_entries
 from indexer.augment import Augmentation
-from indexer.embed import Embedding, embed_catalogue
+from indexer.embed import embed_catalogue
+from indexer.embed_image import Embedding
 from indexer.embedding_cache import EmbeddingCache
 from indexer.location import location
 from indexer.read_catalogue import Catalogue, read_catalogue

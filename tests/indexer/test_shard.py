@@ -6,7 +6,7 @@ import pytest
 from fakes import FakeEmbedder, picture
 
 from indexer.augment import Augmentation
-from indexer.embed import EmbeddedImage, Embedding, embed_bytes
+from indexer.embed_image import EmbeddedImage, Embedding, embed_bytes
 from indexer.embed_on_ray import OnRay, take_over_finished
 from indexer.embedding_cache import EmbeddingCache
 from indexer.location import FileStatus, location

@@ -12,7 +12,8 @@ import pytest
 from fakes import FakeEmbedder, picture
 
 from indexer.augment import Augmentation
-from indexer.embed import EmbeddedCatalogue, Embedding, embed_catalogue
+from indexer.embed import EmbeddedCatalogue, embed_catalogue
+from indexer.embed_image import Embedding
 from indexer.embedding_cache import EmbeddingCache
 from indexer.read_catalogue import read_catalogue
 from indexer.report import SilentReporter

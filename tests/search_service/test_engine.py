@@ -1,8 +1,7 @@
-"""The engine: what is searched, what is found (against brute force), what is refused, and where images lie."""
+"""The engine: what is searched, what is found (against brute force), and what is refused."""
 
 import hashlib
 import os
-import shutil
 import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -22,7 +21,6 @@ from search_service.verdict import NOT_JUDGED, OF_THE_CATALOGUE, Verdict
 from shared.catalogue import ItemStore, write_items
 from shared.errors import (
     BrokenImage,
-    ImageNotFound,
     InvalidEmbedding,
     InvalidRequest,
     UnknownCategory,
@@ -336,8 +334,6 @@ def test_similar_in_another_category_returns_top_k_too(catalogue, engine) -> Non
 
 def test_an_unknown_item_is_named(engine) -> None:
     for ask in (
-        lambda: engine.item("mug-2"),
-        lambda: engine.image_path("mug-2"),
         lambda: engine.search_item("mug-2", SearchOptions()),
         lambda: engine.similar("mug-2", SearchOptions()),
     ):
@@ -562,93 +558,10 @@ def test_every_answer_times_every_stage(catalogue, engine, engine_with, judging)
         assert answer.timing_ms["total"] >= sum(stages.values()) - 1e-6
 
 
-def test_items_and_categories_are_those_of_the_snapshot(catalogue, engine) -> None:
-    assert engine.snapshot_id == catalogue.snapshot.snapshot_id
-    for item in catalogue.items():
-        assert engine.item(item.item_id) == item
-    assert [(entry.name, entry.items, entry.images) for entry in engine.categories()] == [
-        (catalogue.hats, 5, 6),
-        (catalogue.mugs, 5, 6),
-        (catalogue.shoes, 5, 6),
-    ]
-
-
-# Where images lie
-
-
-@pytest.fixture
-def moved(catalogue, tmp_path) -> tuple[Engine, Path]:
-    """An engine on a copy of the images, and where that copy is."""
-    root = tmp_path / "images"
-    shutil.copytree(catalogue.image_root, root)
-    return Engine(catalogue.snapshot, image_root=root), root
-
-
-def test_an_image_is_found_at_its_position(catalogue, engine) -> None:
-    for item in catalogue.items():
-        for position, image in enumerate(item.images):
-            assert engine.image_path(item.item_id, position) == (catalogue.image_root / image).resolve()
-
-
-def test_the_image_root_may_be_another(catalogue, moved) -> None:
-    engine, root = moved
-    assert engine.image_path("mug-1") == root / catalogue.snapshot.items.by_id("mug-1").item.images[0]
-
-
-@pytest.mark.parametrize("position", [2, 10**9, -1])
-def test_a_position_out_of_range_is_refused(engine, position) -> None:
-    with pytest.raises(ImageNotFound, match=f"'👟' has 2 images; there is no image {position}"):
-        engine.image_path("👟", position)
-
-
-def test_a_missing_image_is_named(catalogue, moved) -> None:
-    engine, root = moved
-    image = catalogue.snapshot.items.by_id("mug-1").item.images[0]
-    (root / image).unlink()
-    with pytest.raises(ImageNotFound, match=f"'{image}' of item 'mug-1'"):
-        engine.image_path("mug-1")
-    (root / image).mkdir()
-    with pytest.raises(ImageNotFound):
-        engine.image_path("mug-1")
-
-
-def test_a_link_out_of_the_image_root_is_not_followed(catalogue, moved) -> None:
-    engine, root = moved
-    image = root / catalogue.snapshot.items.by_id("mug-1").item.images[0]
-    inside, outside = root / "inside.png", root.parent / "outside.png"
-    for target in (inside, outside):
-        target.write_bytes(picture("blue", file_format="PNG"))
-        image.unlink()
-        image.symlink_to(target)
-        if target == inside:
-            assert engine.image_path("mug-1") == inside
-    with pytest.raises(ImageNotFound):
-        engine.image_path("mug-1")
-
-
-def test_a_link_to_itself_is_not_found(catalogue, moved) -> None:
-    engine, root = moved
-    image = root / catalogue.snapshot.items.by_id("mug-1").item.images[0]
-    image.unlink()
-    image.symlink_to(image)
-    with pytest.raises(ImageNotFound):
-        engine.image_path("mug-1")
-
-
-@pytest.mark.parametrize("image", ["../outside.png", "mugs/../../outside.png", "{outside}", "../images-2/outside.png"])
-def test_a_path_out_of_the_image_root_is_not_followed(catalogue, tmp_path, image) -> None:
-    root = tmp_path / "images"
-    outside = tmp_path / "outside.png"
-    for file in (outside, tmp_path / "images-2" / "outside.png"):
-        file.parent.mkdir(exist_ok=True)
-        file.write_bytes(picture("blue", file_format="PNG"))
-    (root / "mugs").mkdir(parents=True)
-    indexed = catalogue.snapshot.items.by_id("mug-1")
-    hostile = replace(indexed, item=replace(indexed.item, images=(image.format(outside=outside),)))
-    write_items(tmp_path / "items.sqlite", [hostile])
-    items = ItemStore(tmp_path / "items.sqlite")
-    engine = Engine(replace(catalogue.snapshot, items=items), image_root=root)
-    assert (root / hostile.item.images[0]).is_file()
-    with pytest.raises(ImageNotFound):
-        engine.image_path("mug-1")
-    items.close()
+def test_the_engine_looks_up_in_its_snapshot(catalogue, tmp_path) -> None:
+    path = Path(catalogue.items()[0].images[0])
+    (tmp_path / path).parent.mkdir(parents=True)
+    (tmp_path / path).touch()
+    engine = Engine(catalogue.snapshot, image_root=tmp_path)
+    assert engine.snapshot_id == engine.manifest.snapshot_id == catalogue.snapshot.snapshot_id
+    assert engine.catalogue.image_path(catalogue.items()[0].item_id) == tmp_path / path

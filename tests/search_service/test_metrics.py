@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 import pytest
-from fakes import picture
+from fakes import fake_manifest, picture
 from flask.testing import FlaskClient
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -16,7 +16,7 @@ from search_service.metrics import Metrics
 from search_service.settings import ServiceSettings
 from search_service.snapshot_watch import Published, SnapshotWatch
 from shared.errors import SnapshotError, SnapshotMissing
-from shared.manifest import CategoryEntry
+from shared.manifest import CategoryEntry, Manifest
 
 _FAMILIES = {
     "parecido_requests": "counter",
@@ -58,8 +58,10 @@ class _SmallEngine:
     created_at: str = "2026-01-01T00:00:00+00:00"
     items: dict[str, int] = field(default_factory=lambda: {"mugs": 5})
 
-    def categories(self) -> tuple[CategoryEntry, ...]:
-        return tuple(CategoryEntry(name, items, items, items, "", 1.0) for name, items in self.items.items())
+    @property
+    def manifest(self) -> Manifest:
+        entries = tuple(CategoryEntry(name, items, items, items, "", 1.0) for name, items in self.items.items())
+        return fake_manifest(snapshot_id=self.snapshot_id, created_at=self.created_at, categories=entries)
 
     def close(self) -> None:
         pass

@@ -13,6 +13,7 @@ from search_service.app import create_app
 from search_service.engine import Engine
 from search_service.feedback import FeedbackFile
 from search_service.metrics import Metrics
+from search_service.served_catalogue import ServedCatalogue
 from search_service.settings import ServiceSettings
 from search_service.snapshot_watch import Published, SnapshotWatch
 from shared.errors import SnapshotError, SnapshotMissing
@@ -291,7 +292,7 @@ def test_an_etag_changes_with_the_file(catalogue, watch_on, tmp_path) -> None:
 @pytest.mark.parametrize("name", ["page.html", "drawing.svg", "script.js", "photo", "photo.xhtml"])
 def test_a_file_that_is_not_called_like_a_picture_is_no_page(engine, watch_on, monkeypatch, tmp_path, name) -> None:
     (tmp_path / name).write_bytes(picture("red"))
-    monkeypatch.setattr(Engine, "image_path", lambda *_: tmp_path / name)
+    monkeypatch.setattr(ServedCatalogue, "image_path", lambda *_: tmp_path / name)
     client = create_app(watch_on(engine), ServiceSettings(), Metrics(0.98)).test_client()
     with client.get(_url("mug-1", "/image")) as response:
         assert response.mimetype == "application/octet-stream"

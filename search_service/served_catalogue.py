@@ -1,0 +1,70 @@
+"""What the catalogue of the served snapshot has: items, where their images lie, examples. Nothing is searched."""
+
+from pathlib import Path
+
+import numpy as np
+
+from shared.catalogue import Item
+from shared.errors import ImageNotFound
+from shared.snapshot import Snapshot
+
+_ROWS_AN_EXAMPLE = 4
+
+
+class ServedCatalogue:
+    """Safe to use from any number of threads, as long as the snapshot is open."""
+
+    def __init__(self, snapshot: Snapshot, image_root: Path | None = None) -> None:
+        """Look up in a snapshot.
+
+        Args:
+            snapshot: open.
+            image_root: where the images lie, if not where they were indexed.
+        """
+        self._snapshot = snapshot
+        self._image_root = (image_root or Path(snapshot.manifest.image_root)).resolve()
+
+    def item(self, item_id: str) -> Item:
+        """An item.
+
+        Raises:
+            UnknownItem: there is none of this id.
+        """
+        return self._snapshot.items.by_id(item_id).item
+
+    def image_path(self, item_id: str, position: int = 0) -> Path:
+        """Where an item's image lies: always inside the image root, also behind links.
+
+        Args:
+            item_id: whose image.
+            position: which of its images, from 0.
+
+        Raises:
+            UnknownItem: there is none of this id.
+            ImageNotFound: it has fewer images, or the file is gone.
+        """
+        images = self.item(item_id).images
+        if not 0 <= position < len(images):
+            raise ImageNotFound(f"the item {item_id!r} has {len(images)} images; there is no image {position}")
+        lost = ImageNotFound(f"the image {images[position]!r} of item {item_id!r} is not where the catalogue had it")
+        try:
+            path = (self._image_root / images[position]).resolve(strict=True)
+        except (OSError, RuntimeError):  # until Python 3.12, a link to itself is a RuntimeError
+            raise lost from None
+        if not path.is_relative_to(self._image_root) or not path.is_file():
+            raise lost
+        return path
+
+    def examples(self, category: str, count: int) -> list[Item]:
+        """Items spread evenly over a category, in the catalogue's order: the same ones as long as the snapshot is.
+
+        Raises:
+            UnknownCategory: there is none of this name.
+        """
+        numbers = self._snapshot.partition(category).item_numbers()
+        # More rows than are wanted: an item may have several.
+        n_rows = min(_ROWS_AN_EXAMPLE * count, len(numbers))
+        rows = np.linspace(0, len(numbers) - 1, num=n_rows).round().astype(np.int64)
+        found = np.array(list(dict.fromkeys(numbers[rows].tolist())), dtype=np.int64)
+        chosen = found[np.linspace(0, len(found) - 1, num=min(count, len(found))).round().astype(np.int64)]
+        return [indexed.item for indexed in self._snapshot.items.by_numbers(chosen.tolist())]

@@ -1,0 +1,106 @@
+"""What is looked up: items, and where images lie."""
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from fakes import picture
+
+from search_service.served_catalogue import ServedCatalogue
+from shared.catalogue import ItemStore, write_items
+from shared.errors import ImageNotFound, UnknownItem
+
+
+@pytest.fixture
+def served(catalogue) -> ServedCatalogue:
+    return ServedCatalogue(catalogue.snapshot)
+
+
+def test_items_are_those_of_the_snapshot(catalogue, served) -> None:
+    for item in catalogue.items():
+        assert served.item(item.item_id) == item
+
+
+def test_an_unknown_item_is_named(served) -> None:
+    for ask in (served.item, served.image_path):
+        with pytest.raises(UnknownItem, match="'mug-2'"):
+            ask("mug-2")
+
+
+@pytest.fixture
+def moved(catalogue, tmp_path) -> tuple[ServedCatalogue, Path]:
+    """On a copy of the images, and where that copy is."""
+    root = tmp_path / "images"
+    shutil.copytree(catalogue.image_root, root)
+    return ServedCatalogue(catalogue.snapshot, image_root=root), root
+
+
+def test_an_image_is_found_at_its_position(catalogue, served) -> None:
+    for item in catalogue.items():
+        for position, image in enumerate(item.images):
+            assert served.image_path(item.item_id, position) == (catalogue.image_root / image).resolve()
+
+
+def test_the_image_root_may_be_another(catalogue, moved) -> None:
+    served, root = moved
+    assert served.image_path("mug-1") == root / catalogue.snapshot.items.by_id("mug-1").item.images[0]
+
+
+@pytest.mark.parametrize("position", [2, 10**9, -1])
+def test_a_position_out_of_range_is_refused(served, position) -> None:
+    with pytest.raises(ImageNotFound, match=f"'👟' has 2 images; there is no image {position}"):
+        served.image_path("👟", position)
+
+
+def test_a_missing_image_is_named(catalogue, moved) -> None:
+    served, root = moved
+    image = catalogue.snapshot.items.by_id("mug-1").item.images[0]
+    (root / image).unlink()
+    with pytest.raises(ImageNotFound, match=f"'{image}' of item 'mug-1'"):
+        served.image_path("mug-1")
+    (root / image).mkdir()
+    with pytest.raises(ImageNotFound):
+        served.image_path("mug-1")
+
+
+def test_a_link_out_of_the_image_root_is_not_followed(catalogue, moved) -> None:
+    served, root = moved
+    image = root / catalogue.snapshot.items.by_id("mug-1").item.images[0]
+    inside, outside = root / "inside.png", root.parent / "outside.png"
+    for target in (inside, outside):
+        target.write_bytes(picture("blue", file_format="PNG"))
+        image.unlink()
+        image.symlink_to(target)
+        if target == inside:
+            assert served.image_path("mug-1") == inside
+    with pytest.raises(ImageNotFound):
+        served.image_path("mug-1")
+
+
+def test_a_link_to_itself_is_not_found(catalogue, moved) -> None:
+    served, root = moved
+    image = root / catalogue.snapshot.items.by_id("mug-1").item.images[0]
+    image.unlink()
+    image.symlink_to(image)
+    with pytest.raises(ImageNotFound):
+        served.image_path("mug-1")
+
+
+@pytest.mark.parametrize("image", ["../outside.png", "mugs/../../outside.png", "{outside}", "../images-2/outside.png"])
+def test_a_path_out_of_the_image_root_is_not_followed(catalogue, tmp_path, image) -> None:
+    root = tmp_path / "images"
+    outside = tmp_path / "outside.png"
+    for file in (outside, tmp_path / "images-2" / "outside.png"):
+        file.parent.mkdir(exist_ok=True)
+        file.write_bytes(picture("blue", file_format="PNG"))
+    (root / "mugs").mkdir(parents=True)
+    indexed = catalogue.snapshot.items.by_id("mug-1")
+    hostile = replace(indexed, item=replace(indexed.item, images=(image.format(outside=outside),)))
+    write_items(tmp_path / "items.sqlite", [hostile])
+    items = ItemStore(tmp_path / "items.sqlite")
+    served = ServedCatalogue(replace(catalogue.snapshot, items=items), image_root=root)
+    assert (root / hostile.item.images[0]).is_file()
+    with pytest.raises(ImageNotFound):
+        served.image_path("mug-1")
+    items.close()
