@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 
 from indexer.augment import Augmentation
 from shared.classifier import Classifier
+from shared.data_directory import DataDirectory
 from shared.images import SIDE_PX
-from shared.snapshot import DataDirectory, Snapshot
+from shared.snapshot import Snapshot
 
 _TOP_K = 10
 _WARM_UP = 3

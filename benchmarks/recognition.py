@@ -22,8 +22,9 @@ from benchmarks.rows import print_records, store
 from indexer.photo_changes import CHANGES
 from search_service.engine import Engine
 from search_service.options import SearchOptions
+from shared.data_directory import DataDirectory
 from shared.recognition import strict_hits
-from shared.snapshot import DataDirectory, Snapshot
+from shared.snapshot import Snapshot
 from shared.vectors import Vectors
 
 _RATIOS = (0.0, 0.6, 0.7, 0.75, 0.8, 0.85, 0.9)

@@ -16,7 +16,8 @@ from indexer.report import Reporter
 from indexer.suspect_labels import Suspect, SuspectLabels, find_suspect_labels
 from shared.catalogue import IndexedItem
 from shared.category_search import CategorySearch
-from shared.snapshot import DataDirectory, Snapshot
+from shared.data_directory import DataDirectory
+from shared.snapshot import Snapshot
 
 _NEAR_DUPLICATES = "near_duplicates.json"
 _SUSPECT_LABELS = "suspect_labels.json"

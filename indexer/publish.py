@@ -14,9 +14,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 from indexer.storage import flush, replace_whole, storage_error
+from shared.data_directory import DataDirectory, SnapshotPaths
 from shared.errors import ParecidoError
 from shared.manifest import Manifest
-from shared.snapshot import DataDirectory, Snapshot, SnapshotPaths
+from shared.snapshot import Snapshot
 from shared.snapshot_lease import unleased
 
 

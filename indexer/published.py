@@ -16,10 +16,11 @@ from indexer.report import Reporter
 from shared.catalogue import ItemStore
 from shared.checksums import sha256_of
 from shared.classifier import Classifier
+from shared.data_directory import DataDirectory, SnapshotPaths
 from shared.errors import ParecidoError, SnapshotMissing
 from shared.images import PREPROCESSING
 from shared.manifest import CategoryEntry, Manifest
-from shared.snapshot import DataDirectory, SnapshotPaths, check_files
+from shared.snapshot import check_files
 
 
 @dataclass(frozen=True)

@@ -9,11 +9,11 @@ from typing import Any
 from indexer.augment import Augmentation
 from indexer.index_policy import INDEX_KINDS, IndexPolicy
 from indexer.location import absolute, location
+from shared.data_directory import DataDirectory
 from shared.errors import SettingsError, SnapshotMissing
 from shared.images import ImageLimits
 from shared.index_kind import EXACT
 from shared.milvus_address import EMBEDDED, MilvusAddress
-from shared.snapshot import DataDirectory
 from shared.stored_vectors import ENCODINGS
 
 BACKBONES = ("auto", "efficientnet_b0", "efficientnet_lite0")

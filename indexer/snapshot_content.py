@@ -30,12 +30,13 @@ from shared import __version__
 from shared.catalogue import IndexedItem, ItemStore, write_items
 from shared.clarity import Clarity
 from shared.classifier import Classifier
+from shared.data_directory import DataDirectory, SnapshotPaths
 from shared.embedder import Embedder, LiteRtEmbedder, NoEmbedder, embedder_id, golden_picture
 from shared.images import PREPROCESSING
 from shared.manifest import FORMAT_VERSION, CategoryEntry, Manifest
 from shared.milvus_address import EMBEDDED, MilvusAddress
 from shared.partition import Partition, partition_file
-from shared.snapshot import DataDirectory, Snapshot, SnapshotPaths
+from shared.snapshot import Snapshot
 
 _STAMP = re.compile(r"[0-9]{8}T[0-9]{9}(?=-)")
 

@@ -16,8 +16,8 @@ from indexer.report import Reporter
 from indexer.settings import BuildSettings
 from indexer.storage import storage_error
 from shared.classifier import Classifier
+from shared.data_directory import DataDirectory
 from shared.images import ImageLimits, decode_image, to_pixels
-from shared.snapshot import DataDirectory
 
 if TYPE_CHECKING:
     from indexer.backbone import Backbone

@@ -21,8 +21,9 @@ from search_service.metrics import Metrics
 from search_service.rate_limit import RateLimit
 from search_service.settings import ServiceSettings
 from search_service.snapshot_watch import Published, SnapshotWatch
+from shared.data_directory import DataDirectory
 from shared.inference_threads import inference_threads
-from shared.snapshot import DataDirectory, Snapshot
+from shared.snapshot import Snapshot
 from shared.snapshot_lease import SnapshotLease
 
 

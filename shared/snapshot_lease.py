@@ -9,8 +9,8 @@ import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 
+from shared.data_directory import SnapshotPaths
 from shared.errors import SnapshotError
-from shared.snapshot import SnapshotPaths
 
 
 class SnapshotLease:

@@ -14,7 +14,7 @@ from shop import Shop
 from xdist.scheduler import LoadScopeScheduling
 
 from shared import embedder
-from shared.snapshot import DataDirectory
+from shared.data_directory import DataDirectory
 
 _ROOT = Path(__file__).parents[1]
 _CLOTHING = _ROOT.parent / "shared" / "data" / "clothing"

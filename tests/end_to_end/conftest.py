@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from swapping import make_snapshots
 
-from shared.snapshot import DataDirectory
+from shared.data_directory import DataDirectory
 
 
 @pytest.fixture(scope="session")

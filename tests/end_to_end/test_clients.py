@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from swapping import IDS, Service, running
 
-from shared.snapshot import DataDirectory
+from shared.data_directory import DataDirectory
 
 pytestmark = [
     pytest.mark.tensorflow,

@@ -23,8 +23,9 @@ from indexer.catalogue_report import examine
 from indexer.originals import Originals
 from search_service.engine import Engine
 from search_service.options import SearchOptions
+from shared.data_directory import DataDirectory
 from shared.images import ImageLimits, decode_image, to_pixels
-from shared.snapshot import DataDirectory, Snapshot
+from shared.snapshot import Snapshot
 
 pytestmark = [pytest.mark.clothing, pytest.mark.tensorflow]
 

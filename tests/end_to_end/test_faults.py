@@ -28,7 +28,7 @@ from indexer import embedding_cache
 from search_service.settings import ServiceSettings
 from search_service.wsgi import make_app
 from shared import embedder
-from shared.snapshot import DataDirectory
+from shared.data_directory import DataDirectory
 
 _ROOT = Path(__file__).parents[2]
 _TESTS = _ROOT / "tests"

@@ -24,9 +24,10 @@ from swapping import Service, running, wait_until
 
 from indexer.milvus_collections import connect
 from search_service.settings import ServiceSettings
+from shared.data_directory import DataDirectory
 from shared.images import ImageLimits, decode_image, to_pixels
 from shared.manifest import Manifest
-from shared.snapshot import DataDirectory, Snapshot
+from shared.snapshot import Snapshot
 
 pytestmark = [pytest.mark.milvus, pytest.mark.clothing, pytest.mark.tensorflow]
 

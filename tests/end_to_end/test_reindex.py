@@ -23,9 +23,10 @@ from indexer.embed_image import Embedding
 from indexer.read_catalogue import read_catalogue
 from indexer.report import SilentReporter
 from indexer.writer_lock import writer_lock
+from shared.data_directory import SnapshotPaths
 from shared.images import ImageLimits
 from shared.partition import partition_file
-from shared.snapshot import Snapshot, SnapshotPaths
+from shared.snapshot import Snapshot
 from shared.snapshot_lease import SnapshotLease
 
 pytestmark = pytest.mark.tensorflow

@@ -13,8 +13,8 @@ from indexer.build_partitions import ann_recall_at_10, plan_partitions
 from indexer.embed import EmbeddedCatalogue
 from indexer.published import Published
 from shared.catalogue import IndexedItem, Item
+from shared.data_directory import SnapshotPaths
 from shared.partition import Partition, partition_file, rows_file
-from shared.snapshot import SnapshotPaths
 from shared.stored_vectors import StoredVectors
 from shared.vectors import Vectors, unit_rows
 

@@ -19,8 +19,8 @@ from indexer.report import SilentReporter
 from indexer.settings import BuildSettings
 from shared.catalogue import Item
 from shared.classifier import Classifier
+from shared.data_directory import SnapshotPaths
 from shared.manifest import CategoryEntry
-from shared.snapshot import SnapshotPaths
 
 _RECIPE = "r"
 _NAMES = [("cold" if number % 2 else "warm", f"{number}".encode()) for number in range(100)]

@@ -17,10 +17,10 @@ from indexer.published import Published
 from shared.approximate_index import ApproximateIndex
 from shared.catalogue import Item
 from shared.category_search import Hit
+from shared.data_directory import SnapshotPaths
 from shared.index_kind import IndexKind
 from shared.manifest import CategoryEntry
 from shared.partition import Partition
-from shared.snapshot import SnapshotPaths
 from shared.stored_vectors import StoredVectors
 from shared.vectors import Vectors, unit_rows
 

@@ -16,8 +16,8 @@ from indexer.held_out import HeldOut
 from indexer.published import Published
 from shared.catalogue import Item
 from shared.classifier import Classifier
+from shared.data_directory import SnapshotPaths
 from shared.manifest import CategoryEntry, Manifest
-from shared.snapshot import SnapshotPaths
 from shared.vectors import unit_rows
 
 _DIM = 16

@@ -9,10 +9,10 @@ from fakes import FakeEmbedder
 from indexer.published import Published, find_published, image_keys, snapshot_states
 from shared.catalogue import IndexedItem, Item, write_items
 from shared.checksums import sha256_of
+from shared.data_directory import DataDirectory, SnapshotPaths
 from shared.images import PREPROCESSING
 from shared.manifest import CategoryEntry, Manifest
 from shared.partition import Partition
-from shared.snapshot import DataDirectory, SnapshotPaths
 
 _WEIGHTS = b"weights"
 

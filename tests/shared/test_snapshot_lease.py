@@ -11,15 +11,15 @@ from pathlib import Path
 import pytest
 from fakes import is_leased
 
+from shared.data_directory import SnapshotPaths
 from shared.errors import SnapshotError
-from shared.snapshot import SnapshotPaths
 from shared.snapshot_lease import SnapshotLease
 
 _ROOT = Path(__file__).parents[2]
 _HOLD = """
 import sys
 from pathlib import Path
-from shared.snapshot import SnapshotPaths
+from shared.data_directory import SnapshotPaths
 from shared.snapshot_lease import SnapshotLease
 lease = SnapshotLease(SnapshotPaths(Path(sys.argv[1])))
 print("held", flush=True)
