@@ -1,6 +1,6 @@
 """What answers look like, as typed JSON: it describes them in OpenAPI too."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection
 from typing import Annotated, Any, Literal, NotRequired, cast
 from urllib.parse import quote
 
@@ -12,7 +12,6 @@ from search_service.schemas import Options
 from search_service.snapshot_watch import Refusal
 from shared.catalogue import Item
 from shared.feedback import Feedback
-from shared.manifest import CategoryEntry
 
 SnapshotId = Annotated[str, Field(description="The snapshot that the answer comes from.")]
 Probability = Annotated[float, Field(ge=0, le=1)]
@@ -20,10 +19,11 @@ Milliseconds = Annotated[float, Field(ge=0)]
 Count = Annotated[int, Field(ge=0)]
 ImageUrl = Annotated[str, Field(description="Path of the image on this service, encoded already.")]
 Metadata = Annotated[dict[str, Any], Field(description="What the catalogue has in further columns.")]
-_exactly = with_config(ConfigDict(extra="forbid"))
+exactly = with_config(ConfigDict(extra="forbid"))
+"""Of a typed dictionary: it has no other field."""
 
 
-@_exactly
+@exactly
 class ErrorDetailJson(TypedDict):
     """What was wrong."""
 
@@ -32,14 +32,14 @@ class ErrorDetailJson(TypedDict):
     request_id: Annotated[str, Field(description="As in the header `X-Request-ID` and in the service's log.")]
 
 
-@_exactly
+@exactly
 class ErrorJson(TypedDict):
     """The one body of all errors."""
 
     error: ErrorDetailJson
 
 
-@_exactly
+@exactly
 class CandidateJson(TypedDict):
     """A category and how probable it is, calibrated."""
 
@@ -47,7 +47,7 @@ class CandidateJson(TypedDict):
     confidence: Probability
 
 
-@_exactly
+@exactly
 class QueryJson(CandidateJson):
     """What the query shows."""
 
@@ -58,7 +58,7 @@ class QueryJson(CandidateJson):
     candidates: Annotated[list[CandidateJson], Field(description="The most probable categories, best first.")]
 
 
-@_exactly
+@exactly
 class TimingJson(TypedDict):
     """Milliseconds by stage."""
 
@@ -69,7 +69,7 @@ class TimingJson(TypedDict):
     total: Milliseconds
 
 
-@_exactly
+@exactly
 class HitJson(TypedDict):
     """An item found."""
 
@@ -89,7 +89,7 @@ class HitJson(TypedDict):
     ]
 
 
-@_exactly
+@exactly
 class ClassifiedJson(TypedDict):
     """The answer to `classify`."""
 
@@ -98,7 +98,7 @@ class ClassifiedJson(TypedDict):
     timing_ms: TimingJson
 
 
-@_exactly
+@exactly
 class SearchedJson(TypedDict):
     """The answer to a search."""
 
@@ -109,7 +109,7 @@ class SearchedJson(TypedDict):
     timing_ms: TimingJson
 
 
-@_exactly
+@exactly
 class BatchJson(TypedDict):
     """The answer to several searches: for each in its order its answer, or why it has none."""
 
@@ -117,7 +117,7 @@ class BatchJson(TypedDict):
     results: list[SearchedJson | ErrorJson]
 
 
-@_exactly
+@exactly
 class FeedbackJson(TypedDict):
     """The answer to feedback that was kept."""
 
@@ -126,46 +126,7 @@ class FeedbackJson(TypedDict):
     category: str
 
 
-@_exactly
-class ItemJson(TypedDict):
-    """An item of the catalogue."""
-
-    snapshot_id: SnapshotId
-    item_id: str
-    category: str
-    image_url: ImageUrl
-    image_urls: list[ImageUrl]
-    metadata: Metadata
-
-
-@_exactly
-class ExampleJson(TypedDict):
-    """An item of a category."""
-
-    item_id: str
-    image_url: ImageUrl
-    metadata: Metadata
-
-
-@_exactly
-class CategoryJson(TypedDict):
-    """A category and its numbers of items and images."""
-
-    category: str
-    items: Count
-    images: Count
-    examples: Annotated[NotRequired[list[ExampleJson]], Field(description="So many as were asked for.")]
-
-
-@_exactly
-class CategoriesJson(TypedDict):
-    """Every category."""
-
-    snapshot_id: SnapshotId
-    categories: list[CategoryJson]
-
-
-@_exactly
+@exactly
 class RefusedJson(TypedDict):
     """A published snapshot that is not served, and why."""
 
@@ -173,7 +134,7 @@ class RefusedJson(TypedDict):
     reason: str
 
 
-@_exactly
+@exactly
 class ReadyJson(TypedDict):
     """What is being served."""
 
@@ -182,7 +143,7 @@ class ReadyJson(TypedDict):
     refused: NotRequired[RefusedJson]
 
 
-@_exactly
+@exactly
 class HealthJson(TypedDict):
     """The process is up."""
 
@@ -215,29 +176,6 @@ def feedback_json(record: Feedback) -> FeedbackJson:
     return {"snapshot_id": record.snapshot_id, "feedback_id": record.feedback_id, "category": record.category}
 
 
-def item_json(snapshot_id: str, item: Item, fields: Collection[str] | None = None) -> ItemJson:
-    """An item; of its metadata, these fields, or all."""
-    url = image_url(item.item_id)
-    return {
-        "snapshot_id": snapshot_id,
-        "item_id": item.item_id,
-        "category": item.category,
-        "image_url": url,
-        "image_urls": [url, *(f"{url}?position={position}" for position in range(1, len(item.images)))],
-        "metadata": _metadata_json(item, fields),
-    }
-
-
-def categories_json(
-    snapshot_id: str, entries: tuple[CategoryEntry, ...], examples: Mapping[str, Sequence[Item]] | None = None
-) -> CategoriesJson:
-    """Every category, with its examples where it has any."""
-    return {
-        "snapshot_id": snapshot_id,
-        "categories": [_category_json(one, (examples or {}).get(one.name)) for one in entries],
-    }
-
-
 def ready_json(snapshot_id: str, refusal: Refusal | None) -> ReadyJson:
     """What is being served, and why that is not what is published."""
     ready: ReadyJson = {"status": "ready", "snapshot_id": snapshot_id}
@@ -256,14 +194,11 @@ def image_url(item_id: str) -> str:
     return f"/v1/items/{quote(item_id, safe='')}/image"
 
 
-def _category_json(entry: CategoryEntry, examples: Sequence[Item] | None) -> CategoryJson:
-    told: CategoryJson = {"category": entry.name, "items": entry.items, "images": entry.images}
-    if examples is not None:
-        told["examples"] = [
-            {"item_id": item.item_id, "image_url": image_url(item.item_id), "metadata": dict(item.metadata)}
-            for item in examples
-        ]
-    return told
+def metadata_json(item: Item, fields: Collection[str] | None) -> dict[str, Any]:
+    """An item's metadata: these fields of it, or all."""
+    if fields is None:
+        return dict(item.metadata)
+    return {name: value for name, value in item.metadata.items() if name in fields}
 
 
 def _query_json(answer: Answer) -> QueryJson:
@@ -286,19 +221,13 @@ def _hit_json(hit: ItemHit, options: Options) -> HitJson:
         "score": hit.score,
         "category": hit.item.category,
         "image_url": image_url(hit.item.item_id),
-        "metadata": _metadata_json(hit.item, options.fields),
+        "metadata": metadata_json(hit.item, options.fields),
     }
     if options.group_by is not None:
         found["group"] = hit.group
     if options.collapse_above is not None:
         found["duplicates"] = list(hit.duplicates)
     return found
-
-
-def _metadata_json(item: Item, fields: Collection[str] | None) -> dict[str, Any]:
-    if fields is None:
-        return dict(item.metadata)
-    return {name: value for name, value in item.metadata.items() if name in fields}
 
 
 def _timing_json(answer: Answer) -> TimingJson:

@@ -5,26 +5,25 @@ bytes ─decode─▶ names and values ─turn text into what it spells─▶ ty
 
 import base64
 import binascii
-import re
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from flask import Request, current_app, g
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 from pydantic_core import from_json
 from werkzeug.datastructures import MultiDict
 
+from search_service.check_fields import checked, refuse_unknown
 from search_service.fetch_image import Allowance, ImageFetcher
 from search_service.options import SearchOptions
 from search_service.query import Query
-from search_service.schemas import WANTED, WANTED_ELEMENT, BatchBody, Options, SearchBody, ToldFields
+from search_service.schemas import BatchBody, Options, SearchBody, ToldFields
 from search_service.settings import ServiceSettings
 from search_service.told import Told
 from shared.errors import (
     ImageError,
-    InvalidEmbedding,
     InvalidRequest,
     ParecidoError,
     RequestError,
@@ -35,9 +34,6 @@ from shared.metadata_filter import MetadataFilter
 
 _Model = TypeVar("_Model", bound=BaseModel)
 _QUERY_FIELDS = ("image_base64", "image_url", "item_id", "embedding")
-_WHOLE = re.compile(r"-?[0-9]{1,18}")
-_NUMBER = re.compile(r"-?[0-9]+(\.[0-9]*)?([eE][+-]?[0-9]+)?")
-_SHOWN = 80  # characters of a value in a message
 
 
 @dataclass(frozen=True)
@@ -73,8 +69,8 @@ def read_batch(request: Request, settings: ServiceSettings) -> list[Search | Par
         options = search_options(common)
         return [Search(Query(image=image), common, options) for image in images]
     given = read_json(request)
-    _refuse_unknown("field", given, tuple(BatchBody.model_fields))
-    batch = _checked(BatchBody, given, settings)
+    refuse_unknown("field", given, tuple(BatchBody.model_fields))
+    batch = checked(BatchBody, given, settings)
     search_options(batch)
     shared = {name: value for name, value in given.items() if name != "queries"}
     return [_one_of_batch(f"`queries[{place}]`", shared, one, settings) for place, one in enumerate(given["queries"])]
@@ -119,12 +115,12 @@ def read_form(request: Request, form: type[_Model], settings: ServiceSettings, m
     Raises:
         InvalidRequest: no file, too many, a field that there isn't, or a value that can't be.
     """
-    _refuse_unknown("field", [*request.form, *request.files], ("image", *form.model_fields))
+    refuse_unknown("field", [*request.form, *request.files], ("image", *form.model_fields))
     files = request.files.getlist("image")
     if not 1 <= len(files) <= most:
         wanted = "one" if most == 1 else f"1 to {most}"
         raise InvalidRequest(f"found {len(files)} files in the field `image`; wanted {wanted}")
-    given = _checked(form, _once(request.form), settings, spelled=True)
+    given = checked(form, _once(request.form), settings, spelled=True)
     return [file.read() for file in files], given
 
 
@@ -167,18 +163,18 @@ def read_query(given: Mapping[str, Any], body: type[_Model], settings: ServiceSe
     """
     if "item_id" in given and "item_id" not in body.model_fields:
         raise InvalidRequest("an item's category is known: GET /v1/items/<id>; wanted an image or an embedding")
-    _refuse_unknown("field", given, tuple(body.model_fields))
+    refuse_unknown("field", given, tuple(body.model_fields))
     known = [name for name in _QUERY_FIELDS if name in body.model_fields]
     found = [name for name in known if name in given]
     if len(found) != 1:
         raise InvalidRequest(f"found {' and '.join(found) or 'nothing'} to search by; wanted one of {', '.join(known)}")
-    checked = _checked(body, given, settings)
+    fields = checked(body, given, settings)
     if "image_base64" in given:
         image = _decoded(given["image_base64"])
-        return Query(image=image), checked.model_copy(update={"image_base64": None})  # not kept while it is searched
+        return Query(image=image), fields.model_copy(update={"image_base64": None})  # not kept while it is searched
     if "image_url" in given:
-        return Query(image=_fetched(given["image_url"], settings)), checked
-    return Query(item_id=given.get("item_id"), embedding=given.get("embedding")), checked
+        return Query(image=_fetched(given["image_url"], settings)), fields
+    return Query(item_id=given.get("item_id"), embedding=given.get("embedding")), fields
 
 
 def read_arguments(request: Request, arguments: type[_Model], settings: ServiceSettings) -> _Model:
@@ -187,8 +183,8 @@ def read_arguments(request: Request, arguments: type[_Model], settings: ServiceS
     Raises:
         InvalidRequest: an argument that there isn't, one twice, or a value that can't be.
     """
-    _refuse_unknown("argument", request.args, tuple(arguments.model_fields))
-    return _checked(arguments, _once(request.args), settings, spelled=True)
+    refuse_unknown("argument", request.args, tuple(arguments.model_fields))
+    return checked(arguments, _once(request.args), settings, spelled=True)
 
 
 def search_options(options: Options) -> SearchOptions:
@@ -219,42 +215,11 @@ def told(fields: ToldFields) -> Told:
     return Told(fields.category, fields.clicked_item_id)
 
 
-def _refuse_unknown(what: str, names: Iterable[str], known: tuple[str, ...]) -> None:
-    for name in names:
-        if name not in known:
-            there_are = f"there are {', '.join(known)}" if known else "there is none here"
-            raise InvalidRequest(f"there is no {what} {_shown(name)}; {there_are}")
-
-
 def _once(given: MultiDict[str, str]) -> dict[str, str]:
     for name, values in given.lists():
         if len(values) > 1:
             raise InvalidRequest(f"`{name}` was given more than once")
     return given.to_dict()
-
-
-def _checked(model: type[_Model], given: Mapping[str, Any], settings: ServiceSettings, spelled: bool = False) -> _Model:
-    """Check values; `spelled` ones are text, and what spells nothing stays text for the model to refuse."""
-    values = {name: _SPELLED.get(name, str)(text) for name, text in given.items()} if spelled else given
-    try:
-        return model.model_validate(values, context=settings)
-    except ValidationError as error:
-        name, *where = error.errors(include_url=False, include_context=False)[0]["loc"]
-        place = next((step for step in where if isinstance(step, int)), None)
-        if name in WANTED_ELEMENT and place is not None:
-            raise _refusal(str(name), f"has {_shown(values[str(name)][place])} at {place}", WANTED_ELEMENT) from None
-        wanted = {name: text.format_map(vars(settings)) for name, text in WANTED.items()}
-        raise _refusal(str(name), f"is {_shown(given.get(str(name)))}", wanted) from None
-
-
-def _refusal(name: str, found: str, wanted: Mapping[str, str]) -> InvalidRequest | InvalidEmbedding:
-    refused = InvalidEmbedding if name == "embedding" else InvalidRequest
-    return refused(f"`{name}` {found}; wanted {wanted[name]}")
-
-
-def _shown(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
 
 
 def _decoded(text: str) -> bytes:
@@ -273,31 +238,3 @@ def _fetched(url: str, settings: ServiceSettings) -> bytes:
         g.allowance = Allowance(time.monotonic() + settings.image_url_s, most)
     fetcher: ImageFetcher = current_app.extensions["image_fetcher"]
     return fetcher.fetch(url, g.allowance)
-
-
-def _whole(text: str) -> int | str:
-    return int(text) if _WHOLE.fullmatch(text) else text
-
-
-def _number(text: str) -> float | str:
-    return float(text) if _NUMBER.fullmatch(text) else text
-
-
-def _json(text: str) -> Any:
-    try:
-        return from_json(text)
-    except ValueError:
-        return text
-
-
-_SPELLED: Mapping[str, Callable[[str], Any]] = {
-    "top_k": _whole,
-    "probe": _whole,
-    "min_score": _number,
-    "offset": _whole,
-    "filter": _json,
-    "collapse_above": _number,
-    "fields": lambda text: text.split(",") if text else [],
-    "position": _whole,
-    "examples": _whole,
-}

@@ -8,23 +8,20 @@ from flask import Blueprint, Response, current_app, g, jsonify, request, send_fi
 from search_service.answer import Answer
 from search_service.answer_json import (
     BatchJson,
-    CategoriesJson,
     ClassifiedJson,
     ErrorJson,
     FeedbackJson,
     HealthJson,
-    ItemJson,
     ReadyJson,
     SearchedJson,
     batch_json,
-    categories_json,
     classified_json,
     error_json,
     feedback_json,
-    item_json,
     ready_json,
     searched_json,
 )
+from search_service.catalogue_json import CategoriesJson, ItemJson, categories_json, item_json
 from search_service.engine import Engine
 from search_service.feedback import FeedbackFile
 from search_service.guard import count_further

@@ -1,6 +1,6 @@
 """What requests may say, as typed models: they check bodies, forms and query strings, and describe them in OpenAPI.
 
-JSON holds typed values; forms and query strings hold text, which `read_request.py` turns into these first.
+JSON holds typed values; forms and query strings hold text, which `check_fields.py` turns into these first.
 """
 
 from dataclasses import dataclass

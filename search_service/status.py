@@ -2,16 +2,14 @@
 
 from typing import Annotated, Any
 
-from pydantic import ConfigDict, Field, with_config
+from pydantic import Field
 from typing_extensions import TypedDict
 
-from search_service.answer_json import Count, Probability, SnapshotId
+from search_service.answer_json import Count, Probability, SnapshotId, exactly
 from shared.manifest import Manifest
 
-_exactly = with_config(ConfigDict(extra="forbid"))
 
-
-@_exactly
+@exactly
 class PartitionJson(TypedDict):
     """A category and the index over its images."""
 
@@ -24,7 +22,7 @@ class PartitionJson(TypedDict):
     ann_recall_at_10: Annotated[Probability, Field(description="Against exact search, measured when it was built.")]
 
 
-@_exactly
+@exactly
 class StatusJson(TypedDict):
     """What is served."""
 

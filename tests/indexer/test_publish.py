@@ -283,8 +283,8 @@ def test_before_anything_is_published_nothing_is_deleted(data: DataDirectory) ->
 _HAMMER = """
 import sys, time
 from pathlib import Path
-from shared.errors import SnapshotError
 from shared.data_directory import DataDirectory
+from shared.errors import SnapshotError
 from shared.snapshot_lease import SnapshotLease
 
 data, until = DataDirectory(Path(sys.argv[1])), time.monotonic() + float(sys.argv[2])

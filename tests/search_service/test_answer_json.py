@@ -8,16 +8,13 @@ from pydantic import TypeAdapter, ValidationError
 
 from search_service.answer import Answer, Candidate, ItemHit
 from search_service.answer_json import (
-    CategoriesJson,
     ClassifiedJson,
-    ItemJson,
     SearchedJson,
-    categories_json,
     classified_json,
     image_url,
-    item_json,
     searched_json,
 )
+from search_service.catalogue_json import CategoriesJson, ItemJson, categories_json, item_json
 from search_service.schemas import Options
 from search_service.verdict import Verdict
 from shared.catalogue import Item
@@ -107,23 +104,6 @@ def test_groups_and_duplicates_are_told_where_they_were_asked_for() -> None:
     assert found(Options()) == [{}, {}]
     assert found(Options(group_by="size")) == [{"group": 3}, {"group": None}]
     assert found(Options(collapse_above=0.9)) == [{"duplicates": ["b", "c"]}, {"duplicates": []}]
-
-
-def test_an_item_names_all_its_images() -> None:
-    found = item_json("id", _ITEM)
-    url = "/v1/items/a%2Fb%20c/image"
-    assert found["image_url"] == url
-    assert found["image_urls"] == [url, f"{url}?position=1", f"{url}?position=2"]
-    assert (found["snapshot_id"], found["item_id"], found["category"]) == ("id", "a/b c", "mugs")
-    assert found["metadata"] == _ITEM.metadata
-
-
-def test_categories_have_their_counts() -> None:
-    entries = (CategoryEntry("mugs", 2, 3, 6, "IndexFlatIP", 1.0), CategoryEntry("é", 1, 1, 1, "IndexFlatIP", 1.0))
-    assert categories_json("id", entries) == {
-        "snapshot_id": "id",
-        "categories": [{"category": "mugs", "items": 2, "images": 3}, {"category": "é", "items": 1, "images": 1}],
-    }
 
 
 @pytest.mark.parametrize(
