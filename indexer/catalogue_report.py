@@ -94,7 +94,7 @@ def report_of(snapshot: Snapshot, data: DataDirectory, max_ratio: float = MAX_RA
     written = read_report(data.paths(snapshot.snapshot_id).report)
     if written is not None and written.near_duplicates.max_ratio == max_ratio:
         return written
-    return examine(snapshot.items, snapshot.partitions, max_ratio)
+    return examine(snapshot.items.without_metadata(), snapshot.partitions, max_ratio)
 
 
 def show(report: CatalogueReport, top: int, reporter: Reporter) -> None:

@@ -61,6 +61,7 @@ def dry_run(settings: BuildSettings, reporter: Reporter) -> DryRun:
     Raises:
         CatalogueError: the catalogue can't be read, or has nothing usable.
         SettingsError: the feedback file can't be read.
+        StorageError: metadata can't be kept in a temporary file meanwhile.
     """
     require_feedback(settings.feedback)
     data = DataDirectory(settings.data)

@@ -36,7 +36,7 @@ class EmbeddingMap:
 
 def draw_map(snapshot: Snapshot) -> EmbeddingMap | None:
     """Map an open snapshot; None where it has fewer than three images, which span no plane."""
-    originals = Originals.of(snapshot.items, snapshot.partitions)
+    originals = Originals.of(snapshot.items.without_metadata(), snapshot.partitions)
     if len(originals) < 3:
         return None
     chosen = np.arange(len(originals))

@@ -18,7 +18,7 @@ def export(snapshot: Snapshot, out: Path) -> int:
     Returns:
         How many images there are.
     """
-    items = list(snapshot.items)
+    items = list(snapshot.items.without_metadata())
     rows = [snapshot.partition(indexed.item.category).embeddings(indexed.rows) for indexed in items]
     root = location(snapshot.manifest.image_root)
     paths = [str(root / image) for indexed in items for image in indexed.item.images]

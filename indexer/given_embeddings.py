@@ -3,7 +3,8 @@
 1. Read the items: a line a row, in the rows' order; rows of one item stand together.
 2. Read the embeddings once, to refuse what has no direction, and for a digest of each.
 
-Nothing but the digests and the items is held: whoever needs embeddings takes some rows of the mapped file.
+Nothing but the digests and the items is held: whoever needs embeddings takes some rows of the mapped file, and metadata
+lie in a file too.
 """
 
 import hashlib
@@ -17,6 +18,7 @@ from numpy.typing import NDArray
 from indexer.catalogue_entries import read_entries
 from indexer.choose_base import Base
 from indexer.embed import EmbeddedCatalogue
+from indexer.metadata_spool import MetadataSpool, spooled
 from indexer.read_catalogue import EntryError, described_row
 from indexer.report import Stage
 from shared.catalogue import Item
@@ -69,7 +71,9 @@ class GivenViews:
                 stage.advance()
 
 
-def read_given(embeddings: Path, items: Path, base: Base, stage: Stage) -> EmbeddedCatalogue:
+def read_given(
+    embeddings: Path, items: Path, base: Base, stage: Stage, spool_directory: Path | None = None
+) -> EmbeddedCatalogue:
     """Put embeddings and items together, as if the base had just embedded them.
 
     Args:
@@ -77,12 +81,14 @@ def read_given(embeddings: Path, items: Path, base: Base, stage: Stage) -> Embed
         items: `.jsonl`, a line a row: `item_id`, `category`, `image` if there is one, and metadata.
         base: that made them, as the user says; `NO_BASE` where that is not said.
         stage: is told of each row.
+        spool_directory: on whose disk the metadata are kept; by default where the system has its temporary files.
 
     Raises:
         CatalogueError: one of them can't be used, or they don't fit each other.
+        StorageError: that disk is full, or can't be written.
     """
     views = GivenViews(embeddings)
-    shown, image_items = _items(items)
+    shown, image_items = _items(items, MetadataSpool(spool_directory))
     if len(image_items) != views.shape[0]:
         found = f"{items} describes {len(image_items)} rows; {embeddings} has {views.shape[0]}"
         raise CatalogueError(f"{found}: wanted a line a row, in the same order")
@@ -91,7 +97,7 @@ def read_given(embeddings: Path, items: Path, base: Base, stage: Stage) -> Embed
     return EmbeddedCatalogue(shown, image_items, digests, views, (), len(image_items), recipe)
 
 
-def _items(path: Path) -> tuple[tuple[Item, ...], NDArray[np.int64]]:
+def _items(path: Path, spool: MetadataSpool) -> tuple[tuple[Item, ...], NDArray[np.int64]]:
     """The items, and the number of the item that each row shows."""
     if path.suffix.lower() not in (".jsonl", ".ndjson", ".json"):
         raise CatalogueError(f"--items {path} is no .jsonl file")
@@ -105,7 +111,7 @@ def _items(path: Path) -> tuple[tuple[Item, ...], NDArray[np.int64]]:
             raise CatalogueError(f"{path}, row {entry.row}: {error}") from error
         number = numbers.setdefault(item.item_id, len(items))
         if number == len(items):
-            items.append(item)
+            items.append(spooled(item, spool))
         elif number == len(items) - 1 and item.category == items[-1].category:
             items[-1] = replace(items[-1], images=(*items[-1].images, *item.images))
         else:

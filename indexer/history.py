@@ -118,6 +118,7 @@ def diff(data: DataDirectory, before: str, after: str) -> SnapshotDiff:
     Raises:
         SnapshotMissing: one of them does not exist.
         SnapshotError: one of them is damaged.
+        StorageError: their metadata can't be kept in a temporary file meanwhile.
     """
     paths = [existing(data, before), existing(data, after)]
     current, once_published = data.current_id(), published_ids(data)

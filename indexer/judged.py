@@ -136,7 +136,7 @@ class Judged:
     @cached_property
     def item_categories(self) -> dict[int, str]:
         """The category of every item, by number."""
-        return {indexed.number: indexed.item.category for indexed in self.snapshot.items}
+        return {indexed.number: indexed.item.category for indexed in self.snapshot.items.without_metadata()}
 
     def hit_categories(self, probe: int) -> list[list[str]]:
         """For each of `searched`, the categories of its hits over so many categories."""

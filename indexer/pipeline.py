@@ -121,7 +121,7 @@ def _build(settings: BuildSettings, data: DataDirectory, published: Published | 
     if settings.embeddings is not None:
         return _build_given(settings, settings.embeddings, data, published, reporter)
     with reporter.stage("read catalogue") as stage:
-        catalogue = read_catalogue(settings.catalogue, settings.image_root, stage)
+        catalogue = read_catalogue(settings.catalogue, settings.image_root, stage, data.root)
     _judge_problems(data, catalogue, catalogue.problems, settings.max_bad)
 
     base = choose_base(settings, published, catalogue, reporter)
@@ -154,7 +154,7 @@ def _build_given(
     # `auto` would guess: only the user knows what made them.
     base = NO_BASE if settings.backbone == "auto" else choose_base(settings, published, catalogue, reporter)
     with reporter.stage("read embeddings") as stage:
-        embedded = read_given(embeddings, settings.catalogue, base, stage)
+        embedded = read_given(embeddings, settings.catalogue, base, stage, data.root)
     dim = embedded.views.shape[2]
     if base.model:
         require_fit(base, LiteRtEmbedder(base.model, 1).dim, dim)

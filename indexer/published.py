@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from indexer.compare import States, states
+from indexer.metadata_spool import MetadataSpool, spooled
 from indexer.report import Reporter
 from shared.catalogue import ItemStore
 from shared.checksums import sha256_of
@@ -63,9 +64,14 @@ class Published:
 
 
 def snapshot_states(paths: SnapshotPaths) -> States:
-    """Every item of a snapshot on the disk, for comparing."""
+    """Every item of a snapshot on the disk, for comparing; the metadata are in a temporary file meanwhile.
+
+    Raises:
+        StorageError: that can't be written.
+    """
+    spool = MetadataSpool()
     with closing(ItemStore(paths.items)) as items:
-        return states((indexed.item, indexed.digests) for indexed in items)
+        return states((spooled(indexed.item, spool), indexed.digests) for indexed in items)
 
 
 def image_keys(images: Iterable[tuple[str, bytes]]) -> NDArray[np.uint64]:

@@ -18,12 +18,14 @@ from typing import Any
 
 from indexer.catalogue_entries import Entry, is_unicode, read_entries, shown
 from indexer.location import absolute, exists, is_url, location
+from indexer.metadata_spool import MetadataSpool, spooled
 from indexer.report import UNTOLD, Stage
 from shared.catalogue import Item
 from shared.errors import CatalogueError
 
 _KNOWN_FIELDS = ("item_id", "category", "image", "images")
 _MAX_NAME_CHARS = 500
+_NO_FIELDS: dict[str, Any] = {}
 
 
 @dataclass(frozen=True)
@@ -84,7 +86,9 @@ class Catalogue:
         return self.n_images + len(self.problems)
 
 
-def read_catalogue(path: Path, image_root: Path | None = None, stage: Stage = UNTOLD) -> Catalogue:
+def read_catalogue(
+    path: Path, image_root: Path | None = None, stage: Stage = UNTOLD, spool_directory: Path | None = None
+) -> Catalogue:
     """Read a catalogue.
 
     Args:
@@ -93,16 +97,19 @@ def read_catalogue(path: Path, image_root: Path | None = None, stage: Stage = UN
         image_root: what a file's image paths are relative to and must lie in, a URL too; by default the file's
             directory.
         stage: is told of each entry.
+        spool_directory: on whose disk the metadata are kept; by default where the system has its temporary files.
 
     Raises:
         CatalogueError: it can't be read at all, or has no entries.
+        StorageError: that disk is full, or can't be written.
     """
     _require_there(path)
     is_table = path.suffix.lower() == ".parquet" or not path.is_dir()
     root = image_root or path.parent if is_table else path
     if not is_unicode(f"{absolute(path)}{absolute(root)}"):
         raise CatalogueError(f"the path of the catalogue {shown(path)} is not valid UTF-8: rename it")
-    return _check_entries(path, location(absolute(root)), read_entries(path), stage)
+    spool = MetadataSpool(spool_directory)
+    return _check_entries(path, location(absolute(root)), read_entries(path), stage, spool)
 
 
 def _require_there(path: Path) -> None:
@@ -118,7 +125,7 @@ def _require_there(path: Path) -> None:
         raise CatalogueError(f"the catalogue {path} is at a URL, where only .parquet files are read")
 
 
-def _check_entries(path: Path, root: Path, entries: Iterable[Entry], stage: Stage) -> Catalogue:
+def _check_entries(path: Path, root: Path, entries: Iterable[Entry], stage: Stage, spool: MetadataSpool) -> Catalogue:
     items: list[Item] = []
     sources: list[Entry] = []
     problems: list[Problem] = []
@@ -134,9 +141,10 @@ def _check_entries(path: Path, root: Path, entries: Iterable[Entry], stage: Stag
         except EntryError as error:
             problems.append(Problem(entry.file, entry.row, item_id, str(error)))
             continue
-        seen[item.item_id] = entry
-        items.append(item)
-        sources.append(replace(entry, fields={}))  # the item has them
+        source = replace(entry, fields=_NO_FIELDS)  # the item and the spool have them
+        seen[item.item_id] = source
+        items.append(spooled(item, spool))
+        sources.append(source)
     if not items and not problems:
         hint = "expected a folder a category with images in it" if path.is_dir() else "expected an item a line"
         raise CatalogueError(f"the catalogue {path} is empty: {hint}")

@@ -32,6 +32,7 @@ CREATE TABLE images (
 CREATE INDEX images_by_digest ON images (digest);
 """
 _ITEMS = "SELECT number, item_id, category, metadata, path, row, digest FROM items JOIN images USING (number)"
+_BARE_ITEMS = _ITEMS.replace(" metadata,", " '{}',")
 _FILTERS_KEPT = 16  # a byte an item each
 _GROUPINGS_KEPT = 4  # four bytes an item each
 
@@ -77,9 +78,10 @@ def write_items(path: Path, items: Iterable[IndexedItem]) -> None:
         index = MetadataIndexWriter(connection)
         for indexed in items:
             item = indexed.item
-            metadata = json.dumps(dict(item.metadata))
+            metadata = dict(item.metadata)
             connection.execute(
-                "INSERT INTO items VALUES (?, ?, ?, ?)", (indexed.number, item.item_id, item.category, metadata)
+                "INSERT INTO items VALUES (?, ?, ?, ?)",
+                (indexed.number, item.item_id, item.category, json.dumps(metadata)),
             )
             connection.executemany(
                 "INSERT INTO images VALUES (?, ?, ?, ?, ?)",
@@ -90,7 +92,7 @@ def write_items(path: Path, items: Iterable[IndexedItem]) -> None:
                     )
                 ],
             )
-            index.add(indexed.number, item.metadata.items())
+            index.add(indexed.number, metadata.items())
         index.write()
 
 
@@ -157,6 +159,10 @@ class ItemStore:
     def __iter__(self) -> Iterator[IndexedItem]:
         """Every item, by number."""
         return _indexed(self._connection().execute(f"{_ITEMS} ORDER BY number, position"))
+
+    def without_metadata(self) -> Iterator[IndexedItem]:
+        """The same for whoever keeps them all: their metadata are neither read nor held, and empty here."""
+        return _indexed(self._connection().execute(f"{_BARE_ITEMS} ORDER BY number, position"))
 
     def passing(self, wanted: MetadataFilter) -> NDArray[np.bool_]:
         """Which items meet all conditions; the last few filters are remembered.
