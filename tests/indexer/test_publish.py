@@ -324,7 +324,7 @@ def test_a_lease_taken_while_it_is_deleted_never_ends_with_half_a_snapshot(data:
     assert [hammer.returncode for hammer in hammers] == [0] * 4, told
     got, refused = (sum(int(out.split()[place]) for out, _ in told) for place in (0, 1))
     print(f"{got} leases taken, {refused} refused; {deleted} snapshots deleted, {kept} times one was kept for a lease")
-    assert min(got, deleted) > 50
+    assert min(got, deleted) > 10
     assert kept > 0
     assert refused > 0
     delete_old_snapshots(data, 1)
