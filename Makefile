@@ -3,6 +3,7 @@ PYTHON ?= python3
 DATA ?= data
 PORT ?= 8080
 FUZZ_S ?= 600
+BENCHMARKS ?= speed transforms reindexing swapping load
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
@@ -62,12 +63,8 @@ verify: $(STAMP) ## check the published snapshot in DATA
 rollback: $(STAMP) ## publish the snapshot before the current one again
 	$(INDEXER) rollback --data "$(DATA)" $(ARGS)
 
-bench: $(STAMP) ## the benchmarks, small; see docs/reference/benchmarks.md for the full ones
-	$(BIN)/python -m benchmarks.speed --smoke
-	$(BIN)/python -m benchmarks.transforms --smoke
-	$(BIN)/python -m benchmarks.reindexing --smoke
-	$(BIN)/python -m benchmarks.swapping --smoke
-	$(BIN)/python -m benchmarks.load --smoke
+bench: $(STAMP) ## the benchmarks, small (BENCHMARKS=load for fewer); see docs/reference/benchmarks.md for the full ones
+	set -e; for one in $(BENCHMARKS); do $(BIN)/python -m benchmarks.$$one --smoke; done
 	$(BIN)/python -m benchmarks.scale --smoke --peers hnswlib,parecido
 
 bench-scale: $(STAMP) ## ours against vector libraries and databases, 100,000 vectors (ARGS='--size 1000000')
