@@ -18,7 +18,7 @@ from indexer.photo_changes import CHANGES
 from shared.catalogue import IndexedItem
 from shared.category_search import CategorySearch, search_partitions
 from shared.images import ImageLimits, decode_image, to_pixels
-from shared.recognition import predicted_category
+from shared.recognition import likely_categories
 from shared.snapshot import Snapshot
 from shared.vectors import Vectors
 
@@ -107,17 +107,7 @@ def _searched(snapshot: Snapshot, query: Vectors, known: list[str]) -> list[str]
     As in the service, the very file of a catalogue image counts as its item's category, and so does an item that is
     recognised.
     """
-    if known:
-        return known[:1]
-    head = snapshot.classifier
-    probabilities = head.probabilities(query[np.newaxis])[0]
-    likely = head.likely(probabilities)
-
-    def best_cosine(category: str) -> float:
-        return snapshot.partition(category).search(query[np.newaxis], 1)[0][0].score
-
-    first = predicted_category(likely, best_cosine)
-    return [first, *(category for category in likely if category != first)]
+    return known[:1] or likely_categories(snapshot, query[np.newaxis])
 
 
 def _ranks(

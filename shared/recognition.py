@@ -35,8 +35,18 @@ def predicted_category(likely: Sequence[str], best_cosine: Callable[[str], float
     return category if 1 - nearest < max_ratio * (1 - other) else likely[0]
 
 
+def likely_categories(snapshot: Snapshot, embedding: Vectors, max_ratio: float = MAX_RATIO) -> list[str]:
+    """What `probe: auto` searches by `(1, dim)`, a unit row: the predicted category, then the others by probability."""
+    likely = snapshot.classifier.likely(snapshot.classifier.probabilities(embedding)[0])
+
+    def best_cosine(category: str) -> float:
+        return snapshot.partition(category).search(embedding, 1)[0][0].score
+
+    predicted = predicted_category(likely, best_cosine, max_ratio)
+    return [predicted, *(category for category in likely if category != predicted)]
+
+
 def strict_hits(snapshot: Snapshot, embedding: Vectors, top_k: int, max_ratio: float = MAX_RATIO) -> list[Hit]:
     """The hits of a search that keeps to the predicted category, by `(1, dim)`, a unit row."""
-    likely = snapshot.classifier.likely(snapshot.classifier.probabilities(embedding)[0])
-    found = {category: snapshot.partition(category).search(embedding, top_k)[0] for category in likely}
-    return found[predicted_category(likely, lambda category: found[category][0].score, max_ratio)]
+    predicted = likely_categories(snapshot, embedding, max_ratio)[0]
+    return snapshot.partition(predicted).search(embedding, top_k)[0]
