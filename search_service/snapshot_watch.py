@@ -107,6 +107,7 @@ class SnapshotWatch:
 
         Raises:
             NotReady: there is none, and why.
+            StoreUnavailable: there is none, since the server that has the published one's vectors does not answer.
         """
         serving = self._begin()
         try:
@@ -174,7 +175,7 @@ class SnapshotWatch:
         if refusal == before:
             return
         if self._serving is None:
-            _log.warning("%s", _not_ready(refusal), exc_info=fault)
+            _log.warning("%s", _nothing_served(refusal), exc_info=fault)
         else:
             old, new = self._serving.published.snapshot_id, refusal.snapshot_id or "what is published"
             _log.warning("%s is refused, %s is served on: %s", new, old, refusal.reason, exc_info=fault)
@@ -191,7 +192,7 @@ class SnapshotWatch:
     def _begin(self) -> _Serving:
         with self._lock:
             if self._serving is None:
-                raise _not_ready(self._refusal)
+                raise _nothing_served(self._refusal)
             self._serving.users += 1
             return self._serving
 
@@ -203,5 +204,6 @@ class SnapshotWatch:
             serving.engine.close()
 
 
-def _not_ready(refusal: Refusal | None) -> NotReady:
-    return NotReady(f"no snapshot is being served: {refusal.reason if refusal else 'none was opened yet'}")
+def _nothing_served(refusal: Refusal | None) -> NotReady | StoreUnavailable:
+    kind = StoreUnavailable if refusal and refusal.is_for_now else NotReady
+    return kind(f"no snapshot is being served: {refusal.reason if refusal else 'none was opened yet'}")

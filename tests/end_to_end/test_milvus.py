@@ -20,7 +20,7 @@ import numpy as np
 import pytest
 from load import Load
 from milvus_server import ADDRESS, MilvusServer
-from swapping import Service, running, wait_until
+from swapping import Service, open_snapshots, running, wait_until
 
 from indexer.milvus_collections import connect
 from search_service.settings import ServiceSettings
@@ -148,9 +148,10 @@ def service(data: DataDirectory, in_milvus: tuple[str, str]) -> Iterator[Service
 
 @pytest.fixture
 def hasty(data: DataDirectory, in_milvus: tuple[str, str]) -> Iterator[Service]:
-    """It waits as long as it does unless told otherwise."""
+    """It waits as long as it does unless told otherwise. Both workers serve: a worker that is late has nothing open."""
     with running(data) as found:
-        wait_until("ready", found.is_ready)
+        served = [{data.current_id()}] * 2
+        wait_until("ready", lambda: [open_snapshots(pid) for pid in found.workers()] == served and found.is_ready())
         yield found
 
 

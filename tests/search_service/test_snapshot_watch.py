@@ -267,6 +267,16 @@ def test_what_a_server_could_not_give_is_tried_again_at_every_poll(watch, data) 
     assert (_served(watch), watch.refusal) == ("B", None)
 
 
+def test_a_worker_that_starts_while_the_server_is_away_says_that_it_is(watch, data) -> None:
+    data.damaged["A"] = StoreUnavailable("Milvus is away")
+    _publish(watch, data, A)
+    with pytest.raises(StoreUnavailable, match="no snapshot is being served: Milvus is away"), watch.engine():
+        pass
+    data.damaged.clear()
+    watch.poll()
+    assert _served(watch) == "A"
+
+
 def test_a_good_one_after_a_refused_one_is_swapped_in(watch, data) -> None:
     data.damaged["B"] = SnapshotError("damaged")
     _publish(watch, data, A, B, C)
