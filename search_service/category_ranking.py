@@ -8,7 +8,6 @@ from numpy.typing import NDArray
 
 from search_service.options import SearchOptions
 from shared.classifier import Classifier, ranking
-from shared.errors import InvalidRequest
 from shared.recognition import predicted_category
 
 
@@ -55,13 +54,7 @@ class CategoryRanking:
         return self.led_by(predicted_category(self.categories[: self.n_likely], best_cosine))
 
     def chosen(self, options: SearchOptions) -> tuple[str, ...]:
-        """The categories to search.
-
-        Raises:
-            InvalidRequest: the options contradict each other.
-        """
+        """The categories to search."""
         if options.category is not None:
-            if options.probe != 1:
-                raise InvalidRequest("`category` and `probe` were both given: wanted one of them")
             return (options.category,)
         return self.categories[: self.n_likely if options.probe == "auto" else options.probe]

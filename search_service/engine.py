@@ -18,15 +18,15 @@ from search_service.answer import Answer, Candidate, ItemHit, Timing
 from search_service.category_ranking import CategoryRanking
 from search_service.item_search import ItemSearch
 from search_service.options import SearchOptions
-from search_service.query import Query, query_vector
+from search_service.query import Query
+from search_service.query_vectors import QueryVectors
 from search_service.served_catalogue import ServedCatalogue
 from search_service.told import Told
 from search_service.verdict import NOT_JUDGED, OF_THE_CATALOGUE, Verdict, judge
-from shared.catalogue import IndexedItem
 from shared.classifier import PROBE_COVERAGE, ranking
 from shared.errors import ParecidoError, StoreUnavailable
 from shared.feedback import Feedback
-from shared.images import ImageLimits, decode_image, to_pixels
+from shared.images import ImageLimits
 from shared.manifest import Manifest
 from shared.snapshot import Snapshot
 from shared.snapshot_lease import SnapshotLease
@@ -66,11 +66,10 @@ class Engine:
         """
         self.catalogue = ServedCatalogue(snapshot, image_root)
         self._snapshot = snapshot
-        self._limits = limits or ImageLimits()
         self._probe_coverage = probe_coverage
         self._lease = lease
         self._admission = admission or Admission(os.cpu_count() or 1)
-        self._query_views = query_views
+        self._vectors = QueryVectors(snapshot, limits or ImageLimits(), self._admission, query_views)
         self._batch_threads = ThreadPoolExecutor(os.cpu_count(), "batch")  # started when they are first needed
 
     @property
@@ -132,8 +131,8 @@ class Engine:
             UnknownCategory: `options.category` is none.
         """
         timing = Timing()
-        queries = self._embed(data, timing)
-        known = self._known(data, queries)
+        queries = self._vectors.of_image(data, timing)
+        known = self._vectors.category_of(data, queries)
         return self._search(queries, options, timing, known, None if known is None else OF_THE_CATALOGUE)
 
     def search_embedding(self, embedding: ArrayLike | None, options: SearchOptions) -> Answer:
@@ -144,7 +143,7 @@ class Engine:
             UnknownCategory: `options.category` is none.
         """
         timing = Timing()
-        return self._search(query_vector(embedding, self._snapshot.embedder.dim), options, timing)
+        return self._search(self._vectors.of_embedding(embedding), options, timing)
 
     def search_item(self, item_id: str, options: SearchOptions) -> Answer:
         """Search by the images of an item of the catalogue, which is itself among the hits.
@@ -157,7 +156,7 @@ class Engine:
         """
         timing = Timing()
         indexed = self._snapshot.items.by_id(item_id)
-        return self._search(self._embeddings(indexed), options, timing, indexed.item.category, NOT_JUDGED)
+        return self._search(self._vectors.of_item(indexed), options, timing, indexed.item.category, NOT_JUDGED)
 
     def similar(self, item_id: str, options: SearchOptions) -> Answer:
         """As `search_item`, without the item itself.
@@ -167,7 +166,7 @@ class Engine:
         """
         timing = Timing()
         indexed = self._snapshot.items.by_id(item_id)
-        queries, known = self._embeddings(indexed), indexed.item.category
+        queries, known = self._vectors.of_item(indexed), indexed.item.category
         return self._search(queries, options, timing, known, NOT_JUDGED, without=indexed.number)
 
     def classify(self, query: Query) -> Answer:
@@ -187,7 +186,7 @@ class Engine:
             ImageError: it can't be used.
         """
         timing = Timing()
-        return self._classified(self._embed(data, timing), timing)
+        return self._classified(self._vectors.of_image(data, timing), timing)
 
     def classify_embedding(self, embedding: ArrayLike | None) -> Answer:
         """As `classify_image`, for a vector.
@@ -195,7 +194,7 @@ class Engine:
         Raises:
             InvalidEmbedding: another shape, or no direction.
         """
-        return self._classified(query_vector(embedding, self._snapshot.embedder.dim), Timing())
+        return self._classified(self._vectors.of_embedding(embedding), Timing())
 
     def feedback(self, query: Query, told: Told) -> Feedback:
         """A record of what a client tells of a query, without its image.
@@ -208,11 +207,11 @@ class Engine:
         """
         if query.image is not None:
             digest = hashlib.sha256(query.image).hexdigest()
-            return told.of(self._snapshot, self._embed(query.image, Timing()), image_sha256=digest)
+            return told.of(self._snapshot, self._vectors.of_image(query.image, Timing()), image_sha256=digest)
         if query.item_id is not None:
             indexed = self._snapshot.items.by_id(query.item_id)
-            return told.of(self._snapshot, self._embeddings(indexed), query_item_id=query.item_id)
-        return told.of(self._snapshot, query_vector(query.embedding, self._snapshot.embedder.dim))
+            return told.of(self._snapshot, self._vectors.of_item(indexed), query_item_id=query.item_id)
+        return told.of(self._snapshot, self._vectors.of_embedding(query.embedding))
 
     def close(self) -> None:
         """Close the snapshot and give back its lease; call it when no request uses the engine any more."""
@@ -228,33 +227,6 @@ class Engine:
             raise  # it is of no use to ask for the others
         except ParecidoError as error:
             return error
-
-    def _embed(self, data: bytes, timing: Timing) -> Vectors:
-        """An image's embeddings, `(query_views, dim)`.
-
-        Raises:
-            ImageError: it can't be used.
-            Overloaded: too many others are before it.
-            ClientGone: nobody waits for it any more.
-        """
-        with self._admission.slot() as slot:
-            with timing.stage("decode"):
-                pixels = to_pixels(decode_image(data, self._limits))
-            views = [pixels, pixels[:, ::-1]][: self._query_views]
-            with timing.stage("embed"):
-                return self._snapshot.embedder.embed(np.stack(views), is_alone=slot.take_all())
-
-    def _known(self, data: bytes, queries: Vectors) -> str | None:
-        """The category that the catalogue has this very image in; of several the most probable."""
-        found = self._snapshot.items.categories_of(hashlib.sha256(data).digest())
-        if len(found) > 1:
-            head = self._snapshot.classifier
-            probabilities = head.mean_probabilities(queries)
-            return max(found, key=lambda category: float(probabilities[head.categories.index(category)]))
-        return found[0] if found else None
-
-    def _embeddings(self, indexed: IndexedItem) -> Vectors:
-        return self._snapshot.partition(indexed.item.category).embeddings(indexed.rows)
 
     def _search(
         self,

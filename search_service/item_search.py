@@ -48,20 +48,16 @@ class ItemSearch:
         self._allowed = None if options.filter is None else snapshot.items.passing(options.filter)
         self._groups = None if options.group_by is None else snapshot.items.groups(options.group_by)
         self._nearest: dict[str, list[Hit]] = {}
-        self._looked_at: dict[str, list[Hit]] = {}
 
     def nearest(self, category: str) -> list[Hit]:
         """The items of a category that are nearest to the query's first picture, whatever their metadata.
 
         Without a filter, what is found here is not searched for again.
         """
-        if category not in self._looked_at:
+        if category not in self._nearest:
             n_hits = max(self._wanted + 1, NEIGHBOURS) if self._allowed is None else NEIGHBOURS
-            found = self._snapshot.partition(category).search(self._queries[:1], n_hits)[0]
-            self._looked_at[category] = found
-            if self._allowed is None and len(self._queries) == 1:
-                self._nearest[category] = found
-        return self._looked_at[category]
+            self._nearest[category] = self._snapshot.partition(category).search(self._queries[:1], n_hits)[0]
+        return self._nearest[category]
 
     def best_cosine(self, category: str) -> float:
         """That of the category's nearest item; -1 where it has none."""
@@ -85,13 +81,13 @@ class ItemSearch:
                 allowed = np.ones(self._snapshot.items.n_numbers, dtype=np.bool_)
             allowed = distinct.left(allowed)
             depth = max(depth, min(4 * depth, _DEEPEST))
-            self._nearest.clear()  # of all items
 
     def _ranking(self, partitions: Sequence[CategorySearch], depth: int, allowed: Allowed | None) -> list[Hit]:
         """The `depth` best hits, fewer only where there are no more that are good enough."""
         n_hits = depth if self._without is None else depth + 1
-        known = chain.from_iterable(self._nearest.get(part.category, ()) for part in partitions)
-        others = [part for part in partitions if part.category not in self._nearest]
+        nearest = self._nearest if allowed is None and len(self._queries) == 1 else {}
+        known = chain.from_iterable(nearest.get(part.category, ()) for part in partitions)
+        others = [part for part in partitions if part.category not in nearest]
         found = best_hits(chain(known, search_partitions(others, self._queries, n_hits, allowed)))
         limit = self._options.min_score
         kept = [hit for hit in found if hit.item_number != self._without and (limit is None or hit.score >= limit)]

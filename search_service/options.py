@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from search_service.verdict import OnUnknown
+from shared.errors import InvalidRequest
 from shared.metadata_filter import MetadataFilter
 
 DEFAULT_TOP_K = 10
@@ -43,3 +44,12 @@ class SearchOptions:
     filter: MetadataFilter | None = None
     group_by: str | None = None
     collapse_above: float | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse what contradicts itself.
+
+        Raises:
+            InvalidRequest: both a category and how many to search.
+        """
+        if self.category is not None and self.probe != 1:
+            raise InvalidRequest("`category` and `probe` were both given: wanted one of them")

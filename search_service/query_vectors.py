@@ -1,0 +1,72 @@
+"""Turn what a caller searches by into unit vectors: the pictures of one query."""
+
+import hashlib
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from search_service.admission import Admission
+from search_service.answer import Timing
+from search_service.query import query_vector
+from shared.catalogue import IndexedItem
+from shared.images import ImageLimits, decode_image, to_pixels
+from shared.snapshot import Snapshot
+from shared.vectors import Vectors
+
+
+class QueryVectors:
+    """By the embedder and the partitions of one snapshot; safe to call from any number of threads."""
+
+    def __init__(self, snapshot: Snapshot, limits: ImageLimits, admission: Admission, n_views: int) -> None:
+        """Prepare.
+
+        Args:
+            snapshot: open.
+            limits: what images are refused for.
+            admission: decides which images are decoded and embedded when.
+            n_views: of an image that are embedded: 1 for itself, 2 for its mirror image too.
+        """
+        self._snapshot = snapshot
+        self._limits = limits
+        self._admission = admission
+        self._n_views = n_views
+
+    def of_image(self, data: bytes, timing: Timing) -> Vectors:
+        """The embeddings of an image file, `(n_views, dim)`.
+
+        Raises:
+            ImageError: it can't be used.
+            Overloaded: too many others are before it.
+            ClientGone: nobody waits for it any more.
+        """
+        with self._admission.slot() as slot:
+            with timing.stage("decode"):
+                pixels = to_pixels(decode_image(data, self._limits))
+            views = [pixels, pixels[:, ::-1]][: self._n_views]
+            with timing.stage("embed"):
+                return self._snapshot.embedder.embed(np.stack(views), is_alone=slot.take_all())
+
+    def of_item(self, indexed: IndexedItem) -> Vectors:
+        """Those of all images of an item of the catalogue, `(n_images, dim)`.
+
+        Raises:
+            StoreUnavailable: they are on a server that does not answer.
+        """
+        return self._snapshot.partition(indexed.item.category).embeddings(indexed.rows)
+
+    def of_embedding(self, embedding: ArrayLike | None) -> Vectors:
+        """A caller's own, `(1, dim)`.
+
+        Raises:
+            InvalidEmbedding: it is none that the snapshot's embedder could have made, or has no direction.
+        """
+        return query_vector(embedding, self._snapshot.embedder.dim)
+
+    def category_of(self, data: bytes, vectors: Vectors) -> str | None:
+        """The category that the catalogue has this very image file in; of several the most probable."""
+        found = self._snapshot.items.categories_of(hashlib.sha256(data).digest())
+        if len(found) > 1:
+            head = self._snapshot.classifier
+            probabilities = head.mean_probabilities(vectors)
+            return max(found, key=lambda category: float(probabilities[head.categories.index(category)]))
+        return found[0] if found else None
