@@ -30,11 +30,22 @@ class Done:
         return json.loads(self.out.splitlines()[-1])
 
 
+def command(*arguments: object) -> list[str]:
+    """`python -m indexer … --json`."""
+    return [sys.executable, "-m", "indexer", *map(str, arguments), "--json"]
+
+
 def run_alone(*arguments: object) -> Done:
-    """`python -m indexer … --json` in a process of its own."""
-    command = [sys.executable, "-m", "indexer", *map(str, arguments), "--json"]
-    done = subprocess.run(command, cwd=_ROOT, capture_output=True, text=True, check=False)
+    """The command in a process of its own."""
+    done = subprocess.run(command(*arguments), cwd=_ROOT, capture_output=True, text=True, check=False)
     return Done(done.returncode, done.stdout, done.stderr)
+
+
+def succeed(*arguments: object) -> Any:
+    """As `run_alone`, what the command prints at the end; it may not fail."""
+    done = run_alone(*arguments)
+    assert done.status == 0, done.err
+    return done.json
 
 
 def draw(kind: str, colour: str, side: int = 160) -> Image.Image:

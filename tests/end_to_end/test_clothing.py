@@ -2,8 +2,6 @@
 
 import json
 import shutil
-import subprocess
-import sys
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +11,7 @@ import pytest
 from fakes import encoded
 from partitions import make_originals
 from PIL import Image, ImageOps
+from real_build import succeed
 from sklearn.metrics import accuracy_score, confusion_matrix, top_k_accuracy_score
 from sklearn.metrics.pairwise import cosine_similarity
 
@@ -32,13 +31,6 @@ pytestmark = [pytest.mark.clothing, pytest.mark.tensorflow]
 QUERIES = 60
 
 
-def run_indexer(*arguments: str) -> dict:
-    command = [sys.executable, "-m", "indexer", *arguments, "--json"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout.splitlines()[-1])
-
-
 @dataclass(frozen=True)
 class Judged:
     """What `evaluate` printed of the validation photos, and where it wrote its report."""
@@ -56,7 +48,7 @@ def data(clothing_build: DataDirectory) -> Path:
 def judged(clothing: Path, data: Path, tmp_path_factory: pytest.TempPathFactory) -> Judged:
     report = tmp_path_factory.mktemp("judged") / "report"
     queries = ("--queries", str(clothing / "validation"), "--report", str(report))
-    return Judged(run_indexer("evaluate", "--data", str(data), *queries), report)
+    return Judged(succeed("evaluate", "--data", str(data), *queries), report)
 
 
 @pytest.fixture(scope="module")
@@ -79,7 +71,7 @@ def test_what_shows_none_of_the_categories_is_told_from_what_does(clothing: Path
     render_catalogue(tmp_path / "sample", items=1)
     queries = tmp_path / "sample" / "queries"
     shutil.copytree(clothing / "validation", queries, dirs_exist_ok=True)
-    figures = run_indexer("evaluate", "--data", str(data), "--queries", str(queries))
+    figures = succeed("evaluate", "--data", str(data), "--queries", str(queries))
     assert figures["queries"] == 341 + QUERIES_DRAWN * len(DRAWN)
     assert figures["unknown_categories"] == sorted(DRAWN)
     assert figures["known_share"] >= 0.95
@@ -141,7 +133,7 @@ def test_a_changed_photo_finds_its_item(snapshot: Snapshot, transform) -> None:
 
 def test_photos_that_are_there_twice_are_found(data: Path) -> None:
     """The same pair of shorts is in the catalogue as shorts and as a skirt, and a flowered skirt was taken twice."""
-    groups = run_indexer("report", "--data", str(data))["near_duplicates"]["groups"]
+    groups = succeed("report", "--data", str(data))["near_duplicates"]["groups"]
     found = [{one["item_id"].split("/")[1][:8] for one in group["items"]} for group in groups]
     assert found[0] == {"6075b4a5", "637a56e4"}
     assert groups[0]["categories"] == ["shorts", "skirt"]

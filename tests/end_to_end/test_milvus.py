@@ -9,7 +9,6 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -20,6 +19,7 @@ import numpy as np
 import pytest
 from load import Load
 from milvus_server import ADDRESS, MilvusServer
+from real_build import command, succeed
 from swapping import Service, open_snapshots, running, wait_until
 
 from indexer.milvus_collections import connect
@@ -33,16 +33,6 @@ pytestmark = [pytest.mark.milvus, pytest.mark.clothing, pytest.mark.tensorflow]
 
 _ROOT = Path(__file__).parents[2]
 _STORE = f"{ADDRESS}?name=parecido_test"
-
-
-def _command(*arguments: object) -> list[str]:
-    return [sys.executable, "-m", "indexer", *map(str, arguments), "--json"]
-
-
-def _indexer(*arguments: object) -> dict:
-    done = subprocess.run(_command(*arguments), cwd=_ROOT, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout.splitlines()[-1])
 
 
 @pytest.fixture(scope="module")
@@ -85,7 +75,7 @@ def data(
 ) -> DataDirectory:
     root = tmp_path_factory.mktemp("built") / "data"
     shutil.copytree(clothing_build.root, root)
-    built = _indexer(
+    built = succeed(
         "build", "--catalogue", catalogue, "--image-root", clothing / "train", "--data", root, "--store", "embedded",
         "--backbone", "efficientnet_lite0", "--index-kind", "exact", "--report", "off",
     )  # fmt: skip
@@ -97,7 +87,7 @@ def data(
 def in_milvus(data: DataDirectory, server: MilvusServer) -> tuple[str, str]:
     """The ids of the embedded snapshot, and of the one in Milvus."""
     embedded = data.current_id()
-    built = _indexer("build", "--data", data.root, "--store", _STORE)
+    built = succeed("build", "--data", data.root, "--store", _STORE)
     assert built["embedded"] == 0
     return embedded, built["snapshot_id"]
 
@@ -190,11 +180,11 @@ def test_swaps_and_a_rollback_under_load_fail_no_request(
     lines = catalogue.read_text(encoding="utf-8").splitlines()
     catalogue.write_text("\n".join(lines[1:]) + "\n", encoding="utf-8")
     try:
-        built = _indexer("build", "--data", data.root)
+        built = succeed("build", "--data", data.root)
         assert (built["published"], built["embedded"], built["items"]) == (True, 0, len(lines) - 1)
         assert _alias() == _collection(data, built["snapshot_id"])
         wait_until("swapped", lambda: service.ask("/readyz")[1]["snapshot_id"] == built["snapshot_id"])
-        back = _indexer("rollback", "--data", data.root)
+        back = succeed("rollback", "--data", data.root)
         assert back["snapshot_id"] == in_milvus[1]
         assert _alias() == _collection(data, in_milvus[1])
         wait_until("swapped back", lambda: service.ask("/readyz")[1]["snapshot_id"] == in_milvus[1])
@@ -214,7 +204,7 @@ def test_an_indexer_that_is_killed_leaves_the_alias_at_the_complete_collection(
     try:
         before = data.collections.read_text(encoding="utf-8")
         process = subprocess.Popen(
-            _command("build", "--data", data.root), cwd=_ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+            command("build", "--data", data.root), cwd=_ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )
         while data.collections.read_text(encoding="utf-8") == before:  # it is about to upload
             assert process.poll() is None
@@ -227,7 +217,7 @@ def test_an_indexer_that_is_killed_leaves_the_alias_at_the_complete_collection(
     assert _alias() == complete
     assert data.current_id() == in_milvus[1]
     half = data.collections.read_text(encoding="utf-8").splitlines()[-1].split("\t")[0]
-    _indexer("build", "--data", data.root)
+    succeed("build", "--data", data.root)
     with closing(connect(_STORE)) as connection:
         assert not connection.call("has_collection", collection_name=half)
 
@@ -277,12 +267,12 @@ def test_older_collections_are_unloaded_and_a_rollback_loads_them(
     try:
         for fewer in (3, 4):
             catalogue.write_text("\n".join(lines[fewer:]) + "\n", encoding="utf-8")
-            _indexer("build", "--data", data.root)
+            succeed("build", "--data", data.root)
     finally:
         catalogue.write_text("\n".join(lines) + "\n", encoding="utf-8")
     first = _collection(data, in_milvus[1])
     assert (_is_loaded(first), _is_loaded(_collection(data, data.current_id()))) == (False, True)
-    _indexer("rollback", "--data", data.root, in_milvus[1])
+    succeed("rollback", "--data", data.root, in_milvus[1])
     assert _is_loaded(first)
     assert _alias() == first
 
