@@ -1,7 +1,7 @@
 """A snapshot's vectors into a new collection of Milvus, and proof that they are there.
 
-1. Make the collection, with one named partition a category. A partition key would do with one partition for many
-   categories, but Milvus 2.3 puts rows of an upsert into the wrong ones then (milvus#30607).
+1. Make the collection, with one named partition a category, or as many as the server takes: then categories share them.
+   A partition key would share them out too, but Milvus 2.3 puts rows of an upsert into the wrong ones (milvus#30607).
 2. Upsert all rows, in batches that may be sent twice.
 3. Build the index, and load it.
 4. Verify: how many rows each partition has, and that a sample has every bit; measure recall against exact search.
@@ -15,12 +15,13 @@ from typing import Any
 import numpy as np
 
 from indexer.build_partitions import ann_recall_at_10
-from shared.errors import SettingsError, SnapshotError, StoreUnavailable
+from shared.errors import SnapshotError, StoreUnavailable
 from shared.index_kind import EXACT
 from shared.manifest import CategoryEntry, StoreEntry
 from shared.milvus_collection import count_rows, read_sample, sample_of, sampled_rows
 from shared.milvus_connection import MilvusConnection
-from shared.milvus_partition import KEY, VECTOR, MilvusPartition, batches, partition_name
+from shared.milvus_partition import MilvusPartition
+from shared.milvus_rows import KEY, VECTOR, CategoryRows, partition_name
 from shared.partition import Partition
 from shared.vectors import Vectors
 
@@ -29,6 +30,9 @@ _MOST_EXACT = 50_000
 _LINKS, _CONSTRUCTION = 16, 200
 _EFFORTS = (64, 128, 256, 512, 1024, 2048, 4096)
 _WANTED_RECALL = 0.99
+_MOST_PARTITIONS = 1024
+"""What Milvus takes by default; older versions took 4,096, and each costs something."""
+_REFUSED = "partition number"  # exceeds what is configured
 _BATCH_BYTES = 4 << 20
 _CALL_S = 60.0
 _FLUSH_S = 600.0
@@ -44,12 +48,14 @@ class Upload:
         collection: its name.
         partitions: exact ones, by category, in the order of the manifest.
         index_kind: `auto`, `exact` or `hnsw`.
+        most_partitions: the most to make.
     """
 
     connection: MilvusConnection
     collection: str
     partitions: Mapping[str, Partition]
     index_kind: str
+    most_partitions: int = _MOST_PARTITIONS
 
     @property
     def is_exact(self) -> bool:
@@ -67,21 +73,23 @@ class Upload:
             What it says of them in Milvus, and of the collection.
 
         Raises:
-            SettingsError: there are more categories than the server takes partitions.
             StoreUnavailable: it does not answer.
             SnapshotError: it does not hold what it was given.
         """
         self._create()
-        for place, partition in enumerate(self.partitions.values()):
-            self._upsert(place, partition)
+        n_partitions = self._create_partitions()
+        where = [CategoryRows(place, len(self.partitions), n_partitions) for place in range(len(self.partitions))]
+        for rows, partition in zip(where, self.partitions.values(), strict=True):
+            self._upsert(rows, partition)
         self._call("flush", _FLUSH_S)
         self._index()
         self._load()
-        sample = self._verify()
-        found = tuple(self._measured(place, entry) for place, entry in enumerate(entries))
-        rows = sum(entry.rows for entry in found)
+        sample = self._verify(where)
+        found = tuple(self._measured(rows, entry) for rows, entry in zip(where, entries, strict=True))
+        total = sum(entry.rows for entry in found)
         kind = "FLAT" if self.is_exact else "HNSW"
-        return found, StoreEntry(self.connection.address.text, self.collection, kind, rows, sample)
+        address = self.connection.address.text
+        return found, StoreEntry(address, self.collection, kind, total, sample, n_partitions)
 
     def _call(self, method: str, timeout_s: float = _CALL_S, **arguments: Any) -> Any:
         return self.connection.call(method, timeout_s, collection_name=self.collection, **arguments)
@@ -94,26 +102,26 @@ class Upload:
         schema.add_field(KEY, DataType.INT64, is_primary=True)
         schema.add_field(VECTOR, DataType.FLOAT_VECTOR, dim=dim)
         self._call("create_collection", schema=schema)
-        for place in range(len(self.partitions)):
-            try:
-                self._call("create_partition", partition_name=partition_name(place))
-            except StoreUnavailable as error:
-                if "partition number" not in str(error):  # exceeds what is configured
-                    raise
-                raise SettingsError(
-                    f"Milvus takes {place} of the {len(self.partitions)} categories, each of which needs a partition:"
-                    f" {error}. Raise its rootCoord.maxPartitionNum, or keep the vectors in the snapshot"
-                    " (--store embedded)"
-                ) from error
 
-    def _upsert(self, place: int, partition: Partition) -> None:
+    def _create_partitions(self) -> int:
+        """One a category, or as many as the server takes."""
+        for number in range(min(len(self.partitions), self.most_partitions)):
+            try:
+                self._call("create_partition", partition_name=partition_name(number))
+            except StoreUnavailable as error:
+                if number == 0 or _REFUSED not in str(error):
+                    raise
+                return number
+        return number + 1
+
+    def _upsert(self, where: CategoryRows, partition: Partition) -> None:
         size = max(1, _BATCH_BYTES // (4 * partition.dim))
         pieces = (
             (start, partition.embeddings(np.arange(start, min(start + size, partition.n_rows))))
             for start in range(0, partition.n_rows, size)
         )
-        for rows in batches(place, pieces):
-            self._call("upsert", data=rows, partition_name=partition_name(place))
+        for rows in where.batches(pieces):
+            self._call("upsert", data=rows, partition_name=where.partition)
 
     def _index(self) -> None:
         from pymilvus import MilvusClient
@@ -130,10 +138,11 @@ class Upload:
         while getattr(self._call("get_load_state")["state"], "name", "") != "Loaded":
             time.sleep(_POLL_S)
 
-    def _verify(self) -> str:
+    def _verify(self, where: Sequence[CategoryRows]) -> str:
         """The digest of the sample."""
-        for place, partition in enumerate(self.partitions.values()):
-            count = count_rows(self.connection, self.collection, _CALL_S, place)
+        count_rows(self.connection, self.collection, _CALL_S)  # the counts below have seen all that this has
+        for rows, partition in zip(where, self.partitions.values(), strict=True):
+            count = count_rows(self.connection, self.collection, _CALL_S, rows)
             if count != partition.n_rows:
                 raise SnapshotError(
                     f"Milvus has {count} rows of {partition.category!r} in {self.collection!r}; it was given"
@@ -150,12 +159,12 @@ class Upload:
         wanted = sampled_rows([part.n_rows for part in parts])
         return np.concatenate([parts[place].embeddings([row]) for place, row in wanted])
 
-    def _measured(self, place: int, entry: CategoryEntry) -> CategoryEntry:
+    def _measured(self, where: CategoryRows, entry: CategoryEntry) -> CategoryEntry:
         """What the manifest says of a category: with the least effort that finds enough."""
         exact = self.partitions[entry.name]
         for effort in (None,) if self.is_exact else _EFFORTS:
             partition = MilvusPartition(
-                self.connection, self.collection, entry.name, place, exact.item_numbers(), exact.dim, effort
+                self.connection, self.collection, entry.name, where, exact.item_numbers(), exact.dim, effort
             )
             recall = ann_recall_at_10(partition, exact)
             if recall >= _WANTED_RECALL:

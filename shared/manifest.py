@@ -56,6 +56,7 @@ class StoreEntry:
         index_type: as Milvus spells it.
         rows: how many vectors it has.
         sample: the SHA-256 of some of them, in hexadecimal; see `shared.milvus_collection`.
+        partitions: how many named ones it has; None for one a category. Categories share them where there are fewer.
     """
 
     address: str
@@ -63,6 +64,7 @@ class StoreEntry:
     index_type: str
     rows: int
     sample: str
+    partitions: int | None = None
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """A snapshot's collection of Milvus: opening it, and seeing that it is whole.
 
-It has one named partition a category, and is never changed once it is complete.
+It is never changed once it is complete.
 """
 
 import hashlib
@@ -14,7 +14,8 @@ from shared.errors import SnapshotError, StoreUnavailable
 from shared.manifest import Manifest
 from shared.milvus_address import MilvusAccess, MilvusAddress
 from shared.milvus_connection import MilvusConnection
-from shared.milvus_partition import KEY, VECTOR, MilvusPartition, first_key, partition_name
+from shared.milvus_partition import MilvusPartition
+from shared.milvus_rows import KEY, VECTOR, CategoryRows, first_key, partition_name
 from shared.partition import read_rows
 from shared.vectors import Vectors
 
@@ -59,13 +60,16 @@ class MilvusCollection:
             SnapshotError: a file there can't be read.
         """
         found = {}
+        n_categories = len(manifest.categories)
+        n_partitions = self._told.partitions or n_categories
         for place, entry in enumerate(manifest.categories):
             try:
                 numbers = read_rows(directory, entry.name)
             except (OSError, ValueError) as error:
                 raise SnapshotError(f"the rows of {entry.name!r} in {directory} can't be read: {error}") from error
+            rows = CategoryRows(place, n_categories, n_partitions)
             found[entry.name] = MilvusPartition(
-                self._connection, self._name, entry.name, place, numbers, manifest.dim, entry.effort
+                self._connection, self._name, entry.name, rows, numbers, manifest.dim, entry.effort
             )
         return found
 
@@ -125,8 +129,14 @@ class MilvusCollection:
             raise StoreUnavailable(f"Milvus is loading {self._name!r}: {error}", error.retry_after_s) from error
 
 
-def count_rows(connection: MilvusConnection, collection: str, timeout_s: float, place: int | None = None) -> int:
-    """How many rows a loaded collection has, or the partition of one category: all that were ever acknowledged.
+def count_rows(connection: MilvusConnection, collection: str, timeout_s: float, of: CategoryRows | None = None) -> int:
+    """How many rows a loaded collection has: all that were ever acknowledged; of one category, perhaps not the latest.
+
+    Args:
+        connection: to the server.
+        collection: its name.
+        timeout_s: seconds that it may take.
+        of: the rows to count, if not all.
 
     Raises:
         StoreUnavailable: Milvus does not answer.
@@ -136,10 +146,11 @@ def count_rows(connection: MilvusConnection, collection: str, timeout_s: float, 
         timeout_s,
         collection_name=collection,
         # Milvus Lite counts over all partitions, whichever are named.
-        filter="" if place is None else f"{KEY} >= {first_key(place)} and {KEY} < {first_key(place + 1)}",
+        filter="" if of is None else of.expression,
         output_fields=["count(*)"],
-        partition_names=None if place is None else [partition_name(place)],
-        consistency_level="Strong",
+        partition_names=None if of is None else [of.partition],
+        # A strong one waits a fifth of a second, which is much where there are thousands of categories.
+        consistency_level="Strong" if of is None else "Bounded",
     )
     return int(found[0]["count(*)"])
 

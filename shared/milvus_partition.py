@@ -1,10 +1,10 @@
-"""One category's vectors in a named partition of a collection of Milvus; which item each row shows stays here.
+"""One category's vectors in a collection of Milvus; which item each row shows stays here.
 
-A row's key is its number in the category and, above 32 bits, the category's place. Milvus proposes rows; those that may
-be hits are fetched and compared here, so that scores and order have the bits that a search in files gives.
+Milvus proposes rows; those that may be hits are fetched and compared here, so that scores and order have the bits that
+a search in files gives.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,11 +13,10 @@ from numpy.typing import NDArray
 from shared.category_search import Allowed, Hit, best_hits
 from shared.errors import FilterTooWide, StoreUnavailable
 from shared.milvus_connection import MilvusConnection
+from shared.milvus_rows import KEY, VECTOR, CategoryRows
 from shared.stored_vectors import StoredVectors
 from shared.vectors import Vectors
 
-KEY, VECTOR = "row", "vector"
-_KEY_BITS = 32
 # Milvus's scores are so near to the exact ones at least: its kernels round one way here and another there.
 _ROUNDING = 2e-6
 # In steps, so that a little more that is wanted gives the same hits: pages are cuts through one ranking. More than the
@@ -45,7 +44,7 @@ class MilvusPartition:
         connection: MilvusConnection,
         collection: str,
         category: str,
-        place: int,
+        rows: CategoryRows,
         item_numbers: NDArray[np.int64],
         dim: int,
         effort: int | None = None,
@@ -56,7 +55,7 @@ class MilvusPartition:
             connection: to it.
             collection: the name of the snapshot's.
             category: whose items these are.
-            place: of the category among the snapshot's.
+            rows: where they are in it.
             item_numbers: `(n_rows,)` int64, the item that each row shows.
             dim: length of an embedding.
             effort: `ef` of a search of a graph; None where every row is compared.
@@ -66,8 +65,9 @@ class MilvusPartition:
         self.n_items = len(np.unique(item_numbers))
         self.dim = dim
         self._connection = connection
-        self._of: dict[str, Any] = {"collection_name": collection, "partition_names": [partition_name(place)]}
-        self._first_key = first_key(place)
+        self._of: dict[str, Any] = {"collection_name": collection, "partition_names": [rows.partition]}
+        self._first_key = rows.first_key
+        self._own = "" if rows.is_alone else rows.expression
         self._item_numbers = np.asarray(item_numbers)
         self._effort = effort
 
@@ -190,7 +190,7 @@ class MilvusPartition:
             "search",
             data=list(queries),
             limit=limit,
-            filter=expression,
+            filter=expression or self._own,
             search_params={"metric_type": "IP", "params": parameters},
             consistency_level="Bounded",
             **self._of,
@@ -214,28 +214,6 @@ class MilvusPartition:
             kept = passing[rows]
             rows, scores = rows[kept], scores[kept]
         return best_hits(map(Hit, self._item_numbers[rows].tolist(), scores.tolist()))
-
-
-def partition_name(place: int) -> str:
-    """Of the category at a place in the manifest: Milvus takes letters, digits and `_` alone."""
-    return f"category_{place}"
-
-
-def first_key(place: int) -> int:
-    """The key of the first row of the category at a place in the manifest; those of the others follow."""
-    return place << _KEY_BITS
-
-
-def batches(place: int, pieces: Iterator[tuple[int, Vectors]]) -> Iterator[list[dict[str, Any]]]:
-    """A category's rows as Milvus takes them.
-
-    Args:
-        place: of the category in the manifest.
-        pieces: the number of the first row, and `(n, dim)` float32, at a time.
-    """
-    for start, vectors in pieces:
-        key = first_key(place) + start
-        yield [{KEY: key + row, VECTOR: vector} for row, vector in enumerate(vectors)]
 
 
 def _step(wanted: float) -> int:

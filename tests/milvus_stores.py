@@ -8,6 +8,7 @@ from shared.manifest import CategoryEntry, StoreEntry
 from shared.milvus_address import MilvusAccess, MilvusAddress
 from shared.milvus_connection import MilvusConnection
 from shared.milvus_partition import MilvusPartition
+from shared.milvus_rows import CategoryRows
 from shared.partition import Partition
 
 PATIENT = MilvusAccess(timeout_s=30)
@@ -19,12 +20,16 @@ def entry_of(partition: Partition) -> CategoryEntry:
 
 @contextmanager
 def uploaded(
-    store: str, partitions: Mapping[str, Partition], collection: str = "test", index_kind: str = "auto"
+    store: str,
+    partitions: Mapping[str, Partition],
+    collection: str = "test",
+    index_kind: str = "auto",
+    most: int = 1024,
 ) -> Iterator[tuple[dict[str, MilvusPartition], tuple[CategoryEntry, ...], StoreEntry]]:
-    """Partitions that hold the same, what a manifest says of each, and of the collection."""
+    """Partitions that hold the same, what a manifest says of each, and of the collection of at most so many."""
     connection = MilvusConnection(MilvusAddress.parse(store), PATIENT)
     try:
-        entries, told = Upload(connection, collection, partitions, index_kind).run(
+        entries, told = Upload(connection, collection, partitions, index_kind, most).run(
             [entry_of(partition) for partition in partitions.values()]
         )
         found = {
@@ -32,7 +37,7 @@ def uploaded(
                 connection,
                 collection,
                 entry.name,
-                place,
+                CategoryRows(place, len(entries), told.partitions),
                 partitions[entry.name].item_numbers(),
                 partitions[entry.name].dim,
                 entry.effort,

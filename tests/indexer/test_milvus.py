@@ -149,7 +149,7 @@ def test_only_what_was_begun_here_is_dropped(quick_shop: Shop, store: _Store) ->
     assert store.collections() == {_collection(quick_shop), "parecido_20200101T000000000_abcdef"}
 
 
-def test_more_categories_than_partitions_are_refused(
+def test_more_categories_than_the_server_takes_partitions_share_them(
     quick_shop: Shop, store: _Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     call = MilvusConnection.call
@@ -160,10 +160,13 @@ def test_more_categories_than_partitions_are_refused(
             raise self._unavailable("create_partition: partition number (3) exceeds max configuration (3)")
         return call(self, method, *rest, **arguments)
 
+    embedded = quick_shop.hits()
     monkeypatch.setattr(MilvusConnection, "call", limited)
-    refused = quick_shop.build("--store", store.address)
-    assert refused.status == 2
-    assert "Milvus takes 2 of the 3 categories" in refused.json["error"]["message"]
+    done = quick_shop.build("--store", store.address)
+    assert (done.status, done.json["published"]) == (0, True), done.err
+    assert Manifest.read(quick_shop.current().manifest).store.partitions == 2
+    _same(quick_shop.hits(), embedded)
+    assert quick_shop.run("verify").status == 0
 
 
 def test_what_milvus_can_not_have_is_refused(quick_shop: Shop, store: _Store) -> None:

@@ -39,16 +39,17 @@ def _exact(category: str, query: np.ndarray, top_k: int, allowed: np.ndarray | N
     return sorted(best.items(), key=lambda pair: (-round(pair[1], 5), pair[0]))[:top_k]
 
 
-@pytest.fixture(scope="module", params=["embedded", "milvus"])
+@pytest.fixture(scope="module", params=["embedded", "milvus", "milvus, one partition"])
 def parts(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict]:
     embedded = {category: Partition.build(category, *given) for category, given in _GIVEN.items()}
     if request.param == "embedded":
         yield embedded
         return
     path = tmp_path_factory.mktemp("lite") / "vectors.db"
-    with uploaded(f"milvus+file://{path}", embedded) as (found, entries, told):
+    most = 1 if "one" in request.param else 1024
+    with uploaded(f"milvus+file://{path}", embedded, most=most) as (found, entries, told):
         assert [entry.ann_recall_at_10 for entry in entries] == [1.0, 1.0]
-        assert (told.index_type, told.rows) == ("FLAT", 120)
+        assert (told.index_type, told.rows, told.partitions) == ("FLAT", 120, min(most, 2))
         yield found
 
 
