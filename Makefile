@@ -8,7 +8,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 INDEXER := $(BIN)/python -m indexer
-MILVUS_TESTS := $(patsubst %,tests/%/test_milvus.py,indexer search_service end_to_end)
+MILVUS_TESTS := $(patsubst %,tests/%/test_milvus.py,indexer search_service end_to_end) \
+	tests/end_to_end/test_milvus_access.py
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test check unit index reindex serve evaluate verify rollback bench bench-scale chaos fuzz up down test-compose test-photos test-milvus test-ray

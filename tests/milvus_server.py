@@ -1,5 +1,6 @@
 """A Milvus server on this machine, brought up by a launcher that lies beside the project."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -18,8 +19,9 @@ class MilvusServer:
             pytest.skip(f"there is no launcher of Milvus at {_LAUNCHER}")
         self._directory = directory
 
-    def up(self) -> None:
-        self._run("up")
+    def up(self, **settings: str) -> None:
+        """Unless it is up already, with settings of `milvus.yaml` that are changed: COMMON_SECURITY_TLSMODE='1'."""
+        self._run("up", **settings)
 
     def kill(self) -> None:
         """SIGKILL."""
@@ -28,8 +30,12 @@ class MilvusServer:
     def down(self) -> None:
         self._run("down")
 
-    def _run(self, command: str) -> None:
+    def _run(self, command: str, **settings: str) -> None:
         done = subprocess.run(
-            [sys.executable, str(_LAUNCHER), command, str(self._directory)], capture_output=True, text=True, check=False
+            [sys.executable, str(_LAUNCHER), command, str(self._directory)],
+            env=os.environ | settings,
+            capture_output=True,
+            text=True,
+            check=False,
         )
         assert done.returncode == 0, done.stderr + done.stdout

@@ -5,7 +5,6 @@ Real photos, built once without and once with Milvus; the embeddings come from t
 
 import http.client
 import json
-import os
 import shutil
 import signal
 import subprocess
@@ -36,20 +35,16 @@ _STORE = f"{ADDRESS}?name=parecido_test"
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MilvusServer]:
-    directory = os.environ.get("MILVUS_TEST_BED")
-    found = MilvusServer(Path(directory) if directory else tmp_path_factory.mktemp("milvus"))
-    found.up()
-    yield found
-    found.up()
+def server(milvus_server: MilvusServer) -> Iterator[MilvusServer]:
+    milvus_server.up()
+    yield milvus_server
+    milvus_server.up()
     with closing(connect(_STORE)) as connection:
         for name in connection.call("list_collections"):
             if name.startswith("parecido_test"):
                 for alias in connection.call("list_aliases", collection_name=name)["aliases"]:
                     connection.call("drop_alias", alias=alias)
                 connection.call("drop_collection", collection_name=name)
-    if not directory:
-        found.down()
 
 
 @pytest.fixture(scope="module")

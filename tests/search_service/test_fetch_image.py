@@ -6,14 +6,13 @@ as it runs.
 
 import socket
 import ssl
-import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 
 import pytest
+from certificates import certify
 
 from search_service.fetch_image import Allowance, ImageFetcher, addresses_of, public_address
 from shared.errors import ImageNotFetched, ImageTooLarge, InvalidRequest, UrlNotAllowed
@@ -348,33 +347,19 @@ def test_a_port_that_is_closed_is_told_in_the_same_words(serve) -> None:
 # TLS
 
 
-@contextmanager
-def _certificate(tmp_path, *names: str) -> Iterator[tuple[ssl.SSLContext, str]]:
-    certificate, key = tmp_path / "certificate.pem", tmp_path / "key.pem"
-    alternatives = ",".join(f"DNS:{name}" for name in names)
-    made = subprocess.run(
-        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=test",
-         "-addext", f"subjectAltName={alternatives}", "-keyout", str(key), "-out", str(certificate)],
-        capture_output=True, check=False,
-    )  # fmt: skip
-    if made.returncode != 0:
-        pytest.skip("openssl makes no certificate here")
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificate, key)
-    yield context, str(certificate)
-
-
 def test_https_proves_the_host_of_the_url(serve, tmp_path) -> None:
-    with _certificate(tmp_path, "shop.example") as (context, certificate):
-        steps = iter([_with_body(_IMAGE), _redirect("http://shop.example/")])
-        server = serve(lambda to: to.sendall(next(steps)), context)
-        trusting = replace(_fetcher(server), tls=lambda: ssl.create_default_context(cafile=certificate))
-        assert trusting.fetch("https://shop.example/a", _allowance()) == _IMAGE
-        for fetcher, url in (
-            (trusting, "https://other.example/"),  # the certificate is not for it
-            (_fetcher(server), "https://shop.example/"),  # nobody vouches for the certificate
-            (trusting, "https://shop.example/to-http"),
-        ):
-            with pytest.raises(ImageNotFetched):
-                fetcher.fetch(url, _allowance())
-        assert [asked.split(b" ")[1] for asked in server.asked] == [b"/a", b"/to-http"]
+    made = certify(tmp_path, "shop.example")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(*made)
+    steps = iter([_with_body(_IMAGE), _redirect("http://shop.example/")])
+    server = serve(lambda to: to.sendall(next(steps)), context)
+    trusting = replace(_fetcher(server), tls=lambda: ssl.create_default_context(cafile=made.certificate))
+    assert trusting.fetch("https://shop.example/a", _allowance()) == _IMAGE
+    for fetcher, url in (
+        (trusting, "https://other.example/"),  # the certificate is not for it
+        (_fetcher(server), "https://shop.example/"),  # nobody vouches for the certificate
+        (trusting, "https://shop.example/to-http"),
+    ):
+        with pytest.raises(ImageNotFetched):
+            fetcher.fetch(url, _allowance())
+    assert [asked.split(b" ")[1] for asked in server.asked] == [b"/a", b"/to-http"]
