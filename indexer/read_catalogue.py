@@ -10,6 +10,7 @@ import json
 import os
 import posixpath
 import re
+import sys
 import unicodedata
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
@@ -160,7 +161,7 @@ def _to_item(entry: Entry, root: Path, problems: list[Problem]) -> Item:
     if entry.error is not None:
         raise EntryError(entry.error)
     item_id = _name(fields, "item_id")
-    category = unicodedata.normalize("NFC", _name(fields, "category"))
+    category = _category(fields)
     images: list[str] = []
     failures: list[str] = []
     for reference in _image_references(fields, root):
@@ -189,8 +190,12 @@ def described_row(entry: Entry, row: int) -> Item:
         raise EntryError(entry.error)
     image = _text_or_none(fields.get("image")) or f"row {row}"
     metadata = {key: value for key, value in fields.items() if key not in _KNOWN_FIELDS and value is not None}
-    category = unicodedata.normalize("NFC", _name(fields, "category"))
-    return Item(_name(fields, "item_id"), category, (image,), metadata)
+    return Item(_name(fields, "item_id"), _category(fields), (image,), metadata)
+
+
+def _category(fields: dict[str, Any]) -> str:
+    """One object in memory for all items that have it."""
+    return sys.intern(unicodedata.normalize("NFC", _name(fields, "category")))
 
 
 def _name(fields: dict[str, Any], field: str) -> str:
