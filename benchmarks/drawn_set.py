@@ -5,7 +5,7 @@ Only the categories of the rows are ever in memory as a whole.
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -73,7 +73,9 @@ def category_name(category: int) -> str:
     return f"category-{category}"
 
 
-def make_set(directory: Path, real: Mapping[str, Vectors], count: int, n_queries: int, seed: int) -> DrawnSet:
+def make_set(
+    directory: Path, real: Mapping[str, Vectors], count: int, n_queries: int, seed: int, skew: float = 1.0
+) -> DrawnSet:
     """Draw a set, unless the very same lies there.
 
     Args:
@@ -82,10 +84,13 @@ def make_set(directory: Path, real: Mapping[str, Vectors], count: int, n_queries
         count: how many vectors.
         n_queries: how many queries.
         seed: the same gives the same set.
+        skew: of the categories' sizes; see `skewed_shares`.
     """
     drawn, described = DrawnSet(directory), directory / "set.json"
     source = hashlib.sha256(b"".join(vectors.tobytes() for vectors in real.values())).hexdigest()
     wanted = {"format": _FORMAT, "count": count, "queries": n_queries, "seed": seed, "source": source}
+    if skew != 1:
+        wanted["skew"] = skew
     if described.exists() and json.loads(described.read_text()) == wanted:
         return drawn
     directory.mkdir(parents=True, exist_ok=True)
@@ -93,22 +98,22 @@ def make_set(directory: Path, real: Mapping[str, Vectors], count: int, n_queries
     of_photos = [Cloud.of(vectors) for vectors in real.values()]
     clouds = [of_photos[category % len(of_photos)] for category in range(N_CATEGORIES)]
     for_rows, for_queries = np.random.default_rng(seed).spawn(2)
-    _write(clouds, count, for_rows, drawn.vectors, drawn.categories)
-    _write(clouds, n_queries, for_queries, drawn.queries, drawn.query_categories)
+    _write(draw_pieces(clouds, count, for_rows, skew), count, drawn.vectors, drawn.categories)
+    _write(draw_pieces(clouds, n_queries, for_queries, skew), n_queries, drawn.queries, drawn.query_categories)
     _write_items(drawn)
     np.save(drawn.nearest, _nearest(drawn))
     described.write_text(json.dumps(wanted))
     return drawn
 
 
-def _write(clouds: Sequence[Cloud], count: int, rng: np.random.Generator, vectors: Path, categories: Path) -> None:
-    """Write vectors as they are drawn, and their categories."""
+def _write(pieces: Iterator[tuple[Vectors, NDArray[np.int64]]], count: int, vectors: Path, categories: Path) -> None:
+    """Write `count` vectors as they are drawn, and their categories."""
     labels = []
     with vectors.open("wb") as file:
-        shape = (count, clouds[0].photos.shape[1])
-        header = {"descr": "<f4", "fortran_order": False, "shape": shape}
-        np.lib.format.write_array_header_1_0(file, header)
-        for piece, of_piece in draw_pieces(clouds, count, rng):
+        for piece, of_piece in pieces:
+            if not labels:
+                header = {"descr": "<f4", "fortran_order": False, "shape": (count, piece.shape[1])}
+                np.lib.format.write_array_header_1_0(file, header)
             piece.tofile(file)
             labels.append(of_piece)
     np.save(categories, np.concatenate(labels))

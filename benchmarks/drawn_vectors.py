@@ -58,15 +58,18 @@ class Cloud:
         return unit_rows(self.mean + (around + _WIDTH * noise) / np.float32(np.sqrt(1 + _WIDTH**2)))
 
 
-def skewed_shares(n_categories: int) -> NDArray[np.float64]:
-    """`(n_categories,)`, each category's share of all: the second has half as many as the first, the third a third."""
-    sizes = 1 / np.arange(1, n_categories + 1)
+def skewed_shares(n_categories: int, skew: float = 1.0) -> NDArray[np.float64]:
+    """`(n_categories,)`, each category's share of all.
+
+    With a skew of 1 the second has half as many as the first, the third a third; with 2, a quarter and a ninth.
+    """
+    sizes = np.arange(1, n_categories + 1) ** -skew
     shares: NDArray[np.float64] = sizes / sizes.sum()
     return shares
 
 
 def draw_pieces(
-    clouds: Sequence[Cloud], count: int, rng: np.random.Generator
+    clouds: Sequence[Cloud], count: int, rng: np.random.Generator, skew: float = 1.0
 ) -> Iterator[tuple[Vectors, NDArray[np.int64]]]:
     """`count` vectors of categories in turn by chance, some at a time.
 
@@ -74,11 +77,12 @@ def draw_pieces(
         clouds: one a category; categories have `skewed_shares`.
         count: how many in all.
         rng: the same state gives the same vectors.
+        skew: of the categories' sizes.
 
     Yields:
         `(n, dim)` float32 unit rows, and `(n,)` int64, the category of each.
     """
-    shares = skewed_shares(len(clouds))
+    shares = skewed_shares(len(clouds), skew)
     for start in range(0, count, _CHUNK):
         categories = rng.choice(len(clouds), min(_CHUNK, count - start), p=shares)
         vectors = np.empty((len(categories), clouds[0].photos.shape[1]), dtype=np.float32)

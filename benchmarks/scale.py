@@ -39,8 +39,9 @@ def main() -> None:
         print_difficulty(real)
         return
     size = _SMOKE_SIZE if options.smoke else options.size
-    drawn = make_set(options.directory / str(size), real, size, _QUERIES, options.seed)
-    about = {"size": size, "seed": options.seed, "machine": machine()}
+    directory = options.directory / (str(size) if options.skew == 1 else f"{size}-skew-{options.skew:g}")
+    drawn = make_set(directory, real, size, _QUERIES, options.seed, options.skew)
+    about = {"size": size, "seed": options.seed, "skew": options.skew, "machine": machine()}
     candidates = [one for named in options.peers for one in _described(named, options.environments, drawn)]
     measured: dict[str, Mapping[str, Any]] = {}
     best: list[str] = []
@@ -66,6 +67,9 @@ def _options() -> argparse.Namespace:
     parser = option_parser("scale", __doc__)
     parser.add_argument("--size", type=int, default=100_000, help="vectors (default: 100,000)")
     parser.add_argument("--seed", type=int, default=0, help="of the drawing (default: 0)")
+    parser.add_argument(
+        "--skew", type=float, default=1.0, help="of the categories' sizes; with 2 one has 65 %% of all (default: 1)"
+    )
     parser.add_argument(
         "--peers",
         type=lambda text: text.split(","),
@@ -102,7 +106,8 @@ def _measured(
     """The figures of one, of this run or one before."""
     row = {**about, "peer": one.peer, "variant": one.variant, "versions": one.versions, "settings": one.settings}
     if not options.again:
-        before = [old for old in read("scale") if row.items() <= old.items() and "failed" not in old]
+        stored = [{"skew": 1.0} | old for old in read("scale")]
+        before = [old for old in stored if row.items() <= old.items() and "failed" not in old]
         if before:
             return before[-1]
     print(f"{one.name} …", flush=True)

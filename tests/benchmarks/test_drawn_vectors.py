@@ -56,3 +56,5 @@ def test_the_same_seed_draws_the_same() -> None:
     assert not np.allclose(first[0][0], other[0][0])
     counts = np.bincount(np.concatenate([categories for _, categories in first]))
     assert counts / 20_000 == pytest.approx(skewed_shares(3), abs=0.02)
+    [(_, skewed)] = draw_pieces(clouds, 9000, np.random.default_rng(0), skew=2)
+    assert np.bincount(skewed) / 9000 == pytest.approx([36 / 49, 9 / 49, 4 / 49], abs=0.02)
