@@ -108,7 +108,7 @@ def make_set(
 
 def _write(pieces: Iterator[tuple[Vectors, NDArray[np.int64]]], count: int, vectors: Path, categories: Path) -> None:
     """Write `count` vectors as they are drawn, and their categories."""
-    labels = []
+    labels: list[NDArray[np.int64]] = []
     with vectors.open("wb") as file:
         for piece, of_piece in pieces:
             if not labels:

@@ -63,7 +63,7 @@ def skewed_shares(n_categories: int, skew: float = 1.0) -> NDArray[np.float64]:
 
     With a skew of 1 the second has half as many as the first, the third a third; with 2, a quarter and a ninth.
     """
-    sizes = np.arange(1, n_categories + 1) ** -skew
+    sizes = 1 / np.arange(1, n_categories + 1) ** skew
     shares: NDArray[np.float64] = sizes / sizes.sum()
     return shares
 
