@@ -3,9 +3,12 @@
 import os
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
+
+from indexer.milvus_collections import connect
 
 _LAUNCHER = Path(__file__).parents[2] / "shared" / "tools" / "milvus-bed.py"
 ADDRESS = "milvus+http://127.0.0.1:19530"
@@ -21,14 +24,15 @@ class MilvusServer:
 
     def up(self, **settings: str) -> None:
         """Unless it is up already, with settings of `milvus.yaml` that are changed: COMMON_SECURITY_TLSMODE='1'."""
-        self._run("up", **settings)
+        try:
+            self._run("up", **settings)
+        except AssertionError:
+            # The launcher may look at the process while it has no name yet, and take it for ended; it finds it now.
+            self._run("up", **settings)
 
     def kill(self) -> None:
-        """SIGKILL."""
+        """SIGKILL, at once: a stop that is asked for takes Milvus 15 seconds."""
         self._run("kill")
-
-    def down(self) -> None:
-        self._run("down")
 
     def _run(self, command: str, **settings: str) -> None:
         done = subprocess.run(
@@ -39,3 +43,13 @@ class MilvusServer:
             check=False,
         )
         assert done.returncode == 0, done.stderr + done.stdout
+
+
+def drop_collections(store: str, prefix: str) -> None:
+    """Those whose names begin so, with their aliases: a server may be kept for the next tests."""
+    with closing(connect(store)) as connection:
+        for name in connection.call("list_collections"):
+            if name.startswith(prefix):
+                for alias in connection.call("list_aliases", collection_name=name)["aliases"]:
+                    connection.call("drop_alias", alias=alias)
+                connection.call("drop_collection", collection_name=name)

@@ -22,6 +22,6 @@ def milvus_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MilvusSe
     """One that is down, as it is in the end; MILVUS_TEST_BED names a directory to keep it in."""
     directory = os.environ.get("MILVUS_TEST_BED")
     found = MilvusServer(Path(directory) if directory else tmp_path_factory.mktemp("milvus"))
-    found.down()
+    found.kill()
     yield found
-    found.down()
+    found.kill()

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from load import Load
-from milvus_server import ADDRESS, MilvusServer
+from milvus_server import ADDRESS, MilvusServer, drop_collections
 from real_build import command, succeed
 from swapping import Service, open_snapshots, running, wait_until
 
@@ -39,12 +39,7 @@ def server(milvus_server: MilvusServer) -> Iterator[MilvusServer]:
     milvus_server.up()
     yield milvus_server
     milvus_server.up()
-    with closing(connect(_STORE)) as connection:
-        for name in connection.call("list_collections"):
-            if name.startswith("parecido_test"):
-                for alias in connection.call("list_aliases", collection_name=name)["aliases"]:
-                    connection.call("drop_alias", alias=alias)
-                connection.call("drop_collection", collection_name=name)
+    drop_collections(_STORE, "parecido_test")
 
 
 @pytest.fixture(scope="module")
