@@ -247,7 +247,7 @@ def test_a_milvus_that_is_killed_gives_503_in_time_and_the_service_recovers(
     while service.ask("/v1/search", item)[0] != 200:
         assert time.monotonic() < deadline, "it has not recovered"
         time.sleep(0.5)
-    assert service.ask("/readyz")[0] == 200
+    wait_until("each worker has seen that it is back", service.is_ready)
 
 
 def test_older_collections_are_unloaded_and_a_rollback_loads_them(
