@@ -36,8 +36,10 @@ class Counts:
 class Load:
     """Each client sends one request after another, each over a connection of its own."""
 
-    def __init__(self, host: str, port: int, image: bytes, clients: int) -> None:
+    def __init__(self, host: str, port: int, image: bytes, clients: int, pause_s: float = 0.0) -> None:
+        """Each waits `pause_s` between its requests, which leaves the cores to others."""
         self._address = (host, port)
+        self._pause_s = pause_s
         self._body = json.dumps({"image_base64": base64.b64encode(image).decode(), "top_k": 3})
         self._ended = threading.Event()
         self._answered = threading.Barrier(clients + 1)
@@ -68,6 +70,7 @@ class Load:
             if is_first:
                 self._answered.wait(_LIMIT_S)
                 is_first = False
+            self._ended.wait(self._pause_s)
 
     def _ask(self) -> bool:
         """Send one request, and say whether the service was reached."""

@@ -160,7 +160,8 @@ def test_a_service_without_a_snapshot_is_unhealthy_until_there_is_one(shop: Stac
 
 def test_a_reindex_is_taken_up_while_requests_run(shop: Stack, catalogue: Path, tmp_path: Path) -> None:
     before, container = _snapshot_id(shop), shop.inspect("search")
-    load = Load("127.0.0.1", shop.port, (catalogue.parent / "images/watch/watch-0001.jpg").read_bytes(), _CLIENTS)
+    image = (catalogue.parent / "images/watch/watch-0001.jpg").read_bytes()
+    load = Load("127.0.0.1", shop.port, image, _CLIENTS, pause_s=1)  # or the job, which gives way, takes minutes
     load.start()
     try:
         more = render_catalogue(_opened(tmp_path), items=7, queries=0)
