@@ -23,6 +23,8 @@ pytestmark = [pytest.mark.ray, pytest.mark.tensorflow]
 _DRIVER = Path(__file__).with_name("driver.py")
 _IMAGES = 160
 _KILLED_AFTER = 50
+_ATTEMPTS = 3
+"""Until the raylet that is killed has something under way: on a busy machine one node may do it all."""
 
 
 @pytest.fixture(scope="module")
@@ -104,24 +106,30 @@ def _require_same(found: dict[str, Any], wanted: dict[str, Any]) -> None:
 
 
 def test_a_raylet_that_is_killed_costs_nothing(
-    cluster: RayCluster, catalogue: Path, lite0_tflite: Path, tmp_path: Path, locally: dict[str, Any]
+    catalogue: Path, lite0_tflite: Path, tmp_path: Path, locally: dict[str, Any]
 ) -> None:
-    run = _Run(catalogue, lite0_tflite, tmp_path, cluster.address).start()
-    run.wait_for(_KILLED_AFTER)
-    cluster.kill_raylet(2)
-    found = run.result()
-    _require_same(found, locally)
-    assert "could not be embedded, time 1" in run.said(), "the raylet was killed when nothing of it was under way"
-    assert found["put"] == found["fresh"] == locally["put"] == _IMAGES - 1
-    assert found["done"] == _IMAGES - _KILLED_AFTER
-    assert len(set(found["digests"])) == len(found["digests"]) == _IMAGES - 1
-    assert [one["item_id"] for one in found["problems"]] == ["007.png"]
-    assert [path for path in run.shards.rglob("*") if path.is_file()] == []
+    for attempt in range(_ATTEMPTS):
+        root = tmp_path / str(attempt)
+        root.mkdir()
+        with ray_cluster(1, 1) as cluster:
+            run = _Run(catalogue, lite0_tflite, root, cluster.address).start()
+            run.wait_for(_KILLED_AFTER)
+            cluster.kill_raylet(2)
+            found = run.result()
+            _require_same(found, locally)
+            assert found["put"] == found["fresh"] == locally["put"] == _IMAGES - 1
+            assert found["done"] == _IMAGES - _KILLED_AFTER
+            assert len(set(found["digests"])) == len(found["digests"]) == _IMAGES - 1
+            assert [one["item_id"] for one in found["problems"]] == ["007.png"]
+            assert [path for path in run.shards.rglob("*") if path.is_file()] == []
 
-    again = _Run(catalogue, lite0_tflite, tmp_path, cluster.address).start().result()
-    _require_same(again, locally)
-    assert again["put"] == again["fresh"] == 0
-    assert again["done"] == _IMAGES
+            again = _Run(catalogue, lite0_tflite, root, cluster.address).start().result()
+            _require_same(again, locally)
+            assert again["put"] == again["fresh"] == 0
+            assert again["done"] == _IMAGES
+        if "could not be embedded, time 1" in run.said():
+            return
+    pytest.fail("each time the raylet was killed when nothing of it was under way")
 
 
 def test_what_a_killed_driver_finished_is_not_embedded_again(
