@@ -96,7 +96,8 @@ test-compose: $(STAMP) ## build the containers and run them for real; skipped wh
 
 # Milvus Lite comes before what loads FAISS and LiteRT into the same process.
 test-photos: $(STAMP) ## quality on real photos, and all tests of Milvus; skipped where the photos, or the launcher, are missing
-	$(BIN)/python -m pytest -m 'clothing or milvus' $(MILVUS_TESTS) tests/shared tests/end_to_end/test_clothing.py $(ARGS)
+	$(BIN)/python -m pytest --numprocesses auto --no-loadscope-reorder -m 'clothing or milvus' \
+		$(MILVUS_TESTS) tests/shared tests/end_to_end/test_clothing.py $(ARGS)
 
 test-milvus: $(STAMP) ## search photos in Milvus Lite and in a Milvus server, and kill it
 	$(BIN)/python -m pytest -m milvus $(MILVUS_TESTS) $(ARGS)
