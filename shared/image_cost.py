@@ -20,8 +20,10 @@ MAX_PARTS = 50_000
 chunks of 8 KB has 2,500."""
 MAX_SCANNED_PIXELS = 1_000_000_000
 """Scans of a JPEG times its pixels: 20 scans of 50 megapixels; encoders make 10 to 18."""
-MAX_RLE_BYTES = 2_000_000
+MAX_RLE_BYTES = 1_000_000
 """Of a run-length encoded BMP, which Pillow decodes in Python."""
+MAX_RLE_PIXELS = 2_100_000
+"""Of the same, a screen of 1920 × 1080: what short rows lack is added one by one."""
 
 _TIFF_COMPRESSIONS = frozenset(
     {"raw", "packbits", "tiff_lzw", "tiff_deflate", "tiff_adobe_deflate", "tiff_ccitt", "group3", "group4", "jpeg"}
@@ -86,8 +88,11 @@ def refuse_long_work(image: ImageFile.ImageFile, data: bytes, name: str) -> None
         ImageTooLarge: more than the limits above.
         UnsupportedImage: a way of compression that is not read, since hardly anyone uses it.
     """
-    if image.format == "BMP" and image.tile[0].codec_name == "bmp_rle" and len(data) > MAX_RLE_BYTES:
-        raise ImageTooLarge(f"{name} has {len(data):,} run-length encoded bytes; at most {MAX_RLE_BYTES:,} are allowed")
+    if image.format == "BMP" and image.tile[0].codec_name == "bmp_rle":
+        refuse_many_pixels(image.width, image.height, MAX_RLE_PIXELS, f"{name}, a run-length encoded BMP,")
+        if len(data) > MAX_RLE_BYTES:
+            found = f"{len(data):,} run-length encoded bytes"
+            raise ImageTooLarge(f"{name} has {found}; at most {MAX_RLE_BYTES:,} are allowed")
     compression = image.info.get("compression", "raw")
     if image.format == "TIFF" and compression not in _TIFF_COMPRESSIONS:
         raise UnsupportedImage(f"{name} is a TIFF in the compression {compression!r}, which is not read")

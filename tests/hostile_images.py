@@ -347,10 +347,12 @@ def _bmp(width: int, height: int, bits: int, compression: int, data: bytes) -> b
 
 
 def _bmps() -> Named:
-    yield "BMP of 2 MB run-length encoded singles", _bmp(6000, 6000, 8, 1, b"\1\7" * 990_000)
-    yield "BMP of 10 MB run-length encoded singles", _bmp(6000, 6000, 8, 1, b"\1\7" * 5_000_000)
-    yield "BMP of long runs", _bmp(6000, 5000, 8, 1, b"\xff\7" * 130_000 + b"\0\1")
-    yield "BMP that skips all", _bmp(6000, 5000, 8, 1, b"\0\2\xff\xff" * 100_000 + b"\0\1")
+    yield "BMP of 1 MB run-length encoded singles", _bmp(1400, 1400, 8, 1, b"\1\7" * 490_000)
+    yield "BMP of 10 MB run-length encoded singles", _bmp(1400, 1400, 8, 1, b"\1\7" * 5_000_000)
+    yield "BMP of long runs", _bmp(1400, 1400, 8, 1, b"\xff\7" * 9_000 + b"\0\1")
+    for side in (1400, 4300):
+        yield f"BMP of {side} rows that end at once", _bmp(side, side, 8, 1, b"\1\7\0\0" * side)
+    yield "BMP that skips all", _bmp(1400, 1400, 8, 1, b"\0\2\xff\xff" * 100_000 + b"\0\1")
     for bits in (0, 1, 2, 4, 8, 16, 24, 32, 64):
         for compression in (0, 1, 2, 3, 4, 5, 6, 99):
             yield f"BMP with {bits} bits in the compression {compression}", _bmp(8, 8, bits, compression, bytes(600))

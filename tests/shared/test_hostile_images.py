@@ -26,6 +26,7 @@ _NEARLY_TOO_LARGE = {
     "TIFF of 16 megapixels in RGBA",
     "TIFF of 16 megapixels in F",
     "BMP of 26 megapixels in 1 bit",
+    "BMP of 1400 rows that end at once",
     "WebP of 8,280,000 pixels in RGBA",
 }
 _TOO_LARGE = {
@@ -42,6 +43,7 @@ _TOO_LARGE = {
     "TIFF with a tile of 30,000 pixels a side",
     "TIFF with a JPEG of 3,000 scans",
     "BMP of 10 MB run-length encoded singles",
+    "BMP of 4300 rows that end at once",
     "WebP of 8,510,000 pixels in RGBA",
     "progressive JPEG of 5,000 scans of 43 megapixels",
     "progressive RGB JPEG that claims 49 megapixels",
