@@ -23,7 +23,7 @@ pytestmark = [
     pytest.mark.skipif(sys.platform != "linux", reason="reads /proc"),
 ]
 
-_SWAPS = 25
+_SWAPS = 50
 _CLIENTS = 16
 _MORE_FILES = 16  # a request thread opens `items.sqlite` at its first query, and connections come and go
 _MORE_MB = 24.0  # less than one engine
@@ -93,7 +93,7 @@ class _Load:
             self.faults.append(f"{status} {answer}")
 
 
-def test_many_swaps_under_load(data, service) -> None:
+def test_fifty_swaps_under_load(data, service) -> None:
     load = _Load(service, data.root.parent / "catalogue")
     workers = service.workers()
     targets = list(itertools.islice(itertools.cycle([*IDS[1:], IDS[0]]), _SWAPS))

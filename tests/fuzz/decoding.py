@@ -1,8 +1,7 @@
 """Decode what a coverage-guided fuzzer makes of the hostile uploads: it finds any end but a picture or an `ImageError`.
 
 `python tests/fuzz/decoding.py CORPUS_DIRECTORY [options of libFuzzer]`: a find is written to the working directory.
-A signal, more than 10 seconds, since following its branches slows Pillow several times, or more than 1 GB are finds too,
-so what is in C is watched as well.
+A signal, more than 5 seconds or more than 1 GB are finds too, so what is in C is watched as well.
 """
 
 import sys
@@ -42,7 +41,7 @@ def main() -> None:
     for number, (_, data) in enumerate(hostile_images()):
         if len(data) <= _SEED_BYTES:
             (corpus / f"seed-{number}").write_bytes(data)
-    atheris.Setup([*sys.argv, f"-max_len={_SEED_BYTES}", "-timeout=10", "-rss_limit_mb=1024"], _decode)
+    atheris.Setup([*sys.argv, f"-max_len={_SEED_BYTES}", "-timeout=5", "-rss_limit_mb=1024"], _decode)
     atheris.Fuzz()
 
 
