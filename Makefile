@@ -25,7 +25,7 @@ $(STAMP): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo 'Parecido needs Python 3.11 or newer: make PYTHON=/path/to/python3.11 ...' >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[indexer,dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile -c constraints.txt -e '.[indexer,dev]'
 	@touch $(STAMP)
 
 demo: $(STAMP) ## render a sample catalogue, index it, search it over HTTP
@@ -103,5 +103,5 @@ test-milvus: $(STAMP) ## search photos in Milvus Lite and in a Milvus server, an
 	$(BIN)/python -m pytest -m milvus $(MILVUS_TESTS) $(ARGS)
 
 test-ray: $(STAMP) ## embed on a cluster of two nodes here, and kill them; check deploy/kubernetes; installs ray
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[indexer,dev,cluster-tests]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile -c constraints.txt -e '.[indexer,dev,cluster-tests]'
 	$(BIN)/python -m pytest -m ray tests/cluster $(ARGS)

@@ -3,8 +3,8 @@
 Up to 10,000 images are compared each with each. Beyond that the time would grow with their square, so candidates are
 looked for in an inverted file (FAISS, IVF) over 128 principal components, and then compared in full:
 
-1. Project every embedding, and keep the length of what the projection loses as one more dimension: the inner product of
-   two such rows is at least their cosine, so that near-duplicates stay near.
+1. Project every embedding on components that a sample has most of, and keep the length of what the projection loses as
+   one more dimension: the inner product of two such rows is at least their cosine, so that near-duplicates stay near.
 2. Look for candidates among the rows of the nearest cells.
 3. Take their true cosines from the embeddings: category by category, and in each cell by cell, since these have most
    candidates in common. In another order each embedding would be read some thirty times, all over the files, which
@@ -19,11 +19,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from indexer.originals import Originals
+from shared.stored_vectors import inner_products
 from shared.vectors import Vectors
 
 NEIGHBOURS = 32
 _MOST_EXACT = 10_000
 _COMPONENTS = 128
+_MOST_SAMPLED = 100_000  # images that the components are found from
 _CELLS_SEARCHED = 16
 _ROWS_A_CELL = 160  # in a large catalogue
 _TRAINED_ON = 24  # rows a cell
@@ -102,8 +104,9 @@ def _n_cells(n_images: int) -> int:
 
 def _reduced(originals: Originals) -> Vectors:
     """`(n_images, _COMPONENTS + 1)` float32, unit rows."""
+    step = max(1, len(originals) // _MOST_SAMPLED)
     squares: NDArray[np.float64] = sum(
-        ((rows.T @ rows).astype(np.float64) for _, rows in originals.blocks()), start=np.zeros(())
+        ((rows.T @ rows).astype(np.float64) for _, rows in originals.blocks(step)), start=np.zeros(())
     )
     basis = np.linalg.eigh(squares)[1][:, -_COMPONENTS:].astype(np.float32)
     reduced = np.empty((len(originals), basis.shape[1] + 1), dtype=np.float32)
@@ -120,6 +123,6 @@ def _cosines(originals: Originals, candidates: NDArray[np.int64], order: NDArray
     for start in range(0, len(order), _BLOCK):
         images = order[start : start + _BLOCK]
         others, places = np.unique(np.maximum(candidates[images], 0), return_inverse=True)
-        products = originals.embeddings(images) @ originals.embeddings(others).T
-        cosines[images] = np.take_along_axis(products, places.reshape(len(images), -1), axis=1)
+        queries, rows = originals.embeddings(images), originals.embeddings(others)
+        cosines[images] = inner_products(queries, rows, places.reshape(len(images), -1))
     return cosines

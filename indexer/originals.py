@@ -85,8 +85,8 @@ class Originals:
             found[here] = parts[column].embeddings(self.rows[images[here]])
         return found
 
-    def blocks(self) -> Iterator[tuple[NDArray[np.int64], Vectors]]:
-        """All images, some thousand at a time: their numbers `(n,)`, and their embeddings `(n, dim)` float32."""
-        for start in range(0, len(self), _BLOCK):
-            images = np.arange(start, min(start + _BLOCK, len(self)))
+    def blocks(self, step: int = 1) -> Iterator[tuple[NDArray[np.int64], Vectors]]:
+        """All images or each `step`-th, some thousand at a time: numbers `(n,)` and embeddings `(n, dim)` float32."""
+        for start in range(0, len(self), _BLOCK * step):
+            images = np.arange(start, min(start + _BLOCK * step, len(self)), step)
             yield images, self.embeddings(images)

@@ -86,16 +86,9 @@ class StoredVectors:
 
     def scores(self, query: NDArray[np.float32], rows: NDArray[np.int64]) -> NDArray[np.float32]:
         """The cosine of `query`, `(dim,)` float32, to each of `rows`, `(n,)` int64: `(n,)` float32."""
-        found = np.empty(len(rows), dtype=np.float32)
-        query = np.ascontiguousarray(query, dtype=np.float32)
         if self._first is not None:
-            among, places = self._first, np.ascontiguousarray(rows, dtype=np.int64)
-        else:
-            decoded = self.embeddings(rows)
-            among, places = faiss.swig_ptr(decoded), np.arange(len(rows), dtype=np.int64)
-        pointers = faiss.swig_ptr(found), faiss.swig_ptr(query), among, faiss.swig_ptr(places)
-        _inner_products(*pointers, self.dim, 1, len(rows))
-        return found
+            return _products_at(self._first, query[np.newaxis], rows[np.newaxis]).ravel()
+        return inner_products(query[np.newaxis], self.embeddings(rows), np.arange(len(rows))[np.newaxis]).ravel()
 
     def search(
         self, queries: Vectors, count: int, rows: NDArray[np.int64] | None = None
@@ -127,6 +120,31 @@ class StoredVectors:
         bitmap: Any = faiss.IDSelectorBitmap  # its types tell another signature
         selector: faiss.IDSelector = bitmap(np.packbits(bits, bitorder="little"))
         return selector
+
+
+def inner_products(queries: Vectors, rows: Vectors, places: NDArray[np.int64]) -> NDArray[np.float32]:
+    """The inner product of each query with some of the rows, with the same bits as a search has them.
+
+    Args:
+        queries: `(n, dim)` float32.
+        rows: `(n_rows, dim)` float32.
+        places: `(n, count)` int64, which rows.
+
+    Returns:
+        `(n, count)` float32.
+    """
+    rows = np.ascontiguousarray(rows, dtype=np.float32)
+    return _products_at(faiss.swig_ptr(rows), queries, places)
+
+
+def _products_at(first: Any, queries: Vectors, places: NDArray[np.int64]) -> NDArray[np.float32]:
+    """As `inner_products`, of rows that begin at a pointer of SWIG's."""
+    queries = np.ascontiguousarray(queries, dtype=np.float32)
+    places = np.ascontiguousarray(places, dtype=np.int64)
+    found = np.empty(places.shape, dtype=np.float32)
+    pointers = faiss.swig_ptr(found), faiss.swig_ptr(queries), first, faiss.swig_ptr(places)
+    _inner_products(*pointers, queries.shape[1], *places.shape)
+    return found
 
 
 def write_float32(path: Path, dim: int, pieces: Iterator[Vectors]) -> int:
