@@ -6,6 +6,7 @@ from typing import Any
 
 import chromadb
 import numpy as np
+from chromadb.api.shared_system_client import SharedSystemClient
 from numpy.typing import NDArray
 
 VARIANTS: dict[str, dict[str, Any]] = {
@@ -47,18 +48,28 @@ class Opened:
 
     def __init__(self, directory: Path, settings: dict[str, Any]) -> None:
         self._apart = settings["apart"]
-        self._collections = {one.name: one for one in _client(directory).list_collections()}
+        self._directory = directory
         self._effort: dict[str, Any] = {}
+        self._open()
 
     def search(self, query: NDArray[np.float32], category: int, k: int, effort: dict[str, Any]) -> Any:
         """Row numbers of the nearest."""
         if effort != self._effort:
-            for collection in self._collections.values():
-                collection.modify(configuration={"hnsw": effort})
-            self._effort = effort
+            self._tell(effort)
         if self._apart:
             found = self._collections[f"category-{category}"].query(query[np.newaxis], n_results=k, include=[])
         else:
             where = {"category": category}
             found = self._collections["whole"].query(query[np.newaxis], n_results=k, where=where, include=[])
         return found["ids"][0]
+
+    def _open(self) -> None:
+        self._collections = {one.name: one for one in _client(self._directory).list_collections()}
+
+    def _tell(self, effort: dict[str, Any]) -> None:
+        """An index that is open goes on as it was opened: so it is opened again."""
+        for collection in self._collections.values():
+            collection.modify(configuration={"hnsw": effort})
+        SharedSystemClient.clear_system_cache()
+        self._open()
+        self._effort = effort
