@@ -27,3 +27,11 @@ def test_blocks_are_all_of_it(embedded: EmbeddedCatalogue, monkeypatch: pytest.M
     blocks = list(originals.blocks())
     assert [images.tolist() for images, _ in blocks] == [[0, 1, 2], [3, 4, 5], [6]]
     np.testing.assert_array_equal(np.concatenate([rows for _, rows in blocks]), embedded.originals)
+
+
+def test_blocks_of_a_sample_are_each_second_image(embedded: EmbeddedCatalogue, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_BLOCK", 3)
+    originals = make_originals(embedded.originals, ["warm", "cold"] * 3 + ["warm"])
+    blocks = list(originals.blocks(step=2))
+    assert [images.tolist() for images, _ in blocks] == [[0, 2, 4], [6]]
+    np.testing.assert_array_equal(np.concatenate([rows for _, rows in blocks]), embedded.originals[::2])
