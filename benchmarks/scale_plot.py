@@ -81,7 +81,8 @@ def draw_sizes(rows: Sequence[Mapping[str, Any]]) -> Figure:
     for row, style in _styled(list(last.values())):
         same = [one for one in rows if (one["peer"], one["variant"]) == (row["peer"], row["variant"])]
         reached = [one for one in same if one["tuned"]["recall"] >= WANTED_RECALL]
-        axes.plot([one["size"] for one in reached], [one["tuned"]["p50_ms"] for one in reached], **style)
+        if reached:
+            axes.plot([one["size"] for one in reached], [one["tuned"]["p50_ms"] for one in reached], **style)
     axes.set(
         xscale="log",
         yscale="log",
