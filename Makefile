@@ -7,6 +7,8 @@ BENCHMARKS ?= speed transforms reindexing swapping load
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+# Most of TensorFlow is never imported: what is, Python compiles by itself.
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile -c constraints.txt -e
 INDEXER := $(BIN)/python -m indexer
 MILVUS_TESTS := $(patsubst %,tests/%/test_milvus.py,indexer search_service end_to_end) \
 	tests/end_to_end/test_milvus_access.py
@@ -25,7 +27,7 @@ $(STAMP): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo 'Parecido needs Python 3.11 or newer: make PYTHON=/path/to/python3.11 ...' >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile -c constraints.txt -e '.[indexer,dev]'
+	$(INSTALL) '.[indexer,dev]'
 	@touch $(STAMP)
 
 demo: $(STAMP) ## render a sample catalogue, index it, search it over HTTP
@@ -103,5 +105,5 @@ test-milvus: $(STAMP) ## search photos in Milvus Lite and in a Milvus server, an
 	$(BIN)/python -m pytest -m milvus $(MILVUS_TESTS) $(ARGS)
 
 test-ray: $(STAMP) ## embed on a cluster of two nodes here, and kill them; check deploy/kubernetes; installs ray
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile -c constraints.txt -e '.[indexer,dev,cluster-tests]'
+	$(INSTALL) '.[indexer,dev,cluster-tests]'
 	$(BIN)/python -m pytest -m ray tests/cluster $(ARGS)
