@@ -64,6 +64,23 @@ class RayCluster:
         [raylet] = [pid for pid, name in self._processes(self.nodes[number - 1]) if name == "raylet"]
         os.kill(raylet, signal.SIGKILL)
 
+    def kill_raylet_at(self, task: str) -> None:
+        """SIGKILL a raylet while a worker of its own runs a task (`Class.method`), and that worker with it.
+
+        Raises:
+            RuntimeError: no worker does so for a long time.
+        """
+        deadline = time.monotonic() + _START_S
+        while time.monotonic() < deadline:
+            for number, node in enumerate(self.nodes, 1):
+                for pid, _ in self._processes(node):
+                    if _title(pid) == f"ray::{task}" and _is_held_at(pid, f"ray::{task}"):
+                        self.kill_raylet(number)
+                        os.kill(pid, signal.SIGKILL)
+                        return
+            time.sleep(0.01)
+        raise RuntimeError(f"no worker ran {task} within {_START_S:.0f} s")
+
     def stop(self) -> None:
         """SIGKILL everything that was started here."""
         for node in reversed(self.nodes):
@@ -88,6 +105,24 @@ class RayCluster:
 def environment(**more: str) -> dict[str, str]:
     """For nodes and drivers."""
     return {**os.environ, "PYTHONPATH": str(_ROOT), "RAY_AUTH_MODE": "disabled", "RAY_USAGE_STATS_ENABLED": "0", **more}
+
+
+def _title(pid: int) -> str:
+    """What a process calls itself: Ray's workers say what they are at."""
+    with suppress(OSError):
+        return Path(f"/proc/{pid}/cmdline").read_text(encoding="utf-8", errors="replace").strip("\0 ")
+    return ""
+
+
+def _is_held_at(pid: int, title: str) -> bool:
+    """Stop a process; it runs on if it is at something else by then."""
+    os.kill(pid, signal.SIGSTOP)
+    while not Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].startswith(" T"):
+        time.sleep(0.001)
+    if _title(pid) == title:
+        return True
+    os.kill(pid, signal.SIGCONT)
+    return False
 
 
 def _children(pid: int) -> list[int]:
