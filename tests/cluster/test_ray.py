@@ -124,12 +124,14 @@ def test_a_raylet_that_is_killed_costs_nothing(
             assert found["done"] == _IMAGES - _KILLED_AFTER
             assert len(set(found["digests"])) == len(found["digests"]) == _IMAGES - 1
             assert [one["item_id"] for one in found["problems"]] == ["007.png"]
-            assert [path for path in run.shards.rglob("*") if path.is_file()] == []
+            # A worker that was killed while it wrote leaves half a file, which the next build deletes.
+            assert list(run.shards.rglob("*.npz")) == []
 
             again = _Run(catalogue, lite0_tflite, root, cluster.address).start().result()
             _require_same(again, locally)
             assert again["put"] == again["fresh"] == 0
             assert again["done"] == _IMAGES
+            assert [path for path in run.shards.rglob("*") if path.is_file()] == []
         if "could not be embedded, time 1" in run.said():
             return
     pytest.fail("each time the raylet was killed when its worker was as good as done with a shard")
