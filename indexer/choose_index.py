@@ -2,15 +2,17 @@
 
 1. A partition that is cheap to compare as a whole has no index.
 2. Rows that are the same share a place; places are in an order drawn by chance, and the last are held out as queries.
-3. Of the candidate kinds, the cheapest first, each is built of a sample and tuned there to the recall that is wanted.
-4. One that reaches it is built of all rows but the held-out ones and tuned again; where it misses, the next has a turn.
+3. Candidate kinds, those of the shortest codes first, are built of a sample and tuned there to the recall that is
+   wanted, until one reaches it with little effort; the quickest of them is it.
+4. It is built of all rows but the held-out ones and tuned again; where it misses the recall, the next has a turn.
 5. The held-out rows are added.
 """
 
 import hashlib
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import faiss
 import numpy as np
@@ -25,12 +27,17 @@ from shared.vectors import Vectors
 # More than is promised, by what a sample of queries may be wrong.
 _WANTED_RECALL = 0.993
 _NEIGHBOURS = 10
-_QUERIES = 300
+_QUERIES = 1_000
 _TRIAL_ROWS = 5_000
 _TRAINED_ON = 20_000
 _TRAINED_ON_A_LIST = 40
 _MOST_DEPTH = 512
-_GRAPH_EFFORTS = (12, 16, 20, 24, 32, 40, 48, 56, 64, 80, 96, 128, 192, 256, 384, 512)
+# In steps of a tenth or so: each is a tenth of a search's time.
+_GRAPH_EFFORTS = (
+    *(12, 16, 20, 24, 28, 32, 36, 40, 44, 48, 52, 56, 60, 64, 72, 80, 88, 96, 112, 128),
+    *(144, 160, 192, 224, 256, 320, 384, 448, 512),
+)
+_LITTLE_EFFORT = 64
 _LIST_EFFORTS = (4, 8, 12, 16, 24, 32, 48, 64, 96, 128, 256)
 _TIE = 1e-6
 _CHUNK = 4096
@@ -66,13 +73,10 @@ def choose_index(vectors: StoredVectors, policy: IndexPolicy) -> Tuned | None:
         return None  # hardly anything but copies
     n_queries = min(_QUERIES, rows.n_places // 10)
     task = _Task(vectors, rows, rows.n_places - n_queries)
-    names = policy.candidates(vectors.dim, rows.n_places)
-    for name in _likely_first(names, task):
-        tuned = _tuned(task.built(name), task)
-        if tuned is not None:
-            task.finish(tuned.index.index)
-            return tuned
-    return None
+    tuned = _quickest(policy.candidates(vectors.dim, rows.n_places), task)
+    if tuned is not None:
+        task.finish(tuned.index.index)
+    return tuned
 
 
 @dataclass(frozen=True)
@@ -96,6 +100,7 @@ class _Task:
     def of_places(self, places: NDArray[np.int64]) -> Vectors:
         return self.vectors.embeddings(self.rows.firsts(places))
 
+    @cached_property
     def queries(self) -> Vectors:
         last = self.rows.n_places
         return self.of_places(np.arange(last - min(_QUERIES, last // 10), last))
@@ -111,8 +116,10 @@ class _Task:
         """Add the places that asked."""
         _add(index, self, self.n_built, self.rows.n_places)
 
-    def tenth_scores(self, queries: Vectors) -> NDArray[np.float32]:
+    @cached_property
+    def tenth_scores(self) -> NDArray[np.float32]:
         """`(n_queries,)`: the score of each query's tenth nearest place."""
+        queries = self.queries
         best = np.full((len(queries), _NEIGHBOURS), -np.inf, dtype=np.float32)
         for start in range(0, self.n_built, _CHUNK):
             rows = self.of_places(np.arange(start, min(start + _CHUNK, self.n_built)))
@@ -132,30 +139,35 @@ def _training_rows(name: str) -> int:
     return max(_TRAINED_ON, _TRAINED_ON_A_LIST * int(lists or 0))
 
 
-def _likely_first(names: Sequence[str], task: _Task) -> Iterator[str]:
-    """Those that reach the recall on a sample, then the others; none is tried there before its turn comes.
+def _quickest(names: Sequence[str], task: _Task) -> Tuned | None:
+    """An index of the kind that is quickest on a sample, or of the next that reaches the recall; None if none does.
 
-    Where a sample would hardly be smaller than the whole, all have their turn as they come.
+    Where a sample would hardly be smaller than the whole, the whole is the sample.
 
     Args:
-        names: of kinds, the cheapest first.
+        names: of kinds, those of the shortest codes first.
         task: the partition.
     """
-    trial = task.sample(_TRIAL_ROWS)
-    is_spared = len(names) == 1 or task.n_built <= 2 * trial.n_built
-    missed = []
+    trial = task if task.n_built <= 2 * _TRIAL_ROWS else task.sample(_TRIAL_ROWS)
+    reached: dict[str, Tuned] = {}
     for name in names:
-        if is_spared or _tuned(trial.built(name), trial) is not None:
-            yield name
-        else:
-            missed.append(name)
-    yield from missed
+        if reached and not IndexKind(name, task.vectors.dim).is_projected:
+            break  # rows that are so much longer make each step slower, and building takes much longer
+        tuned = _tuned(trial.built(name), trial)
+        if tuned is not None:
+            reached[name] = tuned
+            if tuned.index.settings.effort <= _LITTLE_EFFORT:
+                break
+    ranked = sorted(reached, key=lambda name: reached[name].p50_ms)
+    if trial is task:
+        return reached[ranked[0]] if ranked else None
+    found = (_tuned(task.built(name), task) for name in [*ranked, *(one for one in names if one not in reached)])
+    return next((tuned for tuned in found if tuned is not None), None)
 
 
 def _tuned(index: ApproximateIndex, task: _Task) -> Tuned | None:
     """The least effort, then the fewest proposals, that reach the recall; None if none does."""
-    queries = task.queries()
-    tenth = task.tenth_scores(queries) - _TIE
+    queries, tenth = task.queries, task.tenth_scores - _TIE
     is_graph = IndexKind(index.settings.kind, task.vectors.dim).is_graph
     for effort in _GRAPH_EFFORTS if is_graph else _LIST_EFFORTS:
         most = min(effort if is_graph else _MOST_DEPTH, task.n_built)

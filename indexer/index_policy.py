@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from shared.index_kind import EXACT, IndexKind
 
 INDEX_KINDS = ("auto", EXACT, "hnsw", "ivf")
-_VERSION = 1
+_VERSION = 2
 _PROJECTED_FROM_DIM = 64
 
 
@@ -30,9 +30,12 @@ class IndexPolicy:
         return self.index_kind == EXACT or n_rows * dim <= self.cheap or not self.candidates(dim, n_rows)
 
     def candidates(self, dim: int, n_rows: int) -> list[str]:
-        """The kinds to try: graphs, and an inverted file where none of those fits, since it is slower but smallest."""
+        """The kinds to try, those of the shortest codes first.
+
+        Graphs, and an inverted file where none of those fits, since it is slower but smallest.
+        """
         codes = "SQfp16" if self.vectors == "float32" else "SQ8"
-        projected = [f"P{dim // 5},HNSW16,{codes}"] if dim >= _PROJECTED_FROM_DIM else []
+        projected = [f"P{dim // part},HNSW16,{codes}" for part in (10, 5) if dim >= _PROJECTED_FROM_DIM]
         graphs = [*projected, f"HNSW16,{codes}"] if self.index_kind != "ivf" else []
         lists = [f"IVF{_lists(n_rows)},PQ{dim // 4}x4fs"] if self.index_kind != "hnsw" and dim % 4 == 0 else []
         limit = self.max_bytes_per_vector

@@ -1,7 +1,7 @@
 """How a partition is searched: exactly, or by an approximate index of one of a few kinds.
 
-A kind is spelled as FAISS's factory spells it, `HNSW16,SQfp16` or `IVF512,PQ320x4fs`. In front may stand `P256`, a
-linear projection to 256 dimensions (`projection`), whose codes are a fifth as long.
+A kind is spelled as FAISS's factory spells it, `HNSW16,SQfp16` or `IVF512,PQ320x4fs`. In front may stand `P128`, a
+linear projection to 128 dimensions (`projection`), whose codes are a tenth as long.
 """
 
 import re
@@ -51,6 +51,11 @@ class IndexKind:
         return "HNSW" in self.name
 
     @property
+    def is_projected(self) -> bool:
+        """Whether it holds rows of fewer dimensions."""
+        return self._parts()["projected"] is not None
+
+    @property
     def bytes_per_vector(self) -> float:
         """What a vector takes in the index's memory, besides the vector itself."""
         part = self._parts()
@@ -78,9 +83,11 @@ class IndexKind:
         return index
 
     def parameters(self, effort: int) -> Any:
-        """What is passed to a search: nothing is ever set on the index, which many threads share (faiss#2204)."""
-        found = _made("HNSW", efSearch=effort) if self.is_graph else _made("IVF", nprobe=effort)
-        return _made("PreTransform", index_params=found) if self._parts()["projected"] else found
+        """What is passed to a search of the index behind the projection.
+
+        Nothing is ever set on the index, which many threads share (faiss#2204).
+        """
+        return _made("HNSW", efSearch=effort) if self.is_graph else _made("IVF", nprobe=effort)
 
     def _parts(self) -> dict[str, str]:
         found = _KIND.fullmatch(self.name)
@@ -92,6 +99,20 @@ class IndexKind:
 def _made(of: str, **values: Any) -> Any:
     """Search parameters; FAISS's types don't know their fields."""
     return getattr(faiss, f"SearchParameters{of}")(**values)
+
+
+def parts_of(index: faiss.Index) -> tuple[Vectors | None, faiss.Index]:
+    """The projection in front of an index and the index behind it; None and the index itself where there is none.
+
+    Returns:
+        The projection is a view of the index's own `(dim, d)` float32 matrix: it lasts as long as the index.
+    """
+    if not isinstance(index, faiss.IndexPreTransform):
+        return None, index
+    chain: Any = index.chain  # its types tell another class
+    linear: Any = faiss.downcast_VectorTransform(chain.at(0))
+    values = faiss.rev_swig_ptr(linear.A.data(), linear.A.size())
+    return values.reshape(linear.d_out, linear.d_in), faiss.downcast_index(index.index)
 
 
 def projection(sample: Vectors, dim: int) -> faiss.LinearTransform:

@@ -18,10 +18,10 @@ from shared.approximate_index import ApproximateIndex
 from shared.catalogue import Item
 from shared.category_search import Hit
 from shared.data_directory import SnapshotPaths
-from shared.index_kind import IndexKind
+from shared.index_kind import IndexKind, parts_of
 from shared.manifest import CategoryEntry
 from shared.partition import Partition
-from shared.stored_vectors import StoredVectors
+from shared.stored_vectors import StoredVectors, products_with_all
 from shared.vectors import Vectors, unit_rows
 
 _ROWS, _DIM = 2500, 80
@@ -33,11 +33,11 @@ _KINDS = {
 }
 
 
-def _drawn(n: int, seed: int) -> Vectors:
+def _drawn(n: int, seed: int, directions: int = 12) -> Vectors:
     """Unit rows along few directions, and a little along all, as embeddings of pictures are."""
-    map_to = np.random.default_rng(0).normal(size=(12, _DIM))
+    map_to = np.random.default_rng(0).normal(size=(directions, _DIM))
     random = np.random.default_rng(seed)
-    return unit_rows(2 + random.normal(size=(n, 12)) @ map_to + 0.1 * random.normal(size=(n, _DIM)))
+    return unit_rows(2 + random.normal(size=(n, directions)) @ map_to + 0.1 * random.normal(size=(n, _DIM)))
 
 
 def _catalogue(rows: Vectors, numbers: np.ndarray, digests: list[bytes] | None = None) -> EmbeddedCatalogue:
@@ -221,11 +221,36 @@ def test_vectors_that_nothing_approximates_are_compared_all() -> None:
     assert tuned is None or tuned.recall >= 0.99
 
 
+@pytest.mark.parametrize(("directions", "projected"), [(4, "P8"), (12, "P16")])
+@pytest.mark.parametrize("n_rows", [3_000, 12_000])
+def test_codes_are_as_short_as_the_vectors_allow(n_rows: int, directions: int, projected: str) -> None:
+    vectors = StoredVectors.of_pieces(iter([_drawn(n_rows, 1, directions)]))
+    tuned = choose_index(vectors, IndexPolicy(cheap=0))
+    assert tuned is not None
+    assert tuned.index.settings.kind.startswith(f"{projected},")
+    assert tuned.index.index.ntotal == n_rows
+
+
+def test_a_projection_gives_what_the_indexs_own_transformation_gives() -> None:
+    rows = _drawn(3_000, 1)
+    kind = IndexKind("P16,HNSW16,SQfp16", _DIM)
+    index = kind.empty(rows)
+    matrix, searched = parts_of(index)
+    assert kind.is_projected
+    assert matrix is not None
+    assert matrix.shape == (16, _DIM)
+    assert (index.d, searched.d) == (_DIM, 16)
+    wanted = index.chain.at(0).apply(rows[:1])[0]
+    assert np.allclose(products_with_all(rows[0], matrix), wanted, atol=1e-5)
+    assert parts_of(searched) == (None, searched)
+
+
 @pytest.mark.parametrize(
     ("limit", "kinds"),
     [
-        (None, ["P256,HNSW16,SQfp16", "HNSW16,SQfp16"]),
-        (700, ["P256,HNSW16,SQfp16"]),
+        (None, ["P128,HNSW16,SQfp16", "P256,HNSW16,SQfp16", "HNSW16,SQfp16"]),
+        (700, ["P128,HNSW16,SQfp16", "P256,HNSW16,SQfp16"]),
+        (400, ["P128,HNSW16,SQfp16"]),
         (200, ["IVF256,PQ320x4fs"]),
         (100, []),
     ],
