@@ -10,6 +10,7 @@
 
 import hashlib
 import time
+from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -169,14 +170,20 @@ def _tuned(index: ApproximateIndex, task: _Task) -> Tuned | None:
     """The least effort, then the fewest proposals, that reach the recall; None if none does."""
     queries, tenth = task.queries, task.tenth_scores - _TIE
     is_graph = IndexKind(index.settings.kind, task.vectors.dim).is_graph
-    for effort in _GRAPH_EFFORTS if is_graph else _LIST_EFFORTS:
+    efforts = _GRAPH_EFFORTS if is_graph else _LIST_EFFORTS
+
+    def recalls(effort: int) -> NDArray[np.float64]:
         most = min(effort if is_graph else _MOST_DEPTH, task.n_built)
-        recalls = _recall_by_depth(index.told(effort, most), task, queries, tenth)
-        if recalls[-1] >= _WANTED_RECALL:
-            depth = max(_NEIGHBOURS, 1 + int(np.argmax(recalls >= _WANTED_RECALL)))
-            told = index.told(effort, depth)
-            return Tuned(told, float(recalls[depth - 1]), _p50_ms(told, task, queries))
-    return None
+        return _recall_by_depth(index.told(effort, most), task, queries, tenth)
+
+    # Recall grows with effort, so halving finds it, and the dearest efforts are seldom tried.
+    place = bisect_left(efforts, _WANTED_RECALL, key=lambda effort: float(recalls(effort)[-1]))
+    if place == len(efforts):
+        return None
+    found = recalls(efforts[place])
+    depth = max(_NEIGHBOURS, 1 + int(np.argmax(found >= _WANTED_RECALL)))
+    told = index.told(efforts[place], depth)
+    return Tuned(told, float(found[depth - 1]), _p50_ms(told, task, queries))
 
 
 def _recall_by_depth(
