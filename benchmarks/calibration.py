@@ -54,7 +54,8 @@ def _judged(embedded: EmbeddedCatalogue, seed: int) -> dict[str, Any]:
         keras.utils.clear_session()  # what earlier folds left
         part = some_of(embedded, learned)
         with SilentReporter().stage("") as stage:
-            head, _ = train_classifier(part, HeldOut.of(part, seed), seed, stage)
+            heads, _ = train_classifier(part, HeldOut.of(part, seed), seed, stage)
+        head = heads.served
         assert head.categories == embedded.categories
         found = probabilities[judged] = head.probabilities(embedded.originals_of(judged))
         counts["auto"][judged] = [head.needed(row, PROBE_COVERAGE) for row in found]

@@ -135,16 +135,16 @@ def _train(embedded: EmbeddedCatalogue, judging: EmbeddedCatalogue, choice: Choi
     keras.utils.clear_session()  # what earlier runs left
     started = time.perf_counter()
     with choice.change(), SilentReporter().stage("") as stage:
-        classifier, epochs = train_classifier.train_classifier(learned, held_out, seed, stage)
+        heads, epochs = train_classifier.train_classifier(learned, held_out, seed, stage)
     seconds = time.perf_counter() - started
-    truth = judging.columns(np.arange(len(judging.image_items)), classifier.categories)
-    probabilities = classifier.probabilities(judging.originals)
+    truth = judging.columns(np.arange(len(judging.image_items)), heads.served.categories)
+    probabilities = heads.served.probabilities(judging.originals)
     right = probabilities.argmax(axis=1) == truth
     return Trained(
         category_accuracy=category_accuracy_at(1, probabilities, truth),
         mean_category_accuracy=float(np.mean([right[truth == label].mean() for label in np.unique(truth)])),
         expected_calibration_error=expected_calibration_error(probabilities, truth),
-        held_out_accuracy=held_out.category_accuracy(classifier) or 0.0,
+        held_out_accuracy=held_out.category_accuracy(heads.judged) or 0.0,
         epochs=epochs,
         seconds=seconds,
     )

@@ -2,8 +2,9 @@
 
 The training photos are embedded with two augmented copies. With each of several seeds, whose held-out photos are left
 out, heads are made of them: the indexer's own, its two parts alone, a vote of the 30 nearest photos, and the indexer's
-mixed with that. Each judges the held-out and the validation photos by one view, by that and its mirror image, and by
-four views (also four fifths of the square, and squashed), whose log probabilities are averaged.
+mixed with that; and the indexer's as it is served, once it has learned the held-out photos too. Each judges the
+held-out and the validation photos by one view, by that and its mirror image, and by four views (also four fifths of the
+square, and squashed), whose log probabilities are averaged.
 """
 
 import os
@@ -26,6 +27,7 @@ from indexer import train_classifier
 from indexer.augment import Augmentation
 from indexer.discriminant import discriminant_head
 from indexer.embed import EmbeddedCatalogue
+from indexer.heads import Heads
 from indexer.held_out import HeldOut
 from indexer.report import SilentReporter
 from shared.classifier import Classifier
@@ -36,6 +38,7 @@ _NEIGHBOURS = 30
 _SHARPNESS = 20
 _VIEWS = {"one": [0], "and mirrored": [0, 1], "four": [0, 1, 2, 3]}
 _WHITE = (255, 255, 255)
+_SERVED = "the indexer's, of all photos"
 
 LogProbabilities = Callable[[NDArray[np.float32]], NDArray[np.float32]]
 """`(n, dim)` unit rows → `(n, n_categories)`."""
@@ -93,7 +96,10 @@ def _judged(
     for head, log_probabilities in _heads(embedded, held_out, seed).items():
         for name, views in _VIEWS.items():
             found[head, name] = (
-                _accuracy(log_probabilities, own[held_out.images][:, views], held_labels),
+                # The photos that it has learned tell nothing of it.
+                np.nan
+                if head == _SERVED
+                else _accuracy(log_probabilities, own[held_out.images][:, views], held_labels),
                 _accuracy(log_probabilities, others[:, views], labels),
             )
     return found
@@ -111,9 +117,10 @@ def _heads(embedded: EmbeddedCatalogue, held_out: HeldOut, seed: int) -> dict[st
     flat, flat_labels = views.reshape(-1, views.shape[-1]), np.repeat(labels, views.shape[1])
     analysis = Classifier(embedded.categories, *discriminant_head(flat, flat_labels, len(embedded.categories)))
     originals, one_hot = views[:, 0], np.eye(len(embedded.categories), dtype=np.float32)[labels]
-    own = _log_probabilities(_trained(embedded, held_out, seed))
-    with mock.patch.object(train_classifier, "_DISCRIMINANT_WEIGHTS", (0.0,)):
-        softmax = _log_probabilities(_trained(embedded, held_out, seed))
+    trained = _trained(embedded, held_out, seed)
+    own = _log_probabilities(trained.judged)
+    with mock.patch.object(train_classifier, "_DISCRIMINANT_SHARES", (0.0,)):
+        softmax = _log_probabilities(_trained(embedded, held_out, seed).judged)
 
     def vote(queries: NDArray[np.float32]) -> NDArray[np.float32]:
         scores = queries @ originals.T
@@ -124,6 +131,7 @@ def _heads(embedded: EmbeddedCatalogue, held_out: HeldOut, seed: int) -> dict[st
         return found
 
     return {
+        _SERVED: _log_probabilities(trained.served),
         "the indexer's": own,
         "softmax alone": softmax,
         "discriminant analysis alone": _log_probabilities(analysis),
@@ -132,7 +140,7 @@ def _heads(embedded: EmbeddedCatalogue, held_out: HeldOut, seed: int) -> dict[st
     }
 
 
-def _trained(embedded: EmbeddedCatalogue, held_out: HeldOut, seed: int) -> Classifier:
+def _trained(embedded: EmbeddedCatalogue, held_out: HeldOut, seed: int) -> Heads:
     keras.utils.clear_session()  # what earlier ones left
     with SilentReporter().stage("") as stage:
         return train_classifier.train_classifier(embedded, held_out, seed, stage)[0]

@@ -20,8 +20,11 @@ from shared.index_kind import IndexKind, SearchSettings
 from shared.stored_vectors import StoredVectors
 from shared.vectors import Vectors
 
-_KINDS = ("P256,HNSW16,SQfp16", "P256,HNSW16,SQ8", "P160,HNSW16,SQfp16", "HNSW16,SQfp16", "IVF512,PQ320x4fs")
-_EFFORTS = (16, 24, 32, 48, 64)
+_KINDS = (
+    *("P128,HNSW16,SQfp16", "P128,HNSW16,SQ8", "P256,HNSW16,SQfp16", "P256,HNSW16,SQ8", "HNSW16,SQfp16"),
+    "IVF512,PQ320x4fs",
+)
+_EFFORTS = (24, 32, 48, 64, 96)
 _LIST_DEPTH = 100
 _TRAINED_ON = 20_000
 _QUERIES = 1000

@@ -73,7 +73,7 @@ def _judged(
 def _heads(part: EmbeddedCatalogue, held_out: HeldOut, seed: int) -> list[tuple[str, Head]]:
     keras.utils.clear_session()  # what earlier ones left
     with SilentReporter().stage("") as stage:
-        linear = train_classifier(part, held_out, seed, stage)[0].logits
+        linear = train_classifier(part, held_out, seed, stage)[0].judged.logits
     learned = np.flatnonzero(~held_out.items[part.image_items])
     embeddings, labels = part.originals_of(learned), part.columns(learned, part.categories)
     heads: list[tuple[str, Head]] = [("the indexer's", linear)]

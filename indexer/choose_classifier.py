@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from indexer.calibration import calibrated
 from indexer.choose_base import Base, is_tuned
 from indexer.embed import EmbeddedCatalogue
+from indexer.heads import Heads
 from indexer.held_out import HeldOut
 from indexer.published import Published, image_keys
 from indexer.read_feedback import LabelledQueries
@@ -35,14 +36,14 @@ class ChosenClassifier:
     """The head of the candidate.
 
     Attributes:
-        classifier: published, or newly trained.
+        heads: published, or newly trained.
         is_new: whether it was trained now.
         epochs: that it was trained for.
         changed: images that came, went or moved since it was trained.
         queries: that it learned from besides the catalogue; None for none.
     """
 
-    classifier: Classifier
+    heads: Heads
     is_new: bool
     epochs: int
     changed: int
@@ -50,12 +51,13 @@ class ChosenClassifier:
 
     def figures(self, held_out: HeldOut) -> Mapping[str, Any]:
         """For the manifest: what it reaches on items that it didn't learn, None where there are none."""
+        judged = self.heads.judged
         return {
             "items": held_out.n_items,
             "images": held_out.n_images,
-            "category_accuracy": held_out.category_accuracy(self.classifier),
-            "expected_calibration_error": held_out.calibration_error(self.classifier),
-            "temperature": self.classifier.temperature,
+            "category_accuracy": held_out.category_accuracy(judged),
+            "expected_calibration_error": held_out.calibration_error(judged),
+            "temperature": judged.temperature,
             "epochs": self.epochs,
             CHANGED: self.changed,
             "feedback_queries": 0 if self.queries is None else len(self.queries.categories),
@@ -87,26 +89,26 @@ def choose_classifier(
     reason = reason_to_train(published, embedded.recipe, set(embedded.categories), now, settings.retrain, queries)
     if reason is None and published is not None:
         epochs = int(published.manifest.classifier.get("epochs", 0))
-        return ChosenClassifier(published.classifier(), False, epochs, changed_images(published, now), queries)
+        return ChosenClassifier(published.heads(), False, epochs, changed_images(published, now), queries)
     reporter.say(f"the classifier is trained: {reason}")
     with reporter.stage("train classifier") as stage:  # within it: TensorFlow takes seconds to import
         from indexer.train_classifier import train_classifier
 
-        classifier, epochs = train_classifier(embedded, held_out, settings.seed, stage, queries)
+        heads, epochs = train_classifier(embedded, held_out, settings.seed, stage, queries)
     tuned = _tuned_head(base, published, embedded)
     if tuned is not None:
         tuned = calibrated(tuned, held_out)
-        if held_out.log_loss(tuned) <= held_out.log_loss(classifier):
+        if held_out.log_loss(tuned) <= held_out.log_loss(heads.judged):
             reporter.say("the head that was tuned with the base does no worse on held-out items: it stays")
-            classifier = tuned
-    return ChosenClassifier(classifier, True, epochs, 0, queries)
+            heads = Heads.of_one(tuned)
+    return ChosenClassifier(heads, True, epochs, 0, queries)
 
 
 def _tuned_head(base: Base, published: Published | None, embedded: EmbeddedCatalogue) -> Classifier | None:
     """The head that was tuned with this base, now or before, if it knows the catalogue's categories."""
     head = base.head
     if head is None and published is not None and is_tuned(published) and published.manifest.recipe == embedded.recipe:
-        head = published.classifier()
+        head = published.heads().judged
     return head if head is not None and head.categories == embedded.categories else None
 
 

@@ -22,7 +22,7 @@ def objections(
 
     Args:
         candidate: with its indexes' recall against exact search.
-        classifier: the candidate's.
+        classifier: the candidate's, as it is judged.
         held_out: items of the candidate's catalogue that it didn't learn.
         published: what it would replace; None where there is nothing.
     """
@@ -49,7 +49,7 @@ def _worse_accuracy(candidate: Manifest, classifier: Classifier, held_out: HeldO
         return []  # too few to tell anything
     before = {"had when it was published": _accuracy(published.manifest)}
     if candidate.recipe == published.manifest.recipe:
-        before["has on the same items"] = judged.category_accuracy(published.classifier())
+        before["has on the same items"] = judged.category_accuracy(published.heads().judged)
     return [
         f"category_accuracy on {judged.n_images} held-out images is {now:.4f}; the published snapshot {what}"
         f" {accuracy:.4f}, wanted no less than {accuracy - MAX_ACCURACY_LOSS:.4f}"

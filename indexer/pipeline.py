@@ -142,7 +142,7 @@ def _build(settings: BuildSettings, data: DataDirectory, published: Published | 
             manifest, found = published.manifest, []
         else:
             manifest = _write(data, content, reporter)
-            found = objections(manifest, chosen.classifier, held_out, published)
+            found = objections(manifest, chosen.heads.judged, held_out, published)
         return _Built(manifest, found, cache.n_put * embedded.views.shape[1], len(embedded.problems))
 
 
@@ -168,7 +168,7 @@ def _build_given(
     if published is not None and content.is_published() and is_whole(published.manifest, reporter.say):
         return _Built(published.manifest, [], 0, 0)
     manifest = _write(data, content, reporter)
-    return _Built(manifest, objections(manifest, chosen.classifier, held_out, published), 0, 0)
+    return _Built(manifest, objections(manifest, chosen.heads.judged, held_out, published), 0, 0)
 
 
 def _write(data: DataDirectory, content: SnapshotContent, reporter: Reporter) -> Manifest:

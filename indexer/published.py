@@ -11,11 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from indexer.compare import States, states
+from indexer.heads import Heads
 from indexer.metadata_spool import MetadataSpool, spooled
 from indexer.report import Reporter
 from shared.catalogue import ItemStore
 from shared.checksums import sha256_of
-from shared.classifier import Classifier
 from shared.data_directory import DataDirectory, SnapshotPaths
 from shared.errors import ParecidoError, SnapshotMissing
 from shared.images import PREPROCESSING
@@ -42,9 +42,9 @@ class Published:
             return None
         return self.paths.embedder.read_bytes()
 
-    def classifier(self) -> Classifier:
-        """The head."""
-        return Classifier.open(self.paths.classifier)
+    def heads(self) -> Heads:
+        """The head, as it is served and as it was judged."""
+        return Heads.open(self.paths)
 
     def entry(self, category: str) -> CategoryEntry | None:
         """What the manifest says of a category."""

@@ -18,6 +18,7 @@ from indexer.choose_base import Base
 from indexer.choose_classifier import ChosenClassifier
 from indexer.embed import EmbeddedCatalogue
 from indexer.fit_known import fit_known
+from indexer.heads import Heads
 from indexer.held_out import HeldOut
 from indexer.link import link_or_copy
 from indexer.milvus_collections import connect, remember_collection
@@ -29,7 +30,6 @@ from indexer.settings import BuildSettings
 from shared import __version__
 from shared.catalogue import IndexedItem, ItemStore, write_items
 from shared.clarity import Clarity
-from shared.classifier import Classifier
 from shared.data_directory import DataDirectory, SnapshotPaths
 from shared.embedder import Embedder, LiteRtEmbedder, NoEmbedder, embedder_id, golden_picture
 from shared.images import PREPROCESSING
@@ -85,7 +85,7 @@ class SnapshotContent:
                 entries.append(write_partition(planned, self.embedded, paths.partitions, self.published))
                 stage.advance()
         with reporter.stage("fit known queries"):
-            classifier = self._write_classifier(paths)
+            heads = self._write_classifier(paths)
         written = {entry.name: Partition.open(entry.name, paths.partitions) for entry in entries}
         with reporter.stage("find duplicates"):
             found = examine(self.items, written)
@@ -95,7 +95,7 @@ class SnapshotContent:
         manifest = self._manifest(snapshot_id, tuple(entries), embedder)
         if self.settings.report == "on" and self.settings.embeddings is None:
             with closing(ItemStore(paths.items)) as items:
-                snapshot = Snapshot(manifest, embedder, classifier, items, written)
+                snapshot = Snapshot(manifest, embedder, heads.judged, items, written)
                 write_build_report(snapshot, self.held_out, found, self.published, paths.report, reporter)
         if self.settings.store != EMBEDDED:
             manifest = self._to_milvus(paths, manifest, written)
@@ -124,15 +124,14 @@ class SnapshotContent:
         else:
             paths.embedder.write_bytes(self.base.model)
 
-    def _write_classifier(self, paths: SnapshotPaths) -> Classifier:
+    def _write_classifier(self, paths: SnapshotPaths) -> Heads:
         """After the partitions: the rule for known queries of a new classifier is fitted on them."""
-        classifier = self.chosen.classifier
+        heads = self.chosen.heads
         if self.chosen.is_new:
             opened = partial(Partition.open, directory=paths.partitions)
-            rule = fit_known(classifier, self.held_out, opened, self._pretrained_classes())
-            classifier = replace(classifier, known=rule)
-        classifier.save(paths.classifier)
-        return classifier
+            heads = heads.knowing(fit_known(heads.judged, self.held_out, opened, self._pretrained_classes()))
+        heads.write(paths)
+        return heads
 
     def _pretrained_classes(self) -> Clarity | None:
         """Of the base, unless it was tuned: then they no longer fit its embeddings."""

@@ -4,9 +4,10 @@
    categories this is left out: the more, the longer an epoch takes.
 2. Add as much of a discriminant analysis to weights and bias as the held-out items prefer.
 3. Fit the temperature on the held-out items (Guo et al., 2017, "On Calibration of Modern Neural Networks").
+4. Learn all items by what was found best: as many epochs, as much of the analysis, the same temperature.
 """
 
-from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import keras
@@ -17,6 +18,7 @@ from numpy.typing import NDArray
 from indexer.calibration import calibrated
 from indexer.discriminant import discriminant_head
 from indexer.embed import EmbeddedCatalogue
+from indexer.heads import Heads
 from indexer.held_out import HeldOut
 from indexer.read_feedback import LabelledQueries
 from indexer.report import Stage
@@ -38,18 +40,18 @@ _EPOCHS_WITHOUT_HELD_OUT = 30
 _MAX_LEARNED_VIEWS = 50_000  # 0.13 GB: memory must not grow with the catalogue
 _PREFETCHED = 4
 _CHUNK_IMAGES = 4096
-_DISCRIMINANT_WEIGHTS = (0.0, 0.1, 0.2, 0.3)
+_DISCRIMINANT_SHARES = (0.0, 0.1, 0.2, 0.3)
 _MOST_TRAINED_CATEGORIES = 1_000
 
 
 def train_classifier(
     embedded: EmbeddedCatalogue, held_out: HeldOut, seed: int, stage: Stage, queries: LabelledQueries | None = None
-) -> tuple[Classifier, int]:
+) -> tuple[Heads, int]:
     """Train the head on a catalogue; the same catalogue and seed give the same head.
 
     Args:
         embedded: the catalogue's views.
-        held_out: the items that it must not see, to stop by and to fit the temperature on.
+        held_out: the items that it must not see at first, to stop by and to fit the temperature on.
         seed: of the start and the order.
         stage: is told of each epoch.
         queries: to learn from as well; none of them is held out.
@@ -59,66 +61,101 @@ def train_classifier(
     """
     categories = embedded.categories
     if len(categories) == 1:  # there is nothing to learn: every query belongs to it
-        return Classifier(categories, np.zeros((embedded.views.shape[-1], 1), np.float32), np.zeros(1, np.float32)), 0
-    learned, labels = _learned(embedded, held_out, categories, seed, queries)
-    trained, epochs = _trained(learned, labels, held_out, categories, seed, stage)
-    if epochs and not held_out.n_images:
-        return trained, epochs
-    other = Classifier(categories, *discriminant_head(learned, labels, len(categories)))
+        zeros = np.zeros((embedded.views.shape[-1], 1), np.float32)
+        return Heads.of_one(Classifier(categories, zeros, zeros[0])), 0
+    most_epochs = _MAX_EPOCHS if len(categories) <= _MOST_TRAINED_CATEGORIES else 0
+    every = np.ones_like(held_out.items)
     if not held_out.n_images:
-        return _mixed(trained, other, _DISCRIMINANT_WEIGHTS[-1]), epochs
-    weights = _DISCRIMINANT_WEIGHTS if epochs else _DISCRIMINANT_WEIGHTS[1:]
-    mixed = [calibrated(_mixed(trained, other, weight), held_out) for weight in weights]
-    return min(mixed, key=held_out.log_loss), epochs
+        epochs = min(most_epochs, _EPOCHS_WITHOUT_HELD_OUT)
+        share = 0.0 if epochs else _DISCRIMINANT_SHARES[-1]
+        return Heads.of_one(_Lesson.of(embedded, every, seed, queries).head(epochs, share, stage)), epochs
+    lesson = _Lesson.of(embedded, ~held_out.items, seed, queries)
+    judged, epochs, share = _best_head(lesson, held_out, most_epochs, stage)
+    del lesson  # or its views would lie in memory beside those of all items
+    served = _Lesson.of(embedded, every, seed, queries).head(epochs, share, stage)
+    return Heads(replace(judged, weights=served.weights, bias=served.bias), judged), epochs
 
 
-def _trained(
-    learned: NDArray[np.float16],
-    labels: NDArray[np.int64],
-    held_out: HeldOut,
-    categories: tuple[str, ...],
-    seed: int,
-    stage: Stage,
-) -> tuple[Classifier, int]:
-    """The softmax and its epochs; of very many categories one that says nothing, after none."""
-    if len(categories) > _MOST_TRAINED_CATEGORIES:
-        zeros = np.zeros((learned.shape[1], len(categories)), np.float32)
-        return Classifier(categories, zeros, zeros[0]), 0
-    judged, judged_labels = held_out.originals, held_out.columns(categories)
-    weights, bias, epochs = fit_head(learned, labels, judged, judged_labels, len(categories), seed, stage)
-    return Classifier(categories, weights, bias), epochs
+def _best_head(lesson: "_Lesson", held_out: HeldOut, most_epochs: int, stage: Stage) -> tuple[Classifier, int, float]:
+    """The head that held-out items prefer, calibrated; its epochs, and the share of the analysis in it."""
+    trained, epochs = lesson.softmax(most_epochs, stage, held_out)
+    shares = _DISCRIMINANT_SHARES if epochs else _DISCRIMINANT_SHARES[1:]
+    analysis = lesson.analysis()
+    mixed = {share: calibrated(_mixed(trained, analysis, share), held_out) for share in shares}
+    best = min(mixed, key=lambda share: held_out.log_loss(mixed[share]))
+    return mixed[best], epochs, best
 
 
-def _mixed(head: Classifier, other: Classifier, weight: float) -> Classifier:
+def _mixed(head: Classifier, other: Classifier, share: float) -> Classifier:
     """The head whose logits are the one's and so much of the other's."""
-    return Classifier(head.categories, head.weights + weight * other.weights, head.bias + weight * other.bias)
+    return Classifier(head.categories, head.weights + share * other.weights, head.bias + share * other.bias)
 
 
-def _learned(
-    embedded: EmbeddedCatalogue,
-    held_out: HeldOut,
-    categories: Sequence[str],
-    seed: int,
-    queries: LabelledQueries | None = None,
-) -> tuple[NDArray[np.float16], NDArray[np.int64]]:
-    """The views to learn from, `(n, dim)` float16, and their columns; of very many images a balanced part.
+@dataclass(frozen=True)
+class _Lesson:
+    """What is learned.
 
-    A query counts as much as an image of the catalogue, in that choice and beyond it: as often as an image has views.
+    Attributes:
+        categories: in the order of the columns.
+        views: `(n, dim)` float16.
+        labels: `(n,)` int64, their columns.
+        seed: of the start and the order.
     """
-    images = np.flatnonzero(~held_out.items[embedded.image_items])
-    labels = embedded.columns(images, categories)
-    if queries is not None:
-        labels = np.concatenate([labels, queries.columns(categories)])
-    n_views, dim = embedded.views.shape[1:]
-    chosen = balanced(labels, max(1, _MAX_LEARNED_VIEWS // n_views), seed)
-    views = np.empty((len(chosen), n_views, dim), dtype=np.float16)
-    n_images = int(np.searchsorted(chosen, len(images)))  # `chosen` ascends: queries come last
-    for start in range(0, n_images, _CHUNK_IMAGES):
-        part = slice(start, min(start + _CHUNK_IMAGES, n_images))
-        views[part] = embedded.views[images[chosen[part]]]
-    if queries is not None:
-        views[n_images:] = queries.embeddings[chosen[n_images:] - len(images), np.newaxis]
-    return views.reshape(-1, dim), np.repeat(labels[chosen], n_views)
+
+    categories: tuple[str, ...]
+    views: NDArray[np.float16]
+    labels: NDArray[np.int64]
+    seed: int
+
+    @classmethod
+    def of(
+        cls, embedded: EmbeddedCatalogue, items: NDArray[np.bool_], seed: int, queries: LabelledQueries | None
+    ) -> "_Lesson":
+        """The views of some items; of very many images a balanced part.
+
+        A query counts as much as an image of the catalogue, in that choice and beyond it: as often as an image has
+        views.
+        """
+        categories = embedded.categories
+        images = np.flatnonzero(items[embedded.image_items])
+        labels = embedded.columns(images, categories)
+        if queries is not None:
+            labels = np.concatenate([labels, queries.columns(categories)])
+        n_views, dim = embedded.views.shape[1:]
+        chosen = balanced(labels, max(1, _MAX_LEARNED_VIEWS // n_views), seed)
+        views = np.empty((len(chosen), n_views, dim), dtype=np.float16)
+        n_images = int(np.searchsorted(chosen, len(images)))  # `chosen` ascends: queries come last
+        for start in range(0, n_images, _CHUNK_IMAGES):
+            part = slice(start, min(start + _CHUNK_IMAGES, n_images))
+            views[part] = embedded.views[images[chosen[part]]]
+        if queries is not None:
+            views[n_images:] = queries.embeddings[chosen[n_images:] - len(images), np.newaxis]
+        return cls(categories, views.reshape(-1, dim), np.repeat(labels[chosen], n_views), seed)
+
+    def head(self, epochs: int, share: float, stage: Stage) -> Classifier:
+        """Trained for so many epochs, with such a share of the analysis."""
+        trained, _ = self.softmax(epochs, stage)
+        return _mixed(trained, self.analysis(), share) if share else trained
+
+    def analysis(self) -> Classifier:
+        """The discriminant analysis."""
+        return Classifier(self.categories, *discriminant_head(self.views, self.labels, len(self.categories)))
+
+    def softmax(self, epochs: int, stage: Stage, held_out: HeldOut | None = None) -> tuple[Classifier, int]:
+        """A softmax and its epochs; of none, one that says nothing.
+
+        Args:
+            epochs: at most.
+            stage: is told of each.
+            held_out: stops it as soon as it gets no better; else it is trained for all of them.
+        """
+        n_categories = len(self.categories)
+        if not epochs:
+            zeros = np.zeros((self.views.shape[1], n_categories), np.float32)
+            return Classifier(self.categories, zeros, zeros[0]), 0
+        judged = None if held_out is None else (held_out.originals, held_out.columns(self.categories))
+        weights, bias, done = fit_head(self.views, self.labels, judged, n_categories, self.seed, stage, epochs)
+        return Classifier(self.categories, weights, bias), done
 
 
 def balanced(labels: NDArray[np.int64], most: int, seed: int) -> NDArray[np.int64]:
@@ -144,13 +181,26 @@ def balanced(labels: NDArray[np.int64], most: int, seed: int) -> NDArray[np.int6
 def fit_head(
     learned: NDArray[np.floating[Any]],
     learned_labels: NDArray[np.int64],
-    judged: Vectors,
-    judged_labels: NDArray[np.int64],
+    judged: tuple[Vectors, NDArray[np.int64]] | None,
     n_categories: int,
     seed: int,
     stage: Stage,
+    epochs: int = _MAX_EPOCHS,
 ) -> tuple[NDArray[np.float32], NDArray[np.float32], int]:
-    """Train on standardised embeddings, then fold the standardisation into weights and bias."""
+    """Train on standardised embeddings, then fold the standardisation into weights and bias.
+
+    Args:
+        learned: `(n, dim)` unit rows.
+        learned_labels: `(n,)`, their columns.
+        judged: the same of others, which stop it when their loss no longer falls; None trains for all epochs.
+        n_categories: how many columns.
+        seed: of the start and the order.
+        stage: is told of each epoch.
+        epochs: at most.
+
+    Returns:
+        Weights `(dim, n_categories)`, bias `(n_categories,)`, and how many epochs it was trained for.
+    """
     keras.utils.set_random_seed(seed)
     tf.config.experimental.enable_op_determinism()
     mean, scale = _standardisation(learned)
@@ -170,7 +220,7 @@ def fit_head(
     callbacks: list[keras.callbacks.Callback] = [
         keras.callbacks.LambdaCallback(on_epoch_end=lambda *_: stage.advance())
     ]
-    if len(judged):
+    if judged is not None:
         callbacks.append(
             keras.callbacks.EarlyStopping(
                 "val_loss", min_delta=_MIN_LOSS_DROP, patience=_PATIENCE_EPOCHS, restore_best_weights=True
@@ -179,9 +229,9 @@ def fit_head(
     counts = np.bincount(learned_labels, minlength=n_categories)
     history = head.fit(
         _batches(learned, learned_labels, seed),
-        epochs=_MAX_EPOCHS if len(judged) else _EPOCHS_WITHOUT_HELD_OUT,
+        epochs=epochs,
         class_weight={label: len(learned_labels) / n_categories / count for label, count in enumerate(counts)},
-        validation_data=(judged, judged_labels) if len(judged) else None,
+        validation_data=judged,
         callbacks=callbacks,
         shuffle=False,  # `_batches` does
         verbose=0,

@@ -151,7 +151,7 @@ class Tuner:
         unit, n, labels = unit_rows(embeddings), len(self._lesson.features.learned), self._lesson.labels
         with SilentReporter().stage("head") as silent:
             weights, bias, _ = fit_head(
-                unit[:n], labels[:n], unit[n:], labels[n:], int(labels.max()) + 1, self._lesson.seed, silent
+                unit[:n], labels[:n], (unit[n:], labels[n:]), int(labels.max()) + 1, self._lesson.seed, silent
             )
         return weights, bias
 

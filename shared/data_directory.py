@@ -42,6 +42,11 @@ class SnapshotPaths:
         return self.root / "classifier.npz"
 
     @property
+    def judged_classifier(self) -> Path:
+        """The head before it learned the held-out items, for the next build; not there where it is the same."""
+        return self.root / "classifier.judged.npz"
+
+    @property
     def items(self) -> Path:
         """Items, their images and metadata."""
         return self.root / "items.sqlite"

@@ -12,6 +12,7 @@ from fakes import fake_manifest
 from indexer.choose_base import Base
 from indexer.choose_classifier import CHANGED, FEEDBACK, ChosenClassifier, choose_classifier, reason_to_train
 from indexer.embed import EmbeddedCatalogue
+from indexer.heads import Heads
 from indexer.held_out import HeldOut
 from indexer.published import Published, image_keys
 from indexer.read_feedback import LabelledQueries
@@ -31,7 +32,7 @@ _BASE = Base("efficientnet_lite0", "none", b"model")
 @pytest.fixture(autouse=True)
 def _trainer(monkeypatch: pytest.MonkeyPatch) -> None:
     """Training stands in for itself: what is tested is whether it is called."""
-    trainer = SimpleNamespace(train_classifier=lambda *_: ("trained", 7))
+    trainer = SimpleNamespace(train_classifier=lambda *_: (_heads("trained"), 7))
     monkeypatch.setitem(sys.modules, "indexer.train_classifier", trainer)
 
 
@@ -40,8 +41,12 @@ class _Published(Published):
 
     image_keys = image_keys(_NAMES)
 
-    def classifier(self) -> Any:
-        return "kept"
+    def heads(self) -> Any:
+        return _heads("kept")
+
+
+def _heads(name: str) -> Any:
+    return Heads(f"{name}, served", f"{name}, judged")
 
 
 def _published(changed: int = 0, recipe: str = _RECIPE, feedback: str | None = None) -> Published:
@@ -74,7 +79,7 @@ def _choose(
     embedded = _embedded(images)
     chosen = choose_classifier(settings, published, embedded, HeldOut.of(embedded, 0), _BASE, SilentReporter(), queries)
     assert chosen.queries is queries
-    assert chosen.classifier == ("trained" if chosen.is_new else "kept")
+    assert chosen.heads == _heads("trained" if chosen.is_new else "kept")
     return chosen.is_new, chosen.epochs, chosen.changed
 
 
@@ -173,13 +178,14 @@ def test_the_figures_are_those_of_held_out_items() -> None:
     embedded = _embedded(_NAMES)
     held_out = HeldOut.of(embedded, 0)
     head = Classifier(("cold", "warm"), np.zeros((1, 2), np.float32), np.array([9.0, 0.0], np.float32), 2.0)
-    figures = ChosenClassifier(head, False, 3, 5).figures(held_out)
+    heads = Heads(_by_axis(1.0), head)  # the one that is served has learned them
+    figures = ChosenClassifier(heads, False, 3, 5).figures(held_out)
     assert figures["items"] == figures["images"] == 16
     assert figures["category_accuracy"] == 0.5
     assert figures["expected_calibration_error"] == pytest.approx(1 / (1 + np.exp(-4.5)) - 0.5)
     assert (figures["temperature"], figures["epochs"], figures[CHANGED]) == (2.0, 3, 5)
     assert (figures["feedback_queries"], figures[FEEDBACK]) == (0, None)
-    figures = ChosenClassifier(head, False, 3, 5, _queries("new")).figures(held_out)
+    figures = ChosenClassifier(heads, False, 3, 5, _queries("new")).figures(held_out)
     assert (figures["feedback_queries"], figures[FEEDBACK]) == (2, "new")
 
 
@@ -210,8 +216,8 @@ class _Tuned(_Published):
 
     head = _by_axis(2)
 
-    def classifier(self) -> Classifier:
-        return self.head
+    def heads(self) -> Heads:
+        return Heads.of_one(self.head)
 
 
 def _tuned(changed: int = 6, recipe: str = _RECIPE, *, improved: bool = True) -> Published:
@@ -223,11 +229,14 @@ def _head(
     monkeypatch: pytest.MonkeyPatch, trained: Classifier, base: Base = _BASE, published: Published | None = None
 ) -> Classifier:
     """What is chosen where there is a reason to train and training gives this."""
-    monkeypatch.setattr(sys.modules["indexer.train_classifier"], "train_classifier", lambda *_: (trained, 7))
+    monkeypatch.setattr(
+        sys.modules["indexer.train_classifier"], "train_classifier", lambda *_: (Heads.of_one(trained), 7)
+    )
     settings, embedded = BuildSettings(Path("c"), Path("d"), retrain=True), _along_axes()
     chosen = choose_classifier(settings, published, embedded, HeldOut.of(embedded, 0), base, SilentReporter())
     assert (chosen.is_new, chosen.epochs, chosen.changed) == _TRAINED
-    return chosen.classifier
+    assert chosen.heads.served is chosen.heads.judged
+    return chosen.heads.served
 
 
 @pytest.mark.parametrize(("trained", "wanted"), [(1.0, "tuned"), (12.0, "trained"), (2.0, "tuned")])

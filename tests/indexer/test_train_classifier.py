@@ -48,7 +48,8 @@ def _clusters(counts: dict[str, int], images: int = 1, copies: int = 1, spread: 
 
 def _train(trainer: Any, embedded: EmbeddedCatalogue, seed: int = 0) -> tuple[Classifier, int]:
     with SilentReporter().stage("train") as stage:
-        return trainer.train_classifier(embedded, HeldOut.of(embedded, seed), seed, stage)
+        heads, epochs = trainer.train_classifier(embedded, HeldOut.of(embedded, seed), seed, stage)
+    return heads.judged, epochs
 
 
 def _truth(embedded: EmbeddedCatalogue, classifier: Classifier) -> np.ndarray:
@@ -105,13 +106,13 @@ def test_what_is_held_out_is_neither_learned_nor_an_augmented_copy(
     embedded = _clusters({"a": 20, "b": 12, "c": 1}, images=3, copies=2)
     seen: list[Any] = []
 
-    def fit(learned: Any, learned_labels: Any, judged: Any, judged_labels: Any, n: int, *_: object) -> Any:
-        seen.extend([learned, learned_labels, judged, judged_labels])
-        return np.zeros((_DIM, n), np.float32), np.zeros(n, np.float32), 1
+    def fit(learned: Any, learned_labels: Any, judged: Any, n: int, seed: int, stage: Any, epochs: int) -> Any:
+        seen.append((learned, learned_labels, judged, epochs))
+        return np.zeros((_DIM, n), np.float32), np.zeros(n, np.float32), 7
 
     monkeypatch.setattr(trainer, "fit_head", fit)
     _train(trainer, embedded)
-    learned, learned_labels, judged, judged_labels = seen
+    (learned, learned_labels, (judged, judged_labels), _), (every, every_label, nothing, epochs) = seen
     owner = _owners(embedded)
     originals = {row.tobytes() for row in embedded.originals}
     learned_items = [owner[row.tobytes()] for row in learned]
@@ -124,13 +125,32 @@ def test_what_is_held_out_is_neither_learned_nor_an_augmented_copy(
     assert learned_labels.tolist() == [column[embedded.items[n].category] for n in learned_items]
     assert judged_labels.tolist() == [column[embedded.items[n].category] for n in judged_items]
     assert 2 not in judged_labels
+    # Then all is learned, for as many epochs.
+    assert (nothing, epochs) == (None, 7)
+    assert len(every) == 33 * 9
+    assert every_label.tolist() == [column[embedded.items[owner[row.tobytes()]].category] for row in every]
+
+
+def test_the_head_that_is_served_has_learned_all_and_is_as_sure_as_held_out_items_found(trainer: Any) -> None:
+    embedded = _clusters({"a": 60, "b": 60, "c": 60}, spread=1.2)
+    held_out = HeldOut.of(embedded, 0)
+    with SilentReporter().stage("train") as stage:
+        heads, _ = trainer.train_classifier(embedded, held_out, 0, stage)
+    assert heads.served.temperature == heads.judged.temperature
+    assert heads.served.own_probabilities.tobytes() == heads.judged.own_probabilities.tobytes()
+    assert held_out.log_loss(heads.served) < held_out.log_loss(heads.judged)
+    unseen = _clusters({"a": 400, "b": 400, "c": 400}, spread=1.2)
+    right = [(one.probabilities(unseen.originals).argmax(1) == _truth(unseen, one)).mean() for one in
+             (heads.judged, heads.served)]  # fmt: skip
+    assert right[1] > right[0] - 0.005
 
 
 def test_of_very_many_images_a_balanced_part_is_learned(trainer: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Ten images of two views each, of three categories, of which one has few."""
     monkeypatch.setattr(trainer, "_MAX_LEARNED_VIEWS", 21)
     embedded = _clusters({"a": 90, "b": 2, "c": 40})
-    learned, labels = trainer._learned(embedded, HeldOut.of(embedded, 0), ("a", "b", "c"), 0)
+    lesson = trainer._Lesson.of(embedded, ~HeldOut.of(embedded, 0).items, 0, None)
+    learned, labels = lesson.views, lesson.labels
     assert learned.shape == (20, _DIM)
     assert np.bincount(labels).tolist() == [8, 4, 8]  # each of b, and as many of a as of c
     owner = _owners(embedded)
@@ -146,10 +166,10 @@ def _queries(embeddings: np.ndarray, categories: str) -> LabelledQueries:
 
 def test_a_query_from_feedback_counts_as_much_as_an_image(trainer: Any) -> None:
     embedded = _clusters({"a": 20, "b": 12}, images=2, copies=2)
-    held_out = HeldOut.of(embedded, 0)
+    items = ~HeldOut.of(embedded, 0).items
     queries = _queries(np.random.default_rng(1).normal(size=(3, _DIM)), "bab")
-    plain, plain_labels = trainer._learned(embedded, held_out, ("a", "b"), 0)
-    learned, labels = trainer._learned(embedded, held_out, ("a", "b"), 0, queries)
+    lessons = [trainer._Lesson.of(embedded, items, 0, told) for told in (None, queries)]
+    (plain, plain_labels), (learned, labels) = ((lesson.views, lesson.labels) for lesson in lessons)
     np.testing.assert_array_equal(learned[: len(plain)], plain)
     np.testing.assert_array_equal(labels[: len(plain)], plain_labels)
     np.testing.assert_array_equal(learned[len(plain) :], np.repeat(queries.embeddings.astype(np.float16), 3, axis=0))
@@ -164,7 +184,8 @@ def test_of_very_many_images_and_queries_a_balanced_part_is_learned(
     monkeypatch.setattr(trainer, "_CHUNK_IMAGES", 2)
     embedded = _clusters({"a": 90, "b": 2})
     queries = _queries(np.random.default_rng(1).normal(size=(40, _DIM)), "a" * 37 + "bbb")
-    learned, labels = trainer._learned(embedded, HeldOut.of(embedded, 0), ("a", "b"), 0, queries)
+    lesson = trainer._Lesson.of(embedded, ~HeldOut.of(embedded, 0).items, 0, queries)
+    learned, labels = lesson.views, lesson.labels
     assert learned.shape == (20, _DIM)
     assert np.bincount(labels).tolist() == [10, 10]
     owner = _owners(embedded)
@@ -195,7 +216,8 @@ def test_corrections_change_what_queries_like_them_are_taken_for(trainer: Any) -
     before, _ = _train(trainer, embedded)
     held_out = HeldOut.of(embedded, 0)
     with SilentReporter().stage("train") as stage:
-        after, _ = trainer.train_classifier(embedded, held_out, 0, stage, told)
+        heads, _ = trainer.train_classifier(embedded, held_out, 0, stage, told)
+    after = heads.judged
     taken_for_a = [(one.probabilities(later).argmax(axis=1) == 0).mean() for one in (before, after)]
     assert taken_for_a[0] < 0.1
     assert taken_for_a[1] > 0.9
@@ -257,7 +279,7 @@ def test_class_weights_help_a_rare_category(trainer: Any, monkeypatch: pytest.Mo
     """Two categories that overlap, a hundred to one: unweighted, nothing would ever be called the rare one."""
     import keras
 
-    monkeypatch.setattr(trainer, "_DISCRIMINANT_WEIGHTS", (0.0,))
+    monkeypatch.setattr(trainer, "_DISCRIMINANT_SHARES", (0.0,))
     embedded = _clusters({"a": 300, "b": 3}, copies=0, spread=2.0)
     weighted, _ = _train(trainer, embedded)
     fit = keras.Model.fit
@@ -270,7 +292,8 @@ def test_class_weights_help_a_rare_category(trainer: Any, monkeypatch: pytest.Mo
     monkeypatch.setattr(keras.Model, "fit", without)
     plain, _ = _train(trainer, embedded)
     rare = _truth(embedded, weighted) == 1
-    assert given == [{0: pytest.approx(258 / 2 / 255), 1: pytest.approx(258 / 2 / 3)}]
+    # Without the held-out items, then with them.
+    assert given == [{0: pytest.approx(n / 2 / (n - 3)), 1: pytest.approx(n / 2 / 3)} for n in (258, 303)]
     shares = [one.probabilities(embedded.originals)[rare, 1].mean() for one in (weighted, plain)]
     assert shares[0] > 0.5 > shares[1]
 
@@ -293,7 +316,7 @@ def test_held_out_items_choose_how_much_of_the_discriminant_analysis_is_added(
     monkeypatch.setattr(trainer, "fit_head", _once(trainer.fit_head))  # it would be the same each time
     heads = {}
     for weights in ((0.0,), (0.1,), (0.2,), (0.3,), (0.0, 0.1, 0.2, 0.3)):
-        monkeypatch.setattr(trainer, "_DISCRIMINANT_WEIGHTS", weights)
+        monkeypatch.setattr(trainer, "_DISCRIMINANT_SHARES", weights)
         heads[weights], _ = _train(trainer, embedded)
     *single, chosen = heads.values()
     losses = [held_out.log_loss(head) for head in single]
@@ -307,13 +330,14 @@ def test_held_out_items_choose_how_much_of_the_discriminant_analysis_is_added(
 def test_folding_the_standardisation_changes_no_logit(trainer: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     import keras
 
-    monkeypatch.setattr(trainer, "_DISCRIMINANT_WEIGHTS", (0.0,))
+    monkeypatch.setattr(trainer, "_DISCRIMINANT_SHARES", (0.0,))
     embedded = _clusters({"a": 12, "b": 14, "c": 13})
     heads: list[Any] = []
     fit = keras.Model.fit
 
     def watch(self: Any, inputs: Any, *arguments: Any, **options: Any) -> Any:
-        heads.append((self, inputs, options["validation_data"][0]))
+        if options["validation_data"] is not None:  # all items are learned afterwards
+            heads.append((self, inputs, options["validation_data"][0]))
         return fit(self, inputs, *arguments, **options)
 
     monkeypatch.setattr(keras.Model, "fit", watch)
@@ -364,4 +388,4 @@ def test_the_stage_hears_of_every_epoch(trainer: Any) -> None:
 
     embedded = _clusters({"a": 8, "b": 8})
     _, epochs = trainer.train_classifier(embedded, HeldOut.of(embedded, 0), 0, Stage())
-    assert len(done) == epochs
+    assert len(done) == 2 * epochs  # the second time with the held-out items

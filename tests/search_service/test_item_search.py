@@ -128,6 +128,33 @@ def test_filtered_pages_equal_brute_force(drawn: _Drawn, engine: Engine, name: s
         assert [hit.rank for hit in answer.hits] == list(range(offset + 1, offset + 1 + len(wanted)))
 
 
+class _Asked:
+    """A partition that remembers how many items it was asked for."""
+
+    def __init__(self, partition: Partition) -> None:
+        self._partition, self.top_ks = partition, []
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._partition, name)
+
+    def search(self, queries: Vectors, top_k: int, allowed: Any = None) -> Any:
+        self.top_ks.append(top_k)
+        return self._partition.search(queries, top_k, allowed)
+
+
+@pytest.mark.parametrize(("top_k", "offset", "wanted"), [(10, 0, 10), (10, 30, 40), (2, 0, 5)])
+def test_a_category_is_searched_once_for_no_more_than_the_page(drawn: _Drawn, top_k: int, offset: int, wanted) -> None:
+    """One item more is one step more of an approximate index, four times as dear."""
+    asked = {category: _Asked(partition) for category, partition in drawn.snapshot.partitions.items()}
+    engine = Engine(replace(drawn.snapshot, partitions=asked))  # unsure: it looks at several for a recognised item
+    options = SearchOptions(top_k, offset=offset)
+    (searched,) = engine.search_embedding(_query(0), options).searched
+    assert asked[searched].top_ks == [wanted]
+    item = drawn.items[0]
+    engine.similar(item.item_id, options)
+    assert asked[item.category].top_ks[-1] == top_k + offset + 1  # itself is among them
+
+
 def test_a_filter_changes_no_score(engine: Engine) -> None:
     everything = {hit.item.item_id: hit.score for hit in engine.search_embedding(_query(0), SearchOptions(1000)).hits}
     options = SearchOptions(1000, filter=MetadataFilter.from_json({"brand": "a"}))
