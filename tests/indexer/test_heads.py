@@ -12,7 +12,7 @@ from shared.data_directory import SnapshotPaths
 from shared.errors import SnapshotError
 from shared.known import KnownRule
 
-_RULE = KnownRule(np.zeros(4), np.ones(4), np.array([0.1, 0.2]), np.ones(4))
+_RULE = KnownRule(np.zeros(2), np.ones(2), np.array([0.1, 0.2]), np.ones(2))
 
 
 def _head(scale: float) -> Classifier:
