@@ -232,6 +232,7 @@ _FILES = (
     "manifest.json",
     "embedder.tflite",
     "classifier.npz",
+    "classifier.judged.npz",
     "items.sqlite",
     "partitions/discs.faiss",
     "partitions/discs.rows.npy",
