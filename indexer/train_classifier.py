@@ -4,7 +4,8 @@
    categories this is left out: the more, the longer an epoch takes.
 2. Add as much of a discriminant analysis to weights and bias as the held-out items prefer.
 3. Fit the temperature on the held-out items (Guo et al., 2017, "On Calibration of Modern Neural Networks").
-4. Learn all items by what was found best: as many epochs, as much of the analysis, the same temperature.
+4. Learn all items by what was found best, unless they are too many to learn all: as many epochs, as much of the
+   analysis, the same temperature.
 """
 
 from dataclasses import dataclass, replace
@@ -71,6 +72,8 @@ def train_classifier(
         return Heads.of_one(_Lesson.of(embedded, every, seed, queries).head(epochs, share, stage)), epochs
     lesson = _Lesson.of(embedded, ~held_out.items, seed, queries)
     judged, epochs, share = _best_head(lesson, held_out, most_epochs, stage)
+    if lesson.is_part:  # as many others would teach no more
+        return Heads.of_one(judged), epochs
     del lesson  # or its views would lie in memory beside those of all items
     served = _Lesson.of(embedded, every, seed, queries).head(epochs, share, stage)
     return Heads(replace(judged, weights=served.weights, bias=served.bias), judged), epochs
@@ -100,12 +103,14 @@ class _Lesson:
         views: `(n, dim)` float16.
         labels: `(n,)` int64, their columns.
         seed: of the start and the order.
+        is_part: whether there were too many images to take all.
     """
 
     categories: tuple[str, ...]
     views: NDArray[np.float16]
     labels: NDArray[np.int64]
     seed: int
+    is_part: bool
 
     @classmethod
     def of(
@@ -130,7 +135,8 @@ class _Lesson:
             views[part] = embedded.views[images[chosen[part]]]
         if queries is not None:
             views[n_images:] = queries.embeddings[chosen[n_images:] - len(images), np.newaxis]
-        return cls(categories, views.reshape(-1, dim), np.repeat(labels[chosen], n_views), seed)
+        is_part = len(chosen) < len(labels)
+        return cls(categories, views.reshape(-1, dim), np.repeat(labels[chosen], n_views), seed, is_part)
 
     def head(self, epochs: int, share: float, stage: Stage) -> Classifier:
         """Trained for so many epochs, with such a share of the analysis."""

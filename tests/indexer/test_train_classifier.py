@@ -158,6 +158,11 @@ def test_of_very_many_images_a_balanced_part_is_learned(trainer: Any, monkeypatc
     assert items[::2] == items[1::2]  # every view of an image
     assert labels.tolist() == [["a", "b", "c"].index(embedded.items[n].category) for n in items]
     assert not held_out_items(embedded.items, 0)[items].any()
+    assert lesson.is_part
+    # Then the held-out ones would only take others' places.
+    with SilentReporter().stage("train") as stage:
+        heads, _ = trainer.train_classifier(embedded, HeldOut.of(embedded, 0), 0, stage)
+    assert heads.served is heads.judged
 
 
 def _queries(embeddings: np.ndarray, categories: str) -> LabelledQueries:
