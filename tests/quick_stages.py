@@ -6,6 +6,7 @@
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any, NamedTuple
 
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 from indexer.calibration import calibrated
 from indexer.discriminant import discriminant_head
 from indexer.embed import EmbeddedCatalogue
+from indexer.heads import Heads
 from indexer.held_out import HeldOut
 from shared import embedder
 from shared.clarity import Clarity
@@ -64,17 +66,21 @@ def _export_embedder(_: object) -> bytes:
 
 def train_nearest_means(
     embedded: EmbeddedCatalogue, held_out: HeldOut, *_: object, sharpness: float = 20.0
-) -> tuple[Classifier, int]:
-    """A head that prefers the category whose mean embedding, of what is not held out, is nearest."""
+) -> tuple[Heads, int]:
+    """Heads that prefer the category whose mean embedding is nearest, without what is held out and with it."""
     called.append("train")
     categories = tuple(sorted({item.category for item in embedded.items}))
     column = {category: place for place, category in enumerate(categories)}
     labels = np.array([column[embedded.items[number].category] for number in embedded.image_items])
     learned = ~held_out.items[embedded.image_items]
     originals = embedded.originals
-    means = np.stack([originals[(labels == place) & learned].mean(axis=0) for place in range(len(categories))])
-    weights = np.ascontiguousarray(unit_rows(means).T * np.float32(sharpness))
-    return Classifier(categories, weights, np.zeros(len(categories), np.float32)), 1
+
+    def head(learned: NDArray[np.bool_]) -> Classifier:
+        means = np.stack([originals[(labels == place) & learned].mean(axis=0) for place in range(len(categories))])
+        weights = np.ascontiguousarray(unit_rows(means).T * np.float32(sharpness))
+        return Classifier(categories, weights, np.zeros(len(categories), np.float32))
+
+    return Heads(head(np.ones_like(learned)), head(learned)), 1
 
 
 def _fine_tune(_: object, pictures: Sequence[Any], labels: NDArray[np.int64], *_others: object) -> Any:
@@ -99,16 +105,19 @@ STAGES: dict[str, Any] = {
 }
 
 
-def train_discriminant(embedded: EmbeddedCatalogue, held_out: HeldOut, *_: object) -> tuple[Classifier, int]:
-    """The head of the discriminant analysis alone, calibrated: for real embeddings, whose means lie close together."""
+def train_discriminant(embedded: EmbeddedCatalogue, held_out: HeldOut, *_: object) -> tuple[Heads, int]:
+    """Heads of the discriminant analysis alone, calibrated: for real embeddings, whose means lie close together."""
     called.append("train")
     categories = embedded.categories
-    learned = np.flatnonzero(~held_out.items[embedded.image_items])
-    labels = embedded.columns(learned, categories)
-    views = embedded.views[learned]
-    n_views, dim = views.shape[1:]
-    head = discriminant_head(views.reshape(-1, dim), np.repeat(labels, n_views), len(categories))
-    return calibrated(Classifier(categories, *head), held_out), 1
+
+    def head(items: NDArray[np.bool_]) -> Classifier:
+        learned = np.flatnonzero(items[embedded.image_items])
+        views = embedded.views[learned]
+        labels = np.repeat(embedded.columns(learned, categories), views.shape[1])
+        return Classifier(categories, *discriminant_head(views.reshape(len(labels), -1), labels, len(categories)))
+
+    judged, served = calibrated(head(~held_out.items), held_out), head(np.ones_like(held_out.items))
+    return Heads(replace(judged, weights=served.weights, bias=served.bias), judged), 1
 
 
 @contextmanager

@@ -127,7 +127,8 @@ def _same_file(one: Path, other: Path) -> bool:
 
 
 def _same_classifier(before: SnapshotPaths, after: SnapshotPaths) -> bool:
-    return before.classifier.read_bytes() == after.classifier.read_bytes()
+    names = ("classifier", "judged_classifier")
+    return all(getattr(before, name).read_bytes() == getattr(after, name).read_bytes() for name in names)
 
 
 def _hits_from_scratch(shop: Shop) -> Hits:
