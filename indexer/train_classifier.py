@@ -191,7 +191,7 @@ def fit_head(
     n_categories: int,
     seed: int,
     stage: Stage,
-    epochs: int = _MAX_EPOCHS,
+    epochs: int | None = None,
 ) -> tuple[NDArray[np.float32], NDArray[np.float32], int]:
     """Train on standardised embeddings, then fold the standardisation into weights and bias.
 
@@ -202,7 +202,7 @@ def fit_head(
         n_categories: how many columns.
         seed: of the start and the order.
         stage: is told of each epoch.
-        epochs: at most.
+        epochs: at most; None is as many as a head ever has.
 
     Returns:
         Weights `(dim, n_categories)`, bias `(n_categories,)`, and how many epochs it was trained for.
@@ -235,7 +235,7 @@ def fit_head(
     counts = np.bincount(learned_labels, minlength=n_categories)
     history = head.fit(
         _batches(learned, learned_labels, seed),
-        epochs=epochs,
+        epochs=_MAX_EPOCHS if epochs is None else epochs,
         class_weight={label: len(learned_labels) / n_categories / count for label, count in enumerate(counts)},
         validation_data=judged,
         callbacks=callbacks,

@@ -39,7 +39,7 @@ def tuner() -> Any:
     return tuner
 
 
-def _quick_head(learned: Vectors, labels: NDArray[np.int64], _: Vectors, __: Any, n_categories: int, *___: Any) -> Any:
+def _quick_head(learned: Vectors, labels: NDArray[np.int64], _: Any, n_categories: int, *__: Any) -> Any:
     return (*discriminant_head(learned, labels, n_categories), 1)
 
 
