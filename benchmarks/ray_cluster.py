@@ -70,11 +70,11 @@ class RayCluster:
         Raises:
             RuntimeError: no worker does so for a long time.
         """
-        deadline = time.monotonic() + _START_S
+        deadline, title = time.monotonic() + _START_S, f"ray::{task}"
         while time.monotonic() < deadline:
             for number, node in enumerate(self.nodes, 1):
                 for pid, _ in self._processes(node):
-                    if _title(pid) == f"ray::{task}" and _is_held_at(pid, f"ray::{task}"):
+                    if _title(pid) == title and _is_held_at(pid, title):
                         self.kill_raylet(number)
                         os.kill(pid, signal.SIGKILL)
                         return

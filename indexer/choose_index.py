@@ -13,7 +13,7 @@ import time
 from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 
 import faiss
 import numpy as np
@@ -172,6 +172,7 @@ def _tuned(index: ApproximateIndex, task: _Task) -> Tuned | None:
     is_graph = IndexKind(index.settings.kind, task.vectors.dim).is_graph
     efforts = _GRAPH_EFFORTS if is_graph else _LIST_EFFORTS
 
+    @cache
     def recalls(effort: int) -> NDArray[np.float64]:
         most = min(effort if is_graph else _MOST_DEPTH, task.n_built)
         return _recall_by_depth(index.told(effort, most), task, queries, tenth)

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shared.index_kind import IndexKind, SearchSettings, parts_of
-from shared.stored_vectors import products_with_all, write_index
+from shared.stored_vectors import inner_products, write_index
 
 Rows: TypeAlias = NDArray[np.int64]
 """`(n,)` int64."""
@@ -147,9 +147,10 @@ class ApproximateIndex:
         """The places themselves, the nearest by the index's codes first."""
         parameters = self._parameters.get(scale) or self._kind.parameters(self._effort(scale))
         depth = min(self.settings.depth * scale, self._most)
-        if self._projection is not None:  # in a quarter of the time that FAISS's own transformation takes for one query
-            query = products_with_all(query, self._projection)
-        _, (places,) = self._searched.search(query[np.newaxis], depth, params=parameters)
+        queries = query[np.newaxis]
+        if self._projection is not None:  # in a third of the time that FAISS's own transformation takes for one query
+            queries = inner_products(queries, self._projection, np.arange(len(self._projection))[np.newaxis])
+        _, (places,) = self._searched.search(queries, depth, params=parameters)
         found: Rows = places[places >= 0]
         return found
 

@@ -19,7 +19,6 @@ from shared.vectors import Vectors
 ENCODINGS = ("float32", "int8")
 # What FAISS's own exact search calls for each row, so scores have the same bits; its types leave it out.
 _inner_products = faiss.__dict__["fvec_inner_products_by_idx"]
-_inner_products_with_all = faiss.__dict__["fvec_inner_products_ny"]
 # FAISS multiplies matrices from 20 queries on, which rounds otherwise: a score would depend on who asks at once.
 _BLOCK = 16
 
@@ -136,23 +135,6 @@ def inner_products(queries: Vectors, rows: Vectors, places: NDArray[np.int64]) -
     """
     rows = np.ascontiguousarray(rows, dtype=np.float32)
     return _products_at(faiss.swig_ptr(rows), queries, places)
-
-
-def products_with_all(query: NDArray[np.float32], rows: Vectors) -> NDArray[np.float32]:
-    """The inner product of one query with every row; on one thread, whatever BLAS would do.
-
-    Args:
-        query: `(dim,)` float32.
-        rows: `(n_rows, dim)` float32, one after the other in memory.
-
-    Returns:
-        `(n_rows,)` float32.
-    """
-    query = np.ascontiguousarray(query, dtype=np.float32)
-    found = np.empty(len(rows), dtype=np.float32)
-    pointers = faiss.swig_ptr(found), faiss.swig_ptr(query), faiss.swig_ptr(rows)
-    _inner_products_with_all(*pointers, rows.shape[1], len(rows))
-    return found
 
 
 def _products_at(first: Any, queries: Vectors, places: NDArray[np.int64]) -> NDArray[np.float32]:
