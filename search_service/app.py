@@ -12,8 +12,6 @@ from search_service.admission import Admission
 from search_service.api_docs import ApiDocs, api_docs
 from search_service.auth import ApiKeys
 from search_service.caller import Caller, set_caller
-from search_service.client_socket import ClientSocket
-from search_service.door import Door
 from search_service.error_handlers import register_error_handlers
 from search_service.feedback import FeedbackFile
 from search_service.fetch_image import ImageFetcher
@@ -81,15 +79,7 @@ def create_app(
     app.register_blueprint(api_docs)
     app.register_blueprint(pages)
     register_error_handlers(app)
-    app.extensions["door"] = _door(app, settings, metrics, admission)
     return app
-
-
-def _door(app: Flask, settings: ServiceSettings, metrics: Metrics, admission: Admission | None) -> Door | None:
-    if admission is None:
-        return None
-    routes = [rule.rule for rule in app.url_map.iter_rules() if "POST" in (rule.methods or ())]
-    return Door(admission, metrics, routes, settings.cors_origins or ())
 
 
 class _ItemId(BaseConverter):
@@ -108,8 +98,8 @@ def _name_request() -> None:
 
 
 def _name_caller() -> None:
-    client = request.environ.get("gunicorn.socket")
-    set_caller(Caller(client.arrived_s, client.is_gone) if isinstance(client, ClientSocket) else Caller())
+    caller = request.environ.get("parecido.caller")
+    set_caller(caller if isinstance(caller, Caller) else Caller())
 
 
 def _require_room() -> None:

@@ -79,15 +79,24 @@ def register_error_handlers(app: Flask) -> None:
     app.register_error_handler(Exception, _unexpected)
 
 
+def status_of(error: ParecidoError) -> int:
+    """The HTTP status of an error; 500 where it is in no table."""
+    return getattr(error, "status", None) or STATUS.get(type(error), 500)
+
+
+def error_headers(error: ParecidoError) -> dict[str, str]:
+    """What the answer says beside the body."""
+    if isinstance(error, KeyRequired):
+        return {"WWW-Authenticate": 'Bearer realm="parecido"'}
+    return {"Retry-After": str(error.retry_after_s)} if isinstance(error, AskAgain) else {}
+
+
 def _ours(error: ParecidoError) -> Response:
-    status = STATUS.get(type(error))
-    if status is None:
+    status = status_of(error)
+    if status == 500:
         return _unexpected(error)
     response = _body(status, error.code, str(error))
-    if status == 401:
-        response.headers["WWW-Authenticate"] = 'Bearer realm="parecido"'
-    if isinstance(error, AskAgain):
-        response.headers["Retry-After"] = str(error.retry_after_s)
+    response.headers.update(error_headers(error))
     return response
 
 

@@ -31,8 +31,10 @@ class ServiceSettings:
         host: address to listen on.
         port: port to listen on; 0 takes a free one.
         workers: processes.
-        threads: requests that a process handles at once, beside the queries that are embedded or wait for it.
+        threads: requests of each kind that a process handles at once, beside queries by an image.
         inference_threads: threads within one inference that runs alone; None for one a core of the process's share.
+        max_connections: open connections of a process; one more takes the place of one that only waits.
+        max_address_connections: likewise, of one address.
         queue: queries that wait in a process, beside those that are embedded.
         queue_deadline_s: seconds that a query waits at most.
         image_root: where the catalogue's images lie; None for where they lay when it was indexed.
@@ -70,6 +72,8 @@ class ServiceSettings:
     port: int = 8080
     workers: int = 1
     threads: int = 8
+    max_connections: int = 1000
+    max_address_connections: int = 500
     inference_threads: int | None = None
     queue: int = QUEUE
     queue_deadline_s: float = DEADLINE_S
@@ -131,11 +135,6 @@ class ServiceSettings:
     def lone_threads(self) -> int:
         """Threads within one inference while no other runs."""
         return self.inference_threads or self.cores
-
-    @property
-    def all_threads(self) -> int:
-        """Of a process: those that wait for a core must not keep the others from answering."""
-        return self.slots + self.queue + self.threads
 
     @property
     def is_exposed(self) -> bool:
@@ -226,6 +225,8 @@ _READERS: Mapping[str, Callable[[str], object]] = {
     "port": _whole(0, 65_535),
     "workers": _whole(1, 256),
     "threads": _whole(1, 1024),
+    "max_connections": _whole(1, 100_000),
+    "max_address_connections": _whole(1, 100_000),
     "inference_threads": _whole(1, 256),
     "queue": _whole(0, 1024),
     "queue_deadline_s": lambda text: _between(float(text), 0.01, 3600.0),

@@ -10,7 +10,7 @@ from gunicorn.config import Config
 
 from search_service import __main__ as command
 from search_service.auth import ApiKeys
-from search_service.recycling import RecyclingWorker
+from search_service.server.worker import HttpWorker
 from search_service.settings import PREFIX
 
 
@@ -21,18 +21,15 @@ def served(monkeypatch) -> list[Config]:
     for variable in [one for one in os.environ if one.startswith(PREFIX)]:
         monkeypatch.delenv(variable)
     served: list[Config] = []
-    monkeypatch.setattr(command._Server, "run", lambda server: served.append(server.cfg))
+    monkeypatch.setattr(command.Server, "run", lambda server: served.append(server.cfg))
     return served
 
 
 def test_settings_become_gunicorns(served, monkeypatch) -> None:
     monkeypatch.setenv("PARECIDO_WORKERS", "3")
-    monkeypatch.setenv("PARECIDO_THREADS", "5")
-    monkeypatch.setenv("PARECIDO_QUEUE", "20")
-    monkeypatch.setattr("search_service.settings.os.cpu_count", lambda: 6)
     assert command.main() == 0
     [config] = served
-    assert (config.workers, config.threads, config.worker_class) == (3, (2 + 1) + 20 + 5, RecyclingWorker)
+    assert (config.workers, config.worker_class) == (3, HttpWorker)
     assert config.preload_app is False
     assert (config.max_requests, config.graceful_timeout) == (0, 30)
 
@@ -46,12 +43,11 @@ def test_a_worker_is_replaced_after_so_many_requests_or_some_more(served, monkey
 
 
 def test_nothing_in_the_environment_changes_gunicorn_but_our_settings(served, monkeypatch) -> None:
-    monkeypatch.setenv("FORWARDED_ALLOW_IPS", "*")
     monkeypatch.setenv("WEB_CONCURRENCY", "9")
     monkeypatch.setenv("GUNICORN_CMD_ARGS", "--timeout 1")
     assert command.main() == 0
     [config] = served
-    assert (config.forwarded_allow_ips, config.workers, config.timeout) == ([], 1, 30)
+    assert (config.workers, config.timeout) == (1, 30)
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0", "localhost", "::1", "::"])
@@ -74,12 +70,12 @@ def test_a_bad_setting_ends_with_status_2_and_one_line(served, monkeypatch, caps
 def test_workers_share_a_fresh_directory_that_is_gone_at_the_end(monkeypatch) -> None:
     directories: list[Path] = []
 
-    def note(_: command._Server) -> None:
+    def note(_: command.Server) -> None:
         directories.append(Path(os.environ["PROMETHEUS_MULTIPROC_DIR"]))
         assert list(directories[-1].iterdir()) == []
         (directories[-1] / "counter_1.db").write_bytes(b"left over")
 
-    monkeypatch.setattr(command._Server, "run", note)
+    monkeypatch.setattr(command.Server, "run", note)
     assert [command.main(), command.main()] == [0, 0]
     first, second = directories
     assert first != second

@@ -16,6 +16,8 @@ _DEFAULTS = {
     "port": 8080,
     "workers": 1,
     "threads": 8,
+    "max_connections": 1000,
+    "max_address_connections": 500,
     "inference_threads": None,
     "queue": 64,
     "queue_deadline_s": 2.0,
@@ -54,6 +56,8 @@ _GOOD = {
     "port": [("0", 0), ("65535", 65535)],
     "workers": [("1", 1), ("256", 256)],
     "threads": [("1", 1), ("1024", 1024)],
+    "max_connections": [("1", 1), ("100000", 100_000)],
+    "max_address_connections": [("1", 1), ("100000", 100_000)],
     "inference_threads": [("1", 1), ("256", 256)],
     "queue": [("0", 0), ("1024", 1024)],
     "queue_deadline_s": [("0.01", 0.01), ("3600", 3600.0)],
@@ -95,6 +99,8 @@ _BAD = {
     "port": ["abc", "", "-1", "65536", "80.5", "8080/tcp"],
     "workers": ["0", "257", "two"],
     "threads": ["0", "1025", "8.0"],
+    "max_connections": ["0", "100001", "all"],
+    "max_address_connections": ["0", "100001", ""],
     "inference_threads": ["0", "257", "x"],
     "queue": ["-1", "1025", "1.5", ""],
     "queue_deadline_s": ["0", "-1", "3601", "nan", "inf", "2s", ""],
@@ -171,11 +177,6 @@ def test_processes_share_the_cores(monkeypatch, cores, workers, wanted) -> None:
     assert ServiceSettings(workers=workers).slots == wanted + 1
     assert ServiceSettings(workers=workers).lone_threads == wanted
     assert ServiceSettings(workers=workers, inference_threads=3).lone_threads == 3
-
-
-def test_queries_that_wait_leave_threads_for_the_others() -> None:
-    settings = ServiceSettings(threads=5, queue=20)
-    assert settings.all_threads == settings.slots + 20 + 5
 
 
 def test_image_limits_are_those_of_the_settings() -> None:

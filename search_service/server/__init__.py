@@ -1,0 +1,1 @@
+"""HTTP: h11 reads and writes it, asyncio moves the bytes, gunicorn runs the processes."""

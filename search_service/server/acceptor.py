@@ -1,0 +1,76 @@
+"""Accepts connections, each served by a task, until it is stopped; then waits for those that are open."""
+
+import asyncio
+import socket
+import time
+from collections.abc import AsyncIterator, Sequence
+from typing import TYPE_CHECKING
+
+from search_service.server.connection import Connection
+from search_service.server.limits import ConnectionLimits
+from search_service.settings import ServiceSettings
+
+if TYPE_CHECKING:
+    from search_service.server.gateway import Gateway
+
+IDLE_WHILE_DRAINING_S = 2.0
+_LOOK_S = 0.05
+
+
+class Acceptor:
+    """Made and used within a running event loop."""
+
+    def __init__(self, listeners: Sequence[socket.socket], gateway: "Gateway", settings: ServiceSettings) -> None:
+        """Accept from now on."""
+        most, of_address = settings.max_connections, settings.max_address_connections
+        self.limits = ConnectionLimits(most, of_address, settings.max_held_bytes)
+        self._listeners, self._gateway = listeners, gateway
+        self._loop = asyncio.get_running_loop()
+        self._tasks: set[asyncio.Task[None]] = set()
+        for listener in listeners:
+            listener.setblocking(False)
+            self._loop.add_reader(listener, self._accept, listener)
+
+    def stop(self, accepts_all: bool) -> None:
+        """Listen no more.
+
+        Args:
+            accepts_all: whether to take in first what waits: nobody else would.
+        """
+        self.limits.is_draining = True
+        for listener in self._listeners:
+            self._loop.remove_reader(listener)
+            while accepts_all and self._accept(listener):
+                pass
+            listener.close()
+
+    async def drain(self, grace_s: float) -> AsyncIterator[None]:
+        """Step by step until all that had reached the service is answered, for `grace_s` at most.
+
+        Idle connections are kept for a moment: a request may be on its way.
+        """
+        began_s = time.monotonic()
+        while self._tasks and time.monotonic() - began_s < grace_s:
+            if time.monotonic() - began_s >= IDLE_WHILE_DRAINING_S:
+                self.limits.evict_idle()
+            await asyncio.sleep(_LOOK_S)
+            yield
+
+    def _accept(self, listener: socket.socket) -> bool:
+        """Take in one connection, if there is one."""
+        try:
+            client, _ = listener.accept()
+        except OSError:
+            return False
+        task = self._loop.create_task(self._serve(client))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return True
+
+    async def _serve(self, client: socket.socket) -> None:
+        reader, writer = await asyncio.open_connection(sock=client)
+        connection = Connection(reader, writer, self._gateway, self.limits)
+        if self.limits.add(connection):
+            await connection.serve()
+        else:
+            writer.transport.abort()

@@ -1,0 +1,202 @@
+"""One client's connection: requests are read as a whole, answered and sent one at a time, each within its time."""
+
+import asyncio
+import io
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from email.utils import formatdate
+from typing import TYPE_CHECKING
+
+import h11
+
+from search_service.caller import Caller
+from search_service.server.limits import ConnectionLimits
+from search_service.server.message import Answer, HttpError, Request, check_head
+from shared.errors import ParecidoError, SlowClient
+
+if TYPE_CHECKING:
+    from search_service.server.gateway import Gateway  # it needs prometheus_client, which wants a forked process
+
+SILENT_S = 5.0
+"""A new connection has to send something within this time."""
+KEPT_S = 75.0
+"""An idle one is kept so long: proxies keep theirs for a minute, and it is they who should close."""
+HEAD_S = 10.0
+BODY_S = 60.0
+STALLED_S = 20.0
+"""A body, or an answer, has to go on by a block within this time."""
+LINGER_S = 2.0
+MAX_HEAD_BYTES = 32 * 1024
+BLOCK_BYTES = 64 * 1024
+_NOT_WHOLE = (h11.IDLE, h11.SEND_BODY, h11.ERROR)
+_FREE_CHUNKS, _BYTES_A_CHUNK = 1000, 1024
+
+
+class Connection:
+    """Served by one task of the event loop.
+
+    Attributes:
+        address: of the other end, without the port.
+        is_busy: whether a whole request is being answered: then it is not given up for others.
+        progress_s: when it began to wait, or went on by a block, by `time.monotonic()`.
+        held_bytes: of a request or an answer, counted by `ConnectionLimits`.
+    """
+
+    def __init__(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, gateway: "Gateway", limits: ConnectionLimits
+    ) -> None:
+        """Serve nothing yet; made within the task that serves it."""
+        self.address: str = writer.get_extra_info("peername", ("",))[0]
+        self.is_busy, self.progress_s, self.held_bytes = False, time.monotonic(), 0
+        self._reader, self._writer, self._gateway, self._limits = reader, writer, gateway, limits
+        self._http = h11.Connection(h11.SERVER, MAX_HEAD_BYTES)
+        self._head: h11.Request | None = None
+        self._unread = b""
+        self._task = asyncio.current_task()
+        self._evicted_for: ParecidoError | None = None
+        writer.transport.set_write_buffer_limits(high=0)  # what is not taken is seen to wait
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether it waits between two requests."""
+        return not (self.is_busy or self.held_bytes or self._head)
+
+    def evict(self, reason: ParecidoError | None = None) -> None:
+        """End it for the sake of others, with a reason or without a word."""
+        self._evicted_for, self.is_busy = reason, True
+        if self._task is not None:
+            self._task.cancel()
+
+    async def serve(self) -> None:
+        """Serve until one side closes it."""
+        wait_s = SILENT_S
+        try:
+            while await self._exchange(wait_s):
+                wait_s = KEPT_S
+        except (OSError, h11.ProtocolError, SlowClient):
+            pass  # the client is gone, or takes its answer no more
+        except asyncio.CancelledError:
+            if self._evicted_for is not None:
+                with suppress(Exception):
+                    await self._send(self._gateway.refusal(self._evicted_for, self._head))
+        finally:
+            self._limits.remove(self)
+            self._writer.transport.abort()
+
+    async def _exchange(self, wait_s: float) -> bool:
+        """Read a request and answer it; False where it was the last one."""
+        self._head, self.is_busy, self.progress_s = None, False, time.monotonic()
+        self._http = h11.Connection(h11.SERVER, MAX_HEAD_BYTES)
+        try:
+            if not await self._begins(wait_s):
+                return False
+            request = await self._request()
+            self.is_busy = True
+            answer = await self._gateway.answer(request)
+        except ParecidoError as error:
+            answer = self._gateway.refusal(error, self._head)
+        except h11.RemoteProtocolError as error:
+            answer = self._gateway.refusal(HttpError(error.error_status_hint, str(error)), self._head)
+        self.is_busy = False
+        await self._send(answer)
+        self._limits.release(self)
+        self._unread = self._http.trailing_data[0]
+        if self._http.our_state is h11.DONE and self._http.their_state is h11.DONE:
+            return True
+        if self._unread or self._http.their_state in _NOT_WHOLE:
+            await self._linger()
+        return False
+
+    async def _begins(self, wait_s: float) -> bool:
+        """Wait for the first bytes of a request; empty lines in front are legal."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(wait_s):
+                while not (begin := self._unread.lstrip(b"\r\n")):
+                    self._unread = await self._reader.read(BLOCK_BYTES)
+                    if not self._unread:
+                        return False
+                self._http.receive_data(begin)
+                return True
+        return False
+
+    async def _request(self) -> Request:
+        async with _within(HEAD_S, "the head of the request"):
+            head = await self._event()
+        assert isinstance(head, h11.Request)
+        self._head = head
+        check_head(head)
+        max_bytes = self._gateway.max_body_bytes(head)
+        if self._http.they_are_waiting_for_100_continue:
+            self._writer.write(self._http.send(h11.InformationalResponse(status_code=100, headers=[])) or b"")
+        async with _within(BODY_S, "the body of the request") as deadline:
+            body = await self._body(max_bytes, deadline)
+        return Request(head, body, self.address, Caller(is_gone=self._is_gone))
+
+    async def _body(self, max_bytes: int, deadline: asyncio.Timeout) -> io.BytesIO:
+        body, n_chunks, next_block = io.BytesIO(), 0, 0
+        until_s = deadline.when() or 0.0
+        while isinstance(event := await self._event(), h11.Data):
+            body.write(event.data)
+            n_chunks += event.chunk_start
+            if body.tell() > max_bytes:
+                raise self._gateway.too_large(max_bytes)
+            if n_chunks > _FREE_CHUNKS + body.tell() // _BYTES_A_CHUNK:
+                raise HttpError(400, "the body consists of too many small chunks")
+            self._limits.hold(self, len(event.data))
+            if body.tell() >= next_block:
+                next_block, self.progress_s = body.tell() + BLOCK_BYTES, time.monotonic()
+                deadline.reschedule(min(until_s, asyncio.get_running_loop().time() + STALLED_S))
+        body.seek(0)
+        return body
+
+    async def _event(self) -> object:
+        while (event := self._http.next_event()) is h11.NEED_DATA:
+            self._http.receive_data(await self._reader.read(BLOCK_BYTES))
+        return event
+
+    async def _send(self, answer: Answer) -> None:
+        is_last = self._http.their_state in _NOT_WHOLE or self._limits.is_draining
+        headers = [*answer.headers, ("Date", formatdate(usegmt=True)), ("Server", "parecido")]
+        headers += [("Connection", "close")] if is_last else []
+        try:
+            data = self._http.send(h11.Response(status_code=answer.status, headers=headers)) or b""
+            block = b"" if self._head is not None and self._head.method == b"HEAD" else answer.body
+            while block:
+                data += self._http.send(h11.Data(data=block)) or b""
+                block = await self._gateway.more(answer)
+                if block:
+                    await self._write(data)
+                    data = b""
+            await self._write(data + (self._http.send(h11.EndOfMessage()) or b""))
+        finally:
+            answer.close()
+
+    async def _write(self, data: bytes) -> None:
+        self._limits.hold(self, len(data))
+        for begin in range(0, len(data), BLOCK_BYTES):
+            self.progress_s = time.monotonic()
+            self._writer.write(data[begin : begin + BLOCK_BYTES])
+            async with _within(STALLED_S, "the answer"):
+                await self._writer.drain()
+
+    async def _linger(self) -> None:
+        """Let the client read its answer: closed with something unread, the kernel would reset the connection."""
+        with suppress(OSError, TimeoutError):
+            self._writer.write_eof()
+            async with asyncio.timeout(LINGER_S):
+                while await self._reader.read(BLOCK_BYTES):
+                    pass
+
+    def _is_gone(self) -> bool:
+        """Whether the client has closed the connection; one that has only ended its own side looks the same."""
+        return self._reader.at_eof() or self._writer.transport.is_closing()
+
+
+@asynccontextmanager
+async def _within(seconds: float, what: str) -> AsyncIterator[asyncio.Timeout]:
+    try:
+        async with asyncio.timeout(seconds) as deadline:
+            yield deadline
+    except TimeoutError:
+        raise SlowClient(f"{what} did not get through within its time") from None

@@ -1,0 +1,85 @@
+"""How many connections there may be, in all and of one address, and what they may hold; who is given up for others."""
+
+from collections import Counter
+from typing import Protocol
+
+from shared.errors import Overloaded, ParecidoError
+
+
+class Evictable(Protocol):
+    """What is asked of a connection."""
+
+    address: str
+    is_busy: bool
+    progress_s: float
+    held_bytes: int
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether it waits between two requests."""
+
+    def evict(self, reason: ParecidoError | None = None) -> None:
+        """End it."""
+
+
+class ConnectionLimits:
+    """The open connections of one worker.
+
+    Whoever holds most makes room: a newcomer takes the place of the connection that has made no progress for the
+    longest time, among those of the address that has most.
+
+    Attributes:
+        is_draining: whether each connection ends with its next answer.
+    """
+
+    def __init__(self, most: int, most_of_address: int, max_held_bytes: int) -> None:
+        """Set the limits."""
+        self.is_draining = False
+        self._most, self._most_of_address, self._max_held_bytes = most, most_of_address, max_held_bytes
+        self._open: set[Evictable] = set()
+        self._held_bytes = 0
+
+    def __len__(self) -> int:
+        """How many are open."""
+        return len(self._open)
+
+    def evict_idle(self) -> None:
+        """Close the connections that wait between two requests."""
+        for connection in [one for one in self._open if one.is_idle]:
+            connection.evict()
+
+    def add(self, connection: Evictable) -> bool:
+        """Let one in, in another one's place where there are too many; False where all others are busy."""
+        of_address = Counter(one.address for one in self._open) if len(self._open) >= self._most_of_address else {}
+        largest = connection.address if of_address.get(connection.address, 0) >= self._most_of_address else None
+        if largest is None and len(self._open) >= self._most:
+            largest = max(of_address, key=lambda address: of_address[address])
+        if largest is not None and not self._evict([one for one in self._open if one.address == largest]):
+            return False
+        self._open.add(connection)
+        return True
+
+    def remove(self, connection: Evictable) -> None:
+        """It is closed."""
+        self.release(connection)
+        self._open.discard(connection)
+
+    def hold(self, connection: Evictable, n_bytes: int) -> None:
+        """Count further bytes that one holds, and make room where all together hold too many."""
+        connection.held_bytes += n_bytes
+        self._held_bytes += n_bytes
+        if self._held_bytes > self._max_held_bytes:
+            message = "the service is busy: it holds as many bytes of requests as it may; try again in 1 s"
+            self._evict([one for one in self._open if one.held_bytes], Overloaded(message))
+
+    def release(self, connection: Evictable) -> None:
+        """It holds nothing any more."""
+        self._held_bytes -= connection.held_bytes
+        connection.held_bytes = 0
+
+    def _evict(self, candidates: list[Evictable], reason: ParecidoError | None = None) -> bool:
+        stalled = min((one for one in candidates if not one.is_busy), key=lambda one: one.progress_s, default=None)
+        if stalled is not None:
+            stalled.evict(reason)
+            self.remove(stalled)
+        return stalled is not None
