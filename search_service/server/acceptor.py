@@ -55,6 +55,7 @@ class Acceptor:
                 self.limits.evict_idle()
             await asyncio.sleep(_LOOK_S)
             yield
+        await asyncio.sleep(0)  # sockets are closed in the loop's next turn
 
     def _accept(self, listener: socket.socket) -> bool:
         """Take in one connection, if there is one."""

@@ -12,7 +12,7 @@ import h11
 
 from search_service.caller import Caller
 from search_service.server.limits import ConnectionLimits
-from search_service.server.message import Answer, HttpError, Request, check_head
+from search_service.server.message import MAX_HEAD_BYTES, Answer, HttpError, Request, check_head
 from shared.errors import ParecidoError, SlowClient
 
 if TYPE_CHECKING:
@@ -27,7 +27,6 @@ BODY_S = 60.0
 STALLED_S = 20.0
 """A body, or an answer, has to go on by a block within this time."""
 LINGER_S = 2.0
-MAX_HEAD_BYTES = 32 * 1024
 BLOCK_BYTES = 64 * 1024
 _NOT_WHOLE = (h11.IDLE, h11.SEND_BODY, h11.ERROR)
 _FREE_CHUNKS, _BYTES_A_CHUNK = 1000, 1024

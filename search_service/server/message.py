@@ -15,9 +15,10 @@ from search_service.caller import Caller
 from shared.errors import ParecidoError
 
 WsgiApp = Callable[[dict[str, Any], Callable[..., Any]], Any]
-MAX_TARGET_BYTES = 8190
-"""An item id may be long, and three times as long when it is percent-encoded."""
+MAX_TARGET_BYTES = 24 * 1024
+"""An item id may have 2,000 characters of 4 bytes, each three times as long when it is percent-encoded."""
 MAX_HEADERS = 100
+MAX_HEAD_BYTES = 32 * 1024
 _BLOCK_BYTES = 256 * 1024
 _NOT_HANDED_ON = frozenset(("content-length", "transfer-encoding", "expect"))  # the body is whole, however it came
 
@@ -42,15 +43,17 @@ def check_head(request: h11.Request) -> None:
         raise HttpError(505, "only HTTP/1.0 and HTTP/1.1 are supported")
     if len(request.target) > MAX_TARGET_BYTES:
         raise HttpError(414, f"the request target has over {MAX_TARGET_BYTES:,} bytes")
-    if len(names) > MAX_HEADERS:
-        raise HttpError(431, f"the request has {len(names)} headers; at most {MAX_HEADERS} are allowed")
+    n_bytes = sum(len(name) + len(value) for name, value in request.headers)
+    if len(names) > MAX_HEADERS or n_bytes > MAX_HEAD_BYTES:
+        found = f"{len(names)} headers of {n_bytes:,} bytes"
+        raise HttpError(431, f"the request has {found}; at most {MAX_HEADERS} of {MAX_HEAD_BYTES:,} are allowed")
     # Two lengths, or one that an older proxy does not understand, are how requests are smuggled past proxies.
     if b"transfer-encoding" in names and (b"content-length" in names or request.http_version == b"1.0"):
         raise HttpError(400, "Transfer-Encoding goes neither with Content-Length nor with HTTP/1.0")
     if any(name == b"expect" and value.lower() != b"100-continue" for name, value in request.headers):
         raise HttpError(417, "the only supported expectation is 100-continue")
-    if request.method in (b"CONNECT", b"TRACE"):
-        raise HttpError(501, "CONNECT and TRACE are not implemented")
+    if request.method in (b"CONNECT", b"TRACE") or not request.method.isupper():
+        raise HttpError(501, "the method is not implemented; methods are written in upper case")
 
 
 @dataclass(frozen=True)

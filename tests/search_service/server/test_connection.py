@@ -1,0 +1,324 @@
+"""What slow, silent, greedy and lost clients do to the others, on real sockets."""
+
+import hashlib
+import http.client
+import json
+import os
+import selectors
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, closing, suppress
+
+import pytest
+from http_server import LONG_BYTES, WAIT_S, HttpServer, answers, http_server
+
+from search_service.admission import Admission
+from search_service.server import acceptor, connection
+
+_FORM = "Content-Type: multipart/form-data; boundary=b"
+_GET = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
+
+
+@pytest.fixture
+def server() -> Iterator[HttpServer]:
+    with http_server() as server:
+        yield server
+
+
+def _post(body: bytes, path: str = "/", *headers: str) -> bytes:
+    head = [f"POST {path} HTTP/1.1", "Host: x", f"Content-Length: {len(body)}", *headers, "", ""]
+    return "\r\n".join(head).encode() + body
+
+
+def _sha256(body: bytes) -> str:
+    return hashlib.sha256(body).hexdigest()
+
+
+def _is_closed(client: socket.socket) -> bool:
+    try:
+        return client.recv(1) == b""
+    except ConnectionResetError:
+        return True
+
+
+def test_slow_uploads_and_silent_clients_hold_no_thread() -> None:
+    request = _post(b"a" * 1000)
+    with http_server(threads=1) as server, ExitStack() as opened:
+        slow = [opened.enter_context(server.connect()) for _ in range(20)]
+        silent = [opened.enter_context(server.connect()) for _ in range(20)]
+        for position, client in enumerate(slow):
+            client.sendall(request[: 10 + 50 * position])
+        assert server.ask(b"quick")[1]["sha256"] == _sha256(b"quick")
+        for position, client in enumerate(slow):
+            client.sendall(request[10 + 50 * position :])
+            assert next(answers(client))[2]["sha256"] == _sha256(b"a" * 1000)
+        for client in silent:
+            client.sendall(request)
+            assert next(answers(client))[0] == 200
+
+
+def test_a_large_body_comes_through_unchanged(server) -> None:
+    body = os.urandom(5_000_001)
+    assert server.ask(body)[1]["sha256"] == _sha256(body)
+
+
+def test_chunks_come_through_unchanged(server) -> None:
+    pieces = [os.urandom(size) for size in (1, 70_000, 3)]
+    with closing(http.client.HTTPConnection("127.0.0.1", server.port, timeout=WAIT_S)) as client:
+        client.request("POST", "/", iter(pieces), encode_chunked=True, headers={"Transfer-Encoding": "chunked"})
+        assert json.loads(client.getresponse().read())["sha256"] == _sha256(b"".join(pieces))
+
+
+def test_a_connection_is_kept_also_where_a_large_body_was_not_read(server) -> None:
+    with closing(http.client.HTTPConnection("127.0.0.1", server.port, timeout=WAIT_S)) as client:
+        client.connect()
+        address = client.sock.getsockname()
+        for path in ("/unread", "/", "/unread", "/"):
+            body = os.urandom(300_000)
+            client.request("POST", path, body)
+            seen = json.loads(client.getresponse().read())
+            assert seen["sha256"] == _sha256(body if path == "/" else b"")
+            assert client.sock.getsockname() == address
+
+
+def test_requests_in_a_row_are_answered_in_their_order(server) -> None:
+    bodies = [b"one", b"", b"x" * 100_000, b"four", b"five"]
+    with server.connect() as client:
+        sent = b"".join(_post(body) for body in bodies)
+        client.sendall(sent[:-3])
+        found = answers(client)
+        for body in bodies[:-1]:
+            assert next(found)[2]["sha256"] == _sha256(body)
+        client.sendall(sent[-3:])
+        assert next(found)[2]["sha256"] == _sha256(b"five")
+
+
+def test_a_client_that_waits_to_be_told_to_send_its_body_is_told_so(server) -> None:
+    request = _post(b"body", "/", "Expect: 100-continue")
+    with server.connect() as client:
+        client.sendall(request[:-4])
+        assert client.recv(100).startswith(b"HTTP/1.1 100 ")
+        client.sendall(b"body")
+        assert next(answers(client))[2]["sha256"] == _sha256(b"body")
+
+
+def test_a_body_that_would_be_refused_is_not_asked_for() -> None:
+    with http_server(max_upload_bytes=3) as server, server.connect() as client:
+        client.sendall(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 9000000\r\nExpect: 100-continue\r\n\r\n")
+        status, headers, body = next(answers(client))
+        assert (status, headers["Connection"], body["error"]["code"]) == (413, "close", "image_too_large")
+
+
+def test_the_wait_counts_from_when_the_request_was_whole(server) -> None:
+    with server.connect() as client:
+        client.sendall(_post(b"body")[:-1])
+        time.sleep(0.3)
+        client.sendall(b"y")
+        assert 0 <= next(answers(client))[2]["waited_s"] < 0.3
+
+
+def test_it_is_seen_that_a_client_is_gone(server) -> None:
+    with server.connect() as client:
+        client.sendall(_post(b"body", "/gone"))
+    server.wait_until(lambda: server.gone == [True])
+    assert server.ask(b"")[1]["is_gone"] is False
+
+
+def test_who_sends_nothing_is_disconnected(server, monkeypatch) -> None:
+    monkeypatch.setattr(connection, "SILENT_S", 0.05)
+    with server.connect() as client:
+        assert client.recv(1) == b""
+
+
+@pytest.mark.parametrize(
+    ("limit", "sent"),
+    [
+        ("HEAD_S", _GET[:-1]),
+        ("BODY_S", _post(b"body")[:-1]),
+        ("STALLED_S", _post(bytes(300_000))[:-1]),
+    ],
+)
+def test_a_request_that_does_not_go_on_is_refused(server, monkeypatch, limit, sent) -> None:
+    monkeypatch.setattr(connection, limit, 0.1)
+    with server.connect() as client:
+        client.sendall(sent)
+        status, headers, body = next(answers(client))
+    assert (status, headers["Connection"], body["error"]["code"]) == (408, "close", "slow_client")
+
+
+def test_a_byte_now_and_then_is_not_going_on(server, monkeypatch) -> None:
+    monkeypatch.setattr(connection, "STALLED_S", 0.3)
+    with server.connect() as client:
+        client.sendall(_post(bytes(300_000))[:-200_000])
+        client.settimeout(0.02)
+        until_s = time.monotonic() + WAIT_S
+        received = b""
+        while not received and time.monotonic() < until_s:
+            client.sendall(b"x")
+            with suppress(TimeoutError):
+                received = client.recv(1000)
+        assert received.startswith(b"HTTP/1.1 408")
+
+
+def test_more_is_not_held_than_may_be() -> None:
+    part = _post(b"x" * 250_000)[:-1]
+    with http_server(max_upload_bytes=3, max_batch_bytes=3) as server, ExitStack() as opened:
+        clients = [opened.enter_context(server.connect()) for _ in range(9)]  # 8 bodies of 256 KiB may be held
+        for client in clients:
+            client.sendall(part)
+        refused = _first_to_be_answered(clients)
+        status, headers, body = next(answers(refused))
+        assert (status, headers["Retry-After"], body["error"]["code"]) == (503, "1", "overloaded")
+        clients.remove(refused)
+        for client in clients:
+            client.sendall(b"x")
+            assert next(answers(client))[2]["sha256"] == _sha256(b"x" * 250_000)
+
+
+def _first_to_be_answered(clients: list[socket.socket]) -> socket.socket:
+    with selectors.DefaultSelector() as selector:
+        for client in clients:
+            selector.register(client, selectors.EVENT_READ)
+        [(key, _), *_] = selector.select(WAIT_S)
+    return key.fileobj
+
+
+def test_a_connection_that_only_waits_makes_room_for_a_new_one() -> None:
+    with http_server(max_connections=50, max_address_connections=10) as server, ExitStack() as opened:
+        waiting = []
+        for _ in range(10):
+            waiting.append(opened.enter_context(server.connect()))
+            waiting[-1].sendall(b"P")
+        server.wait_until(lambda: len(server.acceptor.limits) == 10)
+        for _ in range(3):
+            assert server.ask(b"body")[0] == 200
+        assert _is_closed(waiting[0])
+        waiting[-1].settimeout(0.05)
+        with pytest.raises(TimeoutError):
+            waiting[-1].recv(1)
+
+
+def test_connections_that_are_being_answered_are_not_given_up() -> None:
+    with http_server(max_connections=3, max_address_connections=3) as server, ExitStack() as opened:
+        busy = [opened.enter_context(server.connect()) for _ in range(3)]
+        for client in busy:
+            client.sendall(_post(b"body", "/held"))
+        server.wait_until(lambda: server.gateway._lanes["light"].of_address.total() == 3)
+        with server.connect() as late:
+            assert _is_closed(late)
+        server.held.set()
+        assert [next(answers(client))[0] for client in busy] == [200] * 3
+
+
+def test_answers_that_are_not_read_hold_no_thread() -> None:
+    with http_server(threads=1) as server, ExitStack() as opened:
+        for _ in range(10):
+            client = socket.socket()
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1024)
+            client.connect(("127.0.0.1", server.port))
+            opened.enter_context(client).sendall(b"GET /long HTTP/1.1\r\nHost: x\r\n\r\n" * 4)
+        for _ in range(20):
+            assert server.ask(b"quick")[0] == 200
+
+
+def test_a_client_that_does_not_read_is_disconnected(server, monkeypatch) -> None:
+    monkeypatch.setattr(connection, "STALLED_S", 0.1)
+    with server.connect() as client:
+        client.sendall(b"GET /long HTTP/1.1\r\nHost: x\r\n\r\n" * 20)
+        server.wait_until(lambda: len(server.acceptor.limits) == 1)
+        server.wait_until(lambda: len(server.acceptor.limits) == 0)
+
+
+def test_a_long_answer_is_made_while_it_is_read(server) -> None:
+    with closing(http.client.HTTPConnection("127.0.0.1", server.port, timeout=WAIT_S)) as client:
+        for _ in range(2):
+            client.request("GET", "/long")
+            assert client.getresponse().read() == bytes(LONG_BYTES)
+
+
+def test_who_closes_after_the_answer_does_not_keep_others_waiting(server) -> None:
+    with ExitStack() as opened:
+        for _ in range(20):
+            client = opened.enter_context(server.connect())
+            client.sendall(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+            assert next(answers(client))[1]["Connection"] == "close"
+            assert _is_closed(client)
+        assert server.ask(b"body")[0] == 200
+
+
+def test_a_refused_client_that_still_sends_can_read_why() -> None:
+    with http_server(max_upload_bytes=3) as server, server.connect() as client:
+        client.sendall(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 9000000\r\n\r\n")
+        for _ in range(30):
+            client.sendall(bytes(100_000))
+        assert next(answers(client))[0] == 413
+
+
+def test_a_request_that_is_arriving_when_the_service_is_stopped_is_answered(server, monkeypatch) -> None:
+    monkeypatch.setattr(acceptor, "IDLE_WHILE_DRAINING_S", 5.0)
+    with server.connect() as client, server.connect() as early:
+        client.sendall(_post(b"body")[:-1])
+        assert server.ask(b"")[0] == 200
+        server.begin_to_stop()
+        time.sleep(0.05)
+        with pytest.raises(ConnectionRefusedError):
+            server.connect()
+        early.sendall(_GET)  # it had connected before
+        assert next(answers(early))[1]["Connection"] == "close"
+        client.sendall(b"y")
+        status, headers, seen = next(answers(client))
+        assert (status, headers["Connection"], seen["sha256"]) == (200, "close", _sha256(b"body"[:-1] + b"y"))
+
+
+def test_idle_connections_end_soon_when_the_service_is_stopped(server, monkeypatch) -> None:
+    monkeypatch.setattr(acceptor, "IDLE_WHILE_DRAINING_S", 0.05)
+    with server.connect() as client:
+        client.sendall(_GET)
+        assert next(answers(client))[0] == 200
+        server.begin_to_stop()
+        assert _is_closed(client)
+
+
+def test_an_error_of_the_application_ends_no_worker(server) -> None:
+    with server.connect() as client:
+        client.sendall(b"GET /broken HTTP/1.1\r\nHost: x\r\n\r\n" + _GET)
+        assert [status for status, _, _ in (next(found) for found in [answers(client)] * 2)] == [500, 200]
+
+
+@pytest.fixture
+def full() -> Iterator[tuple[HttpServer, socket.socket]]:
+    """A service that answers one query by an image, held in its thread, and has room for no other."""
+    with http_server(queue=0) as server:
+        server.gateway._lanes["image"].room = 1
+        with server.connect() as first:
+            first.sendall(_post(b"first", "/v1/held", _FORM))
+            server.wait_until(lambda: server.gateway._lanes["image"].of_address.total() == 1)
+            yield server, first
+
+
+def test_a_query_that_there_is_no_room_for_is_refused_without_a_thread(full) -> None:
+    server, first = full
+    with server.connect() as client:
+        found = answers(client)
+        for _ in range(3):  # over one connection
+            client.sendall(_post(b"query", "/v1/query", _FORM, "Origin: https://shop.example", "X-Request-ID: mine"))
+            status, headers, body = next(found)
+            assert (status, body["error"]["code"], headers["Retry-After"]) == (503, "overloaded", "1")
+            assert "PARECIDO_QUEUE" in body["error"]["message"]
+            assert headers["X-Request-ID"] == body["error"]["request_id"] == "mine"
+        assert server.ask(b"other", "/v1/search")[0] == 200  # what brings no image is let in
+        server.held.set()
+        assert next(answers(first))[0] == 200
+        server.wait_until(lambda: not server.gateway._lanes["image"].of_address)
+        client.sendall(_post(b"query", "/v1/query", _FORM))
+        assert next(found)[0] == 200
+    text = server.metrics.text().decode()
+    assert 'parecido_refused_queries_total{reason="queue_full"} 3.0' in text
+    assert 'parecido_errors_total{code="overloaded"} 3.0' in text
+
+
+def test_an_admission_is_asked_for_the_refusal() -> None:
+    with http_server(Admission(1, queue=0), queue=0) as server:
+        server.gateway._lanes["image"].room = 0
+        assert server.ask(b"query", "/v1/search", {"Content-Type": "multipart/form-data; boundary=b"})[0] == 503
