@@ -12,8 +12,8 @@ from collections.abc import Collection
 
 from search_service.admission import Admission
 from search_service.bare_answer import bare_answer
+from search_service.cors import sharing_headers
 from search_service.metrics import Metrics
-from search_service.response_headers import sharing_headers
 
 _log = logging.getLogger(__name__)
 _END_OF_HEAD = b"\r\n\r\n"
