@@ -15,7 +15,7 @@ from pathlib import Path
 
 ENVIRONMENT = "PROMETHEUS_MULTIPROC_DIR"
 _PREFIX = "parecido-metrics-"
-_LOCK = "lock"
+_LOCK = "in-use"  # `lock` is the counts'
 _NO_LINK = os.O_NOFOLLOW | os.O_CLOEXEC
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from search_service.metrics_directory import ENVIRONMENT, clear_leftovers, metrics_directory
+from search_service.shared_counts import SharedCounts
 
 _ROOT = Path(__file__).parents[2]
 _MASTER = """
@@ -105,19 +106,19 @@ def test_a_service_beside_this_one_keeps_its_directory() -> None:
 def test_nothing_else_is_touched(temporary: Path) -> None:
     elsewhere = temporary / "elsewhere"
     elsewhere.mkdir()
-    (elsewhere / "lock").touch()
+    (elsewhere / "in-use").touch()
     (temporary / "parecido-metrics-link").symlink_to(elsewhere)
     linked = temporary / "parecido-metrics-linked-lock"
     linked.mkdir()
-    (linked / "lock").symlink_to(elsewhere / "lock")
+    (linked / "in-use").symlink_to(elsewhere / "in-use")
     piped = temporary / "parecido-metrics-pipe"
     piped.mkdir()
-    os.mkfifo(piped / "lock")
+    os.mkfifo(piped / "in-use")
     unlocked = temporary / "parecido-metrics-new"  # as just made, or of an earlier version that had no locks
     unlocked.mkdir()
     (temporary / "parecido-metrics-file").touch()
     (temporary / "other-metrics-1").mkdir()
-    (temporary / "other-metrics-1" / "lock").touch()
+    (temporary / "other-metrics-1" / "in-use").touch()
     before = sorted(temporary.rglob("*"))
     clear_leftovers()
     assert sorted(temporary.rglob("*")) == before
@@ -129,7 +130,7 @@ def test_links_in_a_leftover_are_not_followed(temporary: Path) -> None:
     (kept / "file").touch()
     left = temporary / "parecido-metrics-left"
     left.mkdir()
-    (left / "lock").touch()
+    (left / "in-use").touch()
     (left / "link").symlink_to(kept)
     clear_leftovers()
     assert not left.exists()
@@ -140,7 +141,7 @@ def test_links_in_a_leftover_are_not_followed(temporary: Path) -> None:
 def test_another_users_directory_stays(temporary: Path) -> None:
     left = temporary / "parecido-metrics-other"
     left.mkdir()
-    (left / "lock").touch()
+    (left / "in-use").touch()
     os.chown(left, 12345, 12345)
     clear_leftovers()
     assert left.exists()
@@ -149,3 +150,8 @@ def test_another_users_directory_stays(temporary: Path) -> None:
 def test_a_temporary_directory_that_cannot_be_read_stops_nothing(monkeypatch, temporary: Path) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(temporary / "gone"))
     clear_leftovers()
+
+
+def test_the_lock_is_not_the_one_of_the_counts() -> None:
+    with metrics_directory() as directory:
+        SharedCounts(directory).keep([])  # raises BlockingIOError where somebody else holds it
