@@ -2,15 +2,11 @@
 
 import logging
 import os
-import shutil
 import sys
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
 
 from search_service.auth import ApiKeys, new_key
 from search_service.logs import configure
+from search_service.metrics_directory import metrics_directory
 from search_service.server.processes import Server
 from search_service.settings import ServiceSettings
 from shared.errors import ParecidoError, SettingsError
@@ -36,7 +32,7 @@ def main() -> int:
             "whoever reaches it may use it as much as they like",
             settings.host,
         )
-    with _metrics_directory() as directory:
+    with metrics_directory() as directory:
         Server(settings, directory).run()
     return 0
 
@@ -48,23 +44,6 @@ def _new_key(names: list[str]) -> int:
     key, line = new_key(names[0])
     print(f"the key, shown once: {key}\na line for the file that PARECIDO_API_KEYS names:\n{line}")
     return 0
-
-
-@contextmanager
-def _metrics_directory() -> Iterator[Path]:
-    """A fresh directory that the workers share their metrics in; prometheus_client wants it in the environment.
-
-    A worker leaves this block too when it ends: only the process that made the directory removes it.
-    """
-    owner = os.getpid()
-    directory = Path(tempfile.mkdtemp(prefix="parecido-metrics-"))
-    os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(directory)
-    try:
-        yield directory
-    finally:
-        if os.getpid() == owner:
-            del os.environ["PROMETHEUS_MULTIPROC_DIR"]
-            shutil.rmtree(directory, ignore_errors=True)
 
 
 if __name__ == "__main__":

@@ -150,13 +150,13 @@ class HealthJson(TypedDict):
     status: Literal["ok"]
 
 
-def searched_json(answer: Answer, options: Options) -> SearchedJson:
-    """The answer to a search with these options."""
+def searched_json(answer: Answer, options: Options, prefix: str = "") -> SearchedJson:
+    """The answer to a search with these options; `prefix` is the path that the service is found below."""
     return {
         "snapshot_id": answer.snapshot_id,
         "query": _query_json(answer),
         "searched": list(answer.searched),
-        "hits": [_hit_json(hit, options) for hit in answer.hits],
+        "hits": [_hit_json(hit, options, prefix) for hit in answer.hits],
         "timing_ms": _timing_json(answer),
     }
 
@@ -189,9 +189,9 @@ def error_json(code: str, message: str, request_id: str) -> ErrorJson:
     return {"error": {"code": code, "message": message, "request_id": request_id}}
 
 
-def image_url(item_id: str) -> str:
-    """Where the service hands out an item's first image."""
-    return f"/v1/items/{quote(item_id, safe='')}/image"
+def image_url(item_id: str, prefix: str = "") -> str:
+    """Where the service hands out an item's first image; `prefix` is the path that the service is found below."""
+    return f"{prefix}/v1/items/{quote(item_id, safe='')}/image"
 
 
 def metadata_json(item: Item, fields: Collection[str] | None) -> dict[str, Any]:
@@ -214,13 +214,13 @@ def _candidate_json(candidate: Candidate) -> CandidateJson:
     return {"category": candidate.category, "confidence": round(candidate.confidence, 6)}
 
 
-def _hit_json(hit: ItemHit, options: Options) -> HitJson:
+def _hit_json(hit: ItemHit, options: Options, prefix: str) -> HitJson:
     found: HitJson = {
         "rank": hit.rank,
         "item_id": hit.item.item_id,
         "score": hit.score,
         "category": hit.item.category,
-        "image_url": image_url(hit.item.item_id),
+        "image_url": image_url(hit.item.item_id, prefix),
         "metadata": metadata_json(hit.item, options.fields),
     }
     if options.group_by is not None:

@@ -31,10 +31,10 @@ class ApiDocs:
         """The OpenAPI document."""
         return document(self._app, self._settings)
 
-    @cached_property
-    def json(self) -> str:
-        """The document as it is sent."""
-        return json.dumps(self.document, ensure_ascii=False)
+    def json(self, prefix: str) -> str:
+        """The document as it is sent, for a service that is found below a prefix; empty for none."""
+        servers = f'"servers": {json.dumps([{"url": prefix}])}, ' if prefix else ""
+        return f"{{{servers}{self._json[1:]}"
 
     @cached_property
     def page(self) -> str:
@@ -53,6 +53,10 @@ class ApiDocs:
         return f"default-src 'none'; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
 
     @cached_property
+    def _json(self) -> str:
+        return json.dumps(self.document, ensure_ascii=False)
+
+    @cached_property
     def _style(self) -> str:
         return _STYLE.read_text(encoding="utf-8")
 
@@ -61,7 +65,7 @@ class ApiDocs:
 @describe(Operation("Service", media_types=("application/json",), others=_UNCHANGED, headers=_ETAG, is_open=True))
 def openapi() -> Response:
     """Describe this API as OpenAPI 3.1."""
-    return _revalidated(Response(_docs().json, content_type="application/json"))
+    return _revalidated(Response(_docs().json(request.root_path), content_type="application/json"))
 
 
 @api_docs.get("/docs")

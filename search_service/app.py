@@ -3,9 +3,9 @@
 import re
 import time
 import uuid
+from urllib.parse import unquote
 
 from flask import Flask, Response, current_app, g, request
-from werkzeug.middleware.proxy_fix import ProxyFix
 from werkzeug.routing import BaseConverter
 
 from search_service.admission import Admission
@@ -15,7 +15,9 @@ from search_service.caller import Caller, set_caller
 from search_service.error_handlers import register_error_handlers
 from search_service.feedback import FeedbackFile
 from search_service.fetch_image import ImageFetcher
+from search_service.forwarded import TrustedProxies
 from search_service.guard import guard
+from search_service.item_paths import ItemPaths
 from search_service.logs import request_id
 from search_service.metrics import Metrics
 from search_service.pages import pages
@@ -53,8 +55,7 @@ def create_app(
     app.config["MAX_CONTENT_LENGTH"] = settings.max_body_bytes
     app.json.sort_keys = False  # type: ignore[attr-defined]
     app.json.ensure_ascii = False  # type: ignore[attr-defined]
-    # An item id may have two slashes in a row; it is one item's name, not a path to tidy.
-    app.url_map.merge_slashes = False
+    app.url_map.merge_slashes = False  # a path is what it is
     app.url_map.converters["item_id"] = _ItemId
     app.extensions["snapshot_watch"] = watch
     app.extensions["settings"] = settings
@@ -64,14 +65,14 @@ def create_app(
     app.extensions["api_docs"] = ApiDocs(app, settings)
     app.extensions["admission"] = admission
     app.extensions["image_fetcher"] = ImageFetcher(settings.image_url_hosts or (), settings.max_upload_bytes)
-    if settings.trusted_proxies:
-        app.wsgi_app = ProxyFix(app.wsgi_app, x_for=settings.trusted_proxies, x_proto=0)  # type: ignore[method-assign]
+    item_paths = ItemPaths(app.wsgi_app)
+    app.wsgi_app = TrustedProxies(item_paths, settings.trusted_proxies, settings.prefix or "")  # type: ignore[method-assign]
     app.before_request(_name_request)
     guard(app, keys, rate_limit)
     app.before_request(_name_caller)
     app.before_request(_require_room)
     app.teardown_request(_forget_caller)
-    add_headers(app, settings.cors_origins or ())
+    add_headers(app, settings.cors_origins or (), settings.cors_headers or ())
     app.after_request(_sign_response)
     app.after_request(_tell_request)
     app.teardown_request(_forget_request)
@@ -83,11 +84,10 @@ def create_app(
 
 
 class _ItemId(BaseConverter):
-    """Any text: slashes too, also in front, where Werkzeug's `path` takes none."""
+    """Any text, as the one percent-encoded segment that `ItemPaths` makes of it."""
 
-    regex = ".+?"
-    part_isolating = False
-    weight = 200  # as `path`: tried after routes without it
+    def to_python(self, value: str) -> str:
+        return unquote(value)
 
 
 def _name_request() -> None:

@@ -50,9 +50,9 @@ class CategoriesJson(TypedDict):
     categories: list[CategoryJson]
 
 
-def item_json(snapshot_id: str, item: Item, fields: Collection[str] | None = None) -> ItemJson:
-    """An item; of its metadata, these fields, or all."""
-    url = image_url(item.item_id)
+def item_json(snapshot_id: str, item: Item, fields: Collection[str] | None = None, prefix: str = "") -> ItemJson:
+    """An item; of its metadata, these fields, or all. `prefix` is the path that the service is found below."""
+    url = image_url(item.item_id, prefix)
     return {
         "snapshot_id": snapshot_id,
         "item_id": item.item_id,
@@ -64,20 +64,23 @@ def item_json(snapshot_id: str, item: Item, fields: Collection[str] | None = Non
 
 
 def categories_json(
-    snapshot_id: str, entries: tuple[CategoryEntry, ...], examples: Mapping[str, Sequence[Item]] | None = None
+    snapshot_id: str,
+    entries: tuple[CategoryEntry, ...],
+    examples: Mapping[str, Sequence[Item]] | None = None,
+    prefix: str = "",
 ) -> CategoriesJson:
-    """Every category, with its examples where it has any."""
+    """Every category, with its examples where it has any; `prefix` is the path that the service is found below."""
     return {
         "snapshot_id": snapshot_id,
-        "categories": [_category_json(one, (examples or {}).get(one.name)) for one in entries],
+        "categories": [_category_json(one, (examples or {}).get(one.name), prefix) for one in entries],
     }
 
 
-def _category_json(entry: CategoryEntry, examples: Sequence[Item] | None) -> CategoryJson:
+def _category_json(entry: CategoryEntry, examples: Sequence[Item] | None, prefix: str) -> CategoryJson:
     told: CategoryJson = {"category": entry.name, "items": entry.items, "images": entry.images}
     if examples is not None:
         told["examples"] = [
-            {"item_id": item.item_id, "image_url": image_url(item.item_id), "metadata": dict(item.metadata)}
+            {"item_id": item.item_id, "image_url": image_url(item.item_id, prefix), "metadata": dict(item.metadata)}
             for item in examples
         ]
     return told

@@ -54,4 +54,4 @@ def _caller() -> str:
         return f"address {request.remote_addr}"
     if address.version == 6 and address.ipv4_mapped is None:
         return f"network {ipaddress.ip_network((int(address), 64), strict=False)}"
-    return f"address {address}"
+    return f"address {getattr(address, 'ipv4_mapped', None) or address}"

@@ -1,9 +1,14 @@
-"""The pages for people: static files, which the browser fills from the HTTP API. No cookies, nothing from elsewhere."""
+"""The pages for people: static files, which the browser fills from the HTTP API. No cookies, nothing from elsewhere.
+
+Their links are relative, so they hold below any prefix.
+"""
 
 from pathlib import Path
 
-from flask import Blueprint, Response, request
+from flask import Blueprint, Response, redirect, request
 from werkzeug.exceptions import NotFound
+
+from search_service.forwarded import BARE_PREFIX
 
 pages = Blueprint("pages", __name__)
 
@@ -30,6 +35,9 @@ CONTENT_SECURITY_POLICY = "; ".join(
 @pages.get("/")
 def search_page() -> Response:
     """The page to search by a photo."""
+    if request.environ.get(BARE_PREFIX):
+        query = request.query_string.decode("latin-1")
+        return redirect(f"{request.root_path}/{'?' if query else ''}{query}", 308)  # type: ignore[return-value]
     return _file("index.html")
 
 

@@ -1,6 +1,8 @@
-"""What every answer says to browsers: run nothing of it, show it in no frame, and which pages may read it."""
+"""The headers of every answer that tell browsers to run nothing of it, show it in no frame, and who may read it."""
 
 from flask import Flask, Response, request
+
+from search_service.cors import preflight_headers, sharing_headers
 
 _POLICY = "default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'; sandbox"
 ALWAYS = {
@@ -8,23 +10,19 @@ ALWAYS = {
     "X-Frame-Options": "DENY",
     "Referrer-Policy": "no-referrer",
 }
-_PREFLIGHT = {
-    "Access-Control-Allow-Methods": "GET, POST",
-    "Access-Control-Allow-Headers": "Authorization, Content-Type, X-API-Key, X-Request-ID",
-    "Access-Control-Max-Age": "600",
-}
 
 
-def add_headers(app: Flask, cors_origins: tuple[str, ...]) -> None:
+def add_headers(app: Flask, cors_origins: tuple[str, ...], cors_headers: tuple[str, ...] = ()) -> None:
     """Add the headers to every answer.
 
     Args:
         app: gets them.
         cors_origins: whose pages may read answers, as `https://shop.example`; `*` for all.
+        cors_headers: request headers that those pages may send besides the usual ones.
     """
     app.after_request(_protect)
     if cors_origins:
-        app.after_request(lambda response: _share(response, cors_origins))
+        app.after_request(lambda response: _share(response, cors_origins, cors_headers))
 
 
 def _protect(response: Response) -> Response:
@@ -37,20 +35,14 @@ def _protect(response: Response) -> Response:
     return response
 
 
-def _share(response: Response, origins: tuple[str, ...]) -> Response:
-    response.vary.add("Origin")
-    sharing = sharing_headers(request.headers.get("Origin", ""), origins)
+def _share(response: Response, origins: tuple[str, ...], request_headers: tuple[str, ...]) -> Response:
+    origin = request.headers.get("Origin", "")
+    sharing = sharing_headers(origin, origins)
+    response.vary.add(sharing.pop("Vary"))
     response.headers.update(sharing)
-    if sharing and request.method == "OPTIONS" and "Access-Control-Request-Method" in request.headers:
-        response.headers.update(_PREFLIGHT)
+    rule = request.url_rule
+    if request.method == "OPTIONS" and rule is not None and "Access-Control-Request-Method" in request.headers:
+        is_private = request.headers.get("Access-Control-Request-Private-Network") == "true"
+        methods = rule.methods or ()
+        response.headers.update(preflight_headers(origin, origins, methods, request_headers, is_private))
     return response
-
-
-def sharing_headers(origin: str, origins: tuple[str, ...]) -> dict[str, str]:
-    """What lets a page of this origin read an answer; nothing where it may not."""
-    if not origin or (origin not in origins and "*" not in origins):
-        return {}
-    return {
-        "Access-Control-Allow-Origin": "*" if "*" in origins else origin,
-        "Access-Control-Expose-Headers": "ETag, Retry-After, X-Request-ID",
-    }

@@ -130,7 +130,9 @@ def item(item_id: str) -> Response:
     """Tell what the catalogue says of an item."""
     arguments = read_arguments(request, MetadataFields, _settings())
     with _engine() as engine:
-        return jsonify(item_json(engine.snapshot_id, engine.catalogue.item(item_id), arguments.fields))
+        return jsonify(
+            item_json(engine.snapshot_id, engine.catalogue.item(item_id), arguments.fields, request.root_path)
+        )
 
 
 @api.get("/v1/items/<item_id:item_id>/similar")
@@ -176,7 +178,7 @@ def categories() -> Response:
     with _engine() as engine:
         entries = engine.manifest.categories
         examples = {entry.name: engine.catalogue.examples(entry.name, count) for entry in entries if count}
-        return jsonify(categories_json(engine.snapshot_id, entries, examples))
+        return jsonify(categories_json(engine.snapshot_id, entries, examples, request.root_path))
 
 
 @api.get("/v1/status")
@@ -216,7 +218,7 @@ def _searched(answer: Answer, options: Options, is_classified: bool) -> Searched
     """Count a search, also one that is refused for what it shows, and write its answer."""
     _count(answer, is_classified)
     require_known(answer.verdict, answer.query.category, options.on_unknown)
-    return searched_json(answer, options)
+    return searched_json(answer, options, request.root_path)
 
 
 def _one_result(asked: Search, answer: Answer | ParecidoError) -> SearchedJson | ErrorJson:

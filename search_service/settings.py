@@ -9,7 +9,10 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from search_service.admission import DEADLINE_S, QUEUE
+from search_service.cors import parse_origin
+from search_service.forwarded import parse_prefix
 from search_service.logs import FORMATS, LEVELS
+from search_service.platform_variables import is_platform_variable
 from search_service.rate_limit import Rate
 from shared.classifier import PROBE_COVERAGE
 from shared.errors import SettingsError
@@ -51,8 +54,11 @@ class ServiceSettings:
         feedback: the file that feedback is appended to; None for taking none.
         api_keys: the file of the API keys that are let in; None for letting in everybody.
         rate_limit: how often a key, or an address without one, may ask; None for as often as it likes.
-        trusted_proxies: proxies in front of the service, whose `X-Forwarded-For` says who asks.
-        cors_origins: web pages whose scripts may read answers; `*` for all.
+        trusted_proxies: proxies in front of the service, whose `X-Forwarded-For` says who asks, and whose
+            `X-Forwarded-Prefix` says below which path.
+        prefix: path that the service is found below, as `/parecido`; None for none.
+        cors_origins: web pages whose scripts may read answers, as `cors.parse_origin` returns them; `*` for all.
+        cors_headers: request headers that those scripts may send besides the usual ones; `*` for all.
         image_url_hosts: hosts that query images are fetched from; `*.example.com` for all below one, `*` for any.
         image_url_s: seconds that fetching the images of a request may take.
         max_requests: after so many, and up to a tenth more, a worker is replaced by a new one; 0 for never.
@@ -92,7 +98,9 @@ class ServiceSettings:
     api_keys: Path | None = None
     rate_limit: Rate | None = None
     trusted_proxies: int = 0
+    prefix: str | None = None
     cors_origins: tuple[str, ...] | None = None
+    cors_headers: tuple[str, ...] | None = None
     image_url_hosts: tuple[str, ...] | None = None
     image_url_s: float = 5.0
     max_requests: int = 0
@@ -108,17 +116,17 @@ class ServiceSettings:
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> "ServiceSettings":
-        """Read every setting that is there.
+        """Read every setting that is there, and pass over what a platform sets beside a service of that name.
 
         Raises:
             SettingsError: a value that can't be, or a `PARECIDO_…` variable that is no setting.
         """
         known = {PREFIX + name.upper(): name for name in _READERS}
-        unknown = [key for key in environment if key.startswith(PREFIX) and key not in known]
+        ours = [key for key in environment if key.startswith(PREFIX) and not is_platform_variable(key, environment)]
+        unknown = [key for key in ours if key not in known]
         if unknown:
             raise SettingsError(f"{unknown[0]} is no setting; there are {', '.join(known)}")
-        given = {name: environment[key] for key, name in known.items() if key in environment}
-        values: dict[str, Any] = {name: _read(name, text) for name, text in given.items()}
+        values: dict[str, Any] = {known[key]: _read(known[key], environment[key]) for key in ours}
         return cls(**values)
 
     @property
@@ -193,11 +201,18 @@ def _between(value: _Value, least: _Value, most: _Value) -> _Value:
     return value
 
 
+def _listed(text: str) -> tuple[str, ...]:
+    values = tuple(value.strip().lower() for value in text.split(",") if value.strip())
+    if not values:
+        raise ValueError("expected at least one value")
+    return values
+
+
 def _list_of(pattern: str, wanted: str) -> Callable[[str], tuple[str, ...]]:
     def read(text: str) -> tuple[str, ...]:
-        values = tuple(value.strip().lower() for value in text.split(",") if value.strip())
+        values = _listed(text)
         bad = [value for value in values if not re.fullmatch(pattern, value)]
-        if bad or not values:
+        if bad:
             raise ValueError(f"wanted {wanted}, separated by commas")
         return values
 
@@ -245,7 +260,9 @@ _READERS: Mapping[str, Callable[[str], object]] = {
     "api_keys": lambda text: Path(_text(text)),
     "rate_limit": Rate.parse,
     "trusted_proxies": _whole(0, 10),
-    "cors_origins": _list_of(r"\*|https?://[^/@*\s]+", "origins as https://shop.example, or *"),
+    "prefix": parse_prefix,
+    "cors_origins": lambda text: tuple(map(parse_origin, _listed(text))),
+    "cors_headers": _list_of(r"\*|[a-z0-9!#$%&'*+.^_`|~-]+", "names of headers, or *"),
     "image_url_hosts": _list_of(r"\*|(\*\.)?[a-z0-9_-]+(\.[a-z0-9_-]+)*", "names of hosts, *.example.com or *"),
     "image_url_s": lambda text: _between(float(text), 0.1, 60.0),
     "max_requests": _whole(0, 2**31),

@@ -12,6 +12,8 @@ import pytest
 import yaml
 from gunicorn.config import Config
 
+from search_service.settings import ServiceSettings
+
 _ROOT = Path(__file__).parents[1]
 _DOCKERFILE = (_ROOT / "Dockerfile").read_text(encoding="utf-8")
 _SERVICES: dict[str, Any] = yaml.safe_load((_ROOT / "docker-compose.yml").read_text(encoding="utf-8"))["services"]
@@ -131,6 +133,79 @@ def test_the_profile_milvus_is_a_server_that_keeps_its_data_and_is_reached_from_
     assert all(services[name]["volumes"][0]["type"] == "volume" for name in ("etcd", "minio", "milvus"))
     assert [(port["host_ip"], port["target"]) for port in services["milvus"]["ports"]] == [("127.0.0.1", 19530)]
     assert not any("ports" in services[name] for name in ("etcd", "minio"))
+
+
+def test_the_service_is_limited() -> None:
+    search = _SERVICES["search"]
+    assert search["mem_limit"] == "${SEARCH_MEMORY:-2g}"
+    assert search["cpus"] == "${SEARCH_CPUS:-0}"
+    settings = ServiceSettings()
+    assert search["pids_limit"] > 8 * settings.workers * settings.all_threads, "threads count too"
+    assert search["ulimits"]["nofile"]["soft"] == search["ulimits"]["nofile"]["hard"] >= 8192
+    [tmp] = search["tmpfs"]
+    assert re.fullmatch(r"/tmp:size=\d+m", tmp)
+    assert int(re.sub(r"\D", "", tmp)) * 1024 * 1024 >= settings.max_held_bytes
+
+
+_PASSWORDS = {"MINIO_PASSWORD": "a-password-of-minio", "PARECIDO_MILVUS_PASSWORD": "a-password-of-milvus"}
+
+
+def _environment_of(name: str, **given: str) -> dict[str, str]:
+    """The environment of a container, with what .env would give."""
+
+    def value(found: re.Match[str]) -> str:
+        return given.get(found[1]) or found[2] or ""
+
+    variables = _SERVICES[name]["environment"]
+    return {key: re.sub(r"\$\{(\w+)(?::?-([^}]*))?\}", value, text or "") for key, text in variables.items()}
+
+
+def _start(name: str, directory: Path, environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    """Run a container's entry point here, with programs that only say their names."""
+    for program in ("minio", "milvus"):
+        (directory / program).write_text('#!/bin/sh\necho "$0 $*"\n')
+        (directory / program).chmod(0o755)
+    command = [part.replace("$$", "$") for part in _SERVICES[name]["entrypoint"]]
+    path = f"{directory}:{os.environ['PATH']}"
+    return subprocess.run(command, env=environment | {"PATH": path}, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize("name", ["minio", "milvus"])
+def test_milvus_and_minio_do_not_start_without_passwords_and_say_which(name: str, tmp_path: Path) -> None:
+    needed = [one for one in _PASSWORDS if name == "milvus" or one == "MINIO_PASSWORD"]
+    for missing in needed:
+        done = _start(name, tmp_path, _environment_of(name, **{**_PASSWORDS, missing: ""}))
+        assert done.returncode != 0
+        assert missing in done.stderr
+        assert done.stdout == ""
+    done = _start(name, tmp_path, _environment_of(name, **_PASSWORDS))
+    assert (done.returncode, done.stderr) == (0, "")
+    assert f"/{name} " in done.stdout
+
+
+def test_there_are_no_default_passwords() -> None:
+    text = (_ROOT / "docker-compose.yml").read_text(encoding="utf-8")
+    assert "minioadmin" not in text
+    assert not re.search(r"\$\{\w*(?:PASSWORD|TOKEN|SECRET)\w*:?-[^}]", text)
+    assert not re.search(r"(?<!\$)\$\{\w+:?\?", text), "it would stop every command, also where the profile is off"
+    with_passwords = _environment_of("milvus", **_PASSWORDS)
+    assert with_passwords["COMMON_SECURITY_AUTHORIZATIONENABLED"] == "true"
+    assert with_passwords["COMMON_SECURITY_DEFAULTROOTPASSWORD"] == _PASSWORDS["PARECIDO_MILVUS_PASSWORD"]
+    assert with_passwords["MINIO_SECRET_ACCESS_KEY"] == _PASSWORDS["MINIO_PASSWORD"]
+    assert _environment_of("minio", **_PASSWORDS)["MINIO_ROOT_PASSWORD"] == _PASSWORDS["MINIO_PASSWORD"]
+
+
+def test_milvus_has_none_of_the_holes_of_earlier_versions() -> None:
+    major, minor, patch = map(int, re.findall(r"\d+", _SERVICES["milvus"]["image"].partition(":v")[2]))
+    assert (major, minor) == (2, 6)
+    assert patch >= 10
+
+
+def test_indexer_and_service_get_milvus_credentials_and_nobody_else_s() -> None:
+    names = {"PARECIDO_MILVUS_USER", "PARECIDO_MILVUS_PASSWORD", "PARECIDO_MILVUS_TOKEN"}
+    assert _SERVICES["indexer"]["environment"] == dict.fromkeys(names), "from .env, and not set where it has none"
+    assert _SERVICES["search"]["env_file"] == [{"path": ".env", "required": False}]
+    assert _SERVICES["search"]["environment"] == {"MINIO_PASSWORD": ""}
 
 
 def test_prometheus_scrapes_the_service_by_its_name_and_grafana_asks_prometheus() -> None:

@@ -64,6 +64,7 @@ def test_pods_are_confined(pod, container) -> None:
     assert container["securityContext"]["capabilities"] == {"drop": ["ALL"]}
     assert {"cpu", "memory"} <= container["resources"]["requests"].keys()
     assert "memory" in container["resources"]["limits"]
+    assert pod["enableServiceLinks"] is False, "variables of other services would be taken for settings"
     if pod in _OURS:
         assert container["securityContext"]["readOnlyRootFilesystem"] is True
         assert pod["automountServiceAccountToken"] is False
@@ -135,6 +136,7 @@ def test_a_pod_has_time_to_answer_what_is_in_flight() -> None:
 
 def test_the_services_settings_exist_and_fit_its_cores() -> None:
     [container] = _SERVICE_POD["containers"]
+    assert container["envFrom"] == [{"secretRef": {"name": "parecido-milvus", "optional": True}}]
     settings = {one["name"]: one["value"] for one in container["env"]}
     read = ServiceSettings.from_environment({**settings, "PARECIDO_DATA": "/data"})
     assert str(read.inference_threads) == container["resources"]["limits"]["cpu"]
@@ -223,12 +225,22 @@ def test_milvus_has_the_fields_of_milvus_io_v1beta1() -> None:
     spec = milvus["spec"]
     assert spec.keys() == {"mode", "components", "dependencies", "config"}
     assert spec["mode"] == "cluster"
-    assert spec["components"].keys() <= {"proxy", "queryNode", "dataNode", "mixCoord"}
-    for component in spec["components"].values():
+    components = dict(spec["components"])
+    compose = yaml.safe_load((_ROOT / "docker-compose.yml").read_text(encoding="utf-8"))["services"]
+    assert components.pop("image") == compose["milvus"]["image"]
+    [password] = components.pop("env")
+    assert password["name"] in compose["milvus"]["environment"]
+    assert password["valueFrom"]["secretKeyRef"] == {"name": "parecido-milvus", "key": "PARECIDO_MILVUS_PASSWORD"}
+    assert components.keys() <= {"proxy", "queryNode", "dataNode", "mixCoord"}
+    for component in components.values():
         assert component.keys() <= {"replicas", "resources"}
         assert type(component["replicas"]) is int
     for dependency in (spec["dependencies"]["etcd"], spec["dependencies"]["storage"]):
         assert dependency["inCluster"].keys() == {"deletionPolicy", "pvcDeletion", "values"}
         assert dependency["inCluster"]["deletionPolicy"] == "Retain", "the vectors would go with the resource"
         assert dependency["inCluster"]["pvcDeletion"] is False
+    storage = spec["dependencies"]["storage"]
+    assert storage["secretRef"] == storage["inCluster"]["values"]["existingSecret"]
+    readme = (_DIRECTORY / "README.md").read_text(encoding="utf-8")
+    assert all(f"secret generic {name} " in readme for name in (storage["secretRef"], "parecido-milvus"))
     assert spec["config"]["common"]["security"]["authorizationEnabled"] is True

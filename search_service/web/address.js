@@ -4,6 +4,7 @@
 // until the page is closed.
 
 const HITS = 24;
+const ROOT = new URL("../", import.meta.url).pathname; // the service may be found below a path of a larger site
 
 /**
  * @typedef {object} Wish
@@ -40,7 +41,7 @@ export function addressOf(wanted) {
   if (wanted.hits !== HITS) given.set("hits", String(wanted.hits));
   if (wanted.show !== null) given.set("show", wanted.show);
   if (language !== null) given.set("lang", language);
-  return given.size ? `/?${given}` : "/";
+  return given.size ? `${ROOT}?${given}` : ROOT;
 }
 
 /** Go on from here, as a new entry of the history. @param {Partial<Wish>} changes */

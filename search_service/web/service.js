@@ -2,6 +2,8 @@
 
 import { askForKey, hasKey, keyHeaders } from "./key.js";
 
+const ROOT = new URL("../", import.meta.url); // the service may be found below a path of a larger site
+
 /** What went wrong: `code` is the service's own, or `unreachable` where nothing answered. */
 export class ServiceError extends Error {
   constructor(status, code, message, retryAfterS = null) {
@@ -17,7 +19,7 @@ export function searchPhoto(file, options, signal) {
   const form = new FormData();
   form.append("image", file, "query");
   for (const [name, value] of Object.entries(options)) form.append(name, value);
-  return ask("/v1/search", { method: "POST", body: form, signal });
+  return ask("v1/search", { method: "POST", body: form, signal });
 }
 
 /** Search for items like this one. */
@@ -29,16 +31,16 @@ export function searchItem(itemId, options, signal) {
 export const getItem = (itemId) => ask(itemUrl(itemId));
 
 /** The categories, each with its number of items and so many of these as examples. */
-export const getCategories = (examples) => ask(`/v1/categories?examples=${examples}`);
+export const getCategories = (examples) => ask(`v1/categories?examples=${examples}`);
 
 /** What is served, and how good it is. */
-export const getStatus = () => ask("/v1/status");
+export const getStatus = () => ask("v1/status");
 
 /** Whether a newer snapshot was refused. */
-export const getReady = () => ask("/readyz");
+export const getReady = () => ask("readyz");
 
 /** What all workers count, as text. */
-export const getMetrics = async () => (await call("/metrics")).text();
+export const getMetrics = async () => (await call("metrics")).text();
 
 /** Where the browser finds an image. It sends no key for one of its own accord, so where there is one it is fetched here. */
 export async function imageSource(url) {
@@ -46,16 +48,17 @@ export async function imageSource(url) {
   return URL.createObjectURL(await (await call(url)).blob());
 }
 
-const itemUrl = (itemId) => `/v1/items/${encodeURIComponent(itemId)}`;
+const itemUrl = (itemId) => `v1/items/${encodeURIComponent(itemId)}`;
 
 async function ask(path, request = {}) {
   return (await call(path, request)).json();
 }
 
+/** Make a request; `path` is relative to the service's root, or absolute as in answers. */
 async function call(path, request = {}) {
   let response;
   try {
-    response = await fetch(path, { ...request, headers: keyHeaders() });
+    response = await fetch(new URL(path, ROOT), { ...request, headers: keyHeaders() });
   } catch (error) {
     if (error.name === "AbortError") throw error;
     throw new ServiceError(0, "unreachable", String(error));

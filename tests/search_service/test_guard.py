@@ -171,3 +171,40 @@ def test_pages_of_the_origins_that_are_named_may_read_answers(app_with, origins,
 
 def test_a_page_may_ask_whether_it_may_ask_without_a_key(keyed) -> None:
     assert keyed[0].options("/v1/search").status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("path", "methods"), [("/v1/search", "POST"), ("/v1/categories", "GET, HEAD"), ("/v1/items/a%2Fimage", "GET, HEAD")]
+)
+def test_a_preflight_request_is_told_what_its_route_takes(app_with, path: str, methods: str) -> None:
+    client = app_with(cors_origins=("https://*.shop.example",), cors_headers=("x-datadog-origin",)).test_client()
+    asked = {
+        "Origin": "https://www.shop.example",
+        "Access-Control-Request-Method": "POST",
+        "Access-Control-Request-Headers": "sentry-trace,baggage,traceparent,x-datadog-origin",
+        "Access-Control-Request-Private-Network": "true",
+    }
+    answer = client.options(path, headers=asked)
+    assert answer.status_code == 200
+    assert answer.headers["Access-Control-Allow-Origin"] == asked["Origin"]
+    assert answer.headers["Access-Control-Allow-Methods"] == methods
+    allowed = {name.strip().lower() for name in answer.headers["Access-Control-Allow-Headers"].split(",")}
+    assert set(asked["Access-Control-Request-Headers"].split(",")) <= allowed
+    assert answer.headers["Access-Control-Allow-Private-Network"] == "true"
+    assert "Origin" in answer.vary
+    stranger = client.options(path, headers=asked | {"Origin": "https://evil.example"})
+    assert not any(name.startswith("Access-Control") for name, _ in stranger.headers)
+
+
+def test_a_forwarded_address_is_one_caller_whatever_its_port(app_with) -> None:
+    client = app_with(rate=Rate(3, 60.0), trusted_proxies=1).test_client()
+    spelled = [
+        "192.0.2.1",
+        "192.0.2.1:5678",
+        " 203.0.113.9:1, 192.0.2.1:9 ",
+        "::ffff:192.0.2.1",
+        "[::ffff:192.0.2.1]:80",
+    ]
+    answers = [client.get("/v1/categories", headers={"X-Forwarded-For": one}).status_code for one in spelled]
+    assert answers == [200, 200, 200, 429, 429]
+    assert client.get("/v1/categories", headers={"X-Forwarded-For": "192.0.2.2:5678"}).status_code == 200

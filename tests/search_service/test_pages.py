@@ -18,7 +18,7 @@ def _text(name: str) -> str:
 
 
 def _linked(page: str) -> list[str]:
-    return re.findall(r'(?:src|href)="/web/([^"]+)"', _text(page))
+    return re.findall(r'(?:src|href)="web/([^"]+)"', _text(page))
 
 
 def _imported(module: str, found: frozenset[str] = frozenset()) -> frozenset[str]:
@@ -88,7 +88,7 @@ def test_a_page_weighs_less_than_100_kb(page: str) -> None:
 def test_nothing_is_inline(page: str) -> None:
     text = _text(page)
     assert not re.search(r"<style|\sstyle=|\son[a-z]+=|javascript:", text)
-    assert all(re.search(r'src="/web/', tag) for tag in re.findall(r"<script[^>]*>", text))
+    assert all(re.search(r'src="web/', tag) for tag in re.findall(r"<script[^>]*>", text))
 
 
 def test_nothing_comes_from_elsewhere() -> None:

@@ -1,0 +1,112 @@
+"""What trusted proxies say of a request: the caller's address, and the path that the service is found below.
+
+Proxies append to `X-Forwarded-For`, so of its addresses the n-th from the right is the caller's where n proxies are
+trusted; whatever a client wrote itself stands further left and counts for nothing.
+"""
+
+import ipaddress
+import re
+from collections.abc import Callable, Iterable
+from typing import Any
+
+_Wsgi = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
+_PREFIX = re.compile(r"(?:/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)+")
+_MAX_PREFIX = 200
+OWN_PATHS = frozenset(("docs", "healthz", "metrics", "openapi.json", "readyz", "status", "v1", "web"))
+"""First segments of the service's own routes, which no prefix may begin with."""
+BARE_PREFIX = "parecido.bare_prefix"
+"""Key of the WSGI environment: the path is the prefix alone, without the slash that relative links need."""
+_BRACKETED = re.compile(r"\[([^\]]*)\](?::\d*)?")
+_WITH_PORT = re.compile(r"([^:]*):\d*")
+
+
+class TrustedProxies:
+    """WSGI middleware: sets `REMOTE_ADDR`, `SCRIPT_NAME` and `PATH_INFO` by settings and trusted headers.
+
+    The prefix becomes `SCRIPT_NAME`. It is removed from the path where a proxy has passed it through, and not missed
+    where the proxy has removed it.
+    """
+
+    def __init__(self, application: _Wsgi, trusted: int = 0, prefix: str = "") -> None:
+        """Wrap an application.
+
+        Args:
+            application: to call.
+            trusted: number of proxies whose headers are believed.
+            prefix: path that the service is found below, without a slash at the end; empty for none.
+        """
+        self._application = application
+        self._trusted = trusted
+        self._prefix = prefix
+
+    def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        """Handle a request."""
+        prefix = self._prefix
+        if self._trusted:
+            caller = forwarded_address(environ.get("HTTP_X_FORWARDED_FOR", ""), self._trusted)
+            if caller is not None:
+                environ["REMOTE_ADDR"] = caller
+            prefix = forwarded_prefix(environ.get("HTTP_X_FORWARDED_PREFIX", ""), self._trusted) or prefix
+        if prefix:
+            path = without_prefix(environ.get("PATH_INFO", ""), prefix)
+            environ[BARE_PREFIX] = path == ""
+            environ["SCRIPT_NAME"] = prefix
+            environ["PATH_INFO"] = path or "/"
+        return self._application(environ, start_response)
+
+
+def forwarded_address(header: str, trusted: int) -> str | None:
+    """Return the caller's address, without port and zone; None where the header doesn't tell it.
+
+    Args:
+        header: all of `X-Forwarded-For`.
+        trusted: number of proxies whose entries are believed, at least 1.
+    """
+    entries = [entry.strip() for entry in header.split(",") if entry.strip()]
+    return _address(entries[-trusted]) if len(entries) >= trusted else None
+
+
+def forwarded_prefix(header: str, trusted: int) -> str | None:
+    """Return the prefix that the trusted proxies have removed, the outermost one's first; None where there is none.
+
+    Args:
+        header: all of `X-Forwarded-Prefix`.
+        trusted: number of proxies whose entries are believed, at least 1.
+    """
+    entries = [entry.strip() for entry in header.split(",") if entry.strip()][-trusted:]
+    try:
+        return "".join(parse_prefix(entry) for entry in entries) or None
+    except ValueError:
+        return None
+
+
+def parse_prefix(text: str) -> str:
+    """Return a prefix without a slash at the end.
+
+    Raises:
+        ValueError: it is not a path of safe characters, or is one of the service's own.
+    """
+    prefix = text.strip().rstrip("/")
+    if len(prefix) > _MAX_PREFIX or not _PREFIX.fullmatch(prefix):
+        raise ValueError("expected a path such as /parecido, of letters, digits and -_~., no segment beginning with .")
+    if prefix.split("/")[1] in OWN_PATHS:
+        raise ValueError("the service has pages below that path itself; expected another one")
+    return prefix
+
+
+def without_prefix(path: str, prefix: str) -> str:
+    """Return a path as it is below the prefix; unchanged where it does not begin with it."""
+    below = path.removeprefix(prefix)
+    return below if below == "" or below.startswith("/") else path
+
+
+def _address(entry: str) -> str | None:
+    """Return the address of an entry in one spelling: `[2001:db8::1]:443`, `192.0.2.1:5678`, `::ffff:192.0.2.1`."""
+    text = entry.strip('" ')
+    found = _BRACKETED.fullmatch(text) or _WITH_PORT.fullmatch(text)
+    try:
+        address = ipaddress.ip_address((found[1] if found else text).partition("%")[0])
+    except ValueError:
+        return None
+    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
+    return str(mapped or address)
