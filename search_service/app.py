@@ -11,6 +11,7 @@ from werkzeug.routing import BaseConverter
 from search_service.admission import Admission
 from search_service.api_docs import ApiDocs, api_docs
 from search_service.auth import ApiKeys
+from search_service.body_limits import max_body_bytes
 from search_service.caller import Caller, set_caller
 from search_service.client_socket import ClientSocket
 from search_service.door import Door
@@ -52,7 +53,6 @@ def create_app(
         admission: the one that the engines ask; None where requests are not to be refused before they are read.
     """
     app = Flask("search_service", static_folder=None)
-    app.config["MAX_CONTENT_LENGTH"] = settings.max_body_bytes
     app.json.sort_keys = False  # type: ignore[attr-defined]
     app.json.ensure_ascii = False  # type: ignore[attr-defined]
     # An item id may have two slashes in a row; it is one item's name, not a path to tidy.
@@ -69,6 +69,7 @@ def create_app(
     if settings.trusted_proxies:
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=settings.trusted_proxies, x_proto=0)  # type: ignore[method-assign]
     app.before_request(_name_request)
+    app.before_request(_limit_body)
     guard(app, keys, rate_limit)
     app.before_request(_name_caller)
     app.before_request(_require_room)
@@ -105,6 +106,12 @@ def _name_request() -> None:
     given = request.headers.get("X-Request-ID", "")
     g.request_id = given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
     request_id.set(g.request_id)
+
+
+def _limit_body() -> None:
+    settings: ServiceSettings = current_app.extensions["settings"]
+    content_type = request.headers.get("Content-Type", "")
+    request.max_content_length = max_body_bytes(request.method, request.path, content_type, settings)
 
 
 def _name_caller() -> None:

@@ -18,7 +18,7 @@ from shared.milvus_address import MilvusAccess
 
 _Value = TypeVar("_Value")
 PREFIX = "PARECIDO_"
-_BODY_EXTRA_BYTES = 256 * 1024
+_BODY_EXTRA_BYTES = 1024 * 1024
 _HELD_REQUESTS = 8
 
 
@@ -180,8 +180,8 @@ class ServiceSettings:
 
 
 def _in_base64(image_bytes: int) -> int:
-    """Base64 is a third longer, and there are options and part headers."""
-    return image_bytes * 4 // 3 + _BODY_EXTRA_BYTES
+    """Base64 is a third longer, with line breaks a sixteenth more, and there are options and part headers."""
+    return image_bytes * 4 // 3 * 17 // 16 + _BODY_EXTRA_BYTES
 
 
 def _whole(least: int, most: int) -> Callable[[str], int]:
