@@ -8,7 +8,7 @@ and an item has at most one of these in a field.
 
 import sqlite3
 from collections.abc import Iterable, Iterator
-from itertools import groupby
+from itertools import chain, groupby
 from operator import itemgetter
 from typing import Any
 
@@ -108,11 +108,14 @@ def groups(connection: sqlite3.Connection, name: str, n_numbers: int) -> NDArray
 
 def _as_spelled(connection: sqlite3.Connection, name: str, condition: AnyOf | Range) -> AnyOf | Range:
     """A condition with accents as the metadata compose them, where no item has the very same text."""
-    if isinstance(condition, Range) or all(len(_forms(value)) == 1 for value in condition.values):
+    if isinstance(condition, Range):
         return condition
-    forms = list(dict.fromkeys(form for value in condition.values for form in _forms(value)))
-    there = {value for value, _ in _read(connection, name, f"value IN ({', '.join('?' * len(forms))})", tuple(forms))}
-    return AnyOf(tuple(next((form for form in _forms(value) if form in there), value) for value in condition.values))
+    forms = {value: _forms(value) for value in condition.values}
+    if all(len(one) == 1 for one in forms.values()):
+        return condition
+    wanted = tuple(dict.fromkeys(chain.from_iterable(forms.values())))
+    there = {value for value, _ in _read(connection, name, *_where(AnyOf(wanted)))}
+    return AnyOf(tuple(next((form for form in forms[value] if form in there), value) for value in condition.values))
 
 
 def _forms(value: Comparable) -> tuple[Comparable, ...]:
