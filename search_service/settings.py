@@ -20,6 +20,7 @@ _Value = TypeVar("_Value")
 PREFIX = "PARECIDO_"
 _BODY_EXTRA_BYTES = 1024 * 1024
 _HELD_REQUESTS = 8
+_HELD_EXTRA_BYTES = 256 * 1024  # most requests have few options
 
 
 @dataclass(frozen=True)
@@ -159,7 +160,8 @@ class ServiceSettings:
     @property
     def max_held_bytes(self) -> int:
         """Of all requests that a process has or is receiving."""
-        return max(_HELD_REQUESTS * self.max_body_bytes, 2 * self.max_batch_body_bytes)
+        image, batch = self.max_upload_bytes * 4 // 3, max(self.max_batch_bytes, self.max_upload_bytes) * 4 // 3
+        return max(_HELD_REQUESTS * (image + _HELD_EXTRA_BYTES), 2 * (batch + _HELD_EXTRA_BYTES))
 
     @property
     def milvus(self) -> MilvusAccess:
