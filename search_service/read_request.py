@@ -130,7 +130,7 @@ def read_body(
     """
     if request.mimetype == FORM:
         (image,), given = read_form(request, form, settings, most=1)
-        return Query(image=image), given
+        return Query(image=_allowed(image, settings)), given
     fields = read_json(request)
     return read_query(fields, body, settings, _further_arguments(request, form, fields))
 
@@ -190,10 +190,10 @@ def read_query(
         fields = checked(
             body, {name: value for name, value in given.items() if name != "image_base64"}, settings, texts
         )
-        return Query(image=image.decode()), fields
+        return Query(image=_allowed(image.decode(), settings)), fields
     fields = checked(body, given, settings, texts)
     if image is not None:
-        return Query(image=decode_base64(image.encode())), fields
+        return Query(image=_allowed(decode_base64(image.encode()), settings)), fields
     if "image_url" in given:
         return Query(image=_fetched(given["image_url"], settings)), fields
     return Query(item_id=given.get("item_id"), embedding=given.get("embedding")), fields
@@ -243,6 +243,14 @@ def _once(given: MultiDict[str, str]) -> dict[str, str]:
         if len(values) > 1:
             raise InvalidRequest(f"`{name}` was given more than once")
     return given.to_dict()
+
+
+def _allowed(image: bytes, settings: ServiceSettings) -> bytes:
+    """Refuse an image that is too large before it waits for a core, though its body was not."""
+    if len(image) > settings.max_upload_bytes:
+        found = f"the image has {len(image):,} bytes; at most {settings.max_upload_bytes:,} are allowed"
+        raise ImageTooLarge(f"{found} (PARECIDO_MAX_UPLOAD_BYTES)")
+    return image
 
 
 def _fetched(url: str, settings: ServiceSettings) -> bytes:
