@@ -12,6 +12,8 @@ from search_service.schemas import Options
 from search_service.snapshot_watch import Refusal
 from shared.catalogue import Item
 from shared.feedback import Feedback
+from shared.shown import shortened
+from shared.text_forms import text_forms
 
 SnapshotId = Annotated[str, Field(description="The snapshot that the answer comes from.")]
 Probability = Annotated[float, Field(ge=0, le=1)]
@@ -19,6 +21,8 @@ Milliseconds = Annotated[float, Field(ge=0)]
 Count = Annotated[int, Field(ge=0)]
 ImageUrl = Annotated[str, Field(description="Path of the image on this service, encoded already.")]
 Metadata = Annotated[dict[str, Any], Field(description="What the catalogue has in further columns.")]
+MAX_MESSAGE_CHARS = 1000
+
 exactly = with_config(ConfigDict(extra="forbid"))
 """Of a typed dictionary: it has no other field."""
 
@@ -185,8 +189,8 @@ def ready_json(snapshot_id: str, refusal: Refusal | None) -> ReadyJson:
 
 
 def error_json(code: str, message: str, request_id: str) -> ErrorJson:
-    """The one body of all errors."""
-    return {"error": {"code": code, "message": message, "request_id": request_id}}
+    """The one body of all errors; whoever wrote the message, at most `MAX_MESSAGE_CHARS` of it are told."""
+    return {"error": {"code": code, "message": shortened(message, MAX_MESSAGE_CHARS), "request_id": request_id}}
 
 
 def image_url(item_id: str, prefix: str = "") -> str:
@@ -198,7 +202,11 @@ def metadata_json(item: Item, fields: Collection[str] | None) -> dict[str, Any]:
     """An item's metadata: these fields of it, or all."""
     if fields is None:
         return dict(item.metadata)
-    return {name: value for name, value in item.metadata.items() if name in fields}
+    return {name: value for name, value in item.metadata.items() if _is_among(name, fields)}
+
+
+def _is_among(name: str, fields: Collection[str]) -> bool:
+    return name in fields or any(form in fields for form in text_forms(name))
 
 
 def _query_json(answer: Answer) -> QueryJson:

@@ -11,6 +11,7 @@ from werkzeug.routing import BaseConverter
 from search_service.admission import Admission
 from search_service.api_docs import ApiDocs, api_docs
 from search_service.auth import ApiKeys
+from search_service.body_limits import max_body_bytes
 from search_service.caller import Caller, set_caller
 from search_service.error_handlers import register_error_handlers
 from search_service.feedback import FeedbackFile
@@ -52,7 +53,6 @@ def create_app(
         admission: the one that the engines ask; None where requests are not to be refused before they are read.
     """
     app = Flask("search_service", static_folder=None)
-    app.config["MAX_CONTENT_LENGTH"] = settings.max_body_bytes
     app.json.sort_keys = False  # type: ignore[attr-defined]
     app.json.ensure_ascii = False  # type: ignore[attr-defined]
     app.url_map.merge_slashes = False  # a path is what it is
@@ -68,6 +68,7 @@ def create_app(
     item_paths = ItemPaths(app.wsgi_app)
     app.wsgi_app = TrustedProxies(item_paths, settings.trusted_proxies, settings.prefix or "")  # type: ignore[method-assign]
     app.before_request(_name_request)
+    app.before_request(_limit_body)
     guard(app, keys, rate_limit)
     app.before_request(_name_caller)
     app.before_request(_require_room)
@@ -95,6 +96,12 @@ def _name_request() -> None:
     given = request.headers.get("X-Request-ID", "")
     g.request_id = given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
     request_id.set(g.request_id)
+
+
+def _limit_body() -> None:
+    settings: ServiceSettings = current_app.extensions["settings"]
+    content_type = request.headers.get("Content-Type", "")
+    request.max_content_length = max_body_bytes(request.method, request.path, content_type, settings)
 
 
 def _name_caller() -> None:

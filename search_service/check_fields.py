@@ -13,11 +13,12 @@ from pydantic_core import from_json
 from search_service.schemas import WANTED, WANTED_ELEMENT
 from search_service.settings import ServiceSettings
 from shared.errors import InvalidEmbedding, InvalidRequest
+from shared.shown import shown
 
 _Model = TypeVar("_Model", bound=BaseModel)
+NO_TEXTS: Mapping[str, str] = {}
 _WHOLE = re.compile(r"-?[0-9]{1,18}")
 _NUMBER = re.compile(r"-?[0-9]+(\.[0-9]*)?([eE][+-]?[0-9]+)?")
-_SHOWN = 80  # characters of a value in a message
 
 
 def refuse_unknown(what: str, names: Iterable[str], known: tuple[str, ...]) -> None:
@@ -34,42 +35,39 @@ def refuse_unknown(what: str, names: Iterable[str], known: tuple[str, ...]) -> N
     for name in names:
         if name not in known:
             there_are = f"there are {', '.join(known)}" if known else "there is none here"
-            raise InvalidRequest(f"there is no {what} {_shown(name)}; {there_are}")
+            raise InvalidRequest(f"there is no {what} {shown(name)}; {there_are}")
 
 
-def checked(model: type[_Model], given: Mapping[str, Any], settings: ServiceSettings, spelled: bool = False) -> _Model:
+def checked(
+    model: type[_Model], given: Mapping[str, Any], settings: ServiceSettings, texts: Mapping[str, str] = NO_TEXTS
+) -> _Model:
     """Check values.
 
     Args:
         model: says what they may be.
-        given: by name.
+        given: typed values by name.
         settings: bounds.
-        spelled: whether they are text; what spells nothing stays text for the model to refuse.
+        texts: further values, which text spells; what spells nothing stays text for the model to refuse.
 
     Raises:
         InvalidEmbedding: no numbers.
         InvalidRequest: another value that can't be.
     """
-    values = {name: _SPELLED.get(name, str)(text) for name, text in given.items()} if spelled else given
+    values = {**given, **{name: _SPELLED.get(name, str)(text) for name, text in texts.items()}}
     try:
         return model.model_validate(values, context=settings)
     except ValidationError as error:
         name, *where = error.errors(include_url=False, include_context=False)[0]["loc"]
         place = next((step for step in where if isinstance(step, int)), None)
         if name in WANTED_ELEMENT and place is not None:
-            raise _refusal(str(name), f"has {_shown(values[str(name)][place])} at {place}", WANTED_ELEMENT) from None
+            raise _refusal(str(name), f"has {shown(values[str(name)][place])} at {place}", WANTED_ELEMENT) from None
         wanted = {name: text.format_map(vars(settings)) for name, text in WANTED.items()}
-        raise _refusal(str(name), f"is {_shown(given.get(str(name)))}", wanted) from None
+        raise _refusal(str(name), f"is {shown({**given, **texts}.get(str(name)))}", wanted) from None
 
 
 def _refusal(name: str, found: str, wanted: Mapping[str, str]) -> InvalidRequest | InvalidEmbedding:
     refused = InvalidEmbedding if name == "embedding" else InvalidRequest
     return refused(f"`{name}` {found}; wanted {wanted[name]}")
-
-
-def _shown(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
 
 
 def _whole(text: str) -> int | str:

@@ -8,6 +8,7 @@ import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -210,7 +211,7 @@ class Engine:
             return told.of(self._snapshot, self._vectors.of_image(query.image, Timing()), image_sha256=digest)
         if query.item_id is not None:
             indexed = self._snapshot.items.by_id(query.item_id)
-            return told.of(self._snapshot, self._vectors.of_item(indexed), query_item_id=query.item_id)
+            return told.of(self._snapshot, self._vectors.of_item(indexed), query_item_id=indexed.item.item_id)
         return told.of(self._snapshot, self._vectors.of_embedding(query.embedding))
 
     def close(self) -> None:
@@ -242,6 +243,8 @@ class Engine:
         Its category is `known`, or left to the classifier and to an item that is recognised. `verdict` is given, or
         found for the first picture and the classifier's category.
         """
+        if options.category is not None:
+            options = replace(options, category=self._snapshot.category_named(options.category))
         if options.category is not None or self._snapshot.classifier.known is None:
             verdict = NOT_JUDGED  # also of the catalogue's own images
         with timing.stage("classify"):

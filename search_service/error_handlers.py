@@ -3,13 +3,15 @@
 import logging
 from collections.abc import Mapping
 
-from flask import Flask, Response, current_app, g, jsonify
+from flask import Flask, Response, current_app, g, jsonify, request
 from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
 from search_service.answer_json import error_json
+from search_service.body_limits import too_large
 from search_service.metrics import Metrics
 from shared.errors import (
     AskAgain,
+    BodyTooLarge,
     BrokenImage,
     ClientGone,
     FeedbackOff,
@@ -48,6 +50,7 @@ STATUS: Mapping[type[ParecidoError], int] = {
     FiltersUnavailable: 409,
     ImagesUnavailable: 409,
     SlowClient: 408,
+    BodyTooLarge: 413,
     ImageTooLarge: 413,
     UnsupportedBody: 415,
     UnsupportedImage: 415,
@@ -63,10 +66,6 @@ STATUS: Mapping[type[ParecidoError], int] = {
     StoreUnavailable: 503,
     StorageError: 507,
 }
-
-_TOO_LARGE = (
-    "the body is larger than the service accepts (PARECIDO_MAX_UPLOAD_BYTES, of a batch PARECIDO_MAX_BATCH_BYTES)"
-)
 
 _log = logging.getLogger(__name__)
 
@@ -101,7 +100,8 @@ def _ours(error: ParecidoError) -> Response:
 
 
 def _too_large(error: RequestEntityTooLarge) -> Response:
-    return _body(413, ImageTooLarge.code, _TOO_LARGE)
+    limit = request.max_content_length or 0
+    return _body(413, ImageTooLarge.code, too_large(request.method, request.path, limit))
 
 
 def _werkzeugs(error: HTTPException) -> Response:

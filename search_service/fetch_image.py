@@ -22,6 +22,7 @@ from typing import Any
 from urllib.parse import SplitResult, urljoin, urlsplit
 
 from shared.errors import ImageNotFetched, ImageTooLarge, InvalidRequest, UrlNotAllowed
+from shared.shown import shortened
 
 MAX_URL_LENGTH = 2048
 _MAX_REDIRECTS = 3
@@ -128,7 +129,7 @@ class ImageFetcher:
         if "@" in parts.netloc or self.ports(parts.scheme) is None or port not in (None, self.ports(parts.scheme)):
             raise UrlNotAllowed("`image_url` has to be https or http, on its usual port, without a user name")
         if not any(_matches(host, allowed) for allowed in self.hosts):
-            raise UrlNotAllowed(f"this service fetches no images from {host}")
+            raise UrlNotAllowed(f"this service fetches no images from {shortened(host)}")
         return parts
 
     def _redirected(self, parts: SplitResult, location: str) -> SplitResult:

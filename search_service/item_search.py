@@ -11,9 +11,11 @@ import numpy as np
 from search_service.answer import ItemHit
 from search_service.distinct import Distinct, Kept
 from search_service.options import SearchOptions
+from shared.catalogue import Item
 from shared.category_search import Allowed, CategorySearch, Hit, best_hits, search_partitions
 from shared.known import NEIGHBOURS
 from shared.snapshot import Snapshot
+from shared.text_forms import text_forms
 from shared.vectors import Vectors
 
 _DEEPEST = 4096
@@ -101,7 +103,13 @@ class ItemSearch:
         hits = []
         for rank, (one, indexed) in enumerate(zip(kept, found, strict=True), start=self._options.offset + 1):
             field, grouped = self._options.group_by, self._groups is not None and self._groups[indexed.number] >= 0
-            group = indexed.item.metadata[field] if field is not None and grouped else None
+            group = _value(indexed.item, field) if field is not None and grouped else None
             folded = tuple(copy.item.item_id for copy in self._snapshot.items.by_numbers(one.duplicates))
             hits.append(ItemHit(rank, one.hit.score, indexed.item, group, folded))
         return tuple(hits)
+
+
+def _value(item: Item, field: str) -> str | int | float | bool:
+    """An item's value in a field that it has under one of the name's forms."""
+    value: str | int | float | bool = next(item.metadata[name] for name in text_forms(field) if name in item.metadata)
+    return value

@@ -46,7 +46,7 @@ class Operation:
         answer: the type of its JSON.
         errors: statuses of its errors, besides those of every route.
         status: of a good answer.
-        arguments: of the query string.
+        arguments: of the query string; where there is a `form`, those are its fields.
         body: of JSON.
         form: the fields of a multipart form beside `image`.
         several_images: a form may have several files `image`.
@@ -184,6 +184,9 @@ def _operation(rule: Rule, view: Callable[..., Any], operation: Operation, schem
     parameters = [_in_path(name) for name in sorted(rule.arguments)]
     if operation.arguments:
         parameters += [_in_query(name, schema) for name, schema in schemas.properties(operation.arguments).items()]
+    elif operation.form:
+        options = schemas.properties(operation.form)
+        parameters += [_in_query_or_body(name, schema) for name, schema in options.items()]
     if parameters:
         made["parameters"] = parameters
     if operation.body or operation.form:
@@ -203,6 +206,11 @@ def _in_query(name: str, schema: _Json) -> _Json:
     if schema.get("type") == "array":
         return said | {"style": "form", "explode": False, "schema": schema}
     return said | {"schema": schema}
+
+
+def _in_query_or_body(name: str, schema: _Json) -> _Json:
+    said = _in_query(name, schema)
+    return said | {"description": f"{said['description']} Here or in the body, not in both."}
 
 
 def _contents(operation: Operation, schemas: _Schemas) -> Iterator[tuple[str, _Json]]:

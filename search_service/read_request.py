@@ -1,33 +1,36 @@
-"""Read requests: a multipart form or a JSON body, or the arguments of a query string.
+"""Read requests: a multipart form or a JSON body, and the arguments of a query string.
 
 bytes ─decode─▶ names and values ─turn text into what it spells─▶ typed values ─check by a model─▶ query and options
+
+Bodies are decoded by `read_json` and `read_form`, which bound what they cost. Options may be in the body or in the
+query string, each in one of them.
 """
 
-import base64
-import binascii
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from flask import Request, current_app, g
 from pydantic import BaseModel
-from pydantic_core import from_json
 from werkzeug.datastructures import MultiDict
 
-from search_service.check_fields import checked, refuse_unknown
+from search_service.check_fields import NO_TEXTS, checked, refuse_unknown
 from search_service.fetch_image import Allowance, ImageFetcher
+from search_service.image_text import decode_base64
 from search_service.options import SearchOptions
 from search_service.query import Query
+from search_service.read_form import FORM, read_parts
+from search_service.read_json import Base64Image, given_fields, read_json
 from search_service.schemas import BatchBody, Options, SearchBody, ToldFields
 from search_service.settings import ServiceSettings
 from search_service.told import Told
 from shared.errors import (
     ImageError,
+    ImageTooLarge,
     InvalidRequest,
     ParecidoError,
     RequestError,
-    UnsupportedBody,
     UrlNotAllowed,
 )
 from shared.metadata_filter import MetadataFilter
@@ -63,22 +66,44 @@ def read_batch(request: Request, settings: ServiceSettings) -> list[Search | Par
 
     Raises:
         RequestError: what all of them share can't be.
+        ImageTooLarge: the images are too large together.
     """
-    if request.mimetype == "multipart/form-data":
+    if request.mimetype == FORM:
         images, common = read_form(request, Options, settings, most=settings.max_batch)
         options = search_options(common)
+        _require_small_batch(images, settings)
         return [Search(Query(image=image), common, options) for image in images]
-    given = read_json(request)
+    given = read_json(request, settings.max_batch)
+    arguments = _further_arguments(request, Options, given)
     refuse_unknown("field", given, tuple(BatchBody.model_fields))
-    batch = checked(BatchBody, given, settings)
+    batch = checked(BatchBody, given, settings, arguments)
     search_options(batch)
     shared = {name: value for name, value in given.items() if name != "queries"}
-    return [_one_of_batch(f"`queries[{place}]`", shared, one, settings) for place, one in enumerate(given["queries"])]
+    searches = [
+        _one_of_batch(f"`queries[{position}]`", one, shared, arguments, settings)
+        for position, one in enumerate(given["queries"])
+    ]
+    _require_small_batch([one.query.image for one in searches if isinstance(one, Search)], settings)
+    return searches
 
 
-def _one_of_batch(what: str, shared: Mapping[str, Any], one: Any, settings: ServiceSettings) -> Search | ParecidoError:
+def _require_small_batch(images: Iterable[bytes | None], settings: ServiceSettings) -> None:
+    """Refuse images that are too large together, though the body was not."""
+    n_bytes, limit = (
+        sum(len(image or b"") for image in images),
+        max(settings.max_batch_bytes, settings.max_upload_bytes),
+    )
+    if n_bytes > limit:
+        raise ImageTooLarge(f"the images have {n_bytes:,} bytes together; at most {limit:,} (PARECIDO_MAX_BATCH_BYTES)")
+
+
+def _one_of_batch(
+    what: str, one: Any, shared: Mapping[str, Any], arguments: Mapping[str, str], settings: ServiceSettings
+) -> Search | ParecidoError:
     try:
-        query, given = read_query({**shared, **given_fields(one, what)}, SearchBody, settings)
+        own = given_fields(one, what)
+        texts = {name: text for name, text in arguments.items() if name not in own}
+        query, given = read_query({**shared, **own}, SearchBody, settings, texts)
         return Search(query, given, search_options(given))
     except (RequestError, ImageError) as error:
         return error
@@ -103,10 +128,11 @@ def read_body(
         InvalidEmbedding: no numbers.
         InvalidRequest: no query, more than one, a field that there isn't, or a value that can't be.
     """
-    if request.mimetype == "multipart/form-data":
+    if request.mimetype == FORM:
         (image,), given = read_form(request, form, settings, most=1)
-        return Query(image=image), given
-    return read_query(read_json(request), body, settings)
+        return Query(image=_allowed(image, settings)), given
+    fields = read_json(request)
+    return read_query(fields, body, settings, _further_arguments(request, form, fields))
 
 
 def read_form(request: Request, form: type[_Model], settings: ServiceSettings, most: int) -> tuple[list[bytes], _Model]:
@@ -115,46 +141,37 @@ def read_form(request: Request, form: type[_Model], settings: ServiceSettings, m
     Raises:
         InvalidRequest: no file, too many, a field that there isn't, or a value that can't be.
     """
-    refuse_unknown("field", [*request.form, *request.files], ("image", *form.model_fields))
-    files = request.files.getlist("image")
-    if not 1 <= len(files) <= most:
-        wanted = "one" if most == 1 else f"1 to {most}"
-        raise InvalidRequest(f"found {len(files)} files in the field `image`; wanted {wanted}")
-    given = checked(form, _once(request.form), settings, spelled=True)
-    return [file.read() for file in files], given
+    images, texts = read_parts(request, tuple(form.model_fields), most)
+    return images, checked(form, {}, settings, texts | _further_arguments(request, form, texts))
 
 
-def read_json(request: Request) -> dict[str, Any]:
-    """Read a JSON object; fields that are null count as not given.
+def _further_arguments(request: Request, options: type[BaseModel], given: Mapping[str, Any]) -> dict[str, str]:
+    """The options in the query string of a request with a body.
 
-    Raises:
-        UnsupportedBody: another content type.
-        InvalidRequest: it is no JSON, no object, or is nested too deep.
-    """
-    if request.mimetype != "application/json":
-        found = request.mimetype or "without a content type"
-        wanted = "wanted multipart/form-data with a file `image`, or application/json"
-        raise UnsupportedBody(f"the body is {found}; {wanted}")
-    try:
-        body = from_json(request.get_data(cache=False))
-    except ValueError as error:
-        raise InvalidRequest(f"the body is no JSON: {error}") from error
-    return given_fields(body, "the body")
-
-
-def given_fields(value: Any, what: str) -> dict[str, Any]:
-    """The fields of a JSON object that are not null.
+    Args:
+        request: it.
+        options: those that there are.
+        given: the fields of the body.
 
     Raises:
-        InvalidRequest: it is no object.
+        InvalidRequest: an argument that is not an option, or one that the body has too.
     """
-    if not isinstance(value, dict):
-        raise InvalidRequest(f"{what} is a JSON {type(value).__name__}; wanted an object")
-    return {name: one for name, one in value.items() if one is not None}
+    arguments = _arguments(request, tuple(options.model_fields))
+    twice = [name for name in arguments if name in given]
+    if twice:
+        raise InvalidRequest(f"`{twice[0]}` was given more than once: in the body and in the query string")
+    return arguments
 
 
-def read_query(given: Mapping[str, Any], body: type[_Model], settings: ServiceSettings) -> tuple[Query, _Model]:
-    """Check the fields of a JSON body.
+def _arguments(request: Request, known: tuple[str, ...]) -> dict[str, str]:
+    refuse_unknown("argument", request.args, known)
+    return _once(request.args)
+
+
+def read_query(
+    given: Mapping[str, Any], body: type[_Model], settings: ServiceSettings, texts: Mapping[str, str] = NO_TEXTS
+) -> tuple[Query, _Model]:
+    """Check the fields of a JSON body, and options that text spells.
 
     Raises:
         InvalidEmbedding: no numbers.
@@ -168,23 +185,29 @@ def read_query(given: Mapping[str, Any], body: type[_Model], settings: ServiceSe
     found = [name for name in known if name in given]
     if len(found) != 1:
         raise InvalidRequest(f"found {' and '.join(found) or 'nothing'} to search by; wanted one of {', '.join(known)}")
-    fields = checked(body, given, settings)
-    if "image_base64" in given:
-        image = _decoded(given["image_base64"])
-        return Query(image=image), fields.model_copy(update={"image_base64": None})  # not kept while it is searched
+    image = given.get("image_base64")
+    if isinstance(image, Base64Image):
+        fields = checked(
+            body, {name: value for name, value in given.items() if name != "image_base64"}, settings, texts
+        )
+        return Query(image=_allowed(image.decode(), settings)), fields
+    fields = checked(body, given, settings, texts)
+    if image is not None:
+        return Query(image=_allowed(decode_base64(image.encode()), settings)), fields
     if "image_url" in given:
         return Query(image=_fetched(given["image_url"], settings)), fields
     return Query(item_id=given.get("item_id"), embedding=given.get("embedding")), fields
 
 
 def read_arguments(request: Request, arguments: type[_Model], settings: ServiceSettings) -> _Model:
-    """Read the query string.
+    """Read the query string of a request without a body.
 
     Raises:
-        InvalidRequest: an argument that there isn't, one twice, or a value that can't be.
+        InvalidRequest: there is a body, an argument that there isn't, one twice, or a value that can't be.
     """
-    refuse_unknown("argument", request.args, tuple(arguments.model_fields))
-    return checked(arguments, _once(request.args), settings, spelled=True)
+    if request.content_length or "Transfer-Encoding" in request.headers:
+        raise InvalidRequest(f"{request.method} takes no body; expected its options in the query string")
+    return checked(arguments, {}, settings, _arguments(request, tuple(arguments.model_fields)))
 
 
 def search_options(options: Options) -> SearchOptions:
@@ -222,11 +245,12 @@ def _once(given: MultiDict[str, str]) -> dict[str, str]:
     return given.to_dict()
 
 
-def _decoded(text: str) -> bytes:
-    try:
-        return base64.b64decode(text, validate=True)
-    except (binascii.Error, ValueError) as error:
-        raise InvalidRequest(f"`image_base64` is no base64: {error}") from error
+def _allowed(image: bytes, settings: ServiceSettings) -> bytes:
+    """Refuse an image that is too large before it waits for a core, though its body was not."""
+    if len(image) > settings.max_upload_bytes:
+        found = f"the image has {len(image):,} bytes; at most {settings.max_upload_bytes:,} are allowed"
+        raise ImageTooLarge(f"{found} (PARECIDO_MAX_UPLOAD_BYTES)")
+    return image
 
 
 def _fetched(url: str, settings: ServiceSettings) -> bytes:

@@ -89,7 +89,6 @@ def search() -> Response:
 )
 def search_batch() -> Response:
     """Search by several images, items or embeddings; a bad one fails alone."""
-    request.max_content_length = _settings().max_batch_body_bytes
     asked = read_batch(request, _settings())
     count_further(len(asked) - 1)
     with _engine() as engine:
@@ -182,9 +181,10 @@ def categories() -> Response:
 
 
 @api.get("/v1/status")
-@describe(Operation("Catalogue", StatusJson, (503,)))
+@describe(Operation("Catalogue", StatusJson, (400, 503)))
 def status() -> Response:
     """Tell what is served, and how good it was found to be when it was built."""
+    read_arguments(request, NoFields, _settings())
     with _engine() as engine:
         return jsonify(status_json(engine.manifest))
 

@@ -6,6 +6,7 @@ import numpy as np
 
 from shared.catalogue import Item
 from shared.errors import ImageNotFound
+from shared.shown import shown
 from shared.snapshot import Snapshot
 
 _ROWS_AN_EXAMPLE = 4
@@ -45,8 +46,10 @@ class ServedCatalogue:
         """
         images = self.item(item_id).images
         if not 0 <= position < len(images):
-            raise ImageNotFound(f"the item {item_id!r} has {len(images)} images; there is no image {position}")
-        lost = ImageNotFound(f"the image {images[position]!r} of item {item_id!r} is not where the catalogue had it")
+            raise ImageNotFound(f"the item {shown(item_id)} has {len(images)} images; there is no image {position}")
+        lost = ImageNotFound(
+            f"the image {shown(images[position])} of item {shown(item_id)} is not where the catalogue had it"
+        )
         try:
             path = (self._image_root / images[position]).resolve(strict=True)
         except (OSError, RuntimeError):  # until Python 3.12, a link to itself is a RuntimeError

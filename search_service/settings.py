@@ -21,8 +21,9 @@ from shared.milvus_address import MilvusAccess
 
 _Value = TypeVar("_Value")
 PREFIX = "PARECIDO_"
-_BODY_EXTRA_BYTES = 256 * 1024
+_BODY_EXTRA_BYTES = 1024 * 1024
 _HELD_REQUESTS = 8
+_HELD_EXTRA_BYTES = 256 * 1024  # most requests have few options
 
 
 @dataclass(frozen=True)
@@ -166,7 +167,8 @@ class ServiceSettings:
     @property
     def max_held_bytes(self) -> int:
         """Of all requests that a process has or is receiving."""
-        return max(_HELD_REQUESTS * self.max_body_bytes, 2 * self.max_batch_body_bytes)
+        image, batch = self.max_upload_bytes * 4 // 3, max(self.max_batch_bytes, self.max_upload_bytes) * 4 // 3
+        return max(_HELD_REQUESTS * (image + _HELD_EXTRA_BYTES), 2 * (batch + _HELD_EXTRA_BYTES))
 
     @property
     def milvus(self) -> MilvusAccess:
@@ -187,8 +189,8 @@ class ServiceSettings:
 
 
 def _in_base64(image_bytes: int) -> int:
-    """Base64 is a third longer, and there are options and part headers."""
-    return image_bytes * 4 // 3 + _BODY_EXTRA_BYTES
+    """Base64 is a third longer, with line breaks a sixteenth more, and there are options and part headers."""
+    return image_bytes * 4 // 3 * 17 // 16 + _BODY_EXTRA_BYTES
 
 
 def _whole(least: int, most: int) -> Callable[[str], int]:

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 
 from shared.errors import InvalidRequest
 from shared.feedback import Feedback
+from shared.shown import shown
 from shared.snapshot import Snapshot
 from shared.vectors import Vectors
 
@@ -61,20 +62,25 @@ class Told:
             predicted_category=snapshot.classifier.categories[best],
             confidence=round(float(probabilities[best]), 6),
             category=self._right_category(snapshot),
-            clicked_item_id=self.clicked_item_id,
+            clicked_item_id=self._clicked_item_id(snapshot),
             image_sha256=image_sha256,
             query_item_id=query_item_id,
             embedding=queries[0] if query_item_id is None else None,
         )
 
+    def _clicked_item_id(self, snapshot: Snapshot) -> str | None:
+        """As the snapshot spells it."""
+        return None if self.clicked_item_id is None else snapshot.items.by_id(self.clicked_item_id).item.item_id
+
     def _right_category(self, snapshot: Snapshot) -> str:
-        if self.category is not None:
-            snapshot.partition(self.category)
+        category = None if self.category is None else snapshot.category_named(self.category)
         if self.clicked_item_id is None:
-            assert self.category is not None
-            return self.category
+            assert category is not None
+            return category
         clicked = snapshot.items.by_id(self.clicked_item_id).item.category
-        if self.category not in (None, clicked):
-            found = f"`category` is {self.category!r}, but the item {self.clicked_item_id!r} is of {clicked!r}"
+        if category not in (None, clicked):
+            found = (
+                f"`category` is {shown(category)}, but the item {shown(self.clicked_item_id)} is of {shown(clicked)}"
+            )
             raise InvalidRequest(f"{found}; wanted one of them, or two that agree")
         return clicked

@@ -19,6 +19,8 @@ from shared.errors import FiltersUnavailable, SnapshotError, UnknownItem
 from shared.metadata_filter import MetadataFilter
 from shared.metadata_index import SCHEMA as METADATA_SCHEMA
 from shared.metadata_index import MetadataIndexWriter, groups, has_metadata_index, passing
+from shared.shown import shown
+from shared.text_forms import text_forms
 
 Metadata: TypeAlias = Mapping[str, Any]
 """Whatever JSON can hold: strings, numbers, lists."""
@@ -123,18 +125,19 @@ class ItemStore:
         return int(self._count)
 
     def by_id(self, item_id: str) -> IndexedItem:
-        """The item that the caller calls `item_id`.
+        """The item that the caller calls `item_id`: this very id first, then its NFC and NFD.
 
         Raises:
             UnknownItem: there is none.
         """
-        try:
-            found = list(_indexed(self._query(f"{_ITEMS} WHERE item_id = ? ORDER BY position", (item_id,))))
-        except UnicodeEncodeError:  # half a surrogate pair, which JSON lets through and SQLite does not
-            found = []
-        if not found:
-            raise UnknownItem(f"there is no item with the id {item_id!r}")
-        return found[0]
+        for form in text_forms(item_id):
+            try:
+                found = list(_indexed(self._query(f"{_ITEMS} WHERE item_id = ? ORDER BY position", (form,))))
+            except UnicodeEncodeError:  # half a surrogate pair, which JSON lets through and SQLite does not
+                break
+            if found:
+                return found[0]
+        raise UnknownItem(f"there is no item with the id {shown(item_id)}")
 
     def categories_of(self, digest: bytes) -> list[str]:
         """The categories of the items that have the very image file with this SHA-256, by item number."""

@@ -19,6 +19,7 @@
         ├── InvalidRequest
         ├── InvalidEmbedding
         ├── UnsupportedBody
+        ├── BodyTooLarge        beside the images
         ├── UnknownItem
         ├── UnknownCategory
         ├── UnknownQuery        it shows none of the categories, and the caller wants none searched
@@ -171,6 +172,12 @@ class UnsupportedBody(RequestError):
     """The request's content type is not one that the route reads."""
 
     code = "unsupported_body"
+
+
+class BodyTooLarge(RequestError):
+    """The request has more bytes beside its images than its route accepts."""
+
+    code = "body_too_large"
 
 
 class UnknownItem(RequestError):

@@ -4,19 +4,20 @@
   that is a number as JSON spells it, since all cells of a CSV file are text: 3 finds 3, 3.0, "3" and "3.0", but not
   "03" or " 3". A condition on text never holds for a number: "3" finds "3" alone.
 - A boolean equals a boolean alone: `true` is not 1, and lies in no range.
-- Text equals the very same text, character by character: case counts, and nothing is normalised.
+- Text equals the very same text, character by character: case counts. Where no item has it, the same text with its
+  accents composed otherwise (NFC, NFD) is looked for; `metadata_index.py` does that.
 - A list matches where any of its elements does. A range looks at each element by itself too.
 - What is missing, null, an object, or a list within a list, never matches.
 """
 
 import math
 import re
-import reprlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from shared.errors import InvalidRequest
+from shared.shown import shown
 
 MAX_CONDITIONS = 32
 MAX_VALUES = 1000
@@ -76,7 +77,7 @@ class MetadataFilter:
             InvalidRequest: it names the field, what was found and what was wanted.
         """
         if not isinstance(value, Mapping):
-            raise InvalidRequest(f"`filter` is {reprlib.repr(value)}; wanted an object from fields to conditions")
+            raise InvalidRequest(f"`filter` is {shown(value)}; wanted an object from fields to conditions")
         if len(value) > MAX_CONDITIONS:
             raise InvalidRequest(f"`filter` has {len(value)} fields; at most {MAX_CONDITIONS} are allowed")
         n_values = sum(len(condition) for condition in value.values() if isinstance(condition, list))
@@ -119,12 +120,12 @@ def _number(value: int | float) -> int | float | None:
 
 def _field(field: Any) -> str:
     if not isinstance(field, str) or _SURROGATE.search(field):
-        raise InvalidRequest(f"`filter` has the field {reprlib.repr(field)}, which is no text")
+        raise InvalidRequest(f"`filter` has the field {shown(field)}, which is no text")
     return field
 
 
 def _condition(field: str, value: Any) -> AnyOf | Range:
-    name = f"`filter` on {reprlib.repr(field)}"
+    name = f"`filter` on {shown(field)}"
     if isinstance(value, Mapping):
         return _range(name, value)
     if not isinstance(value, list):
@@ -137,7 +138,7 @@ def _condition(field: str, value: Any) -> AnyOf | Range:
 def _value(name: str, value: Any) -> Comparable:
     found = comparable(value)
     if found is None:
-        raise InvalidRequest(f"{name} is {reprlib.repr(value)}; {_WANTED}")
+        raise InvalidRequest(f"{name} is {shown(value)}; {_WANTED}")
     return found
 
 
@@ -147,9 +148,9 @@ def _range(name: str, value: Mapping[str, Any]) -> Range:
     bounds: dict[str, int | float] = {}
     for bound, limit in value.items():
         if bound not in _BOUNDS:
-            raise InvalidRequest(f"{name} has {reprlib.repr(bound)}; a range has {', '.join(_BOUNDS)}")
+            raise InvalidRequest(f"{name} has {shown(bound)}; a range has {', '.join(_BOUNDS)}")
         number = comparable(limit)
         if isinstance(limit, bool) or not isinstance(number, int | float):
-            raise InvalidRequest(f"{name} has `{bound}` {reprlib.repr(limit)}; wanted a finite number")
+            raise InvalidRequest(f"{name} has `{bound}` {shown(limit)}; wanted a finite number")
         bounds[bound] = number
     return Range(**bounds)

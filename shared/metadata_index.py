@@ -8,7 +8,7 @@ and an item has at most one of these in a field.
 
 import sqlite3
 from collections.abc import Iterable, Iterator
-from itertools import groupby
+from itertools import chain, groupby
 from operator import itemgetter
 from typing import Any
 
@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shared.metadata_filter import AnyOf, Comparable, MetadataFilter, Range, comparable, spelled_number
+from shared.text_forms import text_forms
 
 SCHEMA = """
 CREATE TABLE metadata_fields (field INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE);
@@ -90,7 +91,7 @@ def passing(connection: sqlite3.Connection, wanted: MetadataFilter, n_numbers: i
     """Which items meet all conditions: `(n_numbers,)` bool, by item number."""
     passed = np.ones(n_numbers, dtype=np.bool_)
     for name, condition in wanted.conditions:
-        sql, values = _where(condition)
+        sql, values = _where(_as_spelled(connection, name, condition))
         found = np.zeros(n_numbers, dtype=np.bool_)
         found[_numbers(blob for _, blob in _read(connection, name, sql, values))] = True
         passed &= found
@@ -105,6 +106,22 @@ def groups(connection: sqlite3.Connection, name: str, n_numbers: int) -> NDArray
     return found
 
 
+def _as_spelled(connection: sqlite3.Connection, name: str, condition: AnyOf | Range) -> AnyOf | Range:
+    """A condition with accents as the metadata compose them, where no item has the very same text."""
+    if isinstance(condition, Range):
+        return condition
+    forms = {value: _forms(value) for value in condition.values}
+    if all(len(one) == 1 for one in forms.values()):
+        return condition
+    wanted = tuple(dict.fromkeys(chain.from_iterable(forms.values())))
+    there = {value for value, _ in _read(connection, name, *_where(AnyOf(wanted)))}
+    return AnyOf(tuple(next((form for form in forms[value] if form in there), value) for value in condition.values))
+
+
+def _forms(value: Comparable) -> tuple[Comparable, ...]:
+    return text_forms(value) if isinstance(value, str) else (value,)
+
+
 def _where(condition: AnyOf | Range) -> tuple[str, tuple[Comparable, ...]]:
     if isinstance(condition, AnyOf):
         return f"value IN ({', '.join('?' * len(condition.values))})", condition.values
@@ -117,9 +134,10 @@ def _where(condition: AnyOf | Range) -> tuple[str, tuple[Comparable, ...]]:
 def _read(
     connection: sqlite3.Connection, name: str, where: str, values: tuple[Comparable, ...]
 ) -> Iterator[tuple[Comparable, bytes]]:
-    sql = f"""SELECT value, numbers FROM metadata_values
-              WHERE field = (SELECT field FROM metadata_fields WHERE name = ?) AND {where}"""  # noqa: S608  # ours
-    return connection.execute(sql, (name, *values))
+    names = text_forms(name)
+    fields = f"SELECT field FROM metadata_fields WHERE name IN ({', '.join('?' * len(names))})"  # noqa: S608  # ours
+    sql = f"SELECT value, numbers FROM metadata_values WHERE field IN ({fields}) AND {where}"  # noqa: S608
+    return connection.execute(sql, (*names, *values))
 
 
 def _numbers(blobs: Iterable[bytes]) -> NDArray[np.uint32]:

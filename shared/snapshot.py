@@ -20,6 +20,8 @@ from shared.manifest import Manifest
 from shared.milvus_address import MilvusAccess
 from shared.milvus_collection import MilvusCollection
 from shared.partition import Partition
+from shared.shown import shown
+from shared.text_forms import text_forms
 
 
 @dataclass(frozen=True)
@@ -108,15 +110,23 @@ class Snapshot:
         return snapshot
 
     def partition(self, category: str) -> CategorySearch:
-        """The partition of a category.
+        """The partition of a category, however its accents are composed.
 
         Raises:
             UnknownCategory: there is none of this name.
         """
-        try:
-            return self.partitions[category]
-        except KeyError:
-            raise UnknownCategory(f"there is no category {category!r}; GET /v1/categories lists them") from None
+        return self.partitions[self.category_named(category)]
+
+    def category_named(self, name: str) -> str:
+        """The category of a name as the snapshot spells it: the very same one first, then one with the same NFC.
+
+        Raises:
+            UnknownCategory: there is none of this name.
+        """
+        for form in text_forms(name):
+            if form in self.partitions:
+                return form
+        raise UnknownCategory(f"there is no category {shown(name)}; GET /v1/categories lists them")
 
     def require_reachable(self) -> None:
         """Refuse where the vectors can't be searched now.

@@ -24,6 +24,8 @@ _WEB_MODULES = {
         "guard",
         "openapi",
         "pages",
+        "read_form",
+        "read_json",
         "read_request",
         "request_log",
         "response_headers",

@@ -11,7 +11,15 @@ from werkzeug.test import EnvironBuilder
 
 from search_service.options import SearchOptions
 from search_service.query import Query
-from search_service.read_request import read_arguments, read_body, read_form, search_options, told
+from search_service.read_request import (
+    Search,
+    read_arguments,
+    read_batch,
+    read_body,
+    read_form,
+    search_options,
+    told,
+)
 from search_service.schemas import (
     WANTED,
     WANTED_ELEMENT,
@@ -27,7 +35,7 @@ from search_service.schemas import (
 )
 from search_service.settings import ServiceSettings
 from search_service.told import Told
-from shared.errors import InvalidEmbedding, InvalidRequest
+from shared.errors import ImageTooLarge, InvalidEmbedding, InvalidRequest
 from shared.metadata_filter import MetadataFilter
 
 _SETTINGS = ServiceSettings(max_top_k=100, max_offset=7)
@@ -233,3 +241,18 @@ def test_what_can_not_be_told_is_refused(given, message) -> None:
     with pytest.raises(InvalidRequest) as caught:
         told(read_body(request, ToldFields, FeedbackBody, _SETTINGS)[1])
     assert str(caught.value) == message
+
+
+# Sizes
+
+
+def test_an_image_of_too_many_bytes_is_refused_when_it_is_read() -> None:
+    small = ServiceSettings(max_upload_bytes=9_000)
+    text = base64.b64encode(bytes(9_001)).decode()
+    for builder in ({"json": {"image_base64": text}}, {"data": {"image": (io.BytesIO(bytes(9_001)), "a.png")}}):
+        with _request(**builder) as request, pytest.raises(ImageTooLarge, match="9,001 bytes; at most 9,000"):
+            read_body(request, Options, SearchBody, small)
+    with _request(json={"queries": [{"image_base64": text}, {"item_id": "a"}]}) as request:
+        refused, search = read_batch(request, small)
+    assert isinstance(refused, ImageTooLarge)
+    assert isinstance(search, Search)
