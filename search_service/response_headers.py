@@ -5,6 +5,7 @@ from flask import Flask, Response, request
 from search_service.cors import preflight_headers, sharing_headers
 
 _POLICY = "default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'; sandbox"
+PROTECTED = {"Content-Security-Policy": _POLICY, "Cross-Origin-Resource-Policy": "same-origin"}
 ALWAYS = {
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",

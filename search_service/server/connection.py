@@ -129,25 +129,24 @@ class Connection:
         if self._http.they_are_waiting_for_100_continue:
             self._writer.write(self._http.send(h11.InformationalResponse(status_code=100, headers=[])) or b"")
         async with _within(BODY_S, "the body of the request") as deadline:
-            body = await self._body(max_bytes, deadline)
+            body = await self._body(head, max_bytes, deadline)
         return Request(head, body, self.address, Caller(is_gone=self._is_gone))
 
-    async def _body(self, max_bytes: int, deadline: asyncio.Timeout) -> io.BytesIO:
+    async def _body(self, head: h11.Request, max_bytes: int, deadline: asyncio.Timeout) -> io.BytesIO:
         body, n_chunks, next_block = io.BytesIO(), 0, 0
         until_s = deadline.when() or 0.0
         while isinstance(event := await self._event(), h11.Data):
             body.write(event.data)
             n_chunks += event.chunk_start
             if body.tell() > max_bytes:
-                raise self._gateway.too_large(max_bytes)
+                raise self._gateway.too_large(head, max_bytes)
             if n_chunks > _FREE_CHUNKS + body.tell() // _BYTES_A_CHUNK:
                 raise HttpError(400, "the body consists of too many small chunks")
             self._limits.hold(self, len(event.data))
             if body.tell() >= next_block:
                 next_block, self.progress_s = body.tell() + BLOCK_BYTES, time.monotonic()
                 deadline.reschedule(min(until_s, asyncio.get_running_loop().time() + STALLED_S))
-        body.seek(0)
-        return body
+        return io.BytesIO(body.getvalue())  # shares the bytes, as all do that read it as a whole
 
     async def _event(self) -> object:
         while (event := self._http.next_event()) is h11.NEED_DATA:

@@ -15,21 +15,25 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
+from urllib.parse import unquote
 
 import h11
 from flask import Flask
 
 from search_service.admission import Admission
 from search_service.answer_json import error_json
+from search_service.body_limits import JSON_BYTES, max_body_bytes, too_large
+from search_service.cors import sharing_headers
 from search_service.error_handlers import error_headers, status_of
+from search_service.forwarded import forwarded_address, forwarded_prefix, without_prefix
 from search_service.metrics import Metrics
-from search_service.response_headers import ALWAYS, sharing_headers
+from search_service.response_headers import ALWAYS, PROTECTED
 from search_service.server.message import Answer, Request
 from search_service.settings import ServiceSettings
 from shared.errors import ImageTooLarge, Overloaded, ParecidoError
 
-_REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
-_SNIFFED_BYTES = 1 << 20  # a body that is longer has an image
+BodyLimit = Callable[[str, str, str, ServiceSettings], int]
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _LOG_S = 1.0
 _WAITING = 64
 _BATCHES = 4
@@ -60,18 +64,13 @@ class Lane:
         )
 
 
-def kind_of(request: Request) -> str:
+def kind_of(method: str, path: str, content_type: str, body: bytes) -> str:
     """What a request costs: `image` and `batch` wait for cores, `search` takes milliseconds, `light` less."""
-    path = request.head.target.partition(b"?")[0]
-    if path.endswith(b"/similar"):
-        return "search"
-    if request.head.method != b"POST" or b"/v1/" not in path:
-        return "light"
-    if path.endswith(b"/batch"):
+    if method != "POST" or not path.startswith("/v1/"):
+        return "search" if path.endswith("/similar") else "light"
+    if path.endswith("/batch"):
         return "batch"
-    is_form = any(name == b"content-type" and b"multipart/" in value.lower() for name, value in request.head.headers)
-    body = request.body.getvalue()  # not a copy
-    has_image = is_form or len(body) > _SNIFFED_BYTES or b'"image_' in body
+    has_image = "multipart/" in content_type.lower() or len(body) > JSON_BYTES or b'"image_' in body
     return "image" if has_image else "search"
 
 
@@ -82,9 +81,16 @@ class Gateway:
         answered: how many requests have been, well or badly.
     """
 
-    def __init__(self, app: Flask, settings: ServiceSettings) -> None:
-        """Start no thread before it is needed."""
+    def __init__(self, app: Flask, settings: ServiceSettings, body_limit: BodyLimit = max_body_bytes) -> None:
+        """Start no thread before it is needed.
+
+        Args:
+            app: answers.
+            settings: of the service.
+            body_limit: how long a request's body may be, by method, path, content type and settings.
+        """
         self.answered = 0
+        self._body_limit = body_limit
         self._app, self._settings = app, settings
         self._metrics: Metrics = app.extensions["metrics"]
         self._admission: Admission = app.extensions["admission"]
@@ -105,15 +111,17 @@ class Gateway:
             Overloaded: as many of its kind wait as may.
             HttpError: the request's target is not one.
         """
-        environ, kind = request.environ(), kind_of(request)
+        environ = request.environ()
+        address = self._address(request)
+        kind = kind_of(*self._route(request.head), request.body.getvalue())  # not a copy
         lane = self._lanes[kind]
-        if not lane.has_room(request.address):
+        if not lane.has_room(address):
             raise self._overloaded(kind)
-        lane.of_address[request.address] += 1
+        lane.of_address[address] += 1
         try:
             answer = await self._run(lane, Answer.of, self._app, environ)
         finally:
-            lane.of_address[request.address] -= 1
+            lane.of_address[address] -= 1
             lane.of_address += Counter()  # keeps only those that are in
         self.answered += 1
         return answer
@@ -128,16 +136,15 @@ class Gateway:
         Raises:
             ImageTooLarge: it says itself that it is longer.
         """
-        is_batch = head.target.partition(b"?")[0].endswith(b"/batch")
-        most = self._settings.max_batch_body_bytes if is_batch else self._settings.max_body_bytes
-        if any(name == b"content-length" and int(value) > most for name, value in head.headers):
-            raise self.too_large(most)
+        most = self._body_limit(*self._route(head), self._settings)
+        if int(_header(head, b"content-length") or 0) > most:
+            raise self.too_large(head, most)
         return most
 
-    def too_large(self, max_bytes: int) -> ImageTooLarge:
+    def too_large(self, head: h11.Request, max_bytes: int) -> ImageTooLarge:
         """The error for a body that is longer than may be."""
-        settings = "PARECIDO_MAX_UPLOAD_BYTES, for a batch PARECIDO_MAX_BATCH_BYTES"
-        return ImageTooLarge(f"the body is larger than the {max_bytes:,} bytes that are accepted here ({settings})")
+        method, path, _ = self._route(head)
+        return ImageTooLarge(too_large(method, path, max_bytes))
 
     def refusal(self, error: ParecidoError, head: h11.Request | None) -> Answer:
         """Answer as the application would, without it: a thousand refusals a second must not cost a core.
@@ -146,22 +153,36 @@ class Gateway:
             error: why.
             head: of the request, where so much of it was understood.
         """
-        given = dict(head.headers) if head else {}
-        request_id = given.get(b"x-request-id", b"")
-        named = request_id.decode() if _REQUEST_ID.fullmatch(request_id) else uuid.uuid4().hex
-        status, origin = status_of(error), given.get(b"origin", b"").decode("latin-1")
-        body = json.dumps(error_json(error.code, str(error), named)).encode()
+        request_id = _header(head, b"x-request-id") if head else ""
+        request_id = request_id if _REQUEST_ID.fullmatch(request_id) else uuid.uuid4().hex
+        origin = _header(head, b"origin") if head else ""
+        body = json.dumps(error_json(error.code, str(error), request_id)).encode()
         headers = {
             "Content-Type": "application/json",
             "Content-Length": str(len(body)),
-            "X-Request-ID": named,
+            "X-Request-ID": request_id,
             **ALWAYS,
+            **PROTECTED,
             **error_headers(error),
             **sharing_headers(origin, self._settings.cors_origins or ()),
         }
-        path = head.target.partition(b"?")[0].decode("latin-1") if head else ""
-        self._count(path, head.method.decode("latin-1") if head else "", status, error)
-        return Answer(status, list(headers.items()), body)
+        method, path, _ = self._route(head) if head else ("", "", "")
+        self._count(path, method, status_of(error), error)
+        return Answer(status_of(error), list(headers.items()), body)
+
+    def _route(self, head: h11.Request) -> tuple[str, str, str]:
+        """Method, path without a prefix of proxies, and content type."""
+        path = unquote(head.target.partition(b"?")[0].decode("latin-1"))
+        trusted, prefix = self._settings.trusted_proxies, self._settings.prefix or ""
+        if trusted:
+            prefix = forwarded_prefix(_header(head, b"x-forwarded-prefix"), trusted) or prefix
+        return head.method.decode("latin-1"), without_prefix(path, prefix), _header(head, b"content-type")
+
+    def _address(self, request: Request) -> str:
+        """Of the client, also behind proxies."""
+        trusted = self._settings.trusted_proxies
+        forwarded = forwarded_address(_header(request.head, b"x-forwarded-for"), trusted) if trusted else None
+        return forwarded or request.address
 
     def _count(self, path: str, method: str, status: int, error: ParecidoError) -> None:
         """In the metrics each, in the log one line a second at most: to write one for each is work too."""
@@ -180,5 +201,10 @@ class Gateway:
             return self._admission.refusal("queue_full")
         return Overloaded("the service is busy: as many requests of this kind wait as may; try again in 1 s")
 
-    async def _run(self, lane: Lane, call: Callable[..., _T], *args: Any) -> _T:
+    @staticmethod
+    async def _run(lane: Lane, call: Callable[..., _T], *args: Any) -> _T:
         return await asyncio.get_running_loop().run_in_executor(lane.threads, call, *args)
+
+
+def _header(head: h11.Request, name: bytes) -> str:
+    return ", ".join(value.decode("latin-1") for key, value in head.headers if key == name)
