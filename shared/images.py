@@ -18,7 +18,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageFile, PngImagePlugin, UnidentifiedImageError, _imaging
+from PIL import AvifImagePlugin, Image, ImageFile, PngImagePlugin, UnidentifiedImageError, _imaging
 
 from shared.errors import BrokenImage, ImageError, ImageTooLarge, UnsupportedImage
 from shared.image_cost import (
@@ -28,14 +28,13 @@ from shared.image_cost import (
     refuse_many_parts,
     refuse_many_pixels,
 )
+from shared.image_formats import FORMATS, HEAD_BYTES, image_format, other_kind
+from shared.image_repair import refuse_missing_rows, repaired
 
 SIDE_PX = 224
 PREPROCESSING = "geometric-mean-square/white/bilinear/224/1"
 """What `decode_image` and `to_pixels` do, by name. Embeddings made under different names don't mix, so change it
 whenever a pixel changes."""
-
-FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "TIFF", "BMP")
-SUFFIXES = frozenset({".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".gif", ".tif", ".tiff", ".bmp"})
 
 _ORIENTATION_TAG = 0x0112
 _UPRIGHT = {
@@ -52,11 +51,14 @@ _FROM_THE_END = frozenset(_UPRIGHT[orientation] for orientation in (3, 4, 6, 7))
 _WHITE = (255, 255, 255)
 _BAND_PX = 1_000_000
 _MAX_EXIF_BYTES = 1024 * 1024
+_AVIF_BYTES = 16  # a pixel: the decoder's planes of up to 12 bits, its frame, the pixels as bytes, and the picture
 
 # `ImageLimits.max_pixels` replaces Pillow's own limit, which would only warn in the range that matters.
 Image.MAX_IMAGE_PIXELS = None
 # What it unpacks of a PNG's compressed texts, and keeps while it decodes.
 PngImagePlugin.MAX_TEXT_MEMORY = 8 * 1024 * 1024
+# Images are decoded on several threads already.
+AvifImagePlugin.DEFAULT_MAX_THREADS = 1
 # What is wrong with a file is said by the error; what is odd about one that decodes, nobody asked.
 warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
 logging.getLogger("PIL").setLevel(logging.CRITICAL)
@@ -84,9 +86,10 @@ def decode_image(data: bytes, limits: ImageLimits, name: str = "the image") -> I
     """Decode an image file to upright 8-bit RGB; of several frames the first.
 
     JPEGs are decoded at the smallest of libjpeg's scales that still has at least the pixels that `to_pixels` needs.
+    What is damaged beside its pixels is decoded all the same, see `shared.image_repair`.
 
     Args:
-        data: the bytes of a JPEG, PNG, WebP, GIF, TIFF or BMP file.
+        data: the bytes of a JPEG, PNG, WebP, GIF, TIFF, BMP or AVIF file.
         limits: what is refused before decoding.
         name: how messages call it, for example its path.
 
@@ -102,42 +105,62 @@ def decode_image(data: bytes, limits: ImageLimits, name: str = "the image") -> I
     refuse_many_parts(data, name)
     refuse_large_frame(data, limits.max_pixels, name)
     try:
-        image = Image.open(io.BytesIO(data), formats=FORMATS)
-    except UnidentifiedImageError:
-        raise UnsupportedImage(
-            f"{name} is in no format that can be read: expected one of {', '.join(FORMATS)}"
-        ) from None
-    except Exception as error:
-        raise _broken(name, error) from error
+        return _decode_file(data, limits, name)
+    except BrokenImage:
+        again = repaired(data)
+        if again is None:
+            raise
+    return _decode_file(again, limits, name, is_repaired=True)
+
+
+def _decode_file(data: bytes, limits: ImageLimits, name: str, is_repaired: bool = False) -> Image.Image:
     # A decoder meets hostile bytes with any exception that Python has (struct.error, KeyError, SyntaxError, …),
     # hence the wide net. Nothing of ours runs inside but what tells the cost.
     try:
-        with image:
-            return _decode(image, data, limits, name)
+        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+            return _decode(image, data, limits, name, is_repaired)
     except ImageError:
         raise
+    except UnidentifiedImageError:
+        raise _unidentified(data[:HEAD_BYTES], name) from None
     except Exception as error:
         raise _broken(name, error) from error
+
+
+def _unidentified(head: bytes, name: str) -> ImageError:
+    if damaged := image_format(head):
+        return BrokenImage(f"{name} can't be decoded: it begins as {damaged}, but what follows is damaged or unknown")
+    kind = other_kind(head)
+    found = f"{kind}, which is not read" if kind else "in no format that can be read"
+    return UnsupportedImage(f"{name} is {found}: expected one of {', '.join(FORMATS)}")
 
 
 def _broken(name: str, error: Exception) -> BrokenImage:
     return BrokenImage(f"{name} can't be decoded: {error or type(error).__name__}")
 
 
-def _decode(image: ImageFile.ImageFile, data: bytes, limits: ImageLimits, name: str) -> Image.Image:
+def _decode(image: ImageFile.ImageFile, data: bytes, limits: ImageLimits, name: str, is_repaired: bool) -> Image.Image:
     width, height = image.size
     refuse_many_pixels(width, height, limits.max_pixels, name)
     refuse_long_work(image, data, name)
     if image.format in ("JPEG", "MPO"):
         shrink = min(1.0, SIDE_PX / _square_side(width, height))
         image.draft("RGB", (math.ceil(width * shrink), math.ceil(height * shrink)))
-    _refuse_memory(image, decoding_bytes(image, data, _is_rgb(image)), limits, name)
+    _refuse_memory(image, _decoding_bytes(image, data, _is_rgb(image)), limits, name)
     image.load()
+    if is_repaired and image.format in ("JPEG", "MPO"):
+        refuse_missing_rows(image, name)
     turn = _UPRIGHT.get(_orientation(image))  # only now, since PNGs may have it behind their pixels
     if _is_rgb(image) and turn is None:
         return image
-    _refuse_memory(image, decoding_bytes(image, data, is_rgb=False), limits, name)
+    _refuse_memory(image, _decoding_bytes(image, data, is_rgb=False), limits, name)
     return _upright_rgb(image, turn)
+
+
+def _decoding_bytes(image: ImageFile.ImageFile, data: bytes, is_rgb: bool) -> int:
+    if image.format == "AVIF":
+        return image.width * image.height * _AVIF_BYTES
+    return decoding_bytes(image, data, is_rgb)
 
 
 def _refuse_memory(image: Image.Image, needed: int, limits: ImageLimits, name: str) -> None:
