@@ -131,8 +131,8 @@ def _unidentified(head: bytes, name: str) -> ImageError:
     if damaged := image_format(head):
         return BrokenImage(f"{name} can't be decoded: it begins as {damaged}, but what follows is damaged or unknown")
     kind = other_kind(head)
-    found = f"{kind}, which is not read" if kind else "in no format that can be read"
-    return UnsupportedImage(f"{name} is {found}: expected one of {', '.join(FORMATS)}")
+    found = f" it is {kind};" if kind else ""
+    return UnsupportedImage(f"{name} is in no format that can be read:{found} expected one of {', '.join(FORMATS)}")
 
 
 def _broken(name: str, error: Exception) -> BrokenImage:

@@ -339,7 +339,7 @@ def test_an_image_that_can_not_be_used_is_refused(client, assert_error, path, da
 
 def test_a_file_that_is_no_image_is_named_in_the_message(client, assert_error) -> None:
     response = client.post("/v1/search", data={"image": _file(b"<!DOCTYPE html><title>404</title>")})
-    assert "the image is an HTML page, which is not read: expected one of JPEG" in assert_error(
+    assert "can be read: it is an HTML page; expected one of JPEG, PNG" in assert_error(
         response, 415, "unsupported_image"
     )
 

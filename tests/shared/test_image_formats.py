@@ -73,7 +73,8 @@ def test_other_files_are_named_for_what_they_are(name: str) -> None:
     data, kind = _KINDS[name]
     with pytest.raises(UnsupportedImage) as refused:
         decode_image(data, ImageLimits(), "shoe.jpg")
-    assert str(refused.value) == f"shoe.jpg is {kind}, which is not read: expected one of {', '.join(FORMATS)}"
+    said = f"shoe.jpg is in no format that can be read: it is {kind}; expected one of {', '.join(FORMATS)}"
+    assert str(refused.value) == said
 
 
 @pytest.mark.parametrize("data", [b"\1\2\3", b"\xfe\xdc\xba" * 50, b"text with \0 in it", b"GIF8\0"])
