@@ -14,7 +14,7 @@ from PIL import Image, ImageOps
 from shared import images
 from shared.errors import BrokenImage, ImageError, ImageTooLarge, UnsupportedImage
 from shared.image_formats import FORMATS, SUFFIXES
-from shared.images import SIDE_PX, ImageLimits, decode_image, to_pixels
+from shared.images import PREPROCESSINGS, SIDE_PX, ImageLimits, decode_image, to_pixels
 
 _LIMITS = ImageLimits()
 _OPTIONS = {
@@ -55,6 +55,14 @@ def _ramps(width: int, height: int) -> Image.Image:
     across = np.linspace(0, 255, width)[np.newaxis].repeat(height, axis=0)
     down = np.linspace(0, 255, height)[:, np.newaxis].repeat(width, axis=1)
     return Image.fromarray(np.stack([across, down, 255 - across], axis=-1).astype(np.uint8))
+
+
+def _textured(width: int, height: int) -> Image.Image:
+    """Large spots of colour under a fine grey pattern, as photos have them."""
+    random = np.random.default_rng(5)
+    colours = Image.fromarray(random.integers(0, 256, (6, 6, 3), dtype=np.uint8)).resize((width, height))
+    pattern = Image.fromarray(random.integers(0, 256, (150, 150), dtype=np.uint8)).resize((width, height))
+    return Image.blend(colours, pattern.convert("RGB"), 0.3)
 
 
 def _assert_near(found: np.ndarray, wanted: np.ndarray, mean: float) -> None:
@@ -249,6 +257,49 @@ def test_a_huge_jpeg_decodes_to_few_pixels_and_the_same_square(size: tuple[int, 
     small = decode_image(encoded(original, "JPEG", quality=90), _LIMITS)
     assert SIDE_PX**2 <= small.width * small.height <= 4 * SIDE_PX**2
     _assert_near(to_pixels(small), to_pixels(original), 1.5)
+
+
+@pytest.mark.parametrize("subsampling", [0, 1, 2])
+@pytest.mark.parametrize(
+    "size", [(300, 200), (401, 533), (533, 400), (700, 500), (1201, 900), (2600, 2000), (97, 3001)]
+)
+def test_the_same_picture_as_a_jpeg_and_as_a_png_has_the_same_pixels(size: tuple[int, int], subsampling: int) -> None:
+    jpeg = encoded(_textured(*size), "JPEG", quality=92, subsampling=subsampling)
+    png = encoded(Image.open(io.BytesIO(jpeg)), "PNG")
+    found, wanted = (decode_image(data, _LIMITS) for data in (png, jpeg))
+    assert found.size == wanted.size
+    _assert_near(np.asarray(found), np.asarray(wanted), 1.0)
+
+
+@pytest.mark.parametrize("file_format", sorted(set(FORMATS) - {"JPEG", "AVIF"}))
+def test_large_pictures_of_other_formats_are_reduced_by_the_mean(file_format: str) -> None:
+    large = np.kron(np.asarray(_quarters(240, 240)), np.ones((4, 4, 1), np.uint8))
+    found = decode_image(encoded(Image.fromarray(large), file_format, **_OPTIONS[file_format]), _LIMITS)
+    np.testing.assert_array_equal(np.asarray(found), np.asarray(_quarters(240, 240)))
+
+
+@pytest.mark.parametrize("file_format", FORMATS)
+def test_under_the_first_preprocessing_only_jpegs_are_decoded_at_a_smaller_scale(file_format: str) -> None:
+    first, newest = PREPROCESSINGS
+    data = encoded(_textured(960, 960), file_format, **_OPTIONS[file_format])
+    before, now = (decode_image(data, _LIMITS, preprocessing=name) for name in (first, newest))
+    assert before.size == ((240, 240) if file_format == "JPEG" else (960, 960))
+    assert now.size == (240, 240)
+    if file_format == "JPEG":
+        assert before.tobytes() == now.tobytes()
+
+
+def test_the_pixels_of_each_preprocessing_stay_as_they_are() -> None:
+    """Whoever changes a pixel adds a name: snapshots of these ones have embeddings of these pixels."""
+    picture = _textured(961, 700)
+    wanted = {
+        "geometric-mean-square/white/bilinear/224/1": to_pixels(picture),
+        "geometric-mean-square/white/bilinear/224/2": to_pixels(picture.reduce(2)),
+    }
+    assert tuple(wanted) == PREPROCESSINGS
+    for name, pixels in wanted.items():
+        found = decode_image(encoded(picture, "PNG"), _LIMITS, preprocessing=name)
+        np.testing.assert_array_equal(to_pixels(found), pixels)
 
 
 def test_a_jpeg_is_never_decoded_to_fewer_pixels_than_the_square_needs() -> None:
