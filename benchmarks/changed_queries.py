@@ -72,7 +72,8 @@ def search_by_changed(snapshot: Snapshot, name: str, change: str, count: int) ->
 
     def embed(indexed: IndexedItem) -> tuple[Vectors, list[str]]:
         upload = CHANGES[change](root / indexed.item.images[0])
-        embedding = snapshot.embedder.embed(to_pixels(decode_image(upload, ImageLimits()))[np.newaxis])
+        image = decode_image(upload, ImageLimits(), preprocessing=snapshot.manifest.preprocessing)
+        embedding = snapshot.embedder.embed(to_pixels(image)[np.newaxis])
         return embedding, snapshot.items.categories_of(hashlib.sha256(upload).digest())
 
     with ThreadPoolExecutor(_THREADS) as pool:

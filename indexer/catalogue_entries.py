@@ -9,12 +9,10 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from shared.errors import CatalogueError
-from shared.images import SUFFIXES
+from shared.image_formats import SUFFIXES
 
 # Pictures that a shop may well have, but that we can't read: said, rather than passed over like a text file.
-_FOREIGN_SUFFIXES = frozenset(
-    {".avif", ".heic", ".heif", ".jp2", ".jxl", ".psd", ".svg", ".raw", ".cr2", ".nef", ".dng"}
-)
+_FOREIGN_SUFFIXES = frozenset({".heic", ".heif", ".jp2", ".jxl", ".psd", ".svg", ".raw", ".cr2", ".nef", ".dng"})
 
 
 @dataclass(frozen=True, slots=True)

@@ -70,7 +70,8 @@ def _is_found(snapshot: Snapshot, indexed: IndexedItem, change: str) -> bool | N
     limits = ImageLimits()
     try:
         upload = CHANGES[change](location(snapshot.manifest.image_root) / indexed.item.images[0])
-        embedding = snapshot.embedder.embed(to_pixels(decode_image(upload, limits))[np.newaxis])
+        image = decode_image(upload, limits, preprocessing=snapshot.manifest.preprocessing)
+        embedding = snapshot.embedder.embed(to_pixels(image)[np.newaxis])
     except (ImageError, OSError, Image.DecompressionBombError):
         return None
     return any(hit.item_number == indexed.number for hit in strict_hits(snapshot, embedding, TOP_K))

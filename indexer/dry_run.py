@@ -18,7 +18,7 @@ from indexer.embed import EmbeddedCatalogue, keep_good
 from indexer.embed_image import read_limited, recipe_of
 from indexer.embedding_cache import EmbeddingCache
 from indexer.location import status_of
-from indexer.published import Published, find_published, image_keys, snapshot_states
+from indexer.published import Published, find_published, image_keys, preprocessing_of, snapshot_states
 from indexer.read_catalogue import Catalogue, read_catalogue
 from indexer.read_feedback import LabelledQueries, read_feedback, require_feedback
 from indexer.report import Reporter, Stage
@@ -68,7 +68,7 @@ def dry_run(settings: BuildSettings, reporter: Reporter) -> DryRun:
     published = find_published(data, reporter)
     catalogue = read_catalogue(settings.catalogue, settings.image_root)
     model = kept_model(settings, published)
-    recipe = _recipe(settings, model)
+    recipe = _recipe(settings, model, preprocessing_of(data))
     with _cache(settings, data, recipe, reporter) as cache:
         with reporter.stage("look at images", catalogue.n_images) as stage:
             seen = _look(catalogue, settings, recipe, cache, stage, published.manifest.dim if published else 0)
@@ -100,9 +100,11 @@ def show(found: DryRun, reporter: Reporter) -> None:
     reporter.say("dry run: nothing was changed")
 
 
-def _recipe(settings: BuildSettings, model: bytes | None) -> str:
+def _recipe(settings: BuildSettings, model: bytes | None, preprocessing: str) -> str:
     """How the catalogue would be embedded; empty where the base is yet to be exported."""
-    return recipe_of(embedder_id(model), settings.augmentation, settings.image_limits) if model is not None else ""
+    if model is None:
+        return ""
+    return recipe_of(embedder_id(model), settings.augmentation, settings.image_limits, preprocessing)
 
 
 def _queries(

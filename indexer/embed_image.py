@@ -38,6 +38,7 @@ class Embedding:
         threads: how many images are under way at once.
         cache: what was embedded before by the same recipe; None embeds everything.
         rehash: read every file, also where its size and time of change say that it is the same.
+        preprocessing: one of `shared.images.PREPROCESSINGS`.
     """
 
     embedder: Embedder
@@ -46,16 +47,17 @@ class Embedding:
     threads: int
     cache: EmbeddingCache | None = None
     rehash: bool = False
+    preprocessing: str = PREPROCESSING
 
     @property
     def recipe(self) -> str:
         """Names everything that views depend on besides the image."""
-        return recipe_of(self.embedder.embedder_id, self.augmentation, self.limits)
+        return recipe_of(self.embedder.embedder_id, self.augmentation, self.limits, self.preprocessing)
 
 
-def recipe_of(embedder_id: str, augmentation: Augmentation, limits: ImageLimits) -> str:
+def recipe_of(embedder_id: str, augmentation: Augmentation, limits: ImageLimits, preprocessing: str) -> str:
     """Names everything that views depend on besides the image."""
-    return " | ".join((embedder_id, PREPROCESSING, augmentation.recipe(), f"<= {limits.max_pixels} px"))
+    return " | ".join((embedder_id, preprocessing, augmentation.recipe(), f"<= {limits.max_pixels} px"))
 
 
 def known(path: Path, how: Embedding) -> EmbeddedImage | None:
@@ -87,7 +89,7 @@ def embed_file(path: Path, name: str, how: Embedding) -> EmbeddedImage:
 
 def embed_bytes(data: bytes, digest: bytes, name: str, how: Embedding) -> Vectors:
     """The views of an image file, `(1 + copies, dim)` float32; `digest` is its SHA-256."""
-    pixels = to_pixels(decode_image(data, how.limits, name))
+    pixels = to_pixels(decode_image(data, how.limits, name, how.preprocessing))
     return how.embedder.embed(np.stack(how.augmentation.views(pixels, digest)))
 
 

@@ -121,7 +121,8 @@ def judge_queries(snapshot: Snapshot, queries: Path, threads: int, reporter: Rep
     """
     catalogue = read_catalogue(queries)
     with reporter.stage("embed queries", sum(len(item.images) for item in catalogue.items)) as stage:
-        how = Embedding(snapshot.embedder, Augmentation(copies=0), ImageLimits(), threads)
+        preprocessing = snapshot.manifest.preprocessing
+        how = Embedding(snapshot.embedder, Augmentation(copies=0), ImageLimits(), threads, preprocessing=preprocessing)
         embedded = embed_catalogue(catalogue, how, stage)
     photos = LabelledPhotos.of_queries(embedded, catalogue.image_root)
     with reporter.stage("search", len(snapshot.partitions)) as stage:

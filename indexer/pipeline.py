@@ -28,7 +28,7 @@ from indexer.given_embeddings import NO_BASE, read_given, require_fit
 from indexer.held_out import HeldOut
 from indexer.milvus_collections import is_whole, move_alias, require_store, tidy
 from indexer.publish import delete_old_snapshots, replace_file, set_current, write_snapshot
-from indexer.published import Published, find_published
+from indexer.published import Published, find_published, preprocessing_of
 from indexer.read_catalogue import Catalogue, Problem, read_catalogue
 from indexer.read_feedback import read_feedback, require_feedback
 from indexer.report import Reporter
@@ -136,7 +136,16 @@ def _build(settings: BuildSettings, data: DataDirectory, published: Published | 
         queries = read_feedback(settings.feedback, embedder.embedder_id, embedder.dim, embedded, reporter)
         chosen = choose_classifier(settings, published, embedded, held_out, base, reporter, queries)
         content = SnapshotContent(
-            base, embedded, chosen, held_out, partitions, items, published, catalogue.image_root, settings
+            base,
+            embedded,
+            chosen,
+            held_out,
+            partitions,
+            items,
+            published,
+            catalogue.image_root,
+            settings,
+            how.preprocessing,
         )
         if published is not None and content.is_published() and is_whole(published.manifest, reporter.say):
             manifest, found = published.manifest, []
@@ -163,7 +172,16 @@ def _build_given(
     queries = read_feedback(settings.feedback, embedder_id(base.model), dim, embedded, reporter)
     chosen = choose_classifier(settings, published, embedded, held_out, base, reporter, queries)
     content = SnapshotContent(
-        base, embedded, chosen, held_out, partitions, items, published, catalogue.image_root, settings
+        base,
+        embedded,
+        chosen,
+        held_out,
+        partitions,
+        items,
+        published,
+        catalogue.image_root,
+        settings,
+        preprocessing_of(data),
     )
     if published is not None and content.is_published() and is_whole(published.manifest, reporter.say):
         return _Built(published.manifest, [], 0, 0)
@@ -223,6 +241,7 @@ def _embedding(
         settings.image_limits,
         settings.threads,
         rehash=settings.rehash,
+        preprocessing=preprocessing_of(data),
     )
     with closing(EmbeddingCache(data.cache, how.recipe, 1 + settings.augmentations, reporter.say)) as cache:
         yield replace(how, cache=cache), cache

@@ -18,7 +18,7 @@ from shared.catalogue import ItemStore
 from shared.checksums import sha256_of
 from shared.data_directory import DataDirectory, SnapshotPaths
 from shared.errors import ParecidoError, SnapshotMissing
-from shared.images import PREPROCESSING
+from shared.images import PREPROCESSING, PREPROCESSINGS
 from shared.manifest import CategoryEntry, Manifest
 from shared.snapshot import check_files
 
@@ -89,7 +89,7 @@ def find_published(data: DataDirectory, reporter: Reporter) -> Published | None:
     try:
         paths = data.paths(data.current_id())
         manifest = Manifest.read(paths.manifest)
-        if manifest.preprocessing != PREPROCESSING:
+        if manifest.preprocessing not in PREPROCESSINGS:
             reporter.say(
                 f"nothing of the published snapshot is taken over: its preprocessing is {manifest.preprocessing!r}"
             )
@@ -101,3 +101,16 @@ def find_published(data: DataDirectory, reporter: Reporter) -> Published | None:
         reporter.say(f"nothing of the published snapshot is taken over: {error}")
         return None
     return Published(paths, manifest)
+
+
+def preprocessing_of(data: DataDirectory) -> str:
+    """How a build decodes images: as the published snapshot does, or nothing in the cache would fit any more.
+
+    Returns:
+        One of `PREPROCESSINGS`; the newest where nothing is published, or under a name that is no longer served.
+    """
+    try:
+        name = Manifest.read(data.paths(data.current_id()).manifest).preprocessing
+    except ParecidoError:
+        return PREPROCESSING
+    return name if name in PREPROCESSINGS else PREPROCESSING

@@ -32,7 +32,6 @@ from shared.catalogue import IndexedItem, ItemStore, write_items
 from shared.clarity import Clarity
 from shared.data_directory import DataDirectory, SnapshotPaths
 from shared.embedder import Embedder, LiteRtEmbedder, NoEmbedder, embedder_id, golden_picture
-from shared.images import PREPROCESSING
 from shared.manifest import FORMAT_VERSION, CategoryEntry, Manifest
 from shared.milvus_address import EMBEDDED, MilvusAddress
 from shared.partition import Partition, partition_file
@@ -55,6 +54,7 @@ class SnapshotContent:
         published: the snapshot that partitions are taken over from.
         image_root: what image paths are relative to.
         settings: the build's.
+        preprocessing: how images were decoded, one of `shared.images.PREPROCESSINGS`.
     """
 
     base: Base
@@ -66,6 +66,7 @@ class SnapshotContent:
     published: Published | None
     image_root: Path
     settings: BuildSettings
+    preprocessing: str
 
     def write(self, paths: SnapshotPaths, snapshot_id: str, reporter: Reporter) -> Manifest:
         """Write every file into an empty directory, the manifest last.
@@ -191,7 +192,7 @@ class SnapshotContent:
             embedder_id=embedder_id(self.base.model),
             dim=self.embedded.views.shape[2],
             metric="inner_product",
-            preprocessing=PREPROCESSING,
+            preprocessing=self.preprocessing,
             recipe=self.embedded.recipe,
             index_views=self.settings.index_views,
             categories=categories,

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from indexer.choose_base import Base
 from indexer.embed_image import read_limited
 from indexer.held_out import held_out_items
+from indexer.published import preprocessing_of
 from indexer.read_catalogue import Catalogue
 from indexer.report import Reporter
 from indexer.settings import BuildSettings
@@ -83,7 +84,7 @@ def tune_base(backbone: "Backbone", lesson: Lesson, settings: BuildSettings, rep
     reporter.say(f"fine-tuning the base: {steps} pictures and views; --fine-tune off does without")
     checkpoint = DataDirectory(settings.data).tuning
     with reporter.stage("fine-tune", steps) as stage:
-        pictures = _Pictures(lesson, settings.image_limits)
+        pictures = _Pictures(lesson, settings.image_limits, preprocessing_of(DataDirectory(settings.data)))
         try:
             found = fine_tune(backbone, pictures, labels, held, seed, stage, checkpoint, reporter.say)
         except OSError as error:
@@ -107,8 +108,8 @@ def tune_base(backbone: "Backbone", lesson: Lesson, settings: BuildSettings, rep
 class _Pictures(Sequence[Any]):
     """A catalogue's images as the embedder sees them, decoded when they are asked for."""
 
-    def __init__(self, lesson: Lesson, limits: ImageLimits) -> None:
-        self._root, self._limits = lesson.catalogue.image_root, limits
+    def __init__(self, lesson: Lesson, limits: ImageLimits, preprocessing: str) -> None:
+        self._root, self._limits, self._preprocessing = lesson.catalogue.image_root, limits, preprocessing
         self._images = [image for item in lesson.catalogue.items for image in item.images]
 
     def __len__(self) -> int:
@@ -125,4 +126,5 @@ class _Pictures(Sequence[Any]):
 
         name = self._images[place]
         data = read_limited(self._root / name, self._limits)
-        return Picture(to_pixels(decode_image(data, self._limits, name)), sha256(data).digest())
+        image = decode_image(data, self._limits, name, self._preprocessing)
+        return Picture(to_pixels(image), sha256(data).digest())

@@ -38,7 +38,7 @@ def visualize(snapshot: Snapshot, query: Path, out: Path, top_k: int = 10) -> Pa
         raise SettingsError(f"--top-k is {top_k}; wanted at least 1")
     limits = ImageLimits()
     try:
-        image = decode_image(read_limited(query, limits), limits, str(query))
+        image = decode_image(read_limited(query, limits), limits, str(query), snapshot.manifest.preprocessing)
     except OSError as error:
         raise UnsupportedImage(f"{query} can't be read: {error.strerror}") from error
     embedding = snapshot.embedder.embed(to_pixels(image)[None])

@@ -41,7 +41,9 @@ class QueryVectors:
         """
         with self._admission.slot() as slot:
             with timing.stage("decode"):
-                pixels = to_pixels(decode_image(data, self._limits))
+                pixels = to_pixels(
+                    decode_image(data, self._limits, preprocessing=self._snapshot.manifest.preprocessing)
+                )
             views = [pixels, pixels[:, ::-1]][: self._n_views]
             with timing.stage("embed"):
                 return self._snapshot.embedder.embed(np.stack(views), is_alone=slot.take_all())

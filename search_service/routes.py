@@ -46,6 +46,7 @@ from search_service.snapshot_watch import SnapshotWatch
 from search_service.status import StatusJson, status_json
 from search_service.verdict import require_known
 from shared.errors import FeedbackOff, NotReady, ParecidoError
+from shared.image_formats import MEDIA_TYPES
 
 api = Blueprint("api", __name__)
 
@@ -163,10 +164,9 @@ def image(item_id: str) -> Response:
     position = read_arguments(request, ImageArguments, _settings()).position
     with _engine() as engine:
         path = engine.catalogue.image_path(item_id, position)
-    response = send_file(path, conditional=True, max_age=_IMAGE_MAX_AGE_S)
-    if response.mimetype == "image/svg+xml" or not str(response.mimetype).startswith("image/"):
-        response.mimetype = "application/octet-stream"  # whatever a file is called, no browser runs it
-    return response
+    # Only what is indexed has a type of its own: whatever a file is called, no browser runs it.
+    media_type = MEDIA_TYPES.get(path.suffix.lower(), "application/octet-stream")
+    return send_file(path, mimetype=media_type, conditional=True, max_age=_IMAGE_MAX_AGE_S)
 
 
 @api.get("/v1/categories")

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageFile, PngImagePlugin, UnidentifiedImageError, _imaging
+from PIL import AvifImagePlugin, Image, ImageFile, PngImagePlugin, UnidentifiedImageError, _imaging
 
 from shared.errors import BrokenImage, ImageError, ImageTooLarge, UnsupportedImage
 from shared.image_cost import (
@@ -28,14 +28,17 @@ from shared.image_cost import (
     refuse_many_parts,
     refuse_many_pixels,
 )
+from shared.image_formats import FORMATS, HEAD_BYTES, image_format, other_kind
+from shared.image_repair import refuse_missing_rows, repaired
 
 SIDE_PX = 224
-PREPROCESSING = "geometric-mean-square/white/bilinear/224/1"
-"""What `decode_image` and `to_pixels` do, by name. Embeddings made under different names don't mix, so change it
-whenever a pixel changes."""
-
-FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "TIFF", "BMP")
-SUFFIXES = frozenset({".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".gif", ".tif", ".tiff", ".bmp"})
+PREPROCESSING = "geometric-mean-square/white/bilinear/224/2"
+"""What `decode_image` and `to_pixels` do for new data directories, by name. Embeddings made under different names don't
+mix, so a snapshot's manifest has its name, and a change of any pixel needs a new one."""
+_FIRST_PREPROCESSING = "geometric-mean-square/white/bilinear/224/1"
+PREPROCESSINGS = (_FIRST_PREPROCESSING, PREPROCESSING)
+"""Every name that is still served. Under the first, only JPEGs are decoded at a smaller scale, so the same picture as a
+PNG has another embedding: at a cosine below 0.99 for one in ten."""
 
 _ORIENTATION_TAG = 0x0112
 _UPRIGHT = {
@@ -50,13 +53,18 @@ _UPRIGHT = {
 _ON_ITS_SIDE = frozenset(_UPRIGHT[orientation] for orientation in (5, 6, 7, 8))
 _FROM_THE_END = frozenset(_UPRIGHT[orientation] for orientation in (3, 4, 6, 7))  # the upper rows come last
 _WHITE = (255, 255, 255)
+_JPEGS = ("JPEG", "MPO")
+_JPEG_SCALES = (8, 4, 2, 1)  # libjpeg's, as parts of the whole; its half is nearly the mean of 2 × 2 pixels
 _BAND_PX = 1_000_000
 _MAX_EXIF_BYTES = 1024 * 1024
+_AVIF_BYTES = 16  # a pixel: the decoder's planes of up to 12 bits, its frame, the pixels as bytes, and the picture
 
 # `ImageLimits.max_pixels` replaces Pillow's own limit, which would only warn in the range that matters.
 Image.MAX_IMAGE_PIXELS = None
 # What it unpacks of a PNG's compressed texts, and keeps while it decodes.
 PngImagePlugin.MAX_TEXT_MEMORY = 8 * 1024 * 1024
+# Images are decoded on several threads already.
+AvifImagePlugin.DEFAULT_MAX_THREADS = 1
 # What is wrong with a file is said by the error; what is odd about one that decodes, nobody asked.
 warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
 logging.getLogger("PIL").setLevel(logging.CRITICAL)
@@ -80,15 +88,20 @@ class ImageLimits:
     max_memory_bytes: int | None = 128 * 1024 * 1024
 
 
-def decode_image(data: bytes, limits: ImageLimits, name: str = "the image") -> Image.Image:
+def decode_image(
+    data: bytes, limits: ImageLimits, name: str = "the image", preprocessing: str = PREPROCESSING
+) -> Image.Image:
     """Decode an image file to upright 8-bit RGB; of several frames the first.
 
-    JPEGs are decoded at the smallest of libjpeg's scales that still has at least the pixels that `to_pixels` needs.
+    JPEGs are decoded at the smallest of libjpeg's scales that still has at least the pixels that `to_pixels` needs;
+    others are reduced by the same factor, so that the same picture has the same pixels, but for rounding.
+    What is damaged beside its pixels is decoded all the same, see `shared.image_repair`.
 
     Args:
-        data: the bytes of a JPEG, PNG, WebP, GIF, TIFF or BMP file.
+        data: the bytes of a JPEG, PNG, WebP, GIF, TIFF, BMP or AVIF file.
         limits: what is refused before decoding.
         name: how messages call it, for example its path.
+        preprocessing: one of `PREPROCESSINGS`: that of the snapshot that the embedding is compared with.
 
     Raises:
         ImageTooLarge: more bytes, pixels or memory than `limits` allow, or a structure that would take long to decode.
@@ -102,42 +115,64 @@ def decode_image(data: bytes, limits: ImageLimits, name: str = "the image") -> I
     refuse_many_parts(data, name)
     refuse_large_frame(data, limits.max_pixels, name)
     try:
-        image = Image.open(io.BytesIO(data), formats=FORMATS)
-    except UnidentifiedImageError:
-        raise UnsupportedImage(
-            f"{name} is in no format that can be read: expected one of {', '.join(FORMATS)}"
-        ) from None
-    except Exception as error:
-        raise _broken(name, error) from error
+        image, reduction = _decode_file(data, limits, name)
+    except BrokenImage:
+        again = repaired(data)
+        if again is None:
+            raise
+        image, reduction = _decode_file(again, limits, name, is_repaired=True)
+    return image if preprocessing == _FIRST_PREPROCESSING or reduction == 1 else image.reduce(reduction)
+
+
+def _decode_file(data: bytes, limits: ImageLimits, name: str, is_repaired: bool = False) -> tuple[Image.Image, int]:
+    """The picture, and by what it is to be reduced yet to have the pixels that a JPEG of its size is decoded to."""
     # A decoder meets hostile bytes with any exception that Python has (struct.error, KeyError, SyntaxError, …),
     # hence the wide net. Nothing of ours runs inside but what tells the cost.
     try:
-        with image:
-            return _decode(image, data, limits, name)
+        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+            size, is_jpeg = image.size, image.format in _JPEGS
+            return _decode(image, data, limits, name, is_repaired), 1 if is_jpeg else _jpeg_reduction(*size)
     except ImageError:
         raise
+    except UnidentifiedImageError:
+        raise _unidentified(data[:HEAD_BYTES], name) from None
     except Exception as error:
         raise _broken(name, error) from error
+
+
+def _unidentified(head: bytes, name: str) -> ImageError:
+    if damaged := image_format(head):
+        return BrokenImage(f"{name} can't be decoded: it begins as {damaged}, but what follows is damaged or unknown")
+    kind = other_kind(head)
+    found = f" it is {kind};" if kind else ""
+    return UnsupportedImage(f"{name} is in no format that can be read:{found} expected one of {', '.join(FORMATS)}")
 
 
 def _broken(name: str, error: Exception) -> BrokenImage:
     return BrokenImage(f"{name} can't be decoded: {error or type(error).__name__}")
 
 
-def _decode(image: ImageFile.ImageFile, data: bytes, limits: ImageLimits, name: str) -> Image.Image:
+def _decode(image: ImageFile.ImageFile, data: bytes, limits: ImageLimits, name: str, is_repaired: bool) -> Image.Image:
     width, height = image.size
     refuse_many_pixels(width, height, limits.max_pixels, name)
     refuse_long_work(image, data, name)
-    if image.format in ("JPEG", "MPO"):
-        shrink = min(1.0, SIDE_PX / _square_side(width, height))
-        image.draft("RGB", (math.ceil(width * shrink), math.ceil(height * shrink)))
-    _refuse_memory(image, decoding_bytes(image, data, _is_rgb(image)), limits, name)
+    if image.format in _JPEGS:
+        image.draft("RGB", _needed_size(width, height))
+    _refuse_memory(image, _decoding_bytes(image, data, _is_rgb(image)), limits, name)
     image.load()
+    if is_repaired and image.format in _JPEGS:
+        refuse_missing_rows(image, name)
     turn = _UPRIGHT.get(_orientation(image))  # only now, since PNGs may have it behind their pixels
     if _is_rgb(image) and turn is None:
         return image
-    _refuse_memory(image, decoding_bytes(image, data, is_rgb=False), limits, name)
+    _refuse_memory(image, _decoding_bytes(image, data, is_rgb=False), limits, name)
     return _upright_rgb(image, turn)
+
+
+def _decoding_bytes(image: ImageFile.ImageFile, data: bytes, is_rgb: bool) -> int:
+    if image.format == "AVIF":
+        return image.width * image.height * _AVIF_BYTES
+    return decoding_bytes(image, data, is_rgb)
 
 
 def _refuse_memory(image: Image.Image, needed: int, limits: ImageLimits, name: str) -> None:
@@ -206,6 +241,19 @@ def _to_8_bits(deep: NDArray[np.generic], full_scale: float) -> NDArray[np.uint8
     """Map 0…`full_scale` to 0…255; Pillow's own conversion clips."""
     values = np.nan_to_num(deep.astype(np.float64))
     return np.clip(values * (255.0 / full_scale) + 0.5, 0, 255).astype(np.uint8)
+
+
+def _needed_size(width: int, height: int) -> tuple[int, int]:
+    """The smallest size, its aspect kept, that still has the pixels that `to_pixels` needs."""
+    shrink = min(1.0, SIDE_PX / _square_side(width, height))
+    return math.ceil(width * shrink), math.ceil(height * shrink)
+
+
+def _jpeg_reduction(width: int, height: int) -> int:
+    """By what `Image.draft` makes a JPEG of this size smaller."""
+    needed_width, needed_height = _needed_size(width, height)
+    most = min(width // needed_width, height // needed_height)
+    return next(scale for scale in _JPEG_SCALES if scale <= most)
 
 
 def _square_side(width: int, height: int) -> float:

@@ -82,7 +82,7 @@ class Manifest:
         dim: length of an embedding.
         metric: always `inner_product`.
         recipe: names everything that embeddings depend on besides the images.
-        preprocessing: `shared.images.PREPROCESSING` at the time.
+        preprocessing: one of `shared.images.PREPROCESSINGS`, by which queries are decoded too.
         index_views: `original` or `all`.
         categories: in the order of the classifier's columns.
         items: how many items.

@@ -15,7 +15,7 @@ from shared.classifier import Classifier
 from shared.data_directory import SnapshotPaths
 from shared.embedder import Embedder, LiteRtEmbedder, NoEmbedder, check_golden
 from shared.errors import SnapshotError, UnknownCategory
-from shared.images import PREPROCESSING
+from shared.images import PREPROCESSINGS
 from shared.manifest import Manifest
 from shared.milvus_address import MilvusAccess
 from shared.milvus_collection import MilvusCollection
@@ -85,8 +85,9 @@ class Snapshot:
         store: MilvusCollection | None = None,
     ) -> "Snapshot":
         check_files(paths, manifest, by_samples=True)
-        if manifest.preprocessing != PREPROCESSING:
-            found = f"{manifest.preprocessing!r}; this version of Parecido uses {PREPROCESSING!r}"
+        if manifest.preprocessing not in PREPROCESSINGS:
+            known = ", ".join(map(repr, PREPROCESSINGS))
+            found = f"{manifest.preprocessing!r}; this version of Parecido uses {known}"
             raise SnapshotError(f"{paths.root} was built with the preprocessing {found}: build it again")
         names = tuple(entry.name for entry in manifest.categories)
         partitions: Mapping[str, CategorySearch] = (

@@ -15,7 +15,17 @@ from PIL import Image
 Named = Iterator[tuple[str, bytes]]
 
 _PNG = b"\x89PNG\r\n\x1a\n"
-_STARTS = (b"\xff\xd8\xff", _PNG, b"GIF89a", b"RIFF\xff\xff\xff\xffWEBP", b"II*\0", b"MM\0*", b"II+\0", b"BM")
+_STARTS = (
+    b"\xff\xd8\xff",
+    _PNG,
+    b"GIF89a",
+    b"RIFF\xff\xff\xff\xffWEBP",
+    b"II*\0",
+    b"MM\0*",
+    b"II+\0",
+    b"BM",
+    b"\0\0\0\x18ftypavif",
+)
 _FLIPS = 10
 _SIZES = [(1, 1), (65_500, 1), (1, 65_500), (16_383, 3), (3, 16_383)]
 
@@ -36,6 +46,7 @@ def hostile_images() -> Named:
     yield from _tiffs()
     yield from _bmps()
     yield from _webps()
+    yield from _avifs()
 
 
 def _seeds() -> dict[str, bytes]:
@@ -68,6 +79,9 @@ def _seeds() -> dict[str, bytes]:
         "fax TIFF": encoded(noise.convert("1"), "TIFF", compression="group4"),
         "many-page TIFF": encoded(noise.copy(), "TIFF", save_all=True, append_images=[flat.copy()] * 2),
         "BMP": encoded(noise, "BMP"),
+        "AVIF": encoded(noise, "AVIF", exif=exif),
+        "AVIF with alpha": encoded(alpha, "AVIF"),
+        "animated AVIF": encoded(noise, "AVIF", **frames),
         "palette BMP": encoded(noise.quantize(16), "BMP"),
     }
 
@@ -389,3 +403,17 @@ def _webps() -> Named:
             picture = Image.new(mode, (width, height), "red")
             name = f"WebP of {width * height:,} pixels in {mode}"
             yield name, encoded(picture, "WEBP", lossless=alpha, quality=1, method=0)
+
+
+def _avifs() -> Named:
+    """Files whose header claims another size than that of the picture in them."""
+    small = encoded(Image.new("RGB", (64, 48)), "AVIF")
+    large = encoded(Image.new("L", (4000, 3000)), "AVIF", speed=10, subsampling="4:0:0")
+    for name, data, sizes in (
+        ("AVIF", small, [(12_000, 12_000), (7000, 7000), (0, 0), (1, 1), (2**32 - 1, 2**32 - 1)]),
+        ("AVIF of 12 megapixels", large, [(1, 1), (64, 48), (2800, 2900)]),
+    ):
+        at = data.index(b"ispe") + 8
+        for width, height in sizes:
+            claim = struct.pack(">II", width, height)
+            yield f"{name} claims {width} × {height}", data[:at] + claim + data[at + 8 :]

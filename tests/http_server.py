@@ -41,7 +41,7 @@ class HttpServer:
         assert self._started.wait(WAIT_S)
 
     async def _run(self) -> None:
-        self.gateway = Gateway(self._app, self._settings, lambda *asked: asked[-1].max_upload_bytes * 4 // 3 + 256 * 1024)
+        self.gateway = Gateway(self._app, self._settings, lambda *_: self._settings.max_upload_bytes + 300_000)
         self.acceptor = Acceptor([self._listener], self.gateway, self._settings)
         self._started.set()
         while not self._stopped.is_set():

@@ -3,6 +3,10 @@
 const LONGEST_PX = 1024; // the embedder sees 224; more only takes longer to send
 const JPEG_QUALITY = 0.9;
 
+/** How files begin that every service reads: JPEG, PNG, GIF, WebP. What a file is called says nothing. */
+const SENT_AS_THEY_ARE = [/^\xff\xd8\xff/, /^\x89PNG\r\n\x1a\n/, /^GIF8[79]a/, /^RIFF[^]{4}WEBP/];
+const LONGEST_BEGINNING = 12; // bytes
+
 /** A part of a photo, as shares of its width and height. @typedef {{x: number, y: number, width: number, height: number}} Part */
 
 /** @type {Part} */
@@ -29,22 +33,29 @@ export class Photo {
 
   /** Open an image file. The browser turns it upright, as its EXIF data says. @param {Blob} file */
   static async open(file) {
-    try {
-      return new Photo(file, await createImageBitmap(file));
-    } catch {
-      return new Photo(file, null); // a TIFF, say; or no image at all, which the service will tell
+    for (const decode of [createImageBitmap, drawn]) {
+      try {
+        return new Photo(file, await decode(file));
+      } catch {
+        continue;
+      }
     }
+    return new Photo(file, null); // a TIFF, say; or no image at all, which the service will tell
   }
 
   get isWhole() {
     return this.part === WHOLE;
   }
 
-  /** What to send: the file itself where it is whole and small, else a JPEG of the part. @returns {Promise<Blob>} */
+  /**
+   * What to send: the file itself where it is whole, small and of a common format, else a JPEG of the part.
+   * @returns {Promise<Blob>}
+   */
   async toSend() {
     if (!this.bitmap) return this.file;
     const { width, height } = this.bitmap;
-    if (this.isWhole && Math.max(width, height) <= LONGEST_PX) return this.file;
+    const isSmall = this.isWhole && Math.max(width, height) <= LONGEST_PX;
+    if (isSmall && (await isSentAsItIs(this.file))) return this.file;
     const cut = { width: Math.max(1, this.part.width * width), height: Math.max(1, this.part.height * height) };
     const scale = Math.min(1, LONGEST_PX / Math.max(cut.width, cut.height));
     const canvas = document.createElement("canvas");
@@ -60,5 +71,24 @@ export class Photo {
       0, 0, canvas.width, canvas.height,
     );
     return new Promise((resolve) => canvas.toBlob(resolve, "image/jpeg", JPEG_QUALITY));
+  }
+}
+
+/** @param {Blob} file @returns {Promise<boolean>} */
+async function isSentAsItIs(file) {
+  const bytes = new Uint8Array(await file.slice(0, LONGEST_BEGINNING).arrayBuffer());
+  const beginning = String.fromCharCode(...bytes);
+  return SENT_AS_THEY_ARE.some((pattern) => pattern.test(beginning));
+}
+
+/** What an `<img>` shows and `createImageBitmap` does not read, such as an SVG. @param {Blob} file */
+async function drawn(file) {
+  const image = new Image();
+  image.src = URL.createObjectURL(file);
+  try {
+    await image.decode();
+    return await createImageBitmap(image);
+  } finally {
+    URL.revokeObjectURL(image.src);
   }
 }

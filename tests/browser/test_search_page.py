@@ -171,6 +171,54 @@ def test_a_huge_photo_is_made_small_and_finds_the_same(open_page, web_shop, tmp_
     assert found[0] == pytest.approx(found[1], abs=0.03)
 
 
+def _sent(page: Any, photo: Path) -> tuple[bytes, Any]:
+    """The file that a search by a photo sends, and the answer."""
+    page.evaluate(
+        """() => {
+          const send = window.fetch;
+          window.fetch = (url, options) => {
+            if (options?.body instanceof FormData) window.sent = options.body.get("image");
+            return send(url, options);
+          };
+        }"""
+    )
+    answer = _choose(page, photo)
+    return bytes(page.evaluate("async () => [...new Uint8Array(await window.sent.arrayBuffer())]")), answer
+
+
+def _svg(photo: Image.Image) -> bytes:
+    data = base64.b64encode(encoded(photo, "PNG")).decode()
+    size = f'width="{photo.width}" height="{photo.height}"'
+    picture = f'<image {size} href="data:image/png;base64,{data}"/>'
+    return f'<svg xmlns="http://www.w3.org/2000/svg" {size}>{picture}</svg>'.encode()
+
+
+@pytest.mark.parametrize("side", [240, 1200])
+@pytest.mark.parametrize("name", ["photo.avif", "avif.jpg", "photo.ico", "photo.svg", "photo.bmp"])
+def test_what_the_browser_shows_is_sent_as_a_jpeg_if_it_is_of_a_rare_format(
+    open_page, web_shop, tmp_path: Path, name: str, side: int
+) -> None:
+    photo = Image.open(web_shop.query(WATCH)).convert("RGB").resize((side, side))
+    file_format = {".avif": "AVIF", ".jpg": "AVIF", ".ico": "ICO", ".bmp": "BMP"}.get(Path(name).suffix)
+    file = tmp_path / name
+    options = {"quality": 95} if file_format == "AVIF" else {}
+    file.write_bytes(encoded(photo, file_format, **options) if file_format else _svg(photo))
+    content, answer = _sent(open_page(), file)
+    assert content.startswith(b"\xff\xd8\xff")
+    wanted = web_shop.ask("/v1/search", {"image_base64": _base64(photo), "probe": "auto", "top_k": 24})
+    assert _scores(answer) == pytest.approx(_scores(wanted), abs=0.05)
+
+
+@pytest.mark.parametrize("file_format", ["JPEG", "PNG", "GIF", "WEBP"])
+def test_a_small_photo_of_a_common_format_is_sent_as_it_is(
+    open_page, web_shop, tmp_path: Path, file_format: str
+) -> None:
+    file = tmp_path / "photo.bin"
+    file.write_bytes(encoded(Image.open(web_shop.query(WATCH)).resize((300, 300)), file_format))
+    content, _ = _sent(open_page(), file)
+    assert content == file.read_bytes()
+
+
 def test_a_photo_is_upright(open_page, web_shop, tmp_path: Path) -> None:
     lying = tmp_path / "lying.jpg"
     exif = Image.Exif()

@@ -95,6 +95,18 @@ def test_copies_depend_on_the_file_and_not_on_its_place(tmp_path: Path) -> None:
     np.testing.assert_array_equal(first.views[0], last.views[2])
 
 
+def test_a_picture_is_read_by_its_content_whatever_its_name_says(tmp_path: Path) -> None:
+    path = _write(tmp_path, ("1", ["avif.jpg"]), ("2", ["png.avif"]), ("3", ["heic.jpg"]))
+    (tmp_path / "avif.jpg").write_bytes(picture("red", file_format="AVIF"))
+    (tmp_path / "png.avif").write_bytes(picture("blue", file_format="PNG"))
+    (tmp_path / "heic.jpg").write_bytes(b"\0\0\0\x18ftypheic" + bytes(60))
+    embedded = _embed(path)
+    assert _ids(embedded) == ["1", "2"]
+    np.testing.assert_allclose(embedded.originals, _expected("red", "blue"), atol=0.02)
+    (problem,) = embedded.problems
+    assert problem.reason.startswith("heic.jpg is in no format that can be read: it is a HEIC image; expected")
+
+
 def test_bad_images_become_problems_and_move_nobody(tmp_path: Path) -> None:
     path = _write(
         tmp_path,

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from fakes import FakeEmbedder
 
-from indexer.published import Published, find_published, image_keys, snapshot_states
+from indexer.published import Published, find_published, image_keys, preprocessing_of, snapshot_states
 from shared.catalogue import IndexedItem, Item, write_items
 from shared.checksums import sha256_of
 from shared.data_directory import DataDirectory, SnapshotPaths
-from shared.images import PREPROCESSING
+from shared.images import PREPROCESSING, PREPROCESSINGS
 from shared.manifest import CategoryEntry, Manifest
 from shared.partition import Partition
 
@@ -98,6 +98,21 @@ def test_another_preprocessing_can_not_be_used(data: DataDirectory) -> None:
     paths = data.paths("1")
     _manifest(paths, "w", preprocessing="another").write(paths.manifest)
     assert _find(data)[0] is None
+    assert preprocessing_of(data) == PREPROCESSING
+
+
+@pytest.mark.parametrize("name", PREPROCESSINGS)
+def test_every_preprocessing_is_kept(data: DataDirectory, name: str) -> None:
+    paths = data.paths("1")
+    _manifest(paths, "w", preprocessing=name).write(paths.manifest)
+    assert _found(data).manifest.preprocessing == preprocessing_of(data) == name
+    paths.embedder.unlink()  # the cache still has embeddings of that name
+    assert _find(data)[0] is None
+    assert preprocessing_of(data) == name
+
+
+def test_a_new_data_directory_gets_the_newest_preprocessing(tmp_path: Path) -> None:
+    assert preprocessing_of(DataDirectory(tmp_path)) == PREPROCESSING == PREPROCESSINGS[-1]
 
 
 def _damage_the_seal(data: DataDirectory) -> None:

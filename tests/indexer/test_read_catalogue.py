@@ -9,6 +9,7 @@ import pytest
 from indexer.read_catalogue import Catalogue, Problem, read_catalogue
 from indexer.snapshot_content import write_problems
 from shared.errors import CatalogueError
+from shared.image_formats import SUFFIXES
 
 
 @pytest.fixture
@@ -88,7 +89,7 @@ def test_a_picture_beside_the_category_folders_is_a_problem(tmp_path: Path) -> N
     assert catalogue.problems == (Problem(str(tmp_path / "stray.jpg"), None, "stray.jpg", reason),)
 
 
-@pytest.mark.parametrize("suffix", [".heic", ".HEIC", ".avif", ".svg"])
+@pytest.mark.parametrize("suffix", [".heic", ".HEIC", ".jxl", ".svg"])
 def test_a_picture_of_another_format_is_a_problem(tmp_path: Path, suffix: str) -> None:
     _touch(tmp_path, f"c/a{suffix}", "c/b.jpg")
     catalogue = read_catalogue(tmp_path)
@@ -96,6 +97,12 @@ def test_a_picture_of_another_format_is_a_problem(tmp_path: Path, suffix: str) -
     (problem,) = catalogue.problems
     assert (problem.file, problem.row, problem.item_id) == (str(tmp_path / f"c/a{suffix}"), None, f"c/a{suffix}")
     assert problem.reason == f"{suffix.lower()} images can't be read: convert it to JPEG, PNG or WebP"
+
+
+@pytest.mark.parametrize("suffix", sorted(SUFFIXES))
+def test_pictures_are_found_by_every_suffix_in_either_case(tmp_path: Path, suffix: str) -> None:
+    _touch(tmp_path, f"c/a{suffix}", f"c/b{suffix.upper()}")
+    assert _ids(read_catalogue(tmp_path)) == [f"c/a{suffix}", f"c/b{suffix.upper()}"]
 
 
 def test_a_file_name_that_is_not_utf8_is_a_problem_that_can_be_written_down(tmp_path: Path) -> None:

@@ -450,6 +450,7 @@ def test_an_item_can_not_be_classified(client, assert_error) -> None:
         pytest.param(b"", 415, "unsupported_image", id="empty"),
         pytest.param(b"this is text", 415, "unsupported_image", id="text"),
         pytest.param(b"<svg xmlns='http://www.w3.org/2000/svg'/>", 415, "unsupported_image", id="svg"),
+        pytest.param(b"\0\0\0\x18ftypheic" + bytes(60), 415, "unsupported_image", id="heic"),
         pytest.param(b"%PDF-1.7\n", 415, "unsupported_image", id="pdf"),
         pytest.param(_noise(200, "JPEG")[:9000], 422, "broken_image", id="truncated jpeg"),
         pytest.param(_noise(100, "PNG")[:9000], 422, "broken_image", id="truncated png"),
@@ -464,6 +465,13 @@ def test_an_image_that_can_not_be_used_is_refused(client, assert_error, path, da
         _post_json(client, {"image_base64": base64.b64encode(data).decode()}, path),
     ):
         assert_error(response, status, code)
+
+
+def test_a_file_that_is_no_image_is_named_in_the_message(client, assert_error) -> None:
+    response = client.post("/v1/search", data={"image": _file(b"<!DOCTYPE html><title>404</title>")})
+    assert "can be read: it is an HTML page; expected one of JPEG, PNG" in assert_error(
+        response, 415, "unsupported_image"
+    )
 
 
 def test_the_size_limits_are_in_the_message(client, assert_error) -> None:

@@ -1,13 +1,17 @@
 """What a caller searches by, as vectors."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
+from fakes import encoded, fake_manifest
+from PIL import Image
 
 from search_service.admission import Admission
 from search_service.answer import Timing
 from search_service.query_vectors import QueryVectors
 from shared.errors import ImageError, InvalidEmbedding
-from shared.images import ImageLimits, decode_image, to_pixels
+from shared.images import PREPROCESSINGS, ImageLimits, decode_image, to_pixels
 
 
 @pytest.fixture
@@ -23,6 +27,16 @@ def test_an_image_and_its_mirror_image(catalogue, vectors, n_views) -> None:
     timing = Timing()
     assert np.array_equal(vectors(n_views).of_image(data, timing), wanted)
     assert timing.as_ms()["decode"] > 0
+
+
+@pytest.mark.parametrize("preprocessing", PREPROCESSINGS)
+def test_an_image_is_decoded_as_the_snapshots_images_were(catalogue, preprocessing) -> None:
+    snapshot = replace(catalogue.snapshot, manifest=fake_manifest(preprocessing=preprocessing))
+    found = QueryVectors(snapshot, ImageLimits(), Admission(1), n_views=1)
+    noise = np.random.default_rng(1).integers(0, 256, (500, 700, 3), dtype=np.uint8)
+    data = encoded(Image.fromarray(noise), "PNG")
+    pixels = to_pixels(decode_image(data, ImageLimits(), preprocessing=preprocessing))
+    assert np.array_equal(found.of_image(data, Timing()), snapshot.embedder.embed(pixels[np.newaxis]))
 
 
 def test_an_image_that_is_none_gives_its_turn_back(catalogue, vectors) -> None:

@@ -2,6 +2,7 @@
 
 import base64
 import io
+import mimetypes
 from collections.abc import Callable
 from urllib.parse import quote
 
@@ -17,6 +18,7 @@ from search_service.served_catalogue import ServedCatalogue
 from search_service.settings import ServiceSettings
 from search_service.snapshot_watch import Published, SnapshotWatch
 from shared.errors import SnapshotError, SnapshotMissing
+from shared.image_formats import MEDIA_TYPES
 
 _SEARCH_FIELDS = ["snapshot_id", "query", "searched", "hits", "timing_ms"]
 _HIT_FIELDS = ["rank", "item_id", "score", "category", "image_url", "metadata"]
@@ -289,7 +291,24 @@ def test_an_etag_changes_with_the_file(catalogue, watch_on, tmp_path) -> None:
     assert not tags[0].startswith("W/")
 
 
-@pytest.mark.parametrize("name", ["page.html", "drawing.svg", "script.js", "photo", "photo.xhtml"])
+@pytest.mark.parametrize(("suffix", "media_type"), sorted(MEDIA_TYPES.items()))
+def test_an_images_type_does_not_depend_on_the_hosts_table(
+    engine, watch_on, monkeypatch, tmp_path, suffix, media_type
+) -> None:
+    monkeypatch.setattr(mimetypes, "_db", mimetypes.MimeTypes(filenames=()))
+    monkeypatch.setattr(mimetypes, "types_map", {})
+    for name in (f"photo{suffix}", f"PHOTO{suffix.upper()}"):
+        (tmp_path / name).write_bytes(picture("red"))
+        monkeypatch.setattr(ServedCatalogue, "image_path", lambda *_, name=name: tmp_path / name)
+        client = create_app(watch_on(engine), ServiceSettings(), Metrics(0.98)).test_client()
+        with client.get(_url("mug-1", "/image")) as response:
+            assert response.mimetype == media_type
+            assert response.headers["X-Content-Type-Options"] == "nosniff"
+
+
+@pytest.mark.parametrize(
+    "name", ["page.html", "drawing.svg", "script.js", "photo", "photo.xhtml", "photo.jpg.html", "photo.heic"]
+)
 def test_a_file_that_is_not_called_like_a_picture_is_no_page(engine, watch_on, monkeypatch, tmp_path, name) -> None:
     (tmp_path / name).write_bytes(picture("red"))
     monkeypatch.setattr(ServedCatalogue, "image_path", lambda *_: tmp_path / name)

@@ -1,13 +1,14 @@
 """The real EfficientNet-Lite0 in LiteRT: what it gives, that neighbours and threads change no bit, the golden check."""
 
 import hashlib
+import io
 import struct
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pytest
-from fakes import FakeEmbedder, picture
+from fakes import FakeEmbedder, encoded, picture
 from PIL import Image
 
 from shared.embedder import Embedder, LiteRtEmbedder, check_golden, embedder_id, golden_picture
@@ -179,6 +180,16 @@ def test_decoding_at_a_smaller_scale_keeps_embeddings_of_photos(lite0: LiteRtEmb
         small = to_pixels(decode_image(path.read_bytes(), ImageLimits()))
         one, other = lite0.embed(np.stack([whole, small]))
         assert one @ other > 0.95
+
+
+@pytest.mark.tensorflow
+@pytest.mark.clothing
+def test_a_photo_has_the_same_embedding_as_a_jpeg_and_as_a_png(lite0: LiteRtEmbedder, clothing: Path) -> None:
+    for path in sorted(clothing.glob("validation/*/*.jpg"))[::12]:
+        data = path.read_bytes()
+        png = encoded(Image.open(io.BytesIO(data)).convert("RGB"), "PNG")
+        one, other = lite0.embed(np.stack([to_pixels(decode_image(file, ImageLimits())) for file in (data, png)]))
+        assert one @ other >= 0.98, path
 
 
 @pytest.mark.tensorflow

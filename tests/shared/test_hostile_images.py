@@ -45,6 +45,8 @@ _TOO_LARGE = {
     "BMP of 10 MB run-length encoded singles",
     "BMP of 4300 rows that end at once",
     "WebP of 8,510,000 pixels in RGBA",
+    "AVIF claims 12000 × 12000",
+    "AVIF claims 7000 × 7000",
     "progressive JPEG of 5,000 scans of 43 megapixels",
     "progressive RGB JPEG that claims 49 megapixels",
 }

@@ -17,7 +17,7 @@ from shared.classifier import Classifier
 from shared.data_directory import DataDirectory, SnapshotPaths
 from shared.embedder import LiteRtEmbedder, golden_picture
 from shared.errors import SnapshotError, UnknownCategory
-from shared.images import ImageLimits, decode_image, to_pixels
+from shared.images import PREPROCESSINGS, ImageLimits, decode_image, to_pixels
 from shared.manifest import CategoryEntry, Manifest
 from shared.partition import Partition
 from shared.snapshot import Snapshot, check_files
@@ -216,6 +216,14 @@ def test_a_manifest_of_another_snapshot_is_refused(copied: SnapshotPaths, change
     _rewrite(copied, **changes)
     with pytest.raises(SnapshotError, match=said):
         Snapshot.open(copied, interpreters=1)
+
+
+@pytest.mark.tensorflow
+@pytest.mark.parametrize("preprocessing", PREPROCESSINGS)
+def test_snapshots_of_every_preprocessing_are_opened(copied: SnapshotPaths, preprocessing: str) -> None:
+    _rewrite(copied, preprocessing=preprocessing)
+    with closing(Snapshot.open(copied, interpreters=1)) as snapshot:
+        assert snapshot.manifest.preprocessing == preprocessing
 
 
 @pytest.mark.tensorflow
