@@ -16,8 +16,8 @@ from search_service.client_socket import ClientSocket
 from search_service.door import Door
 from search_service.error_handlers import register_error_handlers
 from search_service.feedback import FeedbackFile
-from search_service.fetch_image import ImageFetcher
-from search_service.guard import guard
+from search_service.fetch_image import ImageFetcher, fetch_admission
+from search_service.guard import caller_name, guard
 from search_service.logs import request_id
 from search_service.metrics import Metrics
 from search_service.pages import pages
@@ -65,7 +65,9 @@ def create_app(
     app.extensions["is_stopping"] = lambda: False  # who runs the application may know better
     app.extensions["api_docs"] = ApiDocs(app, settings)
     app.extensions["admission"] = admission
-    app.extensions["image_fetcher"] = ImageFetcher(settings.image_url_hosts or (), settings.max_upload_bytes)
+    app.extensions["image_fetcher"] = ImageFetcher(
+        settings.image_url_hosts or (), settings.max_upload_bytes, admission=fetch_admission(metrics.of_fetches)
+    )
     if settings.trusted_proxies:
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=settings.trusted_proxies, x_proto=0)  # type: ignore[method-assign]
     app.before_request(_name_request)
@@ -108,8 +110,11 @@ def _name_request() -> None:
 
 
 def _name_caller() -> None:
-    client = request.environ.get("gunicorn.socket")
-    set_caller(Caller(client.arrived_s, client.is_gone) if isinstance(client, ClientSocket) else Caller())
+    client, name = request.environ.get("gunicorn.socket"), caller_name()
+    if isinstance(client, ClientSocket):
+        set_caller(Caller(client.arrived_s, client.is_gone, name=name))
+    else:
+        set_caller(Caller(name=name))
 
 
 def _require_room() -> None:

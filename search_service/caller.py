@@ -23,12 +23,14 @@ class Caller:
         is_gone: asks whether nobody waits for the answer any more.
         is_admitted: whether a query of the request has had its turn.
         name: of the API key, or the address without one: requests of the same name have one share of what is scarce.
+        is_batch: whether the request has several queries.
     """
 
     arrived_s: float = field(default_factory=time.monotonic)
     is_gone: Callable[[], bool] = lambda: False
     is_admitted: bool = False
     name: str = ""
+    is_batch: bool = False
 
 
 _current: ContextVar[Caller | None] = ContextVar("caller", default=None)

@@ -16,7 +16,7 @@ from typing import get_args
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
 
-from search_service.admission import Refused
+from search_service.admission import AdmissionObserver, Refused
 from search_service.answer import Answer
 from search_service.engine import Engine
 from search_service.processes import usage
@@ -31,6 +31,7 @@ UNMATCHED = "unmatched"
 _OTHER = "other"
 # A client may send any word as method; labels have only these, and `_OTHER`.
 _METHODS = frozenset(("CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "TRACE"))
+_OTHER_WORK = ("search_", "fetch_")
 _STAGES = ("decode", "embed", "classify", "search")
 _VERDICTS = {True: "known", False: "unknown"}
 _FEEDBACK_KINDS = ("category", "click")
@@ -104,10 +105,11 @@ class Metrics:
             "parecido_wait_seconds", "How long queries by an image waited for a core.", _STAGE_BOUNDS_S
         )
         self._refused_queries = self._counter(
-            "parecido_refused_queries_total", "Queries by an image for which nothing was done.", ("reason",)
+            "parecido_refused_queries_total", "Queries for which nothing was done, or no more.", ("reason",)
         )
-        for reason in get_args(Refused):
-            self._refused_queries.labels(reason)  # so that each begins at 0
+        for work in ("", *_OTHER_WORK):
+            for reason in get_args(Refused):
+                self._refused_queries.labels(work + reason)  # so that each begins at 0
         self._swaps = self._counter("parecido_snapshot_swaps_total", "Snapshots swapped for another, in all workers.")
         self._refusals = self._counter("parecido_snapshot_refusals_total", "Snapshots refused, in all workers.")
         self._counter(f"{ENDED}_total", ENDED_ABOUT)  # is at 0; who forks the workers counts
@@ -166,6 +168,16 @@ class Metrics:
         """A query was refused before anything was done for it."""
         self._refused_queries.labels(reason).inc()
 
+    @property
+    def of_searches(self) -> AdmissionObserver:
+        """Counts costly searches that were refused."""
+        return _Refusals(self._refused_queries, "search_")
+
+    @property
+    def of_fetches(self) -> AdmissionObserver:
+        """Counts images at a URL that were not fetched since too many were."""
+        return _Refusals(self._refused_queries, "fetch_")
+
     def swapped(self, engine: Engine) -> None:
         """Note what is served from now on; the first snapshot of a worker is no swap."""
         if self._state.served is not None:
@@ -207,6 +219,22 @@ class Metrics:
 
     def _histogram(self, name: str, about: str, bounds: tuple[float, ...], labels: Iterable[str] = ()) -> Histogram:
         return Histogram(name, about, labels, registry=self._registry, buckets=bounds)
+
+
+class _Refusals:
+    """Counts what is refused of other work than decoding and embedding, by reasons that begin with its name."""
+
+    def __init__(self, counter: Counter, work: str) -> None:
+        self._counter, self._work = counter, work
+
+    def waiting(self, change: int) -> None:
+        """Nothing: it is images that wait long."""
+
+    def admitted(self, waited_s: float) -> None:
+        """Nothing."""
+
+    def refused_query(self, reason: Refused) -> None:
+        self._counter.labels(self._work + reason).inc()
 
 
 def _without_created(metric: Metric) -> Metric:
