@@ -19,7 +19,7 @@ from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamil
 from search_service.admission import AdmissionObserver, Refused
 from search_service.answer import Answer
 from search_service.engine import Engine
-from search_service.processes import usage
+from search_service.processes import UsageMeter
 from search_service.shared_counts import ENDED, ENDED_ABOUT, SharedCounts
 from search_service.snapshot_watch import Refusal
 from search_service.worker_states import Served, WorkerState, WorkerStates
@@ -56,6 +56,7 @@ class Metrics:
         self._shared = SharedCounts(directory) if directory else None
         self._states = WorkerStates(directory)
         self._state = WorkerState()
+        self._meter = UsageMeter()
         self._registry = CollectorRegistry()
         self._requests = self._counter(
             "parecido_requests_total", "Requests answered, by URL rule.", ("route", "method", "status")
@@ -208,7 +209,7 @@ class Metrics:
         else:
             yield from self._shared.collect()
         yield from _gauges(self._states.all())
-        yield from _processes(self._states.pids())
+        yield from _processes(self._states.pids(), self._meter)
 
     def _put(self, state: WorkerState) -> None:
         self._state = state
@@ -270,13 +271,13 @@ def _gauges(states: list[WorkerState]) -> Iterator[Metric]:
     yield from (info, created, items)
 
 
-def _processes(pids: list[int]) -> Iterator[Metric]:
+def _processes(pids: list[int], meter: UsageMeter) -> Iterator[Metric]:
     """What runs, and what it takes of the machine."""
     build = GaugeMetricFamily("parecido_build_info", "1; the versions are labels.", labels=["version", "python"])
     build.add_metric([__version__, platform.python_version()], 1)
     yield build
     yield GaugeMetricFamily("parecido_workers", "Workers that have told their state.", value=len(pids))
-    if (found := usage(pids, os.getppid())) is None:
+    if (found := meter.usage(pids, os.getppid())) is None:
         return
     yield GaugeMetricFamily(
         "parecido_memory_bytes", "Memory of all workers; what they share counts once.", value=found.memory_bytes
