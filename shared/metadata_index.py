@@ -117,10 +117,13 @@ def passing(
 
 def groups(connection: sqlite3.Connection, name: str, n_numbers: int) -> NDArray[np.int32]:
     """Which items share the value of a field: `(n_numbers,)` int32, by item number; -1 for those without one value."""
-    joined, sizes = _read(connection, f"{_JOINED}, {_SIZES}", name, "is_whole", ())
     found = np.full(n_numbers, -1, dtype=np.int32)
-    counts = np.frombuffer(bytes.fromhex(sizes or ""), ">u4")
-    found[_numbers(joined)] = np.repeat(np.arange(len(counts), dtype=np.int32), counts)
+    joined, count, largest = _read(connection, f"{_JOINED}, count(*), max(length(numbers))", name, "is_whole", ())
+    of_each = np.arange(count, dtype=np.int32)
+    if count and largest > _NUMBERS.itemsize:  # else each value is one item's alone, and the sizes need not be read
+        [sizes] = _read(connection, _SIZES, name, "is_whole", ())
+        of_each = np.repeat(of_each, np.frombuffer(bytes.fromhex(sizes), ">u4"))
+    found[_numbers(joined)] = of_each
     return found
 
 
