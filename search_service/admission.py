@@ -1,9 +1,11 @@
-"""Who may decode and embed now: about as many queries as there are cores, a short queue with a deadline behind them.
+"""Admission: a bounded number of queries at work at once, a short queue with a deadline behind them.
 
-1. A query takes a slot where one is free; else it waits, first come, first served.
-2. Where too many wait already, or its turn does not come in time, it is refused: `Overloaded`.
+1. A query takes a slot where one is free; else it waits. Callers take turns, each one's queries in their order.
+2. Where too many wait already, or its turn does not come in time, it is refused: `Overloaded`. A caller that has fewer
+   in a full queue takes the place of the newest of the caller that has most.
 3. When its turn comes and its client is gone, nothing is done for it: `ClientGone`.
 4. One that is alone may take all other slots too, for one inference on all cores.
+5. Queries of batches leave a slot to single ones; where single ones wait, they share half of the slots.
 
 Knows nothing of the web. See docs/decisions/0015-admission.md.
 """
@@ -11,17 +13,17 @@ Knows nothing of the web. See docs/decisions/0015-admission.md.
 import math
 import threading
 import time
-from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 from search_service.caller import Caller, current_caller
+from search_service.fair_queue import FairQueue, Waiter
 from shared.errors import ClientGone, Overloaded
 
 QUEUE = 64
 DEADLINE_S = 2.0
+SEARCH_QUEUE = 16
 Refused = Literal["queue_full", "deadline", "client_gone"]
 
 # So long after two queries have met, each keeps to one core: several clients are there, and their next ones may come at
@@ -41,13 +43,6 @@ class AdmissionObserver(Protocol):
 
     def refused_query(self, reason: Refused) -> None:
         """A query was not answered."""
-
-
-@dataclass(eq=False)
-class _Waiter:
-    """A query in the queue."""
-
-    turn: threading.Event = field(default_factory=threading.Event)
 
 
 class Slot:
@@ -73,21 +68,29 @@ class Admission:
         queue: int = QUEUE,
         deadline_s: float = DEADLINE_S,
         observer: AdmissionObserver | None = None,
+        is_first_work: bool = True,
+        names: tuple[str, str] = ("as many queries wait already as may (PARECIDO_QUEUE)", "PARECIDO_QUEUE_DEADLINE_S"),
     ) -> None:
         """Make them, all free.
 
         Args:
-            slots: how many decode and embed at once at most.
+            slots: how many are at work at once at most.
             queue: how many wait at most.
-            deadline_s: how long a query may wait for its turn, from the arrival of its request on.
+            deadline_s: how long a query may wait for its turn.
             observer: is told what becomes of queries.
+            is_first_work: whether nothing was done before for a request that asks for the first time: its deadline then
+                counts from its arrival, and its further queries wait whatever the queue.
+            names: for messages: that the queue is full, and what the deadline is called.
         """
         self.slots = slots
         self._free = slots
         self.queue = queue
         self._deadline_s = deadline_s
         self._observer = observer
-        self._waiters: deque[_Waiter] = deque()
+        self._is_first_work = is_first_work
+        self._names = names
+        self._waiters = FairQueue()
+        self._n_batch = 0  # slots that queries of batches have
         self._lock = threading.Lock()
         self._met_s = -math.inf
         self._service_s = 0.0
@@ -96,9 +99,13 @@ class Admission:
         """Refuse what would have to wait behind a full queue, before any work is done for it.
 
         Raises:
-            Overloaded: the queue is full.
+            Overloaded: the queue is full, and no other caller has more in it than the current one.
         """
-        if len(self._waiters) >= self.queue and not self._free:
+        caller = current_caller()
+        with self._lock:
+            is_full = len(self._waiters) >= self.queue and not self._free
+            has_room = caller is not None and self._waiters.displaceable(caller.name) is not None
+        if is_full and not has_room:
             raise self.refusal("queue_full")
 
     def refusal(self, reason: Literal["queue_full", "deadline"]) -> Overloaded:
@@ -107,11 +114,8 @@ class Admission:
             self._observer.refused_query(reason)
         waiting = len(self._waiters)
         retry_after_s = max(1, math.ceil(waiting * self._service_s / self.slots))
-        found = (
-            "as many queries wait already as may (PARECIDO_QUEUE)"
-            if reason == "queue_full"
-            else f"its turn did not come within {self._deadline_s:g} s (PARECIDO_QUEUE_DEADLINE_S)"
-        )
+        full, deadline = self._names
+        found = full if reason == "queue_full" else f"its turn did not come within {self._deadline_s:g} s ({deadline})"
         return Overloaded(f"the service is busy: {found}; try again in {retry_after_s} s", retry_after_s)
 
     def expect_several(self) -> None:
@@ -133,46 +137,79 @@ class Admission:
         try:
             if caller.is_gone():
                 raise self._gone()
-            caller.is_admitted = True
+            if self._is_first_work:
+                caller.is_admitted = True
             if self._observer is not None:
                 self._observer.admitted(began_s - asked_s)
             yield slot
         finally:
-            self._give_back(slot.cores, time.monotonic() - began_s)
+            self._give_back(slot.cores, time.monotonic() - began_s, caller.is_batch)
 
     def _take(self, caller: Caller, now_s: float) -> None:
         # One query of a batch has been admitted: the others only wait, from now on. They are as few as there are cores.
-        until_s = (now_s if caller.is_admitted else caller.arrived_s) + self._deadline_s
+        is_first = not (self._is_first_work and caller.is_admitted)
+        until_s = (caller.arrived_s if self._is_first_work and is_first else now_s) + self._deadline_s
         if until_s <= now_s:
             raise self.refusal("deadline")
+        waiter = Waiter(caller, is_first)
         with self._lock:
             if self._free < self.slots:
                 self._met_s = now_s
-            if self._free and not self._waiters:
-                self._free -= 1
+            waits_first = self._waiters.has_single if not caller.is_batch else len(self._waiters) > 0
+            if not waits_first and self._start(caller.is_batch):
                 return
-            is_full = len(self._waiters) >= self.queue and not caller.is_admitted
+            is_full = len(self._waiters) >= self.queue and is_first and not self._displace(caller)
             if not is_full:
-                waiter = _Waiter()
-                self._waiters.append(waiter)
+                self._waiters.add(waiter)
+                self._let_in()  # who waits may be queries of batches, which leave slots free
         if is_full:
             raise self.refusal("queue_full")
         self._wait(waiter, until_s)
 
-    def _wait(self, waiter: _Waiter, until_s: float) -> None:
+    def _displace(self, caller: Caller) -> bool:
+        """Whether another caller's query has made room for one of this caller."""
+        displaced = self._waiters.displaceable(caller.name)
+        if displaced is None:
+            return False
+        self._waiters.remove(displaced)
+        displaced.is_displaced = True
+        displaced.turn.set()
+        return True
+
+    def _wait(self, waiter: Waiter, until_s: float) -> None:
         if self._observer is not None:
             self._observer.waiting(1)
         try:
-            if waiter.turn.wait(until_s - time.monotonic()):
-                return
+            has_turn = waiter.turn.wait(until_s - time.monotonic())
             with self._lock:
-                if waiter.turn.is_set():  # at the last moment
-                    return
-                self._waiters.remove(waiter)
+                has_turn = has_turn or waiter.turn.is_set()  # at the last moment
+                if not has_turn:
+                    self._waiters.remove(waiter)
         finally:
             if self._observer is not None:
                 self._observer.waiting(-1)
-        raise self.refusal("deadline")
+        if waiter.is_displaced:
+            raise self.refusal("queue_full")
+        if not has_turn:
+            raise self.refusal("deadline")
+
+    def _start(self, is_batch: bool) -> bool:
+        """Whether a query now has a slot: one is free, and one of a batch leaves the others what is theirs."""
+        is_allowed = self._free > 0 and (not is_batch or self._n_batch < self._most_batch())
+        if is_allowed:
+            self._free -= 1
+            self._n_batch += is_batch
+        return is_allowed
+
+    def _most_batch(self) -> int:
+        """How many slots queries of batches may have now."""
+        return max(1, self.slots // 2 if self._waiters.has_single else self.slots - 1)
+
+    def _let_in(self) -> None:
+        while self._free and (waiter := self._waiters.take_next(self._n_batch < self._most_batch())) is not None:
+            self._free -= 1
+            self._n_batch += waiter.caller.is_batch
+            waiter.turn.set()
 
     def _take_rest(self) -> int:
         """How many more slots were taken."""
@@ -182,15 +219,25 @@ class Admission:
             self._free -= taken
             return taken
 
-    def _give_back(self, cores: int, took_s: float) -> None:
+    def _give_back(self, cores: int, took_s: float, is_batch: bool) -> None:
         with self._lock:
             self._service_s += _NEWEST_SHARE * (took_s - self._service_s)
             self._free += cores
-            while self._free and self._waiters:
-                self._free -= 1
-                self._waiters.popleft().turn.set()
+            self._n_batch -= is_batch
+            self._let_in()
 
     def _gone(self) -> ClientGone:
         if self._observer is not None:
             self._observer.refused_query("client_gone")
         return ClientGone("the client has closed its connection before its turn came")
+
+
+def costly_searches(cores: int, observer: AdmissionObserver | None = None) -> Admission:
+    """The admission of searches that take a core for long: they leave one core to all others, where there are several.
+
+    Args:
+        cores: of this process.
+        observer: is told what becomes of them.
+    """
+    names = ("as many costly searches wait already as may", "of a costly search")
+    return Admission(max(1, cores - 1), SEARCH_QUEUE, DEADLINE_S, observer, is_first_work=False, names=names)

@@ -15,9 +15,9 @@ from search_service.body_limits import max_body_bytes
 from search_service.caller import Caller, set_caller
 from search_service.error_handlers import register_error_handlers
 from search_service.feedback import FeedbackFile
-from search_service.fetch_image import ImageFetcher
+from search_service.fetch_image import ImageFetcher, fetch_admission
 from search_service.forwarded import TrustedProxies
-from search_service.guard import guard
+from search_service.guard import caller_name, guard
 from search_service.item_paths import ItemPaths
 from search_service.logs import request_id
 from search_service.metrics import Metrics
@@ -64,7 +64,9 @@ def create_app(
     app.extensions["is_stopping"] = lambda: False  # who runs the application may know better
     app.extensions["api_docs"] = ApiDocs(app, settings)
     app.extensions["admission"] = admission
-    app.extensions["image_fetcher"] = ImageFetcher(settings.image_url_hosts or (), settings.max_upload_bytes)
+    app.extensions["image_fetcher"] = ImageFetcher(
+        settings.image_url_hosts or (), settings.max_upload_bytes, admission=fetch_admission(metrics.of_fetches)
+    )
     item_paths = ItemPaths(app.wsgi_app)
     app.wsgi_app = TrustedProxies(item_paths, settings.trusted_proxies, settings.prefix or "")  # type: ignore[method-assign]
     app.before_request(_name_request)
@@ -105,8 +107,10 @@ def _limit_body() -> None:
 
 
 def _name_caller() -> None:
-    caller = request.environ.get("parecido.caller")
-    set_caller(caller if isinstance(caller, Caller) else Caller())
+    given = request.environ.get("parecido.caller")
+    caller = given if isinstance(given, Caller) else Caller()
+    caller.name = caller_name()
+    set_caller(caller)
 
 
 def _require_room() -> None:

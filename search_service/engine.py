@@ -7,25 +7,28 @@ import hashlib
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextvars import copy_context
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from search_service.admission import Admission
+from search_service.admission import Admission, costly_searches
 from search_service.answer import Answer, Candidate, ItemHit, Timing
+from search_service.caller import Caller, current_caller, set_caller
 from search_service.category_ranking import CategoryRanking
 from search_service.item_search import ItemSearch
 from search_service.options import SearchOptions
 from search_service.query import Query
 from search_service.query_vectors import QueryVectors
+from search_service.search_price import is_costly
 from search_service.served_catalogue import ServedCatalogue
+from search_service.side_by_side import run_side_by_side
 from search_service.told import Told
 from search_service.verdict import NOT_JUDGED, OF_THE_CATALOGUE, Verdict, judge
 from shared.classifier import PROBE_COVERAGE, ranking
-from shared.errors import ParecidoError, StoreUnavailable
+from shared.errors import ClientGone, ParecidoError, StoreUnavailable
 from shared.feedback import Feedback
 from shared.images import ImageLimits
 from shared.manifest import Manifest
@@ -52,6 +55,7 @@ class Engine:
         lease: SnapshotLease | None = None,
         admission: Admission | None = None,
         query_views: int = 1,
+        search_admission: Admission | None = None,
     ) -> None:
         """Serve a snapshot.
 
@@ -61,17 +65,23 @@ class Engine:
             probe_coverage: for what share of the queries `probe: auto` searches the right category.
             image_root: where the catalogue's images lie, if not where they were indexed.
             lease: on the snapshot; given back by `close`.
-            admission: decides which images are decoded and embedded when; by default one a core, for this engine alone.
+            admission: decides which images are decoded and embedded when; by default one more than there are cores, for
+                this engine alone.
             query_views: of a query image that are embedded: 1 for itself, 2 for its mirror image too, which counts as a
                 second picture of the query.
+            search_admission: decides which costly searches run when; by default one fewer than there are cores. No
+                query holds a slot of both at once.
         """
+        cores = os.cpu_count() or 1
         self.catalogue = ServedCatalogue(snapshot, image_root)
         self._snapshot = snapshot
         self._probe_coverage = probe_coverage
         self._lease = lease
-        self._admission = admission or Admission(os.cpu_count() or 1)
+        self._admission = admission or Admission(cores + 1)
+        self._search_admission = search_admission or costly_searches(cores)
         self._vectors = QueryVectors(snapshot, limits or ImageLimits(), self._admission, query_views)
-        self._batch_threads = ThreadPoolExecutor(os.cpu_count(), "batch")  # started when they are first needed
+        self._most_helpers = max(1, cores - 1)
+        self._batch_threads = ThreadPoolExecutor(2 * cores, "batch")  # started when they are first needed
 
     @property
     def snapshot_id(self) -> str:
@@ -104,7 +114,7 @@ class Engine:
         return self.search_embedding(query.embedding, options)
 
     def search_batch(self, searches: Sequence[tuple[Query, SearchOptions]]) -> list[Answer | ParecidoError]:
-        """Search by several queries, on as many threads as there are cores; each answer is that of `search`.
+        """Search by several queries, on the caller's thread and on helpers; each answer is that of `search`.
 
         Returns:
             For each in its order its answer, or why it has none: a bad one fails alone.
@@ -112,14 +122,15 @@ class Engine:
         Raises:
             Overloaded: there are images among them, and too many others are before these.
             StoreUnavailable: the vectors are on a server that does not answer.
+            ClientGone: nobody waits for the answers any more.
         """
         if any(query.image is not None for query, _ in searches):
             self._admission.require_room()
             self._admission.expect_several()
-        contexts = [copy_context() for _ in searches]  # they name the caller
-        return list(
-            self._batch_threads.map(lambda context, one: context.run(self._search_or_error, one), contexts, searches)
-        )
+        caller = current_caller() or Caller()
+        caller.is_batch = True
+        set_caller(caller)
+        return run_side_by_side(self._search_or_error, searches, self._batch_threads, self._most_helpers)
 
     def search_image(self, data: bytes, options: SearchOptions) -> Answer:
         """Search by the bytes of an image file.
@@ -224,7 +235,7 @@ class Engine:
     def _search_or_error(self, search: tuple[Query, SearchOptions]) -> Answer | ParecidoError:
         try:
             return self.search(*search)
-        except StoreUnavailable:
+        except (StoreUnavailable, ClientGone):
             raise  # it is of no use to ask for the others
         except ParecidoError as error:
             return error
@@ -250,7 +261,9 @@ class Engine:
         with timing.stage("classify"):
             probabilities = self._snapshot.classifier.mean_probabilities(queries)
             ranked = CategoryRanking.of(self._snapshot.classifier, probabilities, self._probe_coverage, known)
-        with timing.stage("search"):
+        partitions = [self._snapshot.partition(category) for category in ranked.chosen(options)]
+        is_dear = is_costly(self._snapshot, options, len(queries), partitions)
+        with self._search_admission.slot() if is_dear else nullcontext(), timing.stage("search"):
             search = ItemSearch(self._snapshot, queries, options, without)
             if verdict is None:
                 verdict = judge(self._snapshot.classifier, queries[:1], ranked.first, search.nearest(ranked.first))

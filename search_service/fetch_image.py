@@ -13,15 +13,18 @@ import ipaddress
 import logging
 import socket
 import ssl
+import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import SplitResult, urljoin, urlsplit
 
-from shared.errors import ImageNotFetched, ImageTooLarge, InvalidRequest, UrlNotAllowed
+from search_service.admission import Admission, AdmissionObserver
+from search_service.side_by_side import run_side_by_side
+from shared.errors import ImageNotFetched, ImageTooLarge, InvalidRequest, Overloaded, ParecidoError, UrlNotAllowed
 from shared.shown import shortened
 
 MAX_URL_LENGTH = 2048
@@ -34,7 +37,26 @@ _UNICAST = ipaddress.ip_network("2000::/3")
 _NOT_PLAIN = (ipaddress.ip_network("2002::/16"), ipaddress.ip_network("2001::/23"))
 
 _log = logging.getLogger(__name__)
-_resolvers = ThreadPoolExecutor(4, thread_name_prefix="resolve")  # a resolver has no time limit of its own
+_N_RESOLVERS = 8
+_resolvers = ThreadPoolExecutor(_N_RESOLVERS, "resolve")  # a resolver has no time limit of its own
+_free_resolvers = threading.BoundedSemaphore(_N_RESOLVERS)
+
+FETCHES = 8
+"""At once, of a process."""
+
+_WAITING, _WAIT_S = 8, 1.0
+_HELPERS = 3  # of a batch, beside its own thread
+_helpers = ThreadPoolExecutor(FETCHES // 2, "fetch")
+
+
+def fetch_admission(observer: AdmissionObserver | None = None) -> Admission:
+    """Decides who fetches when: each fetch holds a thread for seconds, where the other side is slow.
+
+    Args:
+        observer: is told what becomes of them.
+    """
+    names = ("as many images wait already to be fetched as may", "of fetching an image")
+    return Admission(FETCHES, _WAITING, _WAIT_S, observer, is_first_work=False, names=names)
 
 
 def public_address(text: str) -> bool:
@@ -61,6 +83,18 @@ class Allowance:
 
     until: float
     bytes_left: int
+    _lock: threading.Lock = field(default_factory=threading.Lock, repr=False, compare=False)
+
+    def spend(self, n_bytes: int) -> None:
+        """Count a body that was fetched.
+
+        Raises:
+            ImageTooLarge: with those fetched meanwhile it is more than is left.
+        """
+        with self._lock:
+            if n_bytes > self.bytes_left:
+                raise ImageTooLarge(f"what `image_url` leads to has more than {self.bytes_left:,} bytes")
+            self.bytes_left -= n_bytes
 
     def seconds(self) -> float:
         """What is left of the time.
@@ -85,6 +119,7 @@ class ImageFetcher:
         resolve: from host and port to addresses.
         ports: that a URL may name, by its scheme.
         tls: how servers prove who they are.
+        admission: decides who fetches when.
     """
 
     hosts: tuple[str, ...]
@@ -93,6 +128,7 @@ class ImageFetcher:
     resolve: Callable[[str, int], Sequence[str]] = addresses_of
     ports: Callable[[str], int | None] = _PORTS.get
     tls: Callable[[], ssl.SSLContext] = ssl.create_default_context
+    admission: Admission = field(default_factory=fetch_admission)
 
     def fetch(self, url: str, allowance: Allowance) -> bytes:
         """The bytes behind a URL.
@@ -102,8 +138,15 @@ class ImageFetcher:
             UrlNotAllowed: its scheme, host or port is not one to fetch from.
             ImageTooLarge: more bytes than allowed.
             ImageNotFetched: anything else; the log says what.
+            Overloaded: as many are fetched already as may be, or no host name is resolved any more.
+            ClientGone: nobody waits for it any more.
         """
         parts = self._checked(url)
+        with self.admission.slot():
+            return self._follow(parts, allowance)
+
+    def _follow(self, parts: SplitResult, allowance: Allowance) -> bytes:
+        """The body behind a URL that was checked, and the redirects from there."""
         try:
             for _ in range(1 + _MAX_REDIRECTS):
                 found = self._get(parts, allowance)
@@ -170,13 +213,12 @@ class ImageFetcher:
                 raise ImageTooLarge(f"what `image_url` leads to has more than {most:,} bytes")
         if response.length:
             raise ImageNotFetched("the body ends too early")
-        allowance.bytes_left -= len(body)
+        allowance.spend(len(body))
         return bytes(body)
 
     def _connected(self, host: str, scheme: str, allowance: Allowance) -> socket.socket:
         port = self.ports(scheme) or 0
-        resolving: Future[Sequence[str]] = _resolvers.submit(self.resolve, host, port)
-        addresses = resolving.result(allowance.seconds())
+        addresses = self._resolved(host, port, allowance)
         if not addresses or not all(self.is_allowed_address(address) for address in addresses):
             raise ImageNotFetched("an address that is not to be connected to")
         raw = socket.create_connection((addresses[0], port), allowance.seconds())
@@ -187,6 +229,27 @@ class ImageFetcher:
                 raw.close()
                 raise
         return raw
+
+    def _resolved(self, host: str, port: int, allowance: Allowance) -> Sequence[str]:
+        seconds = allowance.seconds()
+        if not _free_resolvers.acquire(blocking=False):  # all hang: a further one would only wait for them
+            raise Overloaded("the service is busy: no host name is resolved now; try again in 5 s", 5)
+        resolving: Future[Sequence[str]] = _resolvers.submit(self.resolve, host, port)
+        resolving.add_done_callback(lambda _: _free_resolvers.release())
+        return resolving.result(seconds)
+
+
+def fetch_all(fetcher: ImageFetcher, urls: Sequence[str], allowance: Allowance) -> dict[str, bytes | ParecidoError]:
+    """By its URL what `fetcher.fetch` gives for it or raises, of several side by side."""
+    distinct = list(dict.fromkeys(urls))
+
+    def fetch(url: str) -> bytes | ParecidoError:
+        try:
+            return fetcher.fetch(url, allowance)
+        except ParecidoError as error:
+            return error
+
+    return dict(zip(distinct, run_side_by_side(fetch, distinct, _helpers, _HELPERS), strict=True))
 
 
 def _matches(host: str, allowed: str) -> bool:

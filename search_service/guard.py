@@ -26,7 +26,7 @@ def _check() -> None:
     keys: ApiKeys | None = current_app.extensions["api_keys"]
     g.api_key_name = keys.name_of(_given_key()) if keys is not None else None
     rate_limit: RateLimit | None = current_app.extensions["rate_limit"]
-    if rate_limit is not None and (wait_s := rate_limit.spend(_caller())) > 0:
+    if rate_limit is not None and (wait_s := rate_limit.spend(caller_name())) > 0:
         raise RateLimited(f"too many requests: ask again in {wait_s:.1f} s", retry_after_s=math.ceil(wait_s))
     if keys is not None and g.api_key_name is None:
         raise KeyRequired("an API key is wanted: `Authorization: Bearer KEY` or `X-API-Key: KEY`")
@@ -36,7 +36,7 @@ def count_further(requests: int) -> None:
     """Count the further queries of a batch against its caller's rate."""
     rate_limit: RateLimit | None = current_app.extensions["rate_limit"]
     if rate_limit is not None and requests > 0:
-        rate_limit.owe(_caller(), requests)
+        rate_limit.owe(caller_name(), requests)
 
 
 def _given_key() -> str:
@@ -44,9 +44,9 @@ def _given_key() -> str:
     return key.strip() if scheme.lower() == "bearer" else request.headers.get("X-API-Key", "")
 
 
-def _caller() -> str:
+def caller_name() -> str:
     """The key, or the address; of an IPv6 address the /64 network, since a caller has all of it."""
-    if g.api_key_name is not None:
+    if g.get("api_key_name") is not None:
         return f"key {g.api_key_name}"
     try:
         address = ipaddress.ip_address(request.remote_addr or "")

@@ -9,6 +9,7 @@ from itertools import chain
 import numpy as np
 
 from search_service.answer import ItemHit
+from search_service.caller import WorkLimit
 from search_service.distinct import Distinct, Kept
 from search_service.options import SearchOptions
 from shared.catalogue import Item
@@ -21,8 +22,8 @@ from shared.vectors import Vectors
 _DEEPEST = 4096
 """How many hits are fetched at once at most, where no page is longer."""
 
-_MOST_FOLDED = 20_000
-"""After so many hits the search for others than near-duplicates ends, and the page may be shorter."""
+_MOST_FOLDED = 4096
+"""After so many hits more than are wanted, the search for those that stay ends, and the page may be shorter."""
 
 
 class ItemSearch:
@@ -41,13 +42,16 @@ class ItemSearch:
 
         Raises:
             FiltersUnavailable: the snapshot has no index of the metadata, and the options need it.
+            ClientGone: nobody waits for the answer any more; so do the other methods.
+            Overloaded: the search takes too long; so do the other methods.
         """
+        self._work = WorkLimit.of_search()
         self._snapshot = snapshot
         self._queries = queries
         self._options = options
         self._without = without
         self._wanted = options.offset + options.top_k
-        self._allowed = None if options.filter is None else snapshot.items.passing(options.filter)
+        self._allowed = None if options.filter is None else snapshot.items.passing(options.filter, self._work.check)
         self._groups = None if options.group_by is None else snapshot.items.groups(options.group_by)
         self._nearest: dict[str, list[Hit]] = {}
 
@@ -72,15 +76,16 @@ class ItemSearch:
             UnknownCategory: there is none of such a name.
         """
         partitions = [self._snapshot.partition(category) for category in categories]
-        distinct = Distinct(self._wanted, partitions, self._groups, self._options.collapse_above)
+        n_numbers, collapse_above = self._snapshot.items.n_numbers, self._options.collapse_above
+        distinct = Distinct(self._wanted, partitions, n_numbers, self._groups, collapse_above, self._work.check)
         depth, allowed = self._wanted, self._allowed
         while True:
             hits = self._ranking(partitions, depth, allowed)
             distinct.take(hits)
-            if distinct.is_enough or len(hits) < depth or distinct.n_taken >= _MOST_FOLDED:
+            if distinct.is_done or len(hits) < depth or distinct.n_taken >= self._wanted + _MOST_FOLDED:
                 return self._item_hits(distinct.kept[self._options.offset :])
             if allowed is None:
-                allowed = np.ones(self._snapshot.items.n_numbers, dtype=np.bool_)
+                allowed = np.ones(n_numbers, dtype=np.bool_)
             allowed = distinct.left(allowed)
             depth = max(depth, min(4 * depth, _DEEPEST))
 
@@ -89,7 +94,8 @@ class ItemSearch:
         nearest = self._nearest if allowed is None and len(self._queries) == 1 else {}
         known = chain.from_iterable(nearest.get(part.category, ()) for part in partitions)
         others = [part for part in partitions if part.category not in nearest]
-        found = best_hits(chain(known, search_partitions(others, self._queries, self._n_hits(depth), allowed)))
+        n_hits = self._n_hits(depth)
+        found = best_hits(chain(known, search_partitions(others, self._queries, n_hits, allowed, self._work.check)))
         limit = self._options.min_score
         kept = [hit for hit in found if hit.item_number != self._without and (limit is None or hit.score >= limit)]
         return kept[:depth]
@@ -99,12 +105,14 @@ class ItemSearch:
         return wanted if self._without is None else wanted + 1
 
     def _item_hits(self, kept: Sequence[Kept]) -> tuple[ItemHit, ...]:
-        found = self._snapshot.items.by_numbers([one.hit.item_number for one in kept])
+        items, field = self._snapshot.items, self._options.group_by
+        found = items.by_numbers([one.hit.item_number for one in kept])
+        ids = items.ids_of([number for one in kept for number in one.duplicates])
         hits = []
         for rank, (one, indexed) in enumerate(zip(kept, found, strict=True), start=self._options.offset + 1):
-            field, grouped = self._options.group_by, self._groups is not None and self._groups[indexed.number] >= 0
+            grouped = self._groups is not None and self._groups[indexed.number] >= 0
             group = _value(indexed.item, field) if field is not None and grouped else None
-            folded = tuple(copy.item.item_id for copy in self._snapshot.items.by_numbers(one.duplicates))
+            folded = tuple(ids[number] for number in one.duplicates)
             hits.append(ItemHit(rank, one.hit.score, indexed.item, group, folded))
         return tuple(hits)
 

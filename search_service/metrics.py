@@ -16,10 +16,10 @@ from typing import get_args
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
 
-from search_service.admission import Refused
+from search_service.admission import AdmissionObserver, Refused
 from search_service.answer import Answer
 from search_service.engine import Engine
-from search_service.processes import usage
+from search_service.processes import UsageMeter
 from search_service.shared_counts import ENDED, ENDED_ABOUT, SharedCounts
 from search_service.snapshot_watch import Refusal
 from search_service.worker_states import Served, WorkerState, WorkerStates
@@ -31,6 +31,7 @@ UNMATCHED = "unmatched"
 _OTHER = "other"
 # A client may send any word as method; labels have only these, and `_OTHER`.
 _METHODS = frozenset(("CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "TRACE"))
+_OTHER_WORK = ("search_", "fetch_")
 _STAGES = ("decode", "embed", "classify", "search")
 _VERDICTS = {True: "known", False: "unknown"}
 _FEEDBACK_KINDS = ("category", "click")
@@ -55,6 +56,7 @@ class Metrics:
         self._shared = SharedCounts(directory) if directory else None
         self._states = WorkerStates(directory)
         self._state = WorkerState()
+        self._meter = UsageMeter()
         self._registry = CollectorRegistry()
         self._requests = self._counter(
             "parecido_requests_total", "Requests answered, by URL rule.", ("route", "method", "status")
@@ -104,10 +106,11 @@ class Metrics:
             "parecido_wait_seconds", "How long queries by an image waited for a core.", _STAGE_BOUNDS_S
         )
         self._refused_queries = self._counter(
-            "parecido_refused_queries_total", "Queries by an image for which nothing was done.", ("reason",)
+            "parecido_refused_queries_total", "Queries for which nothing was done, or no more.", ("reason",)
         )
-        for reason in get_args(Refused):
-            self._refused_queries.labels(reason)  # so that each begins at 0
+        for work in ("", *_OTHER_WORK):
+            for reason in get_args(Refused):
+                self._refused_queries.labels(work + reason)  # so that each begins at 0
         self._swaps = self._counter("parecido_snapshot_swaps_total", "Snapshots swapped for another, in all workers.")
         self._refusals = self._counter("parecido_snapshot_refusals_total", "Snapshots refused, in all workers.")
         self._counter(f"{ENDED}_total", ENDED_ABOUT)  # is at 0; who forks the workers counts
@@ -166,6 +169,16 @@ class Metrics:
         """A query was refused before anything was done for it."""
         self._refused_queries.labels(reason).inc()
 
+    @property
+    def of_searches(self) -> AdmissionObserver:
+        """Counts costly searches that were refused."""
+        return _Refusals(self._refused_queries, "search_")
+
+    @property
+    def of_fetches(self) -> AdmissionObserver:
+        """Counts images at a URL that were not fetched since too many were."""
+        return _Refusals(self._refused_queries, "fetch_")
+
     def swapped(self, engine: Engine) -> None:
         """Note what is served from now on; the first snapshot of a worker is no swap."""
         if self._state.served is not None:
@@ -196,7 +209,7 @@ class Metrics:
         else:
             yield from self._shared.collect()
         yield from _gauges(self._states.all())
-        yield from _processes(self._states.pids())
+        yield from _processes(self._states.pids(), self._meter)
 
     def _put(self, state: WorkerState) -> None:
         self._state = state
@@ -207,6 +220,22 @@ class Metrics:
 
     def _histogram(self, name: str, about: str, bounds: tuple[float, ...], labels: Iterable[str] = ()) -> Histogram:
         return Histogram(name, about, labels, registry=self._registry, buckets=bounds)
+
+
+class _Refusals:
+    """Counts what is refused of other work than decoding and embedding, by reasons that begin with its name."""
+
+    def __init__(self, counter: Counter, work: str) -> None:
+        self._counter, self._work = counter, work
+
+    def waiting(self, change: int) -> None:
+        """Nothing: it is images that wait long."""
+
+    def admitted(self, waited_s: float) -> None:
+        """Nothing."""
+
+    def refused_query(self, reason: Refused) -> None:
+        self._counter.labels(self._work + reason).inc()
 
 
 def _without_created(metric: Metric) -> Metric:
@@ -242,13 +271,13 @@ def _gauges(states: list[WorkerState]) -> Iterator[Metric]:
     yield from (info, created, items)
 
 
-def _processes(pids: list[int]) -> Iterator[Metric]:
+def _processes(pids: list[int], meter: UsageMeter) -> Iterator[Metric]:
     """What runs, and what it takes of the machine."""
     build = GaugeMetricFamily("parecido_build_info", "1; the versions are labels.", labels=["version", "python"])
     build.add_metric([__version__, platform.python_version()], 1)
     yield build
     yield GaugeMetricFamily("parecido_workers", "Workers that have told their state.", value=len(pids))
-    if (found := usage(pids, os.getppid())) is None:
+    if (found := meter.usage(pids, os.getppid())) is None:
         return
     yield GaugeMetricFamily(
         "parecido_memory_bytes", "Memory of all workers; what they share counts once.", value=found.memory_bytes

@@ -1,12 +1,15 @@
 """What the service's processes take of the machine, as Linux tells it in `/proc`; nothing elsewhere."""
 
 import os
+import threading
+import time
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
 _PROC = Path("/proc")
 _LOOKS = 5
+_FRESH_S = 1.0
 
 
 @dataclass(frozen=True)
@@ -22,6 +25,23 @@ class Usage:
     memory_bytes: int
     open_files: int
     cpu_s: float | None
+
+
+class UsageMeter:
+    """Looks once a second at most: of a process that has gigabytes mapped a look takes long. Safe to use by threads."""
+
+    def __init__(self) -> None:
+        """Nothing was looked at yet."""
+        self._lock = threading.Lock()
+        self._seen: tuple[float, tuple[int, ...], Usage | None] | None = None
+
+    def usage(self, workers: Collection[int], parent: int) -> Usage | None:
+        """As `usage`, of no more than a second ago."""
+        with self._lock:
+            now_s, asked = time.monotonic(), tuple(workers)
+            if self._seen is None or self._seen[1] != asked or now_s - self._seen[0] > _FRESH_S:
+                self._seen = now_s, asked, usage(workers, parent)
+            return self._seen[2]
 
 
 def usage(workers: Collection[int], parent: int) -> Usage | None:

@@ -13,6 +13,9 @@ from shared.images import ImageLimits, decode_image, to_pixels
 from shared.snapshot import Snapshot
 from shared.vectors import Vectors
 
+MOST_PICTURES = 16
+"""Images of an item that are a query at most; of more, so many that are spread evenly over them."""
+
 
 class QueryVectors:
     """By the embedder and the partitions of one snapshot; safe to call from any number of threads."""
@@ -49,12 +52,14 @@ class QueryVectors:
                 return self._snapshot.embedder.embed(np.stack(views), is_alone=slot.take_all())
 
     def of_item(self, indexed: IndexedItem) -> Vectors:
-        """Those of all images of an item of the catalogue, `(n_images, dim)`.
+        """Those of the images of an item of the catalogue, `(n_images, dim)`, of `MOST_PICTURES` at most.
 
         Raises:
             StoreUnavailable: they are on a server that does not answer.
         """
-        return self._snapshot.partition(indexed.item.category).embeddings(indexed.rows)
+        n_images = len(indexed.rows)
+        chosen = [indexed.rows[one] for one in range(n_images) if one * MOST_PICTURES % n_images < MOST_PICTURES]
+        return self._snapshot.partition(indexed.item.category).embeddings(chosen)
 
     def of_embedding(self, embedding: ArrayLike | None) -> Vectors:
         """A caller's own, `(1, dim)`.

@@ -15,8 +15,9 @@ from flask import Request, current_app, g
 from pydantic import BaseModel
 from werkzeug.datastructures import MultiDict
 
+from search_service.caller import Caller, current_caller, set_caller
 from search_service.check_fields import NO_TEXTS, checked, refuse_unknown
-from search_service.fetch_image import Allowance, ImageFetcher
+from search_service.fetch_image import Allowance, ImageFetcher, fetch_all
 from search_service.image_text import decode_base64
 from search_service.options import SearchOptions
 from search_service.query import Query
@@ -79,6 +80,7 @@ def read_batch(request: Request, settings: ServiceSettings) -> list[Search | Par
     batch = checked(BatchBody, given, settings, arguments)
     search_options(batch)
     shared = {name: value for name, value in given.items() if name != "queries"}
+    _fetch_side_by_side(given["queries"], settings)
     searches = [
         _one_of_batch(f"`queries[{position}]`", one, shared, arguments, settings)
         for position, one in enumerate(given["queries"])
@@ -253,12 +255,37 @@ def _allowed(image: bytes, settings: ServiceSettings) -> bytes:
     return image
 
 
+def _fetch_side_by_side(queries: list[Any], settings: ServiceSettings) -> None:
+    """Fetch the images of a batch, so that each is there when its query is read."""
+    urls = [one["image_url"] for one in queries if isinstance(one, dict) and isinstance(one.get("image_url"), str)]
+    if settings.image_url_hosts and len(urls) > 1:
+        caller = current_caller() or Caller()
+        caller.is_batch = True
+        set_caller(caller)
+        g.fetched = fetch_all(_fetcher(), urls, _allowance(settings))
+
+
 def _fetched(url: str, settings: ServiceSettings) -> bytes:
     """What lies behind a URL; all those of a batch share one allowance."""
     if not settings.image_url_hosts:
         raise UrlNotAllowed("this service fetches no images: PARECIDO_IMAGE_URL_HOSTS names no host")
+    found = g.get("fetched", {}).get(url)
+    if found is None:
+        found = _fetcher().fetch(url, _allowance(settings))
+    if isinstance(found, ParecidoError):
+        raise found
+    image: bytes = found
+    return image
+
+
+def _allowance(settings: ServiceSettings) -> Allowance:
     if "allowance" not in g:
         most = max(settings.max_batch_bytes, settings.max_upload_bytes)
         g.allowance = Allowance(time.monotonic() + settings.image_url_s, most)
+    allowance: Allowance = g.allowance
+    return allowance
+
+
+def _fetcher() -> ImageFetcher:
     fetcher: ImageFetcher = current_app.extensions["image_fetcher"]
-    return fetcher.fetch(url, g.allowance)
+    return fetcher

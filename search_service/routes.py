@@ -176,7 +176,7 @@ def categories() -> Response:
     count = read_arguments(request, CategoriesArguments, _settings()).examples
     with _engine() as engine:
         entries = engine.manifest.categories
-        examples = {entry.name: engine.catalogue.examples(entry.name, count) for entry in entries if count}
+        examples = engine.catalogue.examples_of([entry.name for entry in entries if count], count)
         return jsonify(categories_json(engine.snapshot_id, entries, examples, request.root_path))
 
 

@@ -1,5 +1,6 @@
 """What the catalogue of the served snapshot has: items, where their images lie, examples. Nothing is searched."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,9 @@ from shared.catalogue import Item
 from shared.errors import ImageNotFound
 from shared.shown import shown
 from shared.snapshot import Snapshot
+
+MOST_EXAMPLES = 3000
+"""Of all categories together; one of each category in any case."""
 
 _ROWS_AN_EXAMPLE = 4
 
@@ -64,10 +68,27 @@ class ServedCatalogue:
         Raises:
             UnknownCategory: there is none of this name.
         """
+        return self.examples_of([category], count)[category]
+
+    def examples_of(self, categories: Sequence[str], count: int) -> dict[str, list[Item]]:
+        """The same for several, by category; fewer of each where they would be more than `MOST_EXAMPLES`.
+
+        Raises:
+            UnknownCategory: there is none of such a name.
+        """
+        count = min(count, max(1, MOST_EXAMPLES // max(1, len(categories))))
+        chosen = {category: self._spread(category, count) for category in categories}
+        numbers = [number for of_category in chosen.values() for number in of_category]
+        found = iter(self._snapshot.items.by_numbers(numbers))  # at once: a look-up each would take long
+        return {category: [next(found).item for _ in of_category] for category, of_category in chosen.items()}
+
+    def _spread(self, category: str, count: int) -> list[int]:
+        """The numbers of such items."""
         numbers = self._snapshot.partition(category).item_numbers()
         # More rows than are wanted: an item may have several.
         n_rows = min(_ROWS_AN_EXAMPLE * count, len(numbers))
         rows = np.linspace(0, len(numbers) - 1, num=n_rows).round().astype(np.int64)
         found = np.array(list(dict.fromkeys(numbers[rows].tolist())), dtype=np.int64)
-        chosen = found[np.linspace(0, len(found) - 1, num=min(count, len(found))).round().astype(np.int64)]
-        return [indexed.item for indexed in self._snapshot.items.by_numbers(chosen.tolist())]
+        places = np.linspace(0, len(found) - 1, num=min(count, len(found))).round().astype(np.int64)
+        chosen: list[int] = found[places].tolist()
+        return chosen

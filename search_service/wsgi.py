@@ -10,7 +10,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 from flask import Flask
 
-from search_service.admission import Admission
+from search_service.admission import Admission, costly_searches
 from search_service.app import create_app
 from search_service.auth import ApiKeys
 from search_service.engine import Engine
@@ -45,10 +45,11 @@ def make_app(settings: ServiceSettings | None = None, rate_limit: RateLimit | No
     shared = os.environ.get("PROMETHEUS_MULTIPROC_DIR")
     metrics = Metrics(settings.probe_coverage, Path(shared) if shared else None)
     admission = Admission(settings.slots, settings.queue, settings.queue_deadline_s, metrics)
+    search_admission = costly_searches(settings.cores, metrics.of_searches)
     threads = inference_threads(settings.cores)
     watch = SnapshotWatch(
         lambda: _read_published(data),
-        lambda snapshot_id: _open_engine(data, snapshot_id, settings, admission, threads),
+        lambda snapshot_id: _open_engine(data, snapshot_id, settings, admission, search_admission, threads),
         metrics,
     )
     watch.poll()
@@ -64,7 +65,12 @@ def _read_published(data: DataDirectory) -> Published:
 
 
 def _open_engine(
-    data: DataDirectory, snapshot_id: str, settings: ServiceSettings, admission: Admission, threads: Executor
+    data: DataDirectory,
+    snapshot_id: str,
+    settings: ServiceSettings,
+    admission: Admission,
+    search_admission: Admission,
+    threads: Executor,
 ) -> Engine:
     paths = data.paths(snapshot_id)
     lease = SnapshotLease(paths)
@@ -79,6 +85,7 @@ def _open_engine(
             lease,
             admission,
             settings.query_views,
+            search_admission,
         )
     except BaseException:
         lease.close()

@@ -3,10 +3,9 @@
 import json
 import sqlite3
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
-from functools import lru_cache
 from itertools import groupby
 from operator import itemgetter
 from pathlib import Path
@@ -19,6 +18,7 @@ from shared.errors import FiltersUnavailable, SnapshotError, UnknownItem
 from shared.metadata_filter import MetadataFilter
 from shared.metadata_index import SCHEMA as METADATA_SCHEMA
 from shared.metadata_index import MetadataIndexWriter, groups, has_metadata_index, passing
+from shared.recently_used import RecentlyUsed
 from shared.shown import shown
 from shared.text_forms import text_forms
 
@@ -34,9 +34,11 @@ CREATE TABLE images (
 CREATE INDEX images_by_digest ON images (digest);
 """
 _ITEMS = "SELECT number, item_id, category, metadata, path, row, digest FROM items JOIN images USING (number)"
+_IDS = "SELECT number, item_id FROM items"
 _BARE_ITEMS = _ITEMS.replace(" metadata,", " '{}',")
 _FILTERS_KEPT = 16  # a byte an item each
 _GROUPINGS_KEPT = 4  # four bytes an item each
+_NUMBERS_AT_ONCE = 10_000  # of one statement: SQLite takes up to 32,766 values
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,8 +119,8 @@ class ItemStore:
             self.close()
             raise SnapshotError(f"{path} can't be read: {error}") from error
         self.n_numbers = 0 if last is None else int(last) + 1
-        self._passing = lru_cache(_FILTERS_KEPT)(self._find_passing)
-        self._groups = lru_cache(_GROUPINGS_KEPT)(self._find_groups)
+        self._passing: RecentlyUsed[MetadataFilter, NDArray[np.bool_]] = RecentlyUsed(_FILTERS_KEPT)
+        self._groups: RecentlyUsed[str, NDArray[np.int32]] = RecentlyUsed(_GROUPINGS_KEPT)
 
     def __len__(self) -> int:
         """How many items there are."""
@@ -150,14 +152,19 @@ class ItemStore:
 
     def by_numbers(self, numbers: Sequence[int]) -> list[IndexedItem]:
         """The items of these numbers, in their order."""
-        if not numbers:
-            return []
-        # One statement for all: Python's lock is given up and waited for at every step of each.
-        wanted = tuple({int(number) for number in numbers})
-        places = ", ".join("?" * len(wanted))
-        rows = self._query(f"{_ITEMS} WHERE number IN ({places}) ORDER BY number, position", wanted)
-        found = {indexed.number: indexed for indexed in _indexed(rows)}
+        # One statement for many: Python's lock is given up and waited for at every step of each.
+        found: dict[int, IndexedItem] = {}
+        for places, wanted in _at_once(numbers):
+            rows = self._query(f"{_ITEMS} WHERE number IN ({places}) ORDER BY number, position", wanted)
+            found |= {indexed.number: indexed for indexed in _indexed(rows)}
         return [found[int(number)] for number in numbers]
+
+    def ids_of(self, numbers: Sequence[int]) -> dict[int, str]:
+        """The ids of the items of these numbers."""
+        found: dict[int, str] = {}
+        for places, wanted in _at_once(numbers):
+            found |= dict(self._query(f"{_IDS} WHERE number IN ({places})", wanted))
+        return found
 
     def __iter__(self) -> Iterator[IndexedItem]:
         """Every item, by number."""
@@ -167,8 +174,16 @@ class ItemStore:
         """The same for whoever keeps them all: their metadata are neither read nor held, and empty here."""
         return _indexed(self._connection().execute(f"{_BARE_ITEMS} ORDER BY number, position"))
 
-    def passing(self, wanted: MetadataFilter) -> NDArray[np.bool_]:
+    def is_remembered(self, wanted: MetadataFilter) -> bool:
+        """Whether `passing` has the answer to this filter at hand."""
+        return wanted in self._passing
+
+    def passing(self, wanted: MetadataFilter, check: Callable[[], None] = lambda: None) -> NDArray[np.bool_]:
         """Which items meet all conditions; the last few filters are remembered.
+
+        Args:
+            wanted: the conditions.
+            check: called before each of them; raises where the work is to end.
 
         Returns:
             `(n,)` bool by item number, not to be written to.
@@ -177,7 +192,12 @@ class ItemStore:
             FiltersUnavailable: an older version wrote the file.
         """
         self._require_index()
-        return self._passing(wanted)
+        found = self._passing.get(wanted)
+        if found is None:
+            found = passing(self._connection(), wanted, self.n_numbers, check)
+            found.setflags(write=False)
+            self._passing.put(wanted, found)
+        return found
 
     def groups(self, field: str) -> NDArray[np.int32]:
         """Which items share the value of a field of the metadata; the last few fields are remembered.
@@ -190,7 +210,12 @@ class ItemStore:
             FiltersUnavailable: an older version wrote the file.
         """
         self._require_index()
-        return self._groups(field)
+        found = self._groups.get(field)
+        if found is None:
+            found = groups(self._connection(), field, self.n_numbers)
+            found.setflags(write=False)
+            self._groups.put(field, found)
+        return found
 
     def close(self) -> None:
         """Close every thread's connection; call it when no thread uses the store any more."""
@@ -204,16 +229,6 @@ class ItemStore:
                 " hits, build it again (`make reindex`; nothing is embedded again)"
             )
 
-    def _find_passing(self, wanted: MetadataFilter) -> NDArray[np.bool_]:
-        found = passing(self._connection(), wanted, self.n_numbers)
-        found.setflags(write=False)
-        return found
-
-    def _find_groups(self, field: str) -> NDArray[np.int32]:
-        found = groups(self._connection(), field, self.n_numbers)
-        found.setflags(write=False)
-        return found
-
     def _query(self, sql: str, values: tuple[Any, ...]) -> list[tuple[Any, ...]]:
         return self._connection().execute(sql, values).fetchall()
 
@@ -225,6 +240,14 @@ class ItemStore:
             self._local.connection = connection
             self._connections.append(connection)
         return connection
+
+
+def _at_once(numbers: Sequence[int]) -> Iterator[tuple[str, tuple[int, ...]]]:
+    """These numbers, each once, as many at a time as one statement takes: its question marks, and the values."""
+    wanted = tuple({int(number) for number in numbers})
+    for start in range(0, len(wanted), _NUMBERS_AT_ONCE):
+        some = wanted[start : start + _NUMBERS_AT_ONCE]
+        yield ", ".join("?" * len(some)), some
 
 
 def _indexed(rows: Iterable[tuple[Any, ...]]) -> Iterator[IndexedItem]:

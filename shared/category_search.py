@@ -3,7 +3,7 @@
 Nothing outside a snapshot knows which.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple, Protocol, TypeAlias
 
 import numpy as np
@@ -82,7 +82,11 @@ def best_hits(hits: Iterable[Hit]) -> list[Hit]:
 
 
 def search_partitions(
-    partitions: Sequence[CategorySearch], queries: Vectors, top_k: int, allowed: Allowed | None = None
+    partitions: Sequence[CategorySearch],
+    queries: Vectors,
+    top_k: int,
+    allowed: Allowed | None = None,
+    check: Callable[[], None] = lambda: None,
 ) -> list[Hit]:
     """The `top_k` nearest items over several partitions, to any of several pictures of one query, best first.
 
@@ -91,6 +95,13 @@ def search_partitions(
         queries: `(n_pictures, dim)` float32, unit rows, all of one query.
         top_k: how many items.
         allowed: the items to search, if not all.
+        check: called before each partition; raises where the work is to end.
     """
-    found = (hit for part in partitions for hits in part.search(queries, top_k, allowed) for hit in hits)
-    return best_hits(found)[:top_k]
+
+    def found() -> Iterator[Hit]:
+        for partition in partitions:
+            check()
+            for hits in partition.search(queries, top_k, allowed):
+                yield from hits
+
+    return best_hits(found())[:top_k]

@@ -10,7 +10,7 @@ from contextvars import copy_context
 
 import pytest
 
-from search_service.admission import Admission
+from search_service.admission import Admission, costly_searches
 from search_service.caller import Caller, set_caller
 from shared.errors import ClientGone, Overloaded
 
@@ -282,3 +282,110 @@ def test_when_to_ask_again_grows_with_what_waits(monkeypatch, crowd_of, observer
     with pytest.raises(Overloaded) as caught:
         crowd.come("one more").result(_LONG_S)
     assert caught.value.retry_after_s == 12
+
+
+# Several callers
+
+
+def _wait_in_line(crowd: _Crowd, observer: _Observer, *names: str, is_batch: bool = False) -> list[Future[int]]:
+    """Let queries come to the queue one after the other; a name is that of the caller and a number."""
+    futures = []
+    for name in names:
+        before = observer.now_waiting
+        futures.append(crowd.come(name, Caller(name=name[:-1], is_batch=is_batch)))
+        observer.wait_for(before + 1)
+    return futures
+
+
+def test_callers_take_turns_each_ones_queries_in_their_order(crowd_of, observer) -> None:
+    crowd = crowd_of(slots=1, queue=9)
+    _fill(crowd, "first")
+    _wait_in_line(crowd, observer, "a1", "a2", "a3", "b1", "b2", "c1")
+    crowd.let_go()
+    _until(lambda: len(crowd.turns) == 7)
+    assert crowd.turns[1:] == ["a1", "b1", "c1", "a2", "b2", "a3"]
+
+
+def test_in_a_full_queue_a_caller_with_fewer_displaces_the_newest_of_the_one_with_most(crowd_of, observer) -> None:
+    crowd = crowd_of(slots=1, queue=3)
+    _fill(crowd, "first")
+    a1, a2, a3 = _wait_in_line(crowd, observer, "a1", "a2", "a3")
+    with pytest.raises(Overloaded, match="as may"):
+        crowd.come("a4", Caller(name="a")).result(_LONG_S)
+    b1 = crowd.come("b1", Caller(name="b"))
+    with pytest.raises(Overloaded, match="as may"):
+        a3.result(_LONG_S)
+    observer.wait_for(3)
+    with pytest.raises(Overloaded):  # it would have as many as it takes away from
+        crowd.come("b2", Caller(name="b")).result(_LONG_S)
+    crowd.let_go()
+    assert [future.result(_LONG_S) for future in (a1, a2, b1)] == [1, 1, 1]
+    assert crowd.turns[1:] == ["a1", "b1", "a2"]
+    assert observer.counts == {"admitted": 4, "queue_full": 3}
+
+
+def test_room_is_for_who_would_displace_another(crowd_of, observer) -> None:
+    crowd = crowd_of(slots=1, queue=2)
+    _fill(crowd, "first")
+    _wait_in_line(crowd, observer, "a1", "a2")
+    try:
+        for name, has_room in (("a", False), ("b", True)):
+            set_caller(Caller(name=name))
+            if has_room:
+                crowd._admission.require_room()
+            else:
+                with pytest.raises(Overloaded):
+                    crowd._admission.require_room()
+    finally:
+        set_caller(None)
+
+
+def test_queries_of_a_batch_that_was_admitted_are_not_displaced(crowd_of, observer) -> None:
+    crowd = crowd_of(slots=1, queue=2)
+    _fill(crowd, "first")
+    batch = Caller(name="a", is_batch=True, is_admitted=True)
+    futures = []
+    for number in range(4):
+        futures.append(crowd.come(f"batch {number}", batch))
+        observer.wait_for(number + 1)
+    with pytest.raises(Overloaded):
+        crowd.come("b", Caller(name="b")).result(_LONG_S)
+    crowd.let_go()
+    assert [future.result(_LONG_S) for future in futures] == [1] * 4
+
+
+def test_queries_of_batches_leave_a_slot_to_single_ones(crowd_of, observer) -> None:
+    crowd = crowd_of(slots=4, queue=9)
+    batch = Caller(name="a", is_batch=True)
+    for number in range(3):
+        crowd.come(f"batch {number}", batch)
+        _until(lambda number=number: f"batch {number}" in crowd.turns)
+    crowd.come("batch 3", batch)
+    observer.wait_for(1)
+    _fill(crowd, "single")  # though another waits
+    crowd.come("single waits", Caller(name="b"))
+    observer.wait_for(2)
+    crowd.let_go("batch 0")
+    _until(lambda: "single waits" in crowd.turns)  # while it waits, batches have half of the slots
+    assert "batch 3" not in crowd.turns
+    crowd.let_go("single", "single waits")
+    _until(lambda: "batch 3" in crowd.turns)
+
+
+def test_of_costly_searches_each_waits_from_when_it_asks(observer) -> None:
+    admission = costly_searches(3, observer)
+    assert admission.slots == 2
+    assert costly_searches(1).slots == 1
+    caller = Caller(arrived_s=time.monotonic() - 100, is_admitted=True)
+    set_caller(caller)
+    try:
+        with admission.slot(), admission.slot():
+            pass
+    finally:
+        set_caller(None)
+    fresh = Caller()
+    set_caller(fresh)
+    with admission.slot():
+        pass
+    set_caller(None)
+    assert not fresh.is_admitted  # it has had no turn among those that decode

@@ -9,13 +9,24 @@ import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from certificates import certify
 
-from search_service.fetch_image import Allowance, ImageFetcher, addresses_of, public_address
-from shared.errors import ImageNotFetched, ImageTooLarge, InvalidRequest, UrlNotAllowed
+from search_service.fetch_image import (
+    _N_RESOLVERS,
+    FETCHES,
+    Allowance,
+    ImageFetcher,
+    addresses_of,
+    fetch_all,
+    public_address,
+)
+from shared.errors import ImageNotFetched, ImageTooLarge, InvalidRequest, Overloaded, UrlNotAllowed
 
 _OK = b"HTTP/1.1 200 OK\r\n"
 _IMAGE = b"the bytes of an image"
@@ -363,3 +374,87 @@ def test_https_proves_the_host_of_the_url(serve, tmp_path) -> None:
         with pytest.raises(ImageNotFetched):
             fetcher.fetch(url, _allowance())
     assert [asked.split(b" ")[1] for asked in server.asked] == [b"/a", b"/to-http"]
+
+
+def _held(server_of: Callable[..., _Server], n_fetches: int) -> tuple[ImageFetcher, threading.Event, list[Any]]:
+    """A fetcher whose fetches all wait for the other side, and what becomes of them."""
+    let_go, begun = threading.Event(), threading.Semaphore(0)
+
+    def answer(to: socket.socket) -> None:
+        begun.release()
+        assert let_go.wait(30)
+        to.sendall(_with_body(_IMAGE))
+
+    fetcher = _fetcher(server_of(answer))
+    threads = ThreadPoolExecutor(n_fetches)
+    futures = [threads.submit(fetcher.fetch, "http://shop.example/", _allowance(30)) for _ in range(n_fetches)]
+    for _ in range(n_fetches):
+        assert begun.acquire(timeout=30)
+    threads.shutdown(wait=False)
+    return fetcher, let_go, futures
+
+
+def test_so_many_are_fetched_at_once_and_the_next_is_refused_after_a_short_wait(serve) -> None:
+    fetcher, let_go, futures = _held(serve, FETCHES)
+    with pytest.raises(Overloaded, match="of fetching an image") as caught:
+        fetcher.fetch("http://shop.example/", _allowance(30))
+    assert caught.value.retry_after_s >= 1
+    let_go.set()
+    assert [future.result(30) for future in futures] == [_IMAGE] * FETCHES
+    assert fetcher.fetch("http://shop.example/", _allowance(30)) == _IMAGE
+
+
+def test_several_are_fetched_side_by_side_each_url_once(serve) -> None:
+    together = threading.Barrier(3, timeout=30)
+    n_asked: list[int] = []
+
+    def answer(to: socket.socket) -> None:
+        n_asked.append(1)
+        together.wait()
+        to.sendall(_with_body(_IMAGE))
+
+    urls = [f"http://shop.example/{name}" for name in ("a", "b", "a", "c")]
+    found = fetch_all(_fetcher(serve(answer)), [*urls, "ftp://shop.example/"], _allowance(30))
+    assert {url: found[url] for url in urls} == dict.fromkeys(urls, _IMAGE)
+    assert isinstance(found["ftp://shop.example/"], UrlNotAllowed)
+    assert len(n_asked) == 3
+
+
+def test_bodies_fetched_side_by_side_share_the_bytes() -> None:
+    allowance = _allowance(max_bytes=10)
+    allowance.spend(6)
+    with pytest.raises(ImageTooLarge):
+        allowance.spend(6)
+    allowance.spend(4)
+
+
+def test_where_all_resolvers_hang_the_next_is_refused_at_once() -> None:
+    let_go, hanging = threading.Event(), threading.Semaphore(0)
+
+    def hang(_host: str, _port: int) -> list[str]:
+        hanging.release()
+        let_go.wait(30)
+        return ["127.0.0.1"]
+
+    fetcher = replace(_fetcher(), resolve=hang)
+    try:
+        for _ in range(_N_RESOLVERS):
+            with pytest.raises(ImageNotFetched):
+                fetcher.fetch("http://shop.example/", _allowance(0.05))
+            assert hanging.acquire(timeout=30)
+        with pytest.raises(Overloaded, match="no host name is resolved now"):
+            fetcher.fetch("http://shop.example/", _allowance(30))
+    finally:
+        let_go.set()
+
+
+def test_a_body_that_drips_ends_at_the_deadline(serve) -> None:
+    def drip(to: socket.socket) -> None:
+        to.sendall(_with_body(b"", "Content-Length: 900"))
+        with suppress(OSError):
+            for _ in range(900):
+                to.sendall(b"x")
+                time.sleep(0.01)
+
+    with pytest.raises(ImageNotFetched):
+        _fetcher(serve(drip)).fetch("http://shop.example/", _allowance(0.2))

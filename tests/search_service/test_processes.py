@@ -10,7 +10,7 @@ from contextlib import contextmanager
 import pytest
 
 from search_service import processes
-from search_service.processes import usage
+from search_service.processes import UsageMeter, usage
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 
@@ -58,3 +58,14 @@ def test_a_process_that_has_ended_takes_nothing() -> None:
     with _child("") as pid:
         pass
     assert usage([pid], os.getpid()).memory_bytes == 0
+
+
+def test_a_meter_looks_once_a_second_at_most(monkeypatch: pytest.MonkeyPatch) -> None:
+    now_s, looks = 100.0, []
+    monkeypatch.setattr("search_service.processes.time.monotonic", lambda: now_s)
+    monkeypatch.setattr("search_service.processes.usage", lambda workers, _: looks.append(list(workers)))
+    meter = UsageMeter()
+    for later_s, pids in ((0.0, [1]), (0.5, [1]), (0.6, [1, 2]), (2.0, [1, 2])):
+        now_s = 100.0 + later_s
+        meter.usage(pids, 3)
+    assert looks == [[1], [1, 2], [1, 2]]

@@ -104,3 +104,14 @@ def test_a_path_out_of_the_image_root_is_not_followed(catalogue, tmp_path, image
     with pytest.raises(ImageNotFound):
         served.image_path("mug-1")
     items.close()
+
+
+def test_examples_of_all_categories_are_bounded_and_one_of_each_stays(catalogue, served, monkeypatch) -> None:
+    categories = list(catalogue.snapshot.partitions)
+    alone = {category: served.examples(category, 2) for category in categories}
+    assert served.examples_of(categories, 2) == alone
+    monkeypatch.setattr("search_service.served_catalogue.MOST_EXAMPLES", 1)
+    assert {category: len(items) for category, items in served.examples_of(categories, 2).items()} == dict.fromkeys(
+        categories, 1
+    )
+    assert served.examples_of([], 2) == {}
