@@ -27,6 +27,7 @@ from shared.errors import (
     ParecidoError,
     RateLimited,
     SlowClient,
+    SnapshotError,
     StorageError,
     StoreUnavailable,
     UnknownCategory,
@@ -59,6 +60,7 @@ STATUS: Mapping[type[ParecidoError], int] = {
     ClientGone: 499,  # nginx's number; it is for metrics and logs alone
     FilterTooWide: 501,
     NotReady: 503,
+    SnapshotError: 503,  # met by a query: damage that opening does not look for
     Overloaded: 503,
     StoreUnavailable: 503,
     StorageError: 507,

@@ -101,7 +101,7 @@ class ItemSearch:
         hits = []
         for rank, (one, indexed) in enumerate(zip(kept, found, strict=True), start=self._options.offset + 1):
             field, grouped = self._options.group_by, self._groups is not None and self._groups[indexed.number] >= 0
-            group = indexed.item.metadata[field] if field is not None and grouped else None
+            group = indexed.item.metadata.get(field) if field is not None and grouped else None
             folded = tuple(copy.item.item_id for copy in self._snapshot.items.by_numbers(one.duplicates))
             hits.append(ItemHit(rank, one.hit.score, indexed.item, group, folded))
         return tuple(hits)

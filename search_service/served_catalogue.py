@@ -5,10 +5,15 @@ from pathlib import Path
 import numpy as np
 
 from shared.catalogue import Item
-from shared.errors import ImageNotFound
+from shared.errors import ImageNotFound, SnapshotError
+from shared.regular_file import open_regular
 from shared.snapshot import Snapshot
 
 _ROWS_AN_EXAMPLE = 4
+# Of JPEG, PNG, GIF, TIFF (little and big endian, and their large kinds) and BMP; WebP has a length in between.
+_STARTS = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF87a", b"GIF89a", b"BM")
+_STARTS += (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+_LONGEST_START = 12
 
 
 class ServedCatalogue:
@@ -33,7 +38,10 @@ class ServedCatalogue:
         return self._snapshot.items.by_id(item_id).item
 
     def image_path(self, item_id: str, position: int = 0) -> Path:
-        """Where an item's image lies: always inside the image root, also behind links.
+        """Where an item's image lies: always inside the image root, also behind links, and always an image.
+
+        The manifest names the root, if the service is not told another: whoever wrote it could name any directory. So
+        only a file that begins as those do that are indexed is handed out.
 
         Args:
             item_id: whose image.
@@ -49,9 +57,13 @@ class ServedCatalogue:
         lost = ImageNotFound(f"the image {images[position]!r} of item {item_id!r} is not where the catalogue had it")
         try:
             path = (self._image_root / images[position]).resolve(strict=True)
-        except (OSError, RuntimeError):  # until Python 3.12, a link to itself is a RuntimeError
+        except (
+            OSError,
+            RuntimeError,
+            ValueError,
+        ):  # a NUL in the path; until Python 3.12, a link to itself is a RuntimeError
             raise lost from None
-        if not path.is_relative_to(self._image_root) or not path.is_file():
+        if not path.is_relative_to(self._image_root) or not _is_image(path):
             raise lost
         return path
 
@@ -68,3 +80,13 @@ class ServedCatalogue:
         found = np.array(list(dict.fromkeys(numbers[rows].tolist())), dtype=np.int64)
         chosen = found[np.linspace(0, len(found) - 1, num=min(count, len(found))).round().astype(np.int64)]
         return [indexed.item for indexed in self._snapshot.items.by_numbers(chosen.tolist())]
+
+
+def _is_image(path: Path) -> bool:
+    """Whether it is a regular file of a format that is indexed, as far as its first bytes tell."""
+    try:
+        with open_regular(path) as file:
+            start = file.read(_LONGEST_START)
+    except (OSError, SnapshotError):
+        return False
+    return start.startswith(_STARTS) or (start[:4] == b"RIFF" and start[8:12] == b"WEBP")

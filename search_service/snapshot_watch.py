@@ -6,19 +6,32 @@
 4. The old engine is closed when its last request ends.
 
 A snapshot that can't be opened is refused: the old one serves on, and `/readyz` says why.
+
+Looking and opening touch files, which can hang for ever: a network file system that is away, a damaged database. So
+each runs in a thread of its own that is given up on after a time, and the watch goes on without it. What it opens after
+all is closed again. While several such threads hang, nothing more is tried.
 """
 
 import logging
 import threading
+import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol, TypeVar
 
 from search_service.engine import Engine
 from shared.errors import NotReady, ParecidoError, StoreUnavailable
 
 _log = logging.getLogger(__name__)
+
+OPEN_TIMEOUT_S = 60.0
+"""How long opening a snapshot may take, unless the service is set otherwise."""
+_READ_TIMEOUT_S = 10.0
+_MOST_HANGING = 3
+_STUCK_AFTER_S = 15.0
+_Result = TypeVar("_Result")
 
 
 @dataclass(frozen=True)
@@ -49,6 +62,14 @@ class Refusal:
     is_for_now: bool = False
 
     @property
+    def public_reason(self) -> str:
+        """A sentence without paths of the machine."""
+        if self.is_for_now:
+            return "the server that has its vectors does not answer"
+        what = "what is published can't be told" if self.published is None else "it can't be opened, or is not sound"
+        return f"{what}; the service's log says why, and so does GET /readyz to who has an API key"
+
+    @property
     def snapshot_id(self) -> str | None:
         """The id of what was refused."""
         return self.published.snapshot_id if self.published else None
@@ -65,6 +86,68 @@ class WatchObserver(Protocol):
 
     def recovered(self) -> None:
         """The snapshot that was served all the time is the published one again."""
+
+    def opening(self, is_opening: bool) -> None:
+        """A snapshot is being opened, or no longer."""
+
+    def polled(self) -> None:
+        """A look at what is published has ended, whatever was found."""
+
+
+class Hanging(Exception):
+    """Work on files did not end in time; its thread was given up on."""
+
+
+class _Attempts:
+    """Runs work that may hang in threads of its own."""
+
+    def __init__(self) -> None:
+        self._began: dict[Future[Any], float] = {}
+
+    @property
+    def oldest_s(self) -> float:
+        """For how long the oldest that has not ended has been running, in seconds; 0 where there is none."""
+        began = [began_s for future, began_s in list(self._began.items()) if not future.done()]
+        return time.monotonic() - min(began) if began else 0.0
+
+    def run(
+        self, work: Callable[[], _Result], timeout_s: float, discard: Callable[[_Result], object] | None = None
+    ) -> _Result:
+        """Run `work` in a thread, and wait for it.
+
+        Args:
+            work: what to do.
+            timeout_s: seconds that it may take.
+            discard: is given what comes too late.
+
+        Raises:
+            Hanging: it takes longer, or so many others hang already that it was not begun.
+        """
+        self._began = {future: began_s for future, began_s in self._began.items() if not future.done()}
+        if len(self._began) >= _MOST_HANGING:
+            raise Hanging(f"{len(self._began)} earlier attempts to read snapshots still hang")
+        future: Future[_Result] = Future()
+        self._began[future] = time.monotonic()
+        threading.Thread(target=_fulfil, args=(future, work), name="snapshot-files", daemon=True).start()
+        try:
+            return future.result(timeout_s)
+        except TimeoutError:
+            if future.done():  # the work's own, or just in time
+                return future.result()
+            future.add_done_callback(lambda late: _discard(late, discard))
+            raise Hanging(f"reading files takes more than {timeout_s:g} s") from None
+
+
+def _fulfil(future: Future[Any], work: Callable[[], Any]) -> None:
+    try:
+        future.set_result(work())
+    except BaseException as error:
+        future.set_exception(error)
+
+
+def _discard(late: Future[Any], discard: Callable[[Any], object] | None) -> None:
+    if late.exception() is None and discard is not None:
+        discard(late.result())
 
 
 @dataclass
@@ -84,6 +167,8 @@ class SnapshotWatch:
         read_published: Callable[[], Published],
         open_engine: Callable[[str], Engine],
         observer: WatchObserver | None = None,
+        open_timeout_s: float = OPEN_TIMEOUT_S,
+        read_timeout_s: float = _READ_TIMEOUT_S,
     ) -> None:
         """Nothing is opened before the first `poll`.
 
@@ -92,10 +177,15 @@ class SnapshotWatch:
             open_engine: opens and verifies the snapshot of an id. Both raise a ParecidoError or an OSError that says
                 why they can't.
             observer: is told of swaps and refusals.
+            open_timeout_s: seconds after which opening is given up on.
+            read_timeout_s: seconds after which looking at what is published is.
         """
         self._read_published = read_published
         self._open_engine = open_engine
         self._observer = observer
+        self._open_timeout_s = open_timeout_s
+        self._read_timeout_s = read_timeout_s
+        self._attempts = _Attempts()
         self._serving: _Serving | None = None
         self._refusal: Refusal | None = None
         self._lock = threading.Lock()
@@ -120,6 +210,21 @@ class SnapshotWatch:
         """Why the published snapshot is not the one that is served; None where it is."""
         return self._refusal
 
+    @property
+    def stuck_for_s(self) -> float | None:
+        """For how long reading files has been hanging, in seconds; None where nothing does."""
+        oldest_s = self._attempts.oldest_s
+        return oldest_s if oldest_s > min(_STUCK_AFTER_S, self._open_timeout_s) else None
+
+    @property
+    def is_serving(self) -> bool:
+        """Whether there is an engine."""
+        return self._serving is not None
+
+    def nothing_served(self, is_insider: bool) -> NotReady | StoreUnavailable:
+        """Why there is no engine, with or without paths of the machine."""
+        return _nothing_served(self._refusal, is_insider)
+
     def start(self, poll_s: float) -> None:
         """Poll every `poll_s` seconds from now on, in a thread that ends with the process or by `stop`.
 
@@ -135,9 +240,11 @@ class SnapshotWatch:
         """Look once at what is published, and swap or refuse; one thread only may do this."""
         published = None
         try:
-            published = self._read_published()
+            published = self._attempts.run(self._read_published, self._read_timeout_s)
             if not self._is_settled(published):
-                self._swap(_Serving(published, self._open_engine(published.snapshot_id)))
+                self._swap(_Serving(published, self._open(published.snapshot_id)))
+        except Hanging as error:
+            self._refuse(Refusal(published, str(error)))
         except StoreUnavailable as error:
             self._refuse(Refusal(published, str(error), is_for_now=True))
         except (ParecidoError, OSError) as error:
@@ -145,6 +252,16 @@ class SnapshotWatch:
         except Exception as error:  # a fault of our own must not end the service either
             reason = f"an unexpected {type(error).__name__}; the service's log has the details"
             self._refuse(Refusal(published, reason), error)
+        self._tell(lambda observer: observer.polled())
+
+    def _open(self, snapshot_id: str) -> Engine:
+        self._tell(lambda observer: observer.opening(True))
+        try:
+            return self._attempts.run(
+                lambda: self._open_engine(snapshot_id), self._open_timeout_s, lambda engine: engine.close()
+            )
+        finally:
+            self._tell(lambda observer: observer.opening(False))
 
     def _run(self, poll_s: float) -> None:
         while not self._stopped.wait(poll_s):
@@ -204,6 +321,8 @@ class SnapshotWatch:
             serving.engine.close()
 
 
-def _nothing_served(refusal: Refusal | None) -> NotReady | StoreUnavailable:
-    kind = StoreUnavailable if refusal and refusal.is_for_now else NotReady
-    return kind(f"no snapshot is being served: {refusal.reason if refusal else 'none was opened yet'}")
+def _nothing_served(refusal: Refusal | None, is_insider: bool = True) -> NotReady | StoreUnavailable:
+    if refusal is None:
+        return NotReady("no snapshot is being served: none was opened yet")
+    kind = StoreUnavailable if refusal.is_for_now else NotReady
+    return kind(f"no snapshot is being served: {refusal.reason if is_insider else refusal.public_reason}")

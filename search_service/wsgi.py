@@ -21,7 +21,9 @@ from search_service.metrics import Metrics
 from search_service.rate_limit import RateLimit
 from search_service.settings import ServiceSettings
 from search_service.snapshot_watch import Published, SnapshotWatch
+from search_service.try_snapshot import try_snapshot
 from shared.data_directory import DataDirectory
+from shared.deadline import Deadline
 from shared.inference_threads import inference_threads
 from shared.snapshot import Snapshot
 from shared.snapshot_lease import SnapshotLease
@@ -48,8 +50,9 @@ def make_app(settings: ServiceSettings | None = None, rate_limit: RateLimit | No
     threads = inference_threads(settings.cores)
     watch = SnapshotWatch(
         lambda: _read_published(data),
-        lambda snapshot_id: _open_engine(data, snapshot_id, settings, admission, threads),
+        lambda snapshot_id: _open_engine(data, snapshot_id, settings, admission, threads, watch.is_serving),
         metrics,
+        settings.open_timeout_s,
     )
     watch.poll()
     watch.start(settings.poll_s)
@@ -64,13 +67,27 @@ def _read_published(data: DataDirectory) -> Published:
 
 
 def _open_engine(
-    data: DataDirectory, snapshot_id: str, settings: ServiceSettings, admission: Admission, threads: Executor
+    data: DataDirectory,
+    snapshot_id: str,
+    settings: ServiceSettings,
+    admission: Admission,
+    threads: Executor,
+    is_serving: bool,
 ) -> Engine:
+    """Open a snapshot; where another one is served meanwhile, once it has been verified by another process.
+
+    The first one is not: that would double the time that a service takes to start, and there is nothing yet that a
+    fault in a library could end.
+    """
     paths = data.paths(snapshot_id)
+    deadline = Deadline.after(settings.open_timeout_s)
     lease = SnapshotLease(paths)
     try:
+        if is_serving:
+            try_snapshot(paths, 0.9 * settings.open_timeout_s)
         with without_native_messages():
-            snapshot = Snapshot.open(paths, settings.cores, settings.lone_threads, threads, settings.milvus)
+            snapshot = Snapshot.open(paths, settings.cores, settings.lone_threads, threads, settings.milvus, deadline)
+        lease.require_there(paths)
         return Engine(
             snapshot,
             settings.image_limits,

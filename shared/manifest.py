@@ -210,17 +210,7 @@ class Manifest:
             manifest: Manifest = _ADAPTER.validate_python(content)
         except ValidationError as error:
             raise SnapshotError(f"the manifest {path} has missing or unknown fields: {_first(error)}") from error
-        manifest._check(path)
         return manifest
-
-    def _check(self, path: Path) -> None:
-        """Refuse fields that contradict each other."""
-        if self.golden and len(self.golden) != self.dim:
-            raise SnapshotError(f"the manifest {path} has {len(self.golden)} numbers in `golden`; expected {self.dim}")
-        if (items := sum(entry.items for entry in self.categories)) != self.items:
-            raise SnapshotError(f"the manifest {path} has {items} items in its categories; `items` is {self.items}")
-        if any(entry.items > entry.rows for entry in self.categories):
-            raise SnapshotError(f"the manifest {path} has a category of more items than rows")
 
 
 _ADAPTER = TypeAdapter(Manifest)
