@@ -10,7 +10,6 @@ from search_service.openapi import operation_of
 from search_service.rate_limit import RateLimit
 from shared.errors import KeyRequired, RateLimited
 
-
 _OF_PROXIES = ("Forwarded", "X-Forwarded-For", "X-Real-IP", "Via")
 
 

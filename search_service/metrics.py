@@ -187,15 +187,14 @@ class Metrics:
         """Note that what is served is what is published again."""
         self._put(replace(self._state, is_refusing=False))
 
-    def opening(self, is_opening: bool) -> None:
-        """Note that a snapshot is being opened, or no longer."""
-        self._put(replace(self._state, is_opening=is_opening))
+    def watching(self, is_opening: bool) -> None:
+        """Note that the watch is alive, and whether it opens a snapshot.
 
-    def polled(self) -> None:
-        """Note that the watch is alive; once a second at most, since it is a file that is written."""
-        now_s = time.time()
-        if self._state.polled_s is None or not 0 <= now_s - self._state.polled_s < _POLLED_EVERY_S:
-            self._put(replace(self._state, polled_s=now_s))
+        Once a second at most, where nothing has changed: it is a file that is written.
+        """
+        now_s, last_s = time.time(), self._state.polled_s
+        if is_opening != self._state.is_opening or last_s is None or not 0 <= now_s - last_s < _POLLED_EVERY_S:
+            self._put(replace(self._state, is_opening=is_opening, polled_s=now_s))
 
     def text(self) -> bytes:
         """Everything, of all workers, in the text format of `CONTENT_TYPE`."""
@@ -241,12 +240,12 @@ def _gauges(states: list[WorkerState]) -> Iterator[Metric]:
         "1 while a worker opens a snapshot.",
         value=any(state.is_opening for state in states),
     )
-    age = GaugeMetricFamily(
-        "parecido_watch_age_seconds", "Since the worker that is furthest behind looked at what is published.", labels=()
+    polled = [state.polled_s for state in states if state.polled_s is not None]
+    yield GaugeMetricFamily(
+        "parecido_watch_age_seconds",
+        "Since the worker that is furthest behind looked at what is published.",
+        value=max(0.0, time.time() - min(polled)) if polled else 0.0,
     )
-    if polled := [state.polled_s for state in states if state.polled_s is not None]:
-        age.add_metric([], max(0.0, time.time() - min(polled)))
-    yield age
     info = GaugeMetricFamily(
         "parecido_snapshot_info", "1 for each snapshot that a worker serves.", labels=["snapshot_id"]
     )

@@ -11,8 +11,10 @@ from shared.snapshot import Snapshot
 
 _ROWS_AN_EXAMPLE = 4
 # Of JPEG, PNG, GIF, TIFF (little and big endian, and their large kinds) and BMP; WebP has a length in between.
-_STARTS = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF87a", b"GIF89a", b"BM")
-_STARTS += (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+_STARTS: tuple[bytes, ...] = (
+    *(b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF87a", b"GIF89a", b"BM"),
+    *(b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"),
+)
 _LONGEST_START = 12
 
 

@@ -8,10 +8,31 @@ import sys
 
 from shared.data_directory import SnapshotPaths
 from shared.errors import SnapshotError
+from shared.manifest import Manifest
+from shared.partition import is_approximate
 
 _MODULE = "shared.check_snapshot"
 _SECRET = "PARECIDO_"  # noqa: S105  # the prefix of settings, some of which are
 _GRACE_S = 5.0
+_EMBEDDER = "embedder.tflite"
+
+
+SMALL_ITEMS = 50_000
+"""So many are looked at within a fraction of a second, in the serving process."""
+
+
+def needs_trial(manifest: Manifest, served: Manifest) -> bool:
+    """Whether opening runs code of libraries over files that were not opened before, or takes long.
+
+    Exact partitions are no reason: their files have to begin with the very bytes that FAISS writes.
+
+    Args:
+        manifest: of the snapshot to be opened.
+        served: of the one that is served.
+    """
+    has_approximate = any(is_approximate(name) for name in manifest.checksums)
+    has_other_embedder = manifest.checksums.get(_EMBEDDER) != served.checksums.get(_EMBEDDER)
+    return has_approximate or has_other_embedder or manifest.items > SMALL_ITEMS
 
 
 def try_snapshot(paths: SnapshotPaths, seconds: float, module: str = _MODULE) -> None:

@@ -20,7 +20,7 @@ from shared.errors import ParecidoError
 from shared.manifest import Manifest
 from shared.snapshot import Snapshot, check_files, require_listed
 
-_NICENESS = 10
+_NICENESS = 5
 _MOST_OUT_OF_MEMORY = b"1000"
 
 
