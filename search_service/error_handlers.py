@@ -12,6 +12,7 @@ from shared.errors import (
     AskAgain,
     BrokenImage,
     ClientGone,
+    DamagedSnapshot,
     FeedbackOff,
     FiltersUnavailable,
     FilterTooWide,
@@ -27,7 +28,6 @@ from shared.errors import (
     ParecidoError,
     RateLimited,
     SlowClient,
-    SnapshotError,
     StorageError,
     StoreUnavailable,
     UnknownCategory,
@@ -60,7 +60,7 @@ STATUS: Mapping[type[ParecidoError], int] = {
     ClientGone: 499,  # nginx's number; it is for metrics and logs alone
     FilterTooWide: 501,
     NotReady: 503,
-    SnapshotError: 503,  # met by a query: damage that opening does not look for
+    DamagedSnapshot: 503,
     Overloaded: 503,
     StoreUnavailable: 503,
     StorageError: 507,

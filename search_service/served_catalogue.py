@@ -29,6 +29,7 @@ class ServedCatalogue:
             image_root: where the images lie, if not where they were indexed.
         """
         self._snapshot = snapshot
+        self._is_pinned = image_root is not None
         self._image_root = (image_root or Path(snapshot.manifest.image_root)).resolve()
 
     def item(self, item_id: str) -> Item:
@@ -40,10 +41,10 @@ class ServedCatalogue:
         return self._snapshot.items.by_id(item_id).item
 
     def image_path(self, item_id: str, position: int = 0) -> Path:
-        """Where an item's image lies: always inside the image root, also behind links, and always an image.
+        """Where an item's image lies: always inside the image root, also behind links.
 
         The manifest names the root, if the service is not told another: whoever wrote it could name any directory. So
-        only a file that begins as those do that are indexed is handed out.
+        then only a file that begins as those do that are indexed is handed out.
 
         Args:
             item_id: whose image.
@@ -65,7 +66,7 @@ class ServedCatalogue:
             ValueError,
         ):  # a NUL in the path; until Python 3.12, a link to itself is a RuntimeError
             raise lost from None
-        if not path.is_relative_to(self._image_root) or not _is_image(path):
+        if not path.is_relative_to(self._image_root) or not (path.is_file() if self._is_pinned else _is_image(path)):
             raise lost
         return path
 

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shared.deadline import NO_DEADLINE, Deadline
-from shared.errors import FiltersUnavailable, SnapshotError, UnknownItem
+from shared.errors import DamagedSnapshot, FiltersUnavailable, SnapshotError, UnknownItem
 from shared.items_database import MOST_METADATA_BYTES, SCHEMA, check_items, open_items
 from shared.metadata_filter import MetadataFilter
 from shared.metadata_index import SCHEMA as METADATA_SCHEMA
@@ -145,8 +145,11 @@ class ItemStore:
             found = f"{self._first} to {self.n_numbers - 1}"
             raise SnapshotError(f"{self._path} has {len(self)} items, numbered {found}")
         if categories is not None:
-            with self._until(deadline), self._errors():
-                check_items(self._connection(), self._path, categories)
+            try:
+                with self._until(deadline):
+                    check_items(self._connection(), self._path, categories)
+            except sqlite3.Error as error:
+                raise SnapshotError(f"{self._path} can't be read: {error}") from error
 
     def categories(self) -> Iterator[str]:
         """The category of every item, by number."""
@@ -262,7 +265,7 @@ class ItemStore:
             raise
         except (sqlite3.Error, ValueError, KeyError, IndexError, TypeError, OverflowError, RecursionError) as error:
             _log.error("%s is damaged", self._path, exc_info=error)
-            raise SnapshotError(f"the snapshot's items can't be read: {type(error).__name__}") from error
+            raise DamagedSnapshot(f"the snapshot's items can't be read: {type(error).__name__}") from error
 
     @contextmanager
     def _until(self, deadline: Deadline) -> Iterator[None]:

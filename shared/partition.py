@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from shared.approximate_index import ApproximateIndex, approximate_files
 from shared.category_search import Allowed, Hit, best_hits
-from shared.errors import SnapshotError
+from shared.errors import DamagedSnapshot, SnapshotError
 from shared.npy_file import read_vector
 from shared.stored_vectors import StoredVectors, require_inner_product
 from shared.vectors import Vectors
@@ -178,14 +178,14 @@ class Partition:
         """The embeddings in these rows, `(len(rows), dim)` float32.
 
         Raises:
-            SnapshotError: there are no such rows, or they are not finite.
+            DamagedSnapshot: there are no such rows, or they are not finite.
         """
         rows = np.asarray(rows, dtype=np.int64)
         if len(rows) and not 0 <= rows.min() <= rows.max() < self.n_rows:
-            raise SnapshotError(f"the partition {self.category!r} has no such rows: the snapshot is damaged")
+            raise DamagedSnapshot(f"the partition {self.category!r} has no such rows")
         found = self._vectors.embeddings(rows)
         if not np.isfinite(found).all():
-            raise SnapshotError(f"the partition {self.category!r} has vectors that are not finite")
+            raise DamagedSnapshot(f"the partition {self.category!r} has vectors that are not finite")
         return found
 
     def item_numbers(self) -> NDArray[np.int64]:
