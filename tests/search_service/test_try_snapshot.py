@@ -48,7 +48,7 @@ def test_a_process_that_finds_nothing_lets_the_snapshot_pass(
 
 
 def test_the_real_one_refuses_an_empty_directory(tmp_path: Path) -> None:
-    with pytest.raises(SnapshotError, match="manifest.json can't be read"):
+    with pytest.raises(SnapshotError, match=r"manifest\.json can't be read"):
         try_snapshot(SnapshotPaths(tmp_path), 60)
 
 
