@@ -20,7 +20,7 @@ from shared.data_directory import DataDirectory, SnapshotPaths
 from shared.errors import ParecidoError, SnapshotMissing
 from shared.images import PREPROCESSING
 from shared.manifest import CategoryEntry, Manifest
-from shared.snapshot import check_files, require_listed
+from shared.snapshot import check_files
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,6 @@ def find_published(data: DataDirectory, reporter: Reporter) -> Published | None:
                 f"nothing of the published snapshot is taken over: its preprocessing is {manifest.preprocessing!r}"
             )
             return None
-        require_listed(paths, manifest)
         check_files(paths, manifest)
     except SnapshotMissing:
         return None
