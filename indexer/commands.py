@@ -85,6 +85,7 @@ def verify(options: argparse.Namespace, reporter: Reporter) -> Result:
     with reporter.stage("check files"):
         snapshot = _open(data, snapshot_id)
         check_files(data.paths(snapshot_id), snapshot.manifest)  # opening has read only samples of large ones
+        snapshot.check_content(data.paths(snapshot_id))
     with reporter.stage("search exactly", len(snapshot.partitions)) as stage:
         for name, part in snapshot.partitions.items():
             recall[name] = ann_recall_at_10(part)

@@ -139,12 +139,20 @@ class RefusedJson(TypedDict):
 
 
 @exactly
+class WatchJson(TypedDict):
+    """Reading snapshots hangs: newer ones may not be served before it ends."""
+
+    stuck_for_s: Annotated[float, Field(ge=0, description="For how long, in seconds.")]
+
+
+@exactly
 class ReadyJson(TypedDict):
     """What is being served."""
 
     status: Literal["ready"]
     snapshot_id: SnapshotId
     refused: NotRequired[RefusedJson]
+    watch: NotRequired[WatchJson]
 
 
 @exactly
@@ -180,11 +188,23 @@ def feedback_json(record: Feedback) -> FeedbackJson:
     return {"snapshot_id": record.snapshot_id, "feedback_id": record.feedback_id, "category": record.category}
 
 
-def ready_json(snapshot_id: str, refusal: Refusal | None) -> ReadyJson:
-    """What is being served, and why that is not what is published."""
+def ready_json(
+    snapshot_id: str, refusal: Refusal | None, stuck_for_s: float | None = None, is_insider: bool = True
+) -> ReadyJson:
+    """What is being served, and why that is not what is published.
+
+    Args:
+        snapshot_id: of what is served.
+        refusal: of what is published, if that is another.
+        stuck_for_s: for how long reading snapshots has been hanging, if it does.
+        is_insider: whether to tell the reason of a refusal, which has paths of the machine.
+    """
     ready: ReadyJson = {"status": "ready", "snapshot_id": snapshot_id}
     if refusal is not None:
-        ready["refused"] = {"snapshot_id": refusal.snapshot_id, "reason": refusal.reason}
+        reason = refusal.reason if is_insider else refusal.public_reason
+        ready["refused"] = {"snapshot_id": refusal.snapshot_id, "reason": reason}
+    if stuck_for_s is not None:
+        ready["watch"] = {"stuck_for_s": round(stuck_for_s, 1)}
     return ready
 
 

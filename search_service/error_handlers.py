@@ -14,6 +14,7 @@ from shared.errors import (
     BodyTooLarge,
     BrokenImage,
     ClientGone,
+    DamagedSnapshot,
     FeedbackOff,
     FiltersUnavailable,
     FilterTooWide,
@@ -62,6 +63,7 @@ STATUS: Mapping[type[ParecidoError], int] = {
     ClientGone: 499,  # nginx's number; it is for metrics and logs alone
     FilterTooWide: 501,
     NotReady: 503,
+    DamagedSnapshot: 503,
     Overloaded: 503,
     StoreUnavailable: 503,
     StorageError: 507,

@@ -6,6 +6,7 @@ at any time. A line that a crash or a full disk has cut short is ended before th
 with it; a lock, which the kernel drops with its process, tells it from a line that is just being written.
 """
 
+import errno
 import fcntl
 import logging
 import os
@@ -13,10 +14,12 @@ from pathlib import Path
 
 from shared.errors import StorageError
 from shared.feedback import Feedback
+from shared.file_lock import lock_within
 
 _log = logging.getLogger(__name__)
 
 _MAX_FILE_BYTES = 1024**3  # some 140,000 records; clients must not fill a disk
+_LOCK_WAIT_S = 2.0  # a write takes far less; whoever may read the file may lock it for ever
 _MODE = 0o640  # what users sent is not for everybody on the machine
 
 
@@ -55,7 +58,8 @@ class FeedbackFile:
 
 
 def _write(descriptor: int, line: bytes) -> None:
-    fcntl.flock(descriptor, fcntl.LOCK_EX)
+    if not lock_within(descriptor, fcntl.LOCK_EX, _LOCK_WAIT_S):
+        raise OSError(errno.EAGAIN, "another process keeps it locked")
     size = os.fstat(descriptor).st_size
     if size + len(line) > _MAX_FILE_BYTES:
         raise OSError(0, f"the file has {size:,} bytes of the {_MAX_FILE_BYTES:,} that it may have")

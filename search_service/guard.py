@@ -10,6 +10,8 @@ from search_service.openapi import operation_of
 from search_service.rate_limit import RateLimit
 from shared.errors import KeyRequired, RateLimited
 
+_OF_PROXIES = ("Forwarded", "X-Forwarded-For", "X-Real-IP", "Via")
+
 
 def guard(app: Flask, keys: ApiKeys | None, rate_limit: RateLimit | None) -> None:
     """Let in, to all but the open routes, who has a key, and nobody too often; None stands for not checking that."""
@@ -30,6 +32,23 @@ def _check() -> None:
         raise RateLimited(f"too many requests: ask again in {wait_s:.1f} s", retry_after_s=math.ceil(wait_s))
     if keys is not None and g.api_key_name is None:
         raise KeyRequired("an API key is wanted: `Authorization: Bearer KEY` or `X-API-Key: KEY`")
+
+
+def is_insider() -> bool:
+    """Whether who asks may be told what only operators need, such as paths of the machine.
+
+    That is who has an API key; where there are none, who asks on the machine itself and not through a proxy.
+    """
+    keys: ApiKeys | None = current_app.extensions["api_keys"]
+    if keys is not None:
+        return keys.name_of(_given_key()) is not None
+    if any(name in request.headers for name in _OF_PROXIES):
+        return False
+    try:
+        address = ipaddress.ip_address(request.remote_addr or "")
+    except ValueError:
+        return False
+    return (getattr(address, "ipv4_mapped", None) or address).is_loopback
 
 
 def count_further(requests: int) -> None:

@@ -30,6 +30,7 @@ CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 UNMATCHED = "unmatched"
 _OTHER = "other"
 # A client may send any word as method; labels have only these, and `_OTHER`.
+_POLLED_EVERY_S = 1.0
 _METHODS = frozenset(("CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "TRACE"))
 _OTHER_WORK = ("search_", "fetch_")
 _STAGES = ("decode", "embed", "classify", "search")
@@ -185,7 +186,8 @@ class Metrics:
             self._swaps.inc()
         created_s = datetime.fromisoformat(engine.manifest.created_at).timestamp()
         items = {entry.name: entry.items for entry in engine.manifest.categories}
-        self._put(WorkerState(Served(engine.snapshot_id, created_s, time.time(), items)))
+        served = Served(engine.snapshot_id, created_s, time.time(), items)
+        self._put(replace(self._state, served=served, is_refusing=False))
 
     def refused(self, refusal: Refusal) -> None:
         """Note that what is published is not served; until something is served, it has to be a snapshot."""
@@ -197,6 +199,15 @@ class Metrics:
     def recovered(self) -> None:
         """Note that what is served is what is published again."""
         self._put(replace(self._state, is_refusing=False))
+
+    def watching(self, is_opening: bool) -> None:
+        """Note that the watch is alive, and whether it opens a snapshot.
+
+        Once a second at most, where nothing has changed: it is a file that is written.
+        """
+        now_s, last_s = time.time(), self._state.polled_s
+        if is_opening != self._state.is_opening or last_s is None or not 0 <= now_s - last_s < _POLLED_EVERY_S:
+            self._put(replace(self._state, is_opening=is_opening, polled_s=now_s))
 
     def text(self) -> bytes:
         """Everything, of all workers, in the text format of `CONTENT_TYPE`."""
@@ -252,6 +263,17 @@ def _gauges(states: list[WorkerState]) -> Iterator[Metric]:
     is_refused = any(state.is_refusing for state in states)
     yield GaugeMetricFamily(
         "parecido_snapshot_refused", "1 while a worker refuses what is published.", value=is_refused
+    )
+    yield GaugeMetricFamily(
+        "parecido_snapshot_opening",
+        "1 while a worker opens a snapshot.",
+        value=any(state.is_opening for state in states),
+    )
+    polled = [state.polled_s for state in states if state.polled_s is not None]
+    yield GaugeMetricFamily(
+        "parecido_watch_age_seconds",
+        "Since the worker that is furthest behind looked at what is published.",
+        value=max(0.0, time.time() - min(polled)) if polled else 0.0,
     )
     info = GaugeMetricFamily(
         "parecido_snapshot_info", "1 for each snapshot that a worker serves.", labels=["snapshot_id"]

@@ -24,7 +24,7 @@ from search_service.answer_json import (
 from search_service.catalogue_json import CategoriesJson, ItemJson, categories_json, item_json
 from search_service.engine import Engine
 from search_service.feedback import FeedbackFile
-from search_service.guard import count_further
+from search_service.guard import count_further, is_insider
 from search_service.metrics import CONTENT_TYPE, Metrics
 from search_service.openapi import Operation, describe
 from search_service.read_request import Search, read_arguments, read_batch, read_body, read_search, search_options, told
@@ -204,7 +204,8 @@ def readyz() -> Response:
         raise NotReady("the service is being stopped: it answers what has reached it, and nothing else")
     with _engine() as engine:
         engine.require_ready()
-        return jsonify(ready_json(engine.snapshot_id, _watch().refusal))
+        watch = _watch()
+        return jsonify(ready_json(engine.snapshot_id, watch.refusal, watch.stuck_for_s, is_insider()))
 
 
 @api.get("/metrics")
@@ -242,6 +243,8 @@ def _count(answer: Answer, is_classified: bool) -> None:
 
 @contextmanager
 def _engine() -> Iterator[Engine]:
+    if not _watch().is_serving:
+        raise _watch().nothing_served(is_insider())
     with _watch().engine() as engine:
         note_snapshot(engine.snapshot_id)
         yield engine

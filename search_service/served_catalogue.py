@@ -6,7 +6,9 @@ from pathlib import Path
 import numpy as np
 
 from shared.catalogue import Item
-from shared.errors import ImageNotFound
+from shared.errors import ImageNotFound, SnapshotError
+from shared.image_formats import HEAD_BYTES, image_format
+from shared.regular_file import open_regular
 from shared.shown import shown
 from shared.snapshot import Snapshot
 
@@ -27,6 +29,7 @@ class ServedCatalogue:
             image_root: where the images lie, if not where they were indexed.
         """
         self._snapshot = snapshot
+        self._is_pinned = image_root is not None
         self._image_root = (image_root or Path(snapshot.manifest.image_root)).resolve()
 
     def item(self, item_id: str) -> Item:
@@ -39,6 +42,9 @@ class ServedCatalogue:
 
     def image_path(self, item_id: str, position: int = 0) -> Path:
         """Where an item's image lies: always inside the image root, also behind links.
+
+        The manifest names the root, if the service is not told another: whoever wrote it could name any directory. So
+        then only a file that begins as those do that are indexed is handed out.
 
         Args:
             item_id: whose image.
@@ -56,9 +62,13 @@ class ServedCatalogue:
         )
         try:
             path = (self._image_root / images[position]).resolve(strict=True)
-        except (OSError, RuntimeError):  # until Python 3.12, a link to itself is a RuntimeError
+        except (
+            OSError,
+            RuntimeError,
+            ValueError,
+        ):  # a NUL in the path; until Python 3.12, a link to itself is a RuntimeError
             raise lost from None
-        if not path.is_relative_to(self._image_root) or not path.is_file():
+        if not path.is_relative_to(self._image_root) or not (path.is_file() if self._is_pinned else _is_image(path)):
             raise lost
         return path
 
@@ -92,3 +102,12 @@ class ServedCatalogue:
         places = np.linspace(0, len(found) - 1, num=min(count, len(found))).round().astype(np.int64)
         chosen: list[int] = found[places].tolist()
         return chosen
+
+
+def _is_image(path: Path) -> bool:
+    """Whether it is a regular file of a format that is indexed, as far as its first bytes tell."""
+    try:
+        with open_regular(path) as file:
+            return image_format(file.read(HEAD_BYTES)) is not None
+    except (OSError, SnapshotError):
+        return False

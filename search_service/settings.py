@@ -52,6 +52,7 @@ class ServiceSettings:
         probe_coverage: for what share of the queries `probe: auto` searches the right category.
         query_views: of each query image that are embedded: 1 for itself, 2 for its mirror image too.
         poll_s: seconds between two looks at which snapshot is published.
+        open_timeout_s: seconds that opening a snapshot may take.
         feedback: the file that feedback is appended to; None for taking none.
         api_keys: the file of the API keys that are let in; None for letting in everybody.
         rate_limit: how often a key, or an address without one, may ask; None for as often as it likes.
@@ -95,6 +96,7 @@ class ServiceSettings:
     probe_coverage: float = PROBE_COVERAGE
     query_views: int = 1
     poll_s: float = 1.0
+    open_timeout_s: float = 60.0
     feedback: Path | None = None
     api_keys: Path | None = None
     rate_limit: Rate | None = None
@@ -258,6 +260,7 @@ _READERS: Mapping[str, Callable[[str], object]] = {
     "probe_coverage": lambda text: _between(float(text), 0.0, 1.0),
     "query_views": _whole(1, 2),
     "poll_s": lambda text: _between(float(text), 0.01, 3600.0),
+    "open_timeout_s": lambda text: _between(float(text), 1.0, 3600.0),
     "feedback": lambda text: Path(_text(text)),
     "api_keys": lambda text: Path(_text(text)),
     "rate_limit": Rate.parse,

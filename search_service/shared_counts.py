@@ -7,6 +7,7 @@ The process that forks imports this module, so prometheus_client is imported whe
 environment when it is imported. See docs/decisions/0008-metrics.md.
 """
 
+import errno
 import fcntl
 import os
 from collections import defaultdict
@@ -14,6 +15,9 @@ from collections.abc import Collection, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from shared.errors import Overloaded
+from shared.file_lock import lock_within
 
 if TYPE_CHECKING:
     from prometheus_client.metrics_core import Metric
@@ -24,6 +28,7 @@ _ENDED_KIND = "counter"
 _KEPT_KINDS = frozenset(("counter", "histogram", "summary"))
 # What prometheus_client needs for a value beside its key is less.
 _ROOM_BYTES = 64
+_SCRAPE_WAIT_S = 2.0  # adding up takes milliseconds
 
 
 class SharedCounts:
@@ -39,13 +44,20 @@ class SharedCounts:
         self._n_ended = 0
 
     def collect(self) -> "list[Metric]":
-        """Every counter and histogram, over all workers."""
+        """Every counter and histogram, over all workers.
+
+        Raises:
+            Overloaded: another process keeps the counts locked.
+        """
         from prometheus_client.multiprocess import MultiProcessCollector
 
-        with self._locked(fcntl.LOCK_SH):
-            # A file is empty for a moment, when its worker has just begun.
-            files = [str(path) for path in self._directory.glob("*.db") if path.stat().st_size > 0]
-            return list(MultiProcessCollector.merge(files))  # type: ignore[no-untyped-call]
+        try:
+            with self._locked(fcntl.LOCK_SH, _SCRAPE_WAIT_S):
+                # A file is empty for a moment, when its worker has just begun.
+                files = [str(path) for path in self._directory.glob("*.db") if path.stat().st_size > 0]
+                return list(MultiProcessCollector.merge(files))  # type: ignore[no-untyped-call]
+        except BlockingIOError as error:
+            raise Overloaded(str(error.strerror)) from error
 
     def keep(self, alive: Collection[int]) -> None:
         """Add up what workers have left; called once for each that has ended, by the one process that forks them.
@@ -58,7 +70,7 @@ class SharedCounts:
             OSError: there is no room; all files are as they were.
         """
         self._n_ended += 1
-        with self._locked(fcntl.LOCK_EX | fcntl.LOCK_NB):
+        with self._locked(fcntl.LOCK_EX):
             left: dict[str, list[Path]] = defaultdict(list)
             for path in self._directory.glob("*.db"):
                 kind, *_, process = path.stem.split("_")
@@ -91,10 +103,11 @@ class SharedCounts:
         return kept.with_suffix(".new"), totals
 
     @contextmanager
-    def _locked(self, how: int) -> Iterator[None]:
+    def _locked(self, how: int, wait_s: float = 0) -> Iterator[None]:
         lock = os.open(self._directory / "lock", os.O_RDWR | os.O_CREAT, 0o600)
         try:
-            fcntl.flock(lock, how)
+            if not lock_within(lock, how, wait_s):
+                raise BlockingIOError(errno.EAGAIN, "another process keeps the workers' counts locked")
             yield
         finally:
             os.close(lock)

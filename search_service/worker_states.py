@@ -37,10 +37,14 @@ class WorkerState:
     Attributes:
         served: None where nothing is.
         is_refusing: whether the published snapshot was refused.
+        is_opening: whether it is being opened.
+        polled_s: when it last looked at what is published, in seconds since 1970; None before it has.
     """
 
     served: Served | None = None
     is_refusing: bool = False
+    is_opening: bool = False
+    polled_s: float | None = None
 
 
 class WorkerStates:
@@ -93,4 +97,4 @@ def _read(path: Path) -> WorkerState | None:
     except FileNotFoundError:  # the worker has just ended
         return None
     served = content["served"]
-    return WorkerState(Served(**served) if served else None, content["is_refusing"])
+    return WorkerState(**{**content, "served": Served(**served) if served else None})

@@ -21,8 +21,11 @@ from search_service.metrics import Metrics
 from search_service.rate_limit import RateLimit
 from search_service.settings import ServiceSettings
 from search_service.snapshot_watch import Published, SnapshotWatch
+from search_service.try_snapshot import SMALL_ITEMS, needs_trial, try_snapshot
 from shared.data_directory import DataDirectory
+from shared.deadline import Deadline
 from shared.inference_threads import inference_threads
+from shared.manifest import Manifest
 from shared.snapshot import Snapshot
 from shared.snapshot_lease import SnapshotLease
 
@@ -49,10 +52,13 @@ def make_app(settings: ServiceSettings | None = None, rate_limit: RateLimit | No
     threads = inference_threads(settings.cores)
     watch = SnapshotWatch(
         lambda: _read_published(data),
-        lambda snapshot_id: _open_engine(data, snapshot_id, settings, admission, search_admission, threads),
+        lambda snapshot_id: _open_engine(
+            data, snapshot_id, settings, admission, search_admission, threads, watch.manifest
+        ),
         metrics,
+        settings.open_timeout_s,
+        note_progress=metrics.watching,
     )
-    watch.poll()
     watch.start(settings.poll_s)
     feedback = FeedbackFile(settings.feedback) if settings.feedback else None
     keys = ApiKeys(settings.api_keys) if settings.api_keys else None
@@ -71,12 +77,25 @@ def _open_engine(
     admission: Admission,
     search_admission: Admission,
     threads: Executor,
+    served: Manifest | None,
 ) -> Engine:
+    """Open a snapshot; where another one is served meanwhile, once another process has, if that tells anything.
+
+    The first one is opened at once: a process more would double the time that a service takes to start, and there is
+    nothing yet that a fault in a library could end.
+    """
     paths = data.paths(snapshot_id)
+    deadline = Deadline.after(settings.open_timeout_s)
     lease = SnapshotLease(paths)
     try:
+        is_tried = served is not None and needs_trial(Manifest.read(paths.manifest), served)
+        if is_tried:
+            try_snapshot(paths, 0.9 * settings.open_timeout_s)
         with without_native_messages():
-            snapshot = Snapshot.open(paths, settings.cores, settings.lone_threads, threads, settings.milvus)
+            snapshot = Snapshot.open(paths, settings.cores, settings.lone_threads, threads, settings.milvus, deadline)
+        lease.require_there(paths)
+        if not is_tried and len(snapshot.items) <= SMALL_ITEMS:
+            snapshot.check_content(paths, deadline)
         return Engine(
             snapshot,
             settings.image_limits,

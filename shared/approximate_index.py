@@ -18,7 +18,11 @@ import faiss
 import numpy as np
 from numpy.typing import NDArray
 
+from shared.check_approximate import check_approximate, check_places
+from shared.errors import SnapshotError
 from shared.index_kind import IndexKind, SearchSettings, parts_of
+from shared.npy_file import read_vector
+from shared.regular_file import read_regular, regular_file
 from shared.stored_vectors import inner_products, write_index
 
 Rows: TypeAlias = NDArray[np.int64]
@@ -29,6 +33,8 @@ _STEP_ROWS = 10
 _CODES_A_ROW = 8
 # The ten nearest without the item that is asked for are eleven, which hardly takes more.
 _AS_GOOD_AS_TEN = 12
+_MOST_LISTS = 65_536
+_KIND_CHARACTERS = 100
 
 
 @dataclass(frozen=True)
@@ -93,19 +99,32 @@ class ApproximateIndex:
         self._projection, self._searched = parts_of(index)
 
     @classmethod
-    def open(cls, directory: Path, stem: str) -> "ApproximateIndex | None":
+    def open(cls, directory: Path, stem: str, n_rows: int, dim: int) -> "ApproximateIndex | None":
         """Map what `write` wrote; None where there is none.
 
         FAISS's reader is not hardened: check the checksum first.
+
+        Args:
+            directory: where the files are.
+            stem: of their names.
+            n_rows: how many rows the partition has.
+            dim: of its vectors.
+
+        Raises:
+            SnapshotError: it could lead a search astray.
         """
         index, rows, settings = (directory / name for name in approximate_files(stem))
         if not settings.exists():
             return None
-        told = SearchSettings(**json.loads(settings.read_text(encoding="utf-8")))
-        both = np.asarray(np.load(rows, mmap_mode="r", allow_pickle=False))
-        opened = faiss.read_index(str(index), faiss.IO_FLAG_MMAP_IFC)
+        inside = directory.parent.parent
+        told = _read_settings(read_regular(settings, inside=inside), n_rows, settings)
+        both = read_vector(rows, (np.int32, np.int64), inside)
+        opened = faiss.read_index(str(regular_file(index, inside)), faiss.IO_FLAG_MMAP_IFC)
+        check_approximate(opened, IndexKind(told.kind, dim), dim)
         n_places = int(opened.ntotal)
-        return cls(opened, RowsOfPlaces(both[: n_places + 1], both[n_places + 1 :]), told)
+        places = RowsOfPlaces(both[: n_places + 1], both[n_places + 1 :])
+        check_places(places.starts, places.rows, n_rows)
+        return cls(opened, places, told)
 
     def write(self, directory: Path, stem: str) -> None:
         """Write its files.
@@ -166,6 +185,17 @@ class ApproximateIndex:
         if self._kind.is_graph:
             return settings.depth + settings.effort * _STEP_ROWS
         return settings.depth + settings.effort * self._most // self._lists() // _CODES_A_ROW
+
+
+def _read_settings(content: bytes, n_rows: int, path: Path) -> SearchSettings:
+    told = SearchSettings(**json.loads(content))
+    for name in ("effort", "depth"):
+        value = getattr(told, name)
+        if type(value) is not int or not 1 <= value <= max(n_rows, _MOST_LISTS):
+            raise SnapshotError(f"{path} has {str(value)[:100]!r} as {name}; expected 1 to the number of rows")
+    if not isinstance(told.kind, str) or len(told.kind) > _KIND_CHARACTERS:
+        raise SnapshotError(f"{path} names no kind of index")
+    return told
 
 
 def approximate_files(stem: str) -> tuple[str, str, str]:

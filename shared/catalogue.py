@@ -1,10 +1,13 @@
 """Items, and `items.sqlite`: what a snapshot knows of each item besides its embeddings."""
 
 import json
+import logging
+import math
+import re
 import sqlite3
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from itertools import groupby
 from operator import itemgetter
@@ -14,7 +17,9 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from shared.errors import FiltersUnavailable, SnapshotError, UnknownItem
+from shared.deadline import NO_DEADLINE, Deadline
+from shared.errors import DamagedSnapshot, FiltersUnavailable, SnapshotError, UnknownItem
+from shared.items_database import MOST_METADATA_BYTES, SCHEMA, check_items, open_items
 from shared.metadata_filter import MetadataFilter
 from shared.metadata_index import SCHEMA as METADATA_SCHEMA
 from shared.metadata_index import MetadataIndexWriter, groups, has_metadata_index, passing
@@ -22,20 +27,18 @@ from shared.recently_used import RecentlyUsed
 from shared.shown import shown
 from shared.text_forms import text_forms
 
+_log = logging.getLogger(__name__)
+
 Metadata: TypeAlias = Mapping[str, Any]
 """Whatever JSON can hold: strings, numbers, lists."""
 
-_SCHEMA = """
-CREATE TABLE items (
-    number INTEGER PRIMARY KEY, item_id TEXT NOT NULL UNIQUE, category TEXT NOT NULL, metadata TEXT NOT NULL);
-CREATE TABLE images (
-    number INTEGER NOT NULL REFERENCES items, position INTEGER NOT NULL, path TEXT NOT NULL, row INTEGER NOT NULL,
-    digest BLOB, PRIMARY KEY (number, position)) WITHOUT ROWID;
-CREATE INDEX images_by_digest ON images (digest);
-"""
 _ITEMS = "SELECT number, item_id, category, metadata, path, row, digest FROM items JOIN images USING (number)"
 _IDS = "SELECT number, item_id FROM items"
 _BARE_ITEMS = _ITEMS.replace(" metadata,", " '{}',")
+_NUMBERS = "SELECT count(*), min(number), max(number) FROM items"
+_QUERY_S = 10.0
+"""Far more than any statement of a request takes."""
+_HUGE = re.compile(r"\d{300}|\d[eE]\+?\d{2}")
 _FILTERS_KEPT = 16  # a byte an item each
 _GROUPINGS_KEPT = 4  # four bytes an item each
 _NUMBERS_AT_ONCE = 10_000  # of one statement: SQLite takes up to 32,766 values
@@ -78,7 +81,7 @@ class IndexedItem:
 def write_items(path: Path, items: Iterable[IndexedItem]) -> None:
     """Write a new `items.sqlite`."""
     with closing(sqlite3.connect(path)) as connection, connection:
-        connection.executescript(_SCHEMA + METADATA_SCHEMA)
+        connection.executescript(SCHEMA + METADATA_SCHEMA)
         index = MetadataIndexWriter(connection)
         for indexed in items:
             item = indexed.item
@@ -103,8 +106,12 @@ def write_items(path: Path, items: Iterable[IndexedItem]) -> None:
 class ItemStore:
     """Read access to `items.sqlite`, from any thread."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, deadline: Deadline = NO_DEADLINE) -> None:
         """Open the file; it is never written again, so readers take no locks.
+
+        Args:
+            path: of the file.
+            deadline: for opening it.
 
         Raises:
             SnapshotError: missing or no such database.
@@ -113,18 +120,48 @@ class ItemStore:
         self._local = threading.local()
         self._connections: list[sqlite3.Connection] = []
         try:
-            [(self._count, last)] = self._query("SELECT count(*), max(number) FROM items", ())
-            self.can_filter = has_metadata_index(self._connection())
-        except sqlite3.Error as error:
+            with self._until(deadline):
+                [(self._count, first, last)] = self._connection().execute(_NUMBERS)
+                self.can_filter = has_metadata_index(self._connection())
+        except (sqlite3.Error, OSError, SnapshotError) as error:
             self.close()
             raise SnapshotError(f"{path} can't be read: {error}") from error
         self.n_numbers = 0 if last is None else int(last) + 1
+        self._first = 0 if first is None else int(first)
         self._passing: RecentlyUsed[MetadataFilter, NDArray[np.bool_]] = RecentlyUsed(_FILTERS_KEPT)
         self._groups: RecentlyUsed[str, NDArray[np.int32]] = RecentlyUsed(_GROUPINGS_KEPT)
 
     def __len__(self) -> int:
         """How many items there are."""
         return int(self._count)
+
+    def check(self, categories: Sequence[str] | None = None, deadline: Deadline = NO_DEADLINE) -> None:
+        """Refuse items that are not numbered from 0 on, as those of a snapshot are.
+
+        Args:
+            categories: look at every item and image too, and refuse other categories, and values that can't be.
+            deadline: for that.
+
+        Raises:
+            SnapshotError: it says what is wrong.
+        """
+        if (self._first, self.n_numbers) != (0, len(self)):
+            found = f"{self._first} to {self.n_numbers - 1}"
+            raise SnapshotError(f"{self._path} has {len(self)} items, numbered {found}")
+        if categories is not None:
+            try:
+                with self._until(deadline):
+                    check_items(self._connection(), self._path, categories)
+            except sqlite3.Error as error:
+                raise SnapshotError(f"{self._path} can't be read: {error}") from error
+
+    def categories(self) -> Iterator[str]:
+        """The category of every item, by number."""
+        return (category for (category,) in self._connection().execute("SELECT category FROM items ORDER BY number"))
+
+    def rows(self) -> Iterator[tuple[int, int]]:
+        """The number of the item, and the row in the partition of its category, of every image."""
+        return iter(self._connection().execute("SELECT number, row FROM images"))
 
     def by_id(self, item_id: str) -> IndexedItem:
         """The item that the caller calls `item_id`: this very id first, then its NFC and NFD.
@@ -134,7 +171,8 @@ class ItemStore:
         """
         for form in text_forms(item_id):
             try:
-                found = list(_indexed(self._query(f"{_ITEMS} WHERE item_id = ? ORDER BY position", (form,))))
+                with self._errors():
+                    found = list(_indexed(self._query(f"{_ITEMS} WHERE item_id = ? ORDER BY position", (form,))))
             except UnicodeEncodeError:  # half a surrogate pair, which JSON lets through and SQLite does not
                 break
             if found:
@@ -154,10 +192,11 @@ class ItemStore:
         """The items of these numbers, in their order."""
         # One statement for many: Python's lock is given up and waited for at every step of each.
         found: dict[int, IndexedItem] = {}
-        for places, wanted in _at_once(numbers):
-            rows = self._query(f"{_ITEMS} WHERE number IN ({places}) ORDER BY number, position", wanted)
-            found |= {indexed.number: indexed for indexed in _indexed(rows)}
-        return [found[int(number)] for number in numbers]
+        with self._errors():
+            for places, wanted in _at_once(numbers):
+                rows = self._query(f"{_ITEMS} WHERE number IN ({places}) ORDER BY number, position", wanted)
+                found |= {indexed.number: indexed for indexed in _indexed(rows)}
+            return [found[int(number)] for number in numbers]
 
     def ids_of(self, numbers: Sequence[int]) -> dict[int, str]:
         """The ids of the items of these numbers."""
@@ -194,7 +233,8 @@ class ItemStore:
         self._require_index()
         found = self._passing.get(wanted)
         if found is None:
-            found = passing(self._connection(), wanted, self.n_numbers, check)
+            with self._errors(), self._until(Deadline.after(_QUERY_S)):
+                found = passing(self._connection(), wanted, self.n_numbers, check)
             found.setflags(write=False)
             self._passing.put(wanted, found)
         return found
@@ -212,7 +252,8 @@ class ItemStore:
         self._require_index()
         found = self._groups.get(field)
         if found is None:
-            found = groups(self._connection(), field, self.n_numbers)
+            with self._errors(), self._until(Deadline.after(_QUERY_S)):
+                found = groups(self._connection(), field, self.n_numbers)
             found.setflags(write=False)
             self._groups.put(field, found)
         return found
@@ -230,13 +271,36 @@ class ItemStore:
             )
 
     def _query(self, sql: str, values: tuple[Any, ...]) -> list[tuple[Any, ...]]:
-        return self._connection().execute(sql, values).fetchall()
+        with self._errors(), self._until(Deadline.after(_QUERY_S)):
+            return self._connection().execute(sql, values).fetchall()
+
+    @contextmanager
+    def _errors(self) -> Iterator[None]:
+        """Turn whatever damaged bytes lead to into an error of ours."""
+        try:
+            yield
+        except UnicodeEncodeError:  # of what was asked for
+            raise
+        except (sqlite3.Error, ValueError, KeyError, IndexError, TypeError, OverflowError, RecursionError) as error:
+            _log.error("%s is damaged", self._path, exc_info=error)
+            raise DamagedSnapshot(f"the snapshot's items can't be read: {type(error).__name__}") from error
+
+    @contextmanager
+    def _until(self, deadline: Deadline) -> Iterator[None]:
+        """End statements of this thread when the time has passed."""
+        self._local.deadline = deadline
+        try:
+            yield
+        finally:
+            self._local.deadline = NO_DEADLINE
+
+    def _is_over(self) -> bool:
+        return getattr(self._local, "deadline", NO_DEADLINE).is_over
 
     def _connection(self) -> sqlite3.Connection:
         connection: sqlite3.Connection | None = getattr(self._local, "connection", None)
         if connection is None:
-            uri = f"{self._path.resolve().as_uri()}?mode=ro&immutable=1"
-            connection = sqlite3.connect(uri, uri=True, check_same_thread=False)
+            connection = open_items(self._path, self._is_over)
             self._local.connection = connection
             self._connections.append(connection)
         return connection
@@ -254,5 +318,24 @@ def _indexed(rows: Iterable[tuple[Any, ...]]) -> Iterator[IndexedItem]:
     """The items of rows that `_ITEMS` selects: those of one item in a row, by position."""
     for (number, item_id, category, metadata), images in groupby(rows, key=itemgetter(0, 1, 2, 3)):
         paths, places, digests = zip(*(image[4:] for image in images), strict=True)
-        item = Item(item_id, category, paths, json.loads(metadata))
+        item = Item(item_id, category, paths, _metadata(metadata))
         yield IndexedItem(item, number, places, () if None in digests else digests)
+
+
+def _metadata(text: str) -> Metadata:
+    """The JSON object; numbers that JSON does not have, and that answers could not give back, are null."""
+    if len(text) > MOST_METADATA_BYTES:
+        raise ValueError("metadata of an item are longer than expected")
+    found = json.loads(text, parse_constant=_null, parse_float=_finite if _HUGE.search(text) else None)
+    if not isinstance(found, dict):
+        raise ValueError("metadata of an item are no JSON object")
+    return found
+
+
+def _null(_constant: str) -> None:
+    return None
+
+
+def _finite(text: str) -> float | None:
+    value = float(text)
+    return value if math.isfinite(value) else None

@@ -1,15 +1,17 @@
 """The head on the base: one Dense softmax over an embedding, kept as plain arrays with its temperature."""
 
 import math
+import zipfile
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
 from shared.errors import SnapshotError
 from shared.known import KnownRule
+from shared.regular_file import open_regular
 from shared.vectors import Vectors
 
 PROBE_COVERAGE = 0.98
@@ -45,8 +47,13 @@ class Classifier:
             raise SnapshotError(
                 f"the classifier has {wanted} categories, but weights {self.weights.shape} and bias {self.bias.shape}"
             )
-        if not self.temperature > 0:
+        if not 0 < self.temperature < math.inf:
             raise SnapshotError(f"the classifier's temperature is {self.temperature}; wanted more than 0")
+        if len(set(self.categories)) < wanted:
+            raise SnapshotError("the classifier has a category twice")
+        own = self.own_probabilities
+        if own.ndim != 1 or not all(np.isfinite(part).all() for part in (self.weights, self.bias, own)):
+            raise SnapshotError("the classifier has numbers that are not finite")
         if self.known is not None and len(self.known.thresholds) != wanted:
             found = f"{len(self.known.thresholds)} thresholds for known queries"
             raise SnapshotError(f"the classifier has {wanted} categories, but {found}")
@@ -115,17 +122,38 @@ class Classifier:
             SnapshotError: missing, damaged or inconsistent.
         """
         try:
-            with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+            with open_regular(path, path.parent.parent) as file:
+                _require_stored(file)
+                arrays = dict(np.load(file, allow_pickle=False).items())
                 return cls(
-                    categories=tuple(str(name) for name in arrays["categories"]),
+                    categories=tuple(_names(arrays["categories"])),
                     weights=np.ascontiguousarray(arrays["weights"], dtype=np.float32),
                     bias=np.ascontiguousarray(arrays["bias"], dtype=np.float32),
                     temperature=float(arrays["temperature"]),
-                    own_probabilities=arrays.get("own_probabilities", np.zeros(0, np.float32)),
+                    own_probabilities=np.asarray(arrays.get("own_probabilities", ()), dtype=np.float32),
                     known=KnownRule.of_arrays(arrays),
                 )
         except Exception as error:  # damaged bytes meet zipfile and NumPy with many kinds
             raise SnapshotError(f"the classifier {path} can't be read: {error}") from error
+
+
+def _require_stored(file: BinaryIO) -> None:
+    """Refuse an archive whose members take more bytes than the file has: `save` compresses nothing."""
+    with zipfile.ZipFile(file) as archive:
+        members = archive.infolist()
+    size = file.seek(0, 2)
+    if any(member.compress_type != zipfile.ZIP_STORED for member in members) or (
+        sum(member.file_size for member in members) > size
+    ):
+        raise SnapshotError("it is compressed, or its members are larger than itself")
+    file.seek(0)
+
+
+def _names(names: NDArray[Any]) -> list[str]:
+    if names.ndim != 1 or names.dtype.kind != "U":
+        raise SnapshotError(f"its categories are {names.dtype} of shape {names.shape}; expected a list of text")
+    found: list[str] = names.tolist()
+    return found
 
 
 def softmax(logits: NDArray[np.float32]) -> NDArray[np.float32]:

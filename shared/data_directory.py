@@ -10,14 +10,20 @@ DATA/lock                           locked by the build that is writing
 DATA/snapshots/<id>/manifest.json   …and the files that `SnapshotPaths` names
 """
 
+import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
 from shared.checksums import sample_of, sha256_of
 from shared.errors import SnapshotError, SnapshotMissing
 from shared.partition import is_approximate
+from shared.regular_file import read_regular
 
 SAMPLED_FROM_BYTES = 64 << 20
+_CURRENT_BYTES = 16 * 1024
+_ID_SHOWN = 200
+_ID = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -25,6 +31,11 @@ class SnapshotPaths:
     """The files of one snapshot, spelled once for writer and reader."""
 
     root: Path
+
+    @property
+    def boundary(self) -> Path:
+        """The directory that links in a snapshot may not lead out of: that of all snapshots."""
+        return self.root.parent
 
     @property
     def manifest(self) -> Path:
@@ -156,14 +167,16 @@ class DataDirectory:
             SnapshotError: `current` names something that is no snapshot.
         """
         try:
-            snapshot_id = self.current.read_text(encoding="utf-8").strip()
+            snapshot_id = read_regular(self.current, _CURRENT_BYTES, self.root).decode("utf-8").strip()
         except (FileNotFoundError, NotADirectoryError):
             raise SnapshotMissing(
                 f"nothing is published in {self.root}: "
                 f"run `python -m indexer build --catalogue PATH --data {self.root}`"
             ) from None
-        except (OSError, UnicodeDecodeError) as error:
+        except (OSError, UnicodeDecodeError, SnapshotError) as error:
             raise SnapshotError(f"{self.current} can't be read: {error}") from error
-        if snapshot_id not in self.ids():
-            raise SnapshotError(f"{self.current} names {snapshot_id!r}, which is no snapshot in {self.snapshots}")
+        if not _ID.fullmatch(snapshot_id) or not os.path.lexists(self.paths(snapshot_id).manifest):
+            raise SnapshotError(
+                f"{self.current} names {snapshot_id[:_ID_SHOWN]!r}, which is no snapshot in {self.snapshots}"
+            )
         return snapshot_id

@@ -14,9 +14,11 @@ from numpy.typing import NDArray
 
 from shared.errors import ImagesUnavailable, SnapshotError
 from shared.images import SIDE_PX
+from shared.regular_file import read_regular
 from shared.vectors import Pixels, Vectors, unit_rows
 
 _Result = TypeVar("_Result")
+_MOST_BYTES = 1 << 30
 
 GOLDEN_MIN_COSINE = 0.999
 """What the golden embedding must reach on opening. Other processors round otherwise (1e-6); a model that lost its
@@ -77,7 +79,7 @@ class LiteRtEmbedder:
     ) -> "LiteRtEmbedder":
         """Read the model from a file; see `__init__`."""
         try:
-            model = path.read_bytes()
+            model = read_regular(path, _MOST_BYTES, path.parent.parent)
         except OSError as error:
             raise SnapshotError(f"the embedder {path} can't be read: {error.strerror}") from error
         return cls(model, interpreters, lone_threads, threads)
@@ -160,6 +162,10 @@ class _Interpreter:
         if shape != (1, SIDE_PX, SIDE_PX, 3) or taken["dtype"] is not np.uint8:
             found = f"{shape} {np.dtype(taken['dtype'])}"
             raise SnapshotError(f"the embedder takes {found}; wanted (1, {SIDE_PX}, {SIDE_PX}, 3) uint8")
+        given_shape = tuple(given["shape"].tolist())
+        if len(given_shape) != 2 or given_shape[0] != 1 or given_shape[1] < 1 or given["dtype"] is not np.float32:
+            found = f"{given_shape} {np.dtype(given['dtype'])}"
+            raise SnapshotError(f"the embedder gives {found}; wanted (1, dim) float32")
         self._input, self._output = taken["index"], given["index"]
         self.dim = int(given["shape"][-1])
 

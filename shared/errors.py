@@ -24,6 +24,7 @@
         ├── UnknownCategory
         ├── UnknownQuery        it shows none of the categories, and the caller wants none searched
         ├── ImageNotFound
+        ├── DamagedSnapshot     what is served has a fault that only this request has met
         ├── FiltersUnavailable  the snapshot is of a version that could not filter
         ├── FilterTooWide       the server that has the vectors can't search so many items that pass
         ├── ImagesUnavailable   the snapshot's embeddings were given, and it has no base
@@ -202,6 +203,12 @@ class ImageNotFound(RequestError):
     """The item is known, but its image file is not where the catalogue had it."""
 
     code = "image_not_found"
+
+
+class DamagedSnapshot(RequestError):
+    """The snapshot being served is damaged where this request reads it; others may be answered."""
+
+    code = "damaged_snapshot"
 
 
 class FiltersUnavailable(RequestError):

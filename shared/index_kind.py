@@ -71,15 +71,23 @@ class IndexKind:
         Args:
             sample: `(n, dim)` float32, unit rows to train on.
         """
+        index = self.untrained()
+        if self.is_projected:
+            index = faiss.IndexPreTransform(projection(sample, int(index.d)), index)
+        index.train(sample)
+        return index
+
+    def untrained(self) -> faiss.Index:
+        """An index of this kind without rows and without a projection in front.
+
+        Raises:
+            ValueError: there is no such kind.
+        """
         part = self._parts()
-        dim = int(part["projected"] or self.dim)
-        index = faiss.index_factory(dim, part["index"], faiss.METRIC_INNER_PRODUCT)
+        index = faiss.index_factory(int(part["projected"] or self.dim), part["index"], faiss.METRIC_INNER_PRODUCT)
         if self.is_graph:
             graph: Any = index  # its types don't know what the factory makes
             graph.hnsw.efConstruction = _CONSTRUCTION
-        if part["projected"]:
-            index = faiss.IndexPreTransform(projection(sample, dim), index)
-        index.train(sample)
         return index
 
     def parameters(self, effort: int) -> Any:

@@ -1,17 +1,67 @@
-"""`manifest.json`: how a snapshot describes itself."""
+"""`manifest.json`: how a snapshot describes itself.
+
+The seal shows damage, not intent: whoever can write the file can seal it again. So every field is checked for its type
+and its range when it is read, and nothing that is opened later is trusted because of the seal.
+"""
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
-from typing import Any
+from datetime import datetime
+from pathlib import Path, PurePosixPath
+from typing import Annotated, Any, ClassVar, Literal, NoReturn
+
+from pydantic import AfterValidator, ConfigDict, Field, PlainValidator, TypeAdapter, ValidationError
 
 from shared.errors import SnapshotError
+from shared.regular_file import read_regular
 
 FORMAT_VERSION = 2
+_MOST_BYTES = 64 << 20
+"""Ten times what one of ten thousand categories takes."""
+_MOST_DIMENSIONS = 65_536
+_MOST_ROWS = 1 << 40
+_SHOWN = 100
 _READABLE = (1, 2)
 """Format 1 has nothing but exact indexes: what it lacks has its default here."""
+
+
+def _text(value: object) -> str:
+    """Any text, lone surrogates too: file systems have names that are not UTF-8."""
+    if not isinstance(value, str) or "\0" in value:
+        raise ValueError("expected text without NUL")
+    return value
+
+
+def _file_name(value: object) -> str:
+    name = _text(value)
+    path = PurePosixPath(name)
+    if not name or path.is_absolute() or ".." in path.parts or path.as_posix() != name:
+        raise ValueError("expected the path of a file below the snapshot's directory")
+    return name
+
+
+def _time(value: object) -> str:
+    text = _text(value)
+    if datetime.fromisoformat(text).tzinfo is None:
+        raise ValueError("expected a time with its zone, in ISO 8601")
+    return text
+
+
+def _distinct_names(categories: "tuple[CategoryEntry, ...]") -> "tuple[CategoryEntry, ...]":
+    if len({entry.name for entry in categories}) < len(categories):
+        raise ValueError("expected categories of different names")
+    return categories
+
+
+Text = Annotated[str, PlainValidator(_text)]
+FileName = Annotated[str, PlainValidator(_file_name)]
+Count = Annotated[int, Field(strict=True, ge=0, le=_MOST_ROWS)]
+Sha256 = Annotated[str, Field(strict=True, pattern=r"^[0-9a-f]{64}$")]
+Finite = Annotated[float, Field(strict=True, allow_inf_nan=False)]
+_NO_OTHERS = ConfigDict(extra="forbid")
 
 
 @dataclass(frozen=True)
@@ -33,17 +83,19 @@ class CategoryEntry:
         search_p50_ms: median processor time of a search for ten when it was built; None where all rows are compared.
     """
 
-    name: str
-    items: int
-    images: int
-    rows: int
-    index_kind: str
-    ann_recall_at_10: float
-    content: str = ""
-    vectors: str = "float32"
-    effort: int | None = None
-    depth: int | None = None
-    search_p50_ms: float | None = None
+    __pydantic_config__: ClassVar[ConfigDict] = _NO_OTHERS
+
+    name: Text
+    items: Count
+    images: Count
+    rows: Count
+    index_kind: Text
+    ann_recall_at_10: Annotated[Finite, Field(ge=0, le=1)]
+    content: Text = ""
+    vectors: Text = "float32"
+    effort: Count | None = None
+    depth: Count | None = None
+    search_p50_ms: Annotated[Finite, Field(ge=0)] | None = None
 
 
 @dataclass(frozen=True)
@@ -59,12 +111,14 @@ class StoreEntry:
         partitions: how many named ones it has; None for one a category. Categories share them where there are fewer.
     """
 
-    address: str
-    collection: str
-    index_type: str
-    rows: int
-    sample: str
-    partitions: int | None = None
+    __pydantic_config__: ClassVar[ConfigDict] = _NO_OTHERS
+
+    address: Text
+    collection: Text
+    index_type: Text
+    rows: Count
+    sample: Text
+    partitions: Annotated[Count, Field(ge=1)] | None = None
 
 
 @dataclass(frozen=True)
@@ -99,30 +153,32 @@ class Manifest:
         store: where the vectors are; None where they are in the snapshot.
     """
 
-    format_version: int
-    snapshot_id: str
-    created_at: str
-    parecido_version: str
-    backbone: str
-    weights: str
-    embedder_id: str
-    dim: int
-    metric: str
-    preprocessing: str
-    recipe: str
-    index_views: str
-    categories: tuple[CategoryEntry, ...]
-    items: int
-    images: int
-    skipped: int
-    image_root: str
-    content: str
-    golden: tuple[float, ...]
-    classifier: Mapping[str, Any]
-    settings: Mapping[str, Any]
-    checksums: Mapping[str, str]
-    tuning: Mapping[str, Any] | None = None
-    samples: Mapping[str, str] = field(default_factory=dict)
+    __pydantic_config__: ClassVar[ConfigDict] = _NO_OTHERS
+
+    format_version: Annotated[int, Field(strict=True)]
+    snapshot_id: Text
+    created_at: Annotated[str, PlainValidator(_time)]
+    parecido_version: Text
+    backbone: Text
+    weights: Text
+    embedder_id: Text
+    dim: Annotated[int, Field(strict=True, ge=1, le=_MOST_DIMENSIONS)]
+    metric: Literal["inner_product"]
+    preprocessing: Text
+    recipe: Text
+    index_views: Text
+    categories: Annotated[tuple[CategoryEntry, ...], AfterValidator(_distinct_names)]
+    items: Count
+    images: Count
+    skipped: Count
+    image_root: Text
+    content: Text
+    golden: tuple[Finite, ...]
+    classifier: Mapping[Text, Any]
+    settings: Mapping[Text, Any]
+    checksums: Mapping[FileName, Sha256]
+    tuning: Mapping[Text, Any] | None = None
+    samples: Mapping[FileName, Sha256] = field(default_factory=dict)
     store: StoreEntry | None = None
 
     def write(self, path: Path) -> None:
@@ -137,24 +193,42 @@ class Manifest:
         """Read what `write` wrote.
 
         Raises:
-            SnapshotError: missing, damaged, or of another format version.
+            SnapshotError: missing, damaged, of another format version, or with values that can't be.
         """
         try:
-            content = json.loads(path.read_text(encoding="utf-8"))
+            # All numbers have to be finite: answers are JSON, which has no others.
+            text = read_regular(path, _MOST_BYTES, path.parent.parent).decode("utf-8")
+            content = json.loads(text, parse_constant=_refuse_constant, parse_float=_finite)
             version, seal = content["format_version"], content.pop("seal", None)
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, SnapshotError) as error:
             raise SnapshotError(f"the manifest {path} can't be read: {error}") from error
         if version not in _READABLE:
             raise SnapshotError(f"{path} has format version {version}; this version of Parecido reads 1 and 2")
         if seal != _seal(content):
             raise SnapshotError(f"the manifest {path} was changed after it was written: its seal does not match")
         try:
-            categories = tuple(CategoryEntry(**entry) for entry in content.pop("categories"))
-            told = content.pop("store", None)
-            store = None if told is None else StoreEntry(**told)
-            return cls(categories=categories, golden=tuple(content.pop("golden")), store=store, **content)
-        except (KeyError, TypeError) as error:
-            raise SnapshotError(f"the manifest {path} has missing or unknown fields: {error}") from error
+            manifest: Manifest = _ADAPTER.validate_python(content)
+        except ValidationError as error:
+            raise SnapshotError(f"the manifest {path} has missing or unknown fields: {_first(error)}") from error
+        return manifest
+
+
+_ADAPTER = TypeAdapter(Manifest)
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"it has {name}; expected finite numbers")
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    return value if math.isfinite(value) else _refuse_constant(text[:_SHOWN])
+
+
+def _first(error: ValidationError) -> str:
+    """The first thing that is wrong, without the value, which may be long."""
+    first = error.errors(include_url=False, include_input=False, include_context=False)[0]
+    return f"{'.'.join(str(part) for part in first['loc'])}: {first['msg']}"[:500]
 
 
 def _seal(content: Mapping[str, Any]) -> str:

@@ -13,11 +13,13 @@ from numpy.typing import NDArray
 
 from shared.approximate_index import ApproximateIndex, approximate_files
 from shared.category_search import Allowed, Hit, best_hits
-from shared.errors import SnapshotError
+from shared.errors import DamagedSnapshot, SnapshotError
+from shared.npy_file import read_vector
 from shared.stored_vectors import StoredVectors, require_inner_product
 from shared.vectors import Vectors
 
-_MAPPED_FROM_BYTES = 1 << 20
+_CHECKED_BYTES = 64 << 20
+"""Of vectors that take more, not every value is looked at when they are opened: that would read gigabytes."""
 
 
 class Partition:
@@ -90,14 +92,31 @@ class Partition:
         Raises:
             SnapshotError: missing, or something else.
         """
-        path = directory / partition_file(category)
+        path = directory / partition_file(category)  # links may lead to other snapshots, see `shared.regular_file`
         try:
             vectors = StoredVectors.open(path)
             item_numbers = read_rows(directory, category)
-            approximate = ApproximateIndex.open(directory, _file_stem(category))
+            approximate = ApproximateIndex.open(directory, _file_stem(category), vectors.n_rows, vectors.dim)
         except Exception as error:  # damaged bytes meet FAISS and NumPy with many kinds
             raise SnapshotError(f"the partition {path} can't be read: {error}") from error
         return cls(category, vectors, item_numbers, approximate)
+
+    def check(self, n_numbers: int, all_vectors: bool = False) -> None:
+        """Refuse rows of items that there are not, and vectors that are not finite.
+
+        Args:
+            n_numbers: items are numbered from 0 to one less.
+            all_vectors: look at large ones too.
+
+        Raises:
+            SnapshotError: there are such.
+        """
+        check_numbers(self.category, self._item_numbers, n_numbers)
+        if all_vectors or self.n_rows * self.dim * 4 <= _CHECKED_BYTES:
+            try:
+                self._vectors.require_finite()
+            except SnapshotError as error:
+                raise SnapshotError(f"the partition {self.category!r} is not sound: {error}") from error
 
     def search(self, queries: Vectors, top_k: int, allowed: Allowed | None = None) -> list[list[Hit]]:
         """The `top_k` nearest items of each query, best first, equal scores by item number.
@@ -156,8 +175,18 @@ class Partition:
             fetched *= 4
 
     def embeddings(self, rows: Sequence[int] | NDArray[np.int64]) -> Vectors:
-        """The embeddings in these rows, `(len(rows), dim)` float32."""
-        return self._vectors.embeddings(np.asarray(rows, dtype=np.int64))
+        """The embeddings in these rows, `(len(rows), dim)` float32.
+
+        Raises:
+            DamagedSnapshot: there are no such rows, or they are not finite.
+        """
+        rows = np.asarray(rows, dtype=np.int64)
+        if len(rows) and not 0 <= rows.min() <= rows.max() < self.n_rows:
+            raise DamagedSnapshot(f"the partition {self.category!r} has no such rows")
+        found = self._vectors.embeddings(rows)
+        if not np.isfinite(found).all():
+            raise DamagedSnapshot(f"the partition {self.category!r} has vectors that are not finite")
+        return found
 
     def item_numbers(self) -> NDArray[np.int64]:
         """`(n_rows,)` int64: the item that each row shows."""
@@ -165,6 +194,9 @@ class Partition:
 
     def _collapse(self, scores: NDArray[np.float32], rows: NDArray[np.int64], wanted: int) -> list[Hit]:
         """One hit an item, best first, so many at most."""
+        if rows.min(initial=0) < 0 or np.isnan(scores).any():  # no row: what is not finite is not near
+            found = (rows >= 0) & ~np.isnan(scores)
+            scores, rows = scores[found], rows[found]
         scores, numbers = np.minimum(scores, 1.0), self._item_numbers[rows]  # rounding may carry a cosine past 1
         order = np.lexsort((numbers, -scores))
         if self.n_rows == self.n_items:
@@ -179,11 +211,30 @@ def write_rows(directory: Path, category: str, item_numbers: NDArray[np.int64]) 
 
 
 def read_rows(directory: Path, category: str) -> NDArray[np.int64]:
-    """What `write_rows` wrote; mapped where it is large: a mapped array keeps its file open, and there may be many."""
-    path = directory / rows_file(category)
-    is_large = path.stat().st_size > _MAPPED_FROM_BYTES
-    rows: NDArray[np.int64] = np.load(path, mmap_mode="r" if is_large else None, allow_pickle=False)
-    return rows
+    """What `write_rows` wrote; mapped where it is large.
+
+    Raises:
+        SnapshotError: another type or shape.
+        ValueError: it is no such file.
+        OSError: it can't be read.
+    """
+    return read_vector(directory / rows_file(category), (np.int64,), directory.parent.parent)
+
+
+def check_numbers(category: str, item_numbers: NDArray[np.int64], n_numbers: int) -> None:
+    """Refuse rows of items that there are not.
+
+    Args:
+        category: for the message.
+        item_numbers: `(n_rows,)` int64, the item that each row shows.
+        n_numbers: items are numbered from 0 to one less.
+
+    Raises:
+        SnapshotError: there are such.
+    """
+    if len(item_numbers) and not 0 <= item_numbers.min() <= item_numbers.max() < n_numbers:
+        found = f"items {item_numbers.min()} to {item_numbers.max()}"
+        raise SnapshotError(f"the partition {category!r} shows {found}; the snapshot has 0 to {n_numbers - 1}")
 
 
 def partition_file(category: str) -> str:

@@ -7,13 +7,14 @@ whose scores are within 0.005 of the exact ones.
 import errno
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import faiss
 import numpy as np
 from numpy.typing import NDArray
 
 from shared.errors import SnapshotError
+from shared.regular_file import open_regular, regular_file
 from shared.vectors import Vectors
 
 ENCODINGS = ("float32", "int8")
@@ -21,6 +22,11 @@ ENCODINGS = ("float32", "int8")
 _inner_products = faiss.__dict__["fvec_inner_products_by_idx"]
 # FAISS multiplies matrices from 20 queries on, which rounds otherwise: a score would depend on who asks at once.
 _BLOCK = 16
+_FINITE_ROWS = 16_384
+_COUNTED_BYTES = 16  # the kind of index, its dimensions and its rows
+_TRAINED_AT = 32
+_MOST_DIMENSIONS = 65_536
+_MOST_ROWS = 1 << 40
 
 
 class StoredVectors:
@@ -47,9 +53,26 @@ class StoredVectors:
     def open(cls, path: Path) -> "StoredVectors":
         """Map a file: nothing is read before it is needed, and processes share one copy.
 
-        FAISS's reader is not hardened: a truncated file may end the process. So check the checksum first.
+        FAISS's reader is not hardened, and reading past the end of a mapped file ends the process. So the file has to
+        begin with the bytes that FAISS writes for so many rows, and to be as long as they take.
+
+        Raises:
+            SnapshotError: it does not, or is not a regular file of the snapshot.
         """
-        return cls(faiss.read_index(str(path), faiss.IO_FLAG_MMAP_IFC))
+        inside = path.parent.parent.parent
+        with open_regular(path, inside) as file:
+            _check_header(file, path)
+        return cls(faiss.read_index(str(regular_file(path, inside)), faiss.IO_FLAG_MMAP_IFC))
+
+    def require_finite(self) -> None:
+        """Refuse values that are no numbers; this reads every row.
+
+        Raises:
+            SnapshotError: there are such.
+        """
+        for _, rows in self.pieces(_FINITE_ROWS):
+            if not (np.isfinite(rows.min()) and np.isfinite(rows.max())):
+                raise SnapshotError("the vectors have values that are not finite")
 
     @property
     def encoding(self) -> str:
@@ -122,6 +145,52 @@ class StoredVectors:
         return selector
 
 
+def _check_header(file: BinaryIO, path: Path) -> None:
+    """Compare a file's first bytes, and its size, with what FAISS writes for as many rows of as many dimensions."""
+    head = file.read(_COUNTED_BYTES)
+    dim, n_rows = int.from_bytes(head[4:8], "little"), int.from_bytes(head[8:16], "little")
+    if len(head) < _COUNTED_BYTES or not 1 <= dim <= _MOST_DIMENSIONS or n_rows > _MOST_ROWS:
+        raise SnapshotError(f"{path} is no index of vectors: it says {n_rows} rows of {dim} dimensions")
+    file.seek(0)
+    if head[:4] == b"IxSQ":
+        expected, found, value_bytes = _coded_header(file, dim, n_rows)
+    else:
+        expected = _flat_header(dim, n_rows)
+        found, value_bytes = file.read(len(expected)), 4
+    if found != expected:
+        raise SnapshotError(f"{path} does not begin as an index of {n_rows} vectors of {dim} dimensions")
+    size, wanted = file.seek(0, 2), len(expected) + n_rows * dim * value_bytes
+    if size != wanted:
+        raise SnapshotError(f"{path} has {size} bytes; {n_rows} vectors of {dim} dimensions take {wanted}")
+
+
+def _flat_header(dim: int, n_rows: int) -> bytes:
+    """What FAISS writes of an empty `IndexFlatIP`, with the two counts put in."""
+    header = bytearray(faiss.serialize_index(faiss.IndexFlatIP(dim)).tobytes())
+    header[8:16] = n_rows.to_bytes(8, "little")
+    header[-8:] = (n_rows * dim).to_bytes(8, "little")
+    return bytes(header)
+
+
+def _coded_header(file: BinaryIO, dim: int, n_rows: int) -> tuple[bytes, bytes, int]:
+    """The same of an `IndexScalarQuantizer`, which has the ranges of the values in front of the codes.
+
+    Returns:
+        What is expected, what is found, and the bytes of a value.
+    """
+    kinds = faiss.ScalarQuantizer.QT_8bit, faiss.METRIC_INNER_PRODUCT
+    empty = faiss.serialize_index(faiss.IndexScalarQuantizer(dim, *kinds)).tobytes()
+    front = bytearray(empty[:-16])
+    front[8:16] = n_rows.to_bytes(8, "little")
+    front[_TRAINED_AT] = 1
+    front += (2 * dim).to_bytes(8, "little")
+    found = file.read(len(front) + 8 * dim + 8)
+    ranges = found[len(front) : len(front) + 8 * dim]
+    if len(ranges) < 8 * dim or not np.isfinite(np.frombuffer(ranges, dtype="<f4")).all():
+        ranges = b""  # is not what is expected
+    return bytes(front) + ranges + (n_rows * dim).to_bytes(8, "little"), found, 1
+
+
 def inner_products(queries: Vectors, rows: Vectors, places: NDArray[np.int64]) -> NDArray[np.float32]:
     """The inner product of each query with some of the rows, with the same bits as a search has them.
 
@@ -163,17 +232,14 @@ def write_float32(path: Path, dim: int, pieces: Iterator[Vectors]) -> int:
     Raises:
         OSError: the disk is full, or the directory can't be written.
     """
-    header = bytearray(faiss.serialize_index(faiss.IndexFlatIP(dim)).tobytes())
     n_rows = 0
     with path.open("wb") as file:
-        file.write(header)
+        file.write(_flat_header(dim, 0))
         for piece in pieces:
             file.write(np.ascontiguousarray(piece, dtype="<f4").data)
             n_rows += len(piece)
-        header[8:16] = n_rows.to_bytes(8, "little")
-        header[-8:] = (n_rows * dim).to_bytes(8, "little")
         file.seek(0)
-        file.write(header)
+        file.write(_flat_header(dim, n_rows))
     return n_rows
 
 

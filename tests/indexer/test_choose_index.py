@@ -278,4 +278,4 @@ def test_first_copies_name_the_first_row_with_the_same_bits() -> None:
 
 
 def test_an_index_that_is_not_there_is_none(tmp_path: Path) -> None:
-    assert ApproximateIndex.open(tmp_path, "c") is None
+    assert ApproximateIndex.open(tmp_path, "c", 1, 8) is None

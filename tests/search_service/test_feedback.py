@@ -1,5 +1,6 @@
 """The file that feedback is appended to: whole lines whatever happens, and an error that says what did."""
 
+import fcntl
 import logging
 import os
 import subprocess
@@ -167,3 +168,13 @@ def test_the_path_is_not_told_to_clients(tmp_path) -> None:
     with pytest.raises(StorageError) as caught:
         FeedbackFile(tmp_path / "secret" / "feedback.jsonl").append(_feedback())
     assert "secret" not in str(caught.value)
+
+
+def test_a_file_that_another_process_keeps_locked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_LOCK_WAIT_S", 0.05)
+    file = FeedbackFile(tmp_path / "feedback.jsonl")
+    with (tmp_path / "feedback.jsonl").open("rb") as other:  # reading is enough to lock
+        fcntl.flock(other, fcntl.LOCK_EX)
+        _fails(file, "another process keeps it locked")
+    file.append(_feedback())
+    assert len((tmp_path / "feedback.jsonl").read_bytes().splitlines()) == 1

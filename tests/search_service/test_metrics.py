@@ -1,9 +1,11 @@
 """`GET /metrics` of one process, moved by real requests; tests/end_to_end/test_metrics.py has several workers."""
 
 import base64
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 from fakes import fake_manifest, picture
@@ -12,9 +14,10 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from search_service.app import create_app
 from search_service.engine import Engine
-from search_service.metrics import Metrics
+from search_service.metrics import Metrics, _gauges
 from search_service.settings import ServiceSettings
 from search_service.snapshot_watch import Published, SnapshotWatch
+from search_service.worker_states import WorkerState, WorkerStates
 from shared.errors import SnapshotError, SnapshotMissing
 from shared.manifest import CategoryEntry, Manifest
 
@@ -33,6 +36,8 @@ _FAMILIES = {
     "parecido_snapshot_refusals": "counter",
     "parecido_ready": "gauge",
     "parecido_snapshot_refused": "gauge",
+    "parecido_snapshot_opening": "gauge",
+    "parecido_watch_age_seconds": "gauge",
     "parecido_snapshot_info": "gauge",
     "parecido_snapshot_created_timestamp_seconds": "gauge",
     "parecido_partition_items": "gauge",
@@ -413,3 +418,22 @@ def test_two_apps_share_nothing(engine) -> None:
         key for key in after if "route=/metrics" in key
     }
     assert _named(after, "parecido_snapshot_info") == {"snapshot_id=other": 1}
+
+
+def test_the_watch_tells_that_it_is_alive_and_what_it_does(tmp_path: Path) -> None:
+    metrics = Metrics(0.98, tmp_path)
+
+    def told() -> tuple[float, float]:
+        states = WorkerStates(tmp_path).all()
+        values = {family.name: family.samples[0].value for family in _gauges(states) if family.samples}
+        return values["parecido_snapshot_opening"], values["parecido_watch_age_seconds"]
+
+    metrics.watching(is_opening=False)
+    assert told()[0] == 0
+    assert 0 <= told()[1] < 60
+    metrics.watching(is_opening=True)
+    assert told()[0] == 1
+    metrics.watching(is_opening=False)
+    assert told()[0] == 0
+    WorkerStates(tmp_path).put(WorkerState(polled_s=time.time() - 500))  # one that hangs
+    assert told()[1] >= 500

@@ -1,5 +1,6 @@
 """What is looked up: items, and where images lie."""
 
+import os
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -8,7 +9,7 @@ import pytest
 from fakes import picture
 
 from search_service.served_catalogue import ServedCatalogue
-from shared.catalogue import ItemStore, write_items
+from shared.catalogue import IndexedItem, Item, ItemStore, write_items
 from shared.errors import ImageNotFound, UnknownItem
 
 
@@ -115,3 +116,32 @@ def test_examples_of_all_categories_are_bounded_and_one_of_each_stays(catalogue,
         categories, 1
     )
     assert served.examples_of([], 2) == {}
+
+
+# Where the manifest alone names the root
+
+
+def _named_by_manifest(catalogue, root: Path, paths: tuple[str, ...]) -> ServedCatalogue:
+    """What a snapshot serves whose writer has chosen the image root and the paths."""
+    write_items(root / "chosen.sqlite", [IndexedItem(Item("x", "red", paths), 0, tuple(range(len(paths))))])
+    manifest = replace(catalogue.snapshot.manifest, image_root=str(root))
+    return ServedCatalogue(replace(catalogue.snapshot, manifest=manifest, items=ItemStore(root / "chosen.sqlite")))
+
+
+@pytest.mark.parametrize("file_format", ["JPEG", "PNG", "WEBP", "GIF", "TIFF", "BMP"])
+def test_an_image_of_any_format_that_is_indexed_is_handed_out(catalogue, tmp_path, file_format) -> None:
+    (tmp_path / "image").write_bytes(picture("red", file_format=file_format))
+    served = _named_by_manifest(catalogue, tmp_path, ("image",))
+    assert served.image_path("x") == tmp_path / "image"
+
+
+def test_what_is_no_image_is_not_handed_out(catalogue, tmp_path) -> None:
+    (tmp_path / "passwd").write_bytes(b"root:x:0:0:root:/root:/bin/bash\n")
+    (tmp_path / "empty").write_bytes(b"")
+    os.mkfifo(tmp_path / "fifo")
+    (tmp_path / "out").symlink_to("/etc/passwd")
+    names = ("passwd", "empty", "fifo", "out", "../../etc/passwd", "/etc/passwd", "nowhere")
+    served = _named_by_manifest(catalogue, tmp_path, names)
+    for position in range(len(names)):
+        with pytest.raises(ImageNotFound):
+            served.image_path("x", position)

@@ -10,8 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from search_service import shared_counts
 from search_service.metrics import Metrics
 from search_service.shared_counts import SharedCounts
+from shared.errors import Overloaded
 
 _ROOT = Path(__file__).parents[2]
 _WORKER = """
@@ -179,3 +181,10 @@ def test_who_reads_while_forty_workers_end_never_sees_less_than_before(tmp_path)
     assert float(seen) <= 8000
     assert _told(tmp_path)['parecido_requests_total{method="GET",route="/x",status="200"}'] == 8000
     assert len(list(tmp_path.glob("*.db"))) <= 2
+
+
+def test_a_scrape_does_not_wait_without_a_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shared_counts, "_SCRAPE_WAIT_S", 0.05)
+    with SharedCounts(tmp_path)._locked(fcntl.LOCK_EX), pytest.raises(Overloaded, match="keeps the workers' counts"):
+        SharedCounts(tmp_path).collect()
+    assert SharedCounts(tmp_path).collect() == []

@@ -2,6 +2,7 @@
 
 import logging
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -411,12 +412,14 @@ def test_a_thread_polls_whatever_happens_until_it_is_stopped(data) -> None:
 
     before = set(threading.enumerate())  # a watch of another test may be just ending
     watch = _in_a_thread(look, data)
-    [thread] = set(threading.enumerate()) - before
-    assert thread.daemon
+    threads = set(threading.enumerate()) - before  # one polls, one looks after it
+    assert len(threads) == 2
+    assert all(thread.daemon for thread in threads)
     assert enough.wait(_WAIT_S)
     watch.stop()
-    thread.join(_WAIT_S)
-    assert not thread.is_alive()
+    for thread in threads:
+        thread.join(_WAIT_S)
+        assert not thread.is_alive()
 
 
 def test_the_thread_opens_what_is_published(data) -> None:
@@ -435,3 +438,102 @@ def test_the_thread_opens_what_is_published(data) -> None:
         while looked_again.acquire(blocking=False):
             pass
     watch.stop()
+
+
+# What hangs
+
+
+def test_a_snapshot_whose_opening_hangs_is_refused_and_a_later_one_is_served(data) -> None:
+    released = threading.Event()
+
+    def open_or_hang(snapshot_id: str) -> _Engine:
+        engine = data.open(snapshot_id)
+        if snapshot_id == "B":
+            assert released.wait(_WAIT_S)
+        return engine
+
+    watch = SnapshotWatch(data.read, open_or_hang, open_timeout_s=0.2)
+    watch.start(0.001)
+    assert _served(watch) == "A"
+    assert watch.stuck_for_s is None
+    data.published = B
+    _until(lambda: watch.refusal is not None)
+    assert watch.refusal == Refusal(B, "reading its files takes more than 0.2 s")
+    assert watch.stuck_for_s > 0.1
+    assert _served(watch) == "A"
+    data.published = C
+    _until(lambda: _served(watch) == "C")
+    assert watch.refusal is None
+    released.set()
+    _until(lambda: data.closed() == [1, 1, 0])  # what was opened too late is closed, and not served
+    assert _served(watch) == "C"
+    assert watch.stuck_for_s is None
+    watch.stop()
+
+
+def test_a_look_that_hangs_is_given_up_on_and_tried_again(data) -> None:
+    released, hangs = threading.Event(), threading.Event()
+
+    def look() -> Published:
+        if hangs.is_set():
+            assert released.wait(_WAIT_S)
+        return data.read()
+
+    watch = SnapshotWatch(look, data.open, open_timeout_s=0.1)
+    watch.start(0.001)
+    hangs.set()
+    _until(lambda: watch.refusal is not None)
+    assert watch.refusal.snapshot_id is None
+    hangs.clear()
+    data.published = B
+    _until(lambda: _served(watch) == "B")
+    released.set()
+    watch.stop()
+
+
+def test_no_more_than_a_few_threads_are_given_up_on(data) -> None:
+    released, looks = threading.Event(), []
+
+    def hang() -> Published:
+        looks.append(None)
+        assert released.wait(_WAIT_S)
+        raise SnapshotMissing("nothing")
+
+    watch = SnapshotWatch(hang, data.open, open_timeout_s=0.05)
+    watch.start(0.001)  # returns though the first look hangs
+    _until(lambda: len(looks) == 4)
+    time.sleep(0.5)  # ten times as long as it would take to give up on the next
+    assert len(looks) == 4
+    assert watch.stuck_for_s > 0.2
+    released.set()
+    watch.stop()
+
+
+def test_progress_is_noted_and_a_fault_in_that_changes_nothing(data) -> None:
+    noted: list[bool] = []
+
+    def note(is_opening: bool) -> None:
+        noted.append(is_opening)
+        raise OSError(28, "No space left on device")
+
+    watch = SnapshotWatch(data.read, data.open, note_progress=note)
+    _publish(watch, data, A, A)
+    assert noted == [True, False, False]
+    assert _served(watch) == "A"
+
+
+def test_who_is_no_operator_is_told_no_paths(data) -> None:
+    data.damaged["A"] = SnapshotError("/srv/data/snapshots/A/items.sqlite is damaged")
+    watch = SnapshotWatch(data.read, data.open)
+    assert "none was opened yet" in str(watch.nothing_served(is_insider=False))
+    _publish(watch, data, A)
+    assert "/srv/data" in str(watch.nothing_served(is_insider=True))
+    assert "/srv" not in str(watch.nothing_served(is_insider=False))
+    assert "/srv" not in watch.refusal.public_reason
+
+
+def _until(holds: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + _WAIT_S
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.005)

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -148,3 +149,114 @@ def test_a_manifest_of_format_1_is_read_as_one_of_exact_indexes(path: Path) -> N
     path.write_text(json.dumps({**content, "seal": _seal(content)}), encoding="utf-8")
     (first, *_) = Manifest.read(path).categories
     assert (first.index_kind, first.vectors, first.effort, first.depth) == ("IndexFlatIP", "float32", None, None)
+
+
+# Sealed again by whoever can write the file
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"dim": 2**40},
+        {"dim": 0},
+        {"dim": "4"},
+        {"dim": 4.0},
+        {"dim": True},
+        {"items": -1},
+        {"items": 10**30},
+        {"images": 1.5},
+        {"skipped": "many"},
+        {"metric": "l2"},
+        {"snapshot_id": 5},
+        {"snapshot_id": "a\0b"},
+        {"created_at": "yesterday"},
+        {"created_at": "2025-01-02T03:04:05"},
+        {"image_root": ["/"]},
+        {"image_root": "/photos\0"},
+        {"golden": ["x"] * 4},
+        {"golden": [10**400, 0, 0, 0]},
+        {"golden": "abcd"},
+        {"classifier": []},
+        {"settings": "none"},
+        {"categories": "abc"},
+        {"categories": {}},
+        {"checksums": {"../../etc/passwd": "0" * 64}},
+        {"checksums": {"/etc/passwd": "0" * 64}},
+        {"checksums": {"a/../b": "0" * 64}},
+        {"checksums": {"a//b": "0" * 64}},
+        {"checksums": {"": "0" * 64}},
+        {"checksums": {"a\0b": "0" * 64}},
+        {"checksums": {"a": "0"}},
+        {"checksums": {"a": None}},
+        {"checksums": ["a"]},
+        {"samples": {"../a": "0" * 64}},
+        {"store": {"address": 5}},
+        {"tuning": "yes"},
+    ],
+)
+def test_a_value_that_can_not_be_is_refused_though_it_is_sealed(path: Path, change: dict[str, Any]) -> None:
+    _change(path, lambda content: content.update(change), seal=True)
+    with pytest.raises(SnapshotError) as caught:
+        Manifest.read(path)
+    assert str(path) in str(caught.value)
+    assert next(iter(change)) in str(caught.value)
+    assert len(str(caught.value)) < 1000
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("name", "a\0b"),
+        ("name", 5),
+        ("items", -1),
+        ("rows", 2.0),
+        ("rows", 2**62),
+        ("ann_recall_at_10", 1.1),
+        ("ann_recall_at_10", "1"),
+        ("effort", -1),
+        ("vectors", None),
+        ("index_kind", 5),
+    ],
+)
+def test_a_category_that_can_not_be_is_refused_though_it_is_sealed(path: Path, field: str, value: object) -> None:
+    _change(path, lambda content: content["categories"][0].update({field: value}), seal=True)
+    with pytest.raises(SnapshotError, match=r"manifest\.json has"):
+        Manifest.read(path)
+
+
+def test_two_categories_of_one_name_are_refused(path: Path) -> None:
+    _change(path, lambda content: content["categories"][1].update(name="Schuhe & Stiefel"), seal=True)
+    with pytest.raises(SnapshotError, match="categories of different names"):
+        Manifest.read(path)
+
+
+@pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity", "1e999"])
+def test_a_number_that_json_has_not_is_refused(path: Path, number: str) -> None:
+    text = path.read_text(encoding="utf-8").replace("0.93", number)
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(SnapshotError, match=f"can't be read: it has {number}"):
+        Manifest.read(path)
+
+
+def test_nesting_without_an_end_is_refused(path: Path) -> None:
+    path.write_text('{"format_version": 2, "settings": ' + "[" * 100_000, encoding="utf-8")
+    with pytest.raises(SnapshotError, match="can't be read"):
+        Manifest.read(path)
+
+
+def test_a_manifest_of_100_mb_is_not_read(path: Path) -> None:
+    with path.open("r+b") as file:
+        file.truncate(100 << 20)  # sparse
+    with pytest.raises(SnapshotError, match="has more than 67,108,864 bytes"):
+        Manifest.read(path)
+
+
+def test_a_manifest_that_is_no_regular_file_is_not_opened(path: Path) -> None:
+    path.unlink()
+    os.mkfifo(path)
+    with pytest.raises(SnapshotError, match="is a FIFO; expected a regular file"):
+        Manifest.read(path)
+    path.unlink()
+    path.symlink_to("/dev/zero")
+    with pytest.raises(SnapshotError, match="is a link that leads out of"):
+        Manifest.read(path)

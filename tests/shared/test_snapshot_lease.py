@@ -2,6 +2,7 @@
 
 import errno
 import fcntl
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -136,3 +137,30 @@ def test_where_there_are_no_locks_everything_counts_as_leased(
     with closing(SnapshotLease(paths)):
         pass
     assert is_leased(paths)
+
+
+def test_another_that_locks_the_manifest_is_not_waited_for(
+    paths: SnapshotPaths, caplog: pytest.LogCaptureFixture
+) -> None:
+    with paths.manifest.open("rb") as other:  # reading is enough to lock
+        fcntl.flock(other, fcntl.LOCK_EX)
+        with closing(SnapshotLease(paths, wait_s=0.05)) as lease:
+            lease.require_there(paths)
+            assert is_leased(paths)  # retention can't have it either
+    assert f"{paths.root} is opened without a lease" in caplog.text
+    assert not is_leased(paths)
+
+
+def test_a_snapshot_that_was_removed_after_the_lease_is_not_there(paths: SnapshotPaths) -> None:
+    with closing(SnapshotLease(paths)) as lease:
+        _remove(paths)
+        with pytest.raises(SnapshotError, match="was removed while it was being opened"):
+            lease.require_there(paths)
+
+
+def test_a_manifest_that_is_a_fifo_is_not_opened(paths: SnapshotPaths) -> None:
+    paths.manifest.unlink()
+    os.mkfifo(paths.manifest)
+    with pytest.raises(SnapshotError, match="is a FIFO"):
+        SnapshotLease(paths)
+    assert is_leased(paths)  # nothing can be told, so it is left alone
