@@ -98,6 +98,7 @@ class Connection:
         except h11.RemoteProtocolError as error:
             answer = self._gateway.refusal(HttpError(error.error_status_hint, str(error)), self._head)
         self.is_busy = False
+        await asyncio.sleep(self._gateway.pause_s(answer.status))
         await self._send(answer)
         self._limits.release(self)
         self._unread = self._http.trailing_data[0]
