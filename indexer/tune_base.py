@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from indexer.choose_base import Base
+from indexer.decoding import decode_pixels
 from indexer.embed_image import read_limited
 from indexer.held_out import held_out_items
 from indexer.read_catalogue import Catalogue
@@ -17,7 +18,7 @@ from indexer.settings import BuildSettings
 from indexer.storage import storage_error
 from shared.classifier import Classifier
 from shared.data_directory import DataDirectory
-from shared.images import ImageLimits, decode_image, to_pixels
+from shared.images import ImageLimits
 
 if TYPE_CHECKING:
     from indexer.backbone import Backbone
@@ -125,4 +126,4 @@ class _Pictures(Sequence[Any]):
 
         name = self._images[place]
         data = read_limited(self._root / name, self._limits)
-        return Picture(to_pixels(decode_image(data, self._limits, name)), sha256(data).digest())
+        return Picture(decode_pixels(data, self._limits, name), sha256(data).digest())

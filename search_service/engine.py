@@ -19,11 +19,13 @@ from search_service.category_ranking import CategoryRanking
 from search_service.item_search import ItemSearch
 from search_service.options import SearchOptions
 from search_service.query import Query
+from search_service.query_decoder import QueryDecoder
 from search_service.query_vectors import QueryVectors
 from search_service.served_catalogue import ServedCatalogue
 from search_service.told import Told
 from search_service.verdict import NOT_JUDGED, OF_THE_CATALOGUE, Verdict, judge
 from shared.classifier import PROBE_COVERAGE, ranking
+from shared.decode_pool import template_of_process
 from shared.errors import ParecidoError, StoreUnavailable
 from shared.feedback import Feedback
 from shared.images import ImageLimits
@@ -51,25 +53,31 @@ class Engine:
         lease: SnapshotLease | None = None,
         admission: Admission | None = None,
         query_views: int = 1,
+        decoder: QueryDecoder | None = None,
     ) -> None:
         """Serve a snapshot.
 
         Args:
             snapshot: open; closed by `close`.
-            limits: what query images are refused for.
+            limits: what query images are refused for, where there is no `decoder`.
             probe_coverage: for what share of the queries `probe: auto` searches the right category.
             image_root: where the catalogue's images lie, if not where they were indexed.
             lease: on the snapshot; given back by `close`.
             admission: decides which images are decoded and embedded when; by default one a core, for this engine alone.
             query_views: of a query image that are embedded: 1 for itself, 2 for its mirror image too, which counts as a
                 second picture of the query.
+            decoder: decodes query images; by default one for this engine alone, closed by `close`.
         """
         self.catalogue = ServedCatalogue(snapshot, image_root)
         self._snapshot = snapshot
         self._probe_coverage = probe_coverage
         self._lease = lease
         self._admission = admission or Admission(os.cpu_count() or 1)
-        self._vectors = QueryVectors(snapshot, limits or ImageLimits(), self._admission, query_views)
+        self._own_decoder: QueryDecoder | None = None
+        if decoder is None:
+            template = template_of_process(limits or ImageLimits())
+            decoder = self._own_decoder = QueryDecoder(template, self._admission.slots)
+        self._vectors = QueryVectors(snapshot, decoder, self._admission, query_views)
         self._batch_threads = ThreadPoolExecutor(os.cpu_count(), "batch")  # started when they are first needed
 
     @property
@@ -217,6 +225,8 @@ class Engine:
         """Close the snapshot and give back its lease; call it when no request uses the engine any more."""
         self._batch_threads.shutdown()
         self._snapshot.close()
+        if self._own_decoder is not None:
+            self._own_decoder.close()
         if self._lease is not None:
             self._lease.close()
 

@@ -18,10 +18,12 @@ from search_service.feedback import FeedbackFile
 from search_service.logs import without_native_messages
 from search_service.memory import return_large_blocks
 from search_service.metrics import Metrics
+from search_service.query_decoder import QueryDecoder
 from search_service.rate_limit import RateLimit
 from search_service.settings import ServiceSettings
 from search_service.snapshot_watch import Published, SnapshotWatch
 from shared.data_directory import DataDirectory
+from shared.decode_pool import DecodeTemplate
 from shared.inference_threads import inference_threads
 from shared.snapshot import Snapshot
 from shared.snapshot_lease import SnapshotLease
@@ -46,9 +48,12 @@ def make_app(settings: ServiceSettings | None = None, rate_limit: RateLimit | No
     metrics = Metrics(settings.probe_coverage, Path(shared) if shared else None)
     admission = Admission(settings.slots, settings.queue, settings.queue_deadline_s, metrics)
     threads = inference_threads(settings.cores)
+    template = DecodeTemplate(settings.image_limits)
+    template.start()
+    decoder = QueryDecoder(template, settings.slots, metrics)
     watch = SnapshotWatch(
         lambda: _read_published(data),
-        lambda snapshot_id: _open_engine(data, snapshot_id, settings, admission, threads),
+        lambda snapshot_id: _open_engine(data, snapshot_id, settings, admission, threads, decoder),
         metrics,
     )
     watch.poll()
@@ -64,7 +69,12 @@ def _read_published(data: DataDirectory) -> Published:
 
 
 def _open_engine(
-    data: DataDirectory, snapshot_id: str, settings: ServiceSettings, admission: Admission, threads: Executor
+    data: DataDirectory,
+    snapshot_id: str,
+    settings: ServiceSettings,
+    admission: Admission,
+    threads: Executor,
+    decoder: QueryDecoder,
 ) -> Engine:
     paths = data.paths(snapshot_id)
     lease = SnapshotLease(paths)
@@ -79,6 +89,7 @@ def _open_engine(
             lease,
             admission,
             settings.query_views,
+            decoder,
         )
     except BaseException:
         lease.close()

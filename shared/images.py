@@ -21,13 +21,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageFile, PngImagePlugin, UnidentifiedImageError, _imaging
 
 from shared.errors import BrokenImage, ImageError, ImageTooLarge, UnsupportedImage
-from shared.image_cost import (
-    decoding_bytes,
-    refuse_large_frame,
-    refuse_long_work,
-    refuse_many_parts,
-    refuse_many_pixels,
-)
+from shared.image_cost import coefficient_bytes, decoding_bytes, refuse_large_frame, refuse_many_pixels
 
 SIDE_PX = 224
 PREPROCESSING = "geometric-mean-square/white/bilinear/224/1"
@@ -71,8 +65,8 @@ class ImageLimits:
     Attributes:
         max_bytes: of the file.
         max_pixels: of its first frame.
-        max_memory_bytes: that decoding takes; None for any. 4 a pixel for most, 8 with transparency, 16 for WebP; few
-            for a JPEG, which is decoded at a smaller scale.
+        max_memory_bytes: that its pixels take while it is decoded; None for any. 4 a pixel for most, 8 with
+            transparency, 16 for WebP; few for a JPEG, which is decoded at a smaller scale.
     """
 
     max_bytes: int = 20 * 1024 * 1024
@@ -84,6 +78,7 @@ def decode_image(data: bytes, limits: ImageLimits, name: str = "the image") -> I
     """Decode an image file to upright 8-bit RGB; of several frames the first.
 
     JPEGs are decoded at the smallest of libjpeg's scales that still has at least the pixels that `to_pixels` needs.
+    Hostile bytes can cost minutes and gigabytes whatever they declare: a `DecodePool` decodes those.
 
     Args:
         data: the bytes of a JPEG, PNG, WebP, GIF, TIFF or BMP file.
@@ -91,7 +86,7 @@ def decode_image(data: bytes, limits: ImageLimits, name: str = "the image") -> I
         name: how messages call it, for example its path.
 
     Raises:
-        ImageTooLarge: more bytes, pixels or memory than `limits` allow, or a structure that would take long to decode.
+        ImageTooLarge: more bytes, pixels or memory than `limits` allow.
         UnsupportedImage: the bytes are no image of those formats.
         BrokenImage: truncated or corrupt.
     """
@@ -99,7 +94,6 @@ def decode_image(data: bytes, limits: ImageLimits, name: str = "the image") -> I
         raise ImageTooLarge(f"{name} has {len(data):,} bytes; at most {limits.max_bytes:,} are allowed")
     if not data:
         raise UnsupportedImage(f"{name} is empty: expected one of {', '.join(FORMATS)}")
-    refuse_many_parts(data, name)
     refuse_large_frame(data, limits.max_pixels, name)
     try:
         image = Image.open(io.BytesIO(data), formats=FORMATS)
@@ -113,7 +107,7 @@ def decode_image(data: bytes, limits: ImageLimits, name: str = "the image") -> I
     # hence the wide net. Nothing of ours runs inside but what tells the cost.
     try:
         with image:
-            return _decode(image, data, limits, name)
+            return _decode(image, limits, name)
     except ImageError:
         raise
     except Exception as error:
@@ -124,19 +118,19 @@ def _broken(name: str, error: Exception) -> BrokenImage:
     return BrokenImage(f"{name} can't be decoded: {error or type(error).__name__}")
 
 
-def _decode(image: ImageFile.ImageFile, data: bytes, limits: ImageLimits, name: str) -> Image.Image:
+def _decode(image: ImageFile.ImageFile, limits: ImageLimits, name: str) -> Image.Image:
     width, height = image.size
     refuse_many_pixels(width, height, limits.max_pixels, name)
-    refuse_long_work(image, data, name)
+    coefficients = coefficient_bytes(image)
     if image.format in ("JPEG", "MPO"):
         shrink = min(1.0, SIDE_PX / _square_side(width, height))
         image.draft("RGB", (math.ceil(width * shrink), math.ceil(height * shrink)))
-    _refuse_memory(image, decoding_bytes(image, data, _is_rgb(image)), limits, name)
+    _refuse_memory(image, coefficients + decoding_bytes(image, _is_rgb(image)), limits, name)
     image.load()
     turn = _UPRIGHT.get(_orientation(image))  # only now, since PNGs may have it behind their pixels
     if _is_rgb(image) and turn is None:
         return image
-    _refuse_memory(image, decoding_bytes(image, data, is_rgb=False), limits, name)
+    _refuse_memory(image, coefficients + decoding_bytes(image, is_rgb=False), limits, name)
     return _upright_rgb(image, turn)
 
 

@@ -286,6 +286,25 @@ def _with_scans(jpeg: bytes, more: int) -> bytes:
     return jpeg[:-2] + jpeg[last:-2] * more + jpeg[-2:]
 
 
+def jpeg_of_scans(width: int, height: int, scans: int) -> bytes:
+    """A progressive grey JPEG of a few bytes a scan, each going over all of its pixels; hidden in segments that
+    libjpeg looks for scans in, as it has lost its place.
+    """
+
+    def scan(first: int, last: int) -> bytes:
+        return b"\xff\xda" + struct.pack(">HB", 8, 1) + bytes((1, 0, first, last, 0)) + b"\0"
+
+    tables = b"".join(_segment(0xC4, bytes((kind, 1)) + bytes(15) + b"\0") for kind in (0x00, 0x10))
+    frame = _segment(0xC2, struct.pack(">BHHB", 8, height, width, 1) + b"\1\x11\0")
+    header = b"\xff\xd8" + _segment(0xDB, b"\0" + b"\1" * 64) + frame + tables + _segment(0xDD, b"\0\1")
+    hidden = b"".join(
+        b"\xff\x02" + struct.pack(">H", 2 + len(scan(1, 63)) * count) + scan(1, 63) * count
+        for count in [5000] * (scans // 5000) + [scans % 5000]
+        if count
+    )
+    return header + scan(0, 0) + hidden + b"\xff\xd9"
+
+
 def _gifs() -> Named:
     one = encoded(Image.new("P", (8, 8)), "GIF")
     start, frame = one[: one.index(b",")], one[one.index(b",") : -1]
