@@ -4,9 +4,7 @@
 """
 
 import argparse
-import os
 import sys
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import suppress
@@ -14,65 +12,11 @@ from importlib import import_module
 from pathlib import Path
 
 from benchmarks.rows import print_records
+from benchmarks.watched_processes import Watched
 from search_service.query_decoder import QueryDecoder
 from shared.decode_pool import DecodeTemplate, Reason
 from shared.errors import ParecidoError
 from shared.images import ImageLimits
-
-_LOOK_S = 0.002
-
-
-class _Processes:
-    """The template, its decoders and this process, watched while a block runs."""
-
-    def __init__(self) -> None:
-        self.peak_bytes = 0
-        self._ends = threading.Event()
-
-    def __enter__(self) -> "_Processes":
-        self._cpu_s, self._before = _cpu_s(), _memory_bytes()
-        self._thread = threading.Thread(target=self._look)
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._ends.set()
-        self._thread.join()
-        self.cpu_s = _cpu_s() - self._cpu_s - self._own_s
-        self.growth_bytes = max(0, self.peak_bytes - self._before)
-
-    def _look(self) -> None:
-        while not self._ends.wait(_LOOK_S):
-            self.peak_bytes = max(self.peak_bytes, _memory_bytes())
-        self._own_s = time.thread_time()
-
-
-def _family() -> list[int]:
-    found = [os.getpid()]
-    for process in found:
-        with suppress(OSError):
-            for task in Path(f"/proc/{process}/task").iterdir():
-                found += [int(child) for child in (task / "children").read_text().split()]
-    return found
-
-
-def _cpu_s() -> float:
-    """Also of decoders that have died, since their template has reaped them."""
-    ticks = 0
-    for process in _family():
-        with suppress(OSError):
-            fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
-            ticks += sum(map(int, fields[11:15]))
-    return ticks / os.sysconf("SC_CLK_TCK")
-
-
-def _memory_bytes() -> int:
-    pages = 0
-    for process in _family():
-        with suppress(OSError):
-            _, resident, shared = map(int, Path(f"/proc/{process}/statm").read_text().split()[:3])
-            pages += resident - shared
-    return pages * os.sysconf("SC_PAGE_SIZE")
 
 
 class _Replaced:
@@ -87,7 +31,7 @@ def measure(decoder: QueryDecoder, replaced: _Replaced, name: str, data: bytes) 
     """Decode an image as a query, and say what it took."""
     replaced.reasons.clear()
     began_s, outcome, message = time.perf_counter(), "decoded", ""
-    with _Processes() as processes:
+    with Watched() as taken:
         try:
             pixels = decoder.decode_quickly(data)
             if pixels is None:
@@ -100,8 +44,8 @@ def measure(decoder: QueryDecoder, replaced: _Replaced, name: str, data: bytes) 
         "MB": len(data) / 1e6,
         "outcome": outcome,
         "wall_s": time.perf_counter() - began_s,
-        "cpu_s": processes.cpu_s,
-        "growth_mb": processes.growth_bytes / 1e6,
+        "cpu_s": taken.cpu_s,
+        "growth_mb": taken.growth_bytes / 1e6,
         "replaced": " ".join(replaced.reasons),
         "message": message[:90],
     }
