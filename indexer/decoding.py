@@ -5,6 +5,7 @@ from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from shared.decode_pool import DecodePool, template_of_process
 from shared.images import ImageLimits
@@ -25,6 +26,15 @@ def decode_pixels(data: bytes, limits: ImageLimits, name: str = "the image") -> 
         ImageError: it can't be used.
     """
     return _pool(os.getpid(), limits).decode(data, name, _CPU_S)
+
+
+def decode_small(data: bytes, limits: ImageLimits, side_px: int, name: str = "the image") -> Image.Image:
+    """Decode an image file to a picture to look at, whose sides have at most `side_px` pixels (360 at most).
+
+    Raises:
+        ImageError: it can't be used.
+    """
+    return Image.fromarray(_pool(os.getpid(), limits).decode_small(data, side_px, name, _CPU_S))
 
 
 @lru_cache(maxsize=8)

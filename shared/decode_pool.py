@@ -24,7 +24,6 @@ from pathlib import Path
 from typing import Literal, Protocol, get_args
 
 import numpy as np
-from numpy.typing import NDArray
 
 from shared.decode_process import (
     ANSWER,
@@ -33,14 +32,15 @@ from shared.decode_process import (
     ERRORS,
     FORK,
     MAX_MESSAGE_BYTES,
+    MAX_SIDE_PX,
     NUMBER,
     OUT_OF_MEMORY,
     PIXELS_BYTES,
-    SQUARE,
     TASK,
 )
 from shared.errors import BrokenImage, ImageError, ImageTooCostly, Overloaded
-from shared.images import ImageLimits
+from shared.images import SIDE_PX, ImageLimits
+from shared.vectors import Pixels
 
 CPU_S = 2.0
 """Processor time for one image: the costliest within the default limits take a third of it."""
@@ -169,7 +169,7 @@ class DecodePool:
         for _ in range(processes):
             self._places.put(None)
 
-    def decode(self, data: bytes, name: str = "the image", cpu_s: float = CPU_S) -> NDArray[np.uint8]:
+    def decode(self, data: bytes, name: str = "the image", cpu_s: float = CPU_S) -> Pixels:
         """Decode an image file to what the embedder takes; see `decode_image` and `to_pixels`.
 
         Args:
@@ -185,11 +185,33 @@ class DecodePool:
             ImageTooCostly: it takes more memory or time than it may.
             Overloaded: the system has no room for another process.
         """
+        return self._decode(data, name, cpu_s, 0)
+
+    def decode_small(self, data: bytes, side_px: int, name: str = "the image", cpu_s: float = CPU_S) -> Pixels:
+        """Decode an image file to a small picture to look at, its aspect kept.
+
+        Args:
+            data: the bytes of the file.
+            side_px: the most pixels that a side of it has; at most 360.
+            name: how messages call it.
+            cpu_s: seconds of processor time that it may take.
+
+        Returns:
+            `(height, width, 3)` uint8, the caller's own.
+
+        Raises:
+            ImageError, Overloaded: as `decode`.
+        """
+        if not 0 < side_px <= MAX_SIDE_PX:
+            raise ValueError(f"side_px is {side_px}; expected 1 to {MAX_SIDE_PX}")
+        return self._decode(data, name, cpu_s, side_px)
+
+    def _decode(self, data: bytes, name: str, cpu_s: float, side_px: int) -> Pixels:
         with self._place() as place:
             for is_last in (False, True):
                 decoder = place.decoder()
                 try:
-                    return decoder.decode(data, name, cpu_s)
+                    return decoder.decode(data, name, cpu_s, side_px)
                 except ImageError:
                     raise  # the decoder is as good as before
                 except _TimeIsUp:
@@ -368,9 +390,9 @@ class _Decoder:
         self._template = template
         self._connection = connection
         weakref.finalize(self, connection.close)
-        self._square = np.frombuffer(mmap.mmap(memory, PIXELS_BYTES, prot=mmap.PROT_READ), np.uint8).reshape(SQUARE)
+        self._memory = np.frombuffer(mmap.mmap(memory, PIXELS_BYTES, prot=mmap.PROT_READ), np.uint8)
 
-    def decode(self, data: bytes, name: str, cpu_s: float) -> NDArray[np.uint8]:
+    def decode(self, data: bytes, name: str, cpu_s: float, side_px: int) -> Pixels:
         """Decode in the process.
 
         Raises:
@@ -382,16 +404,22 @@ class _Decoder:
         title = name.encode(errors="replace")[:MAX_MESSAGE_BYTES]
         try:
             self._connection.settimeout(_WALL_TIMES * cpu_s)
-            _send(self._connection, TASK.pack(cpu_s, len(title), len(data)) + title, data)
-            kind, length = ANSWER.unpack(_receive(self._connection, ANSWER.size, ends_s))
+            _send(self._connection, TASK.pack(cpu_s, side_px, len(title), len(data)) + title, data)
+            kind, height, width, length = ANSWER.unpack(_receive(self._connection, ANSWER.size, ends_s))
             if kind == 0:
-                return self._square.copy()
+                return self._pixels(height, width, side_px)
             message = _receive(self._connection, length, ends_s).decode(errors="replace")
         except TimeoutError as error:
             raise _TimeIsUp from error
         except OSError as error:
             raise _Lost from error
         raise ERRORS[min(kind, len(ERRORS)) - 1](message)
+
+    def _pixels(self, height: int, width: int, side_px: int) -> Pixels:
+        is_right = max(height, width) <= side_px if side_px else height == width == SIDE_PX
+        if not is_right:
+            raise _Lost  # it is no decoder any more
+        return self._memory[: height * width * 3].reshape(height, width, 3).copy()
 
     def end(self) -> int | None:
         """Kill the process; returns what it has died of, if that can be known."""

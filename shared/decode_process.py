@@ -26,10 +26,11 @@ from numpy.typing import NDArray
 from PIL import Image, MpoImagePlugin, TiffImagePlugin, WebPImagePlugin  # noqa: F401  (registers them)
 
 from shared.errors import BrokenImage, ImageError, ImageTooLarge, UnsupportedImage
-from shared.images import FORMATS, SIDE_PX, ImageLimits, decode_image, to_pixels
+from shared.images import FORMATS, ImageLimits, decode_image, to_pixels
 
-SQUARE = (SIDE_PX, SIDE_PX, 3)
-PIXELS_BYTES = SIDE_PX * SIDE_PX * 3
+MAX_SIDE_PX = 360
+"""Of a picture that is asked for as it is, but small."""
+PIXELS_BYTES = MAX_SIDE_PX * MAX_SIDE_PX * 3
 OUT_OF_MEMORY = 77
 """Exit status of a decoder whose image took more memory than it may have."""
 
@@ -39,10 +40,12 @@ process. Both are answered by `NUMBER`."""
 FORK, END = b"F", b"E"
 NUMBER = struct.Struct("=i")
 """A forked process, or 0 where there is no room for one; of one that has ended, its exit code or minus its signal."""
-TASK = struct.Struct("=dHQ")
-"""To a decoder: seconds of processor time, bytes of the image's name, bytes of the image; name and image follow."""
-ANSWER = struct.Struct("=BH")
-"""From a decoder: 0, or the place of the error in `ERRORS` from 1; bytes of the message, which follows."""
+TASK = struct.Struct("=dHHQ")
+"""To a decoder: seconds of processor time; 0 for the embedder's square, or the most pixels that a small picture's side
+may have; bytes of the image's name, bytes of the image; name and image follow."""
+ANSWER = struct.Struct("=BHHH")
+"""From a decoder: 0, or the place of the error in `ERRORS` from 1; height and width of the pixels; bytes of the message
+that follows."""
 ERRORS: tuple[type[ImageError], ...] = (ImageTooLarge, UnsupportedImage, BrokenImage)
 MAX_MESSAGE_BYTES = 4096
 
@@ -129,9 +132,8 @@ def _decoder(fork: _Fork, limits: ImageLimits, template: int) -> None:
     os.nice(fork.niceness)
     signal.signal(signal.SIGPROF, signal.SIG_DFL)
     with mmap.mmap(fork.memory, PIXELS_BYTES) as memory, socket.socket(fileno=fork.connection) as connection:
-        square = np.frombuffer(memory, np.uint8).reshape(SQUARE)
         _limit(fork.budget_bytes)
-        _serve(connection, square, limits)
+        _serve(connection, np.frombuffer(memory, np.uint8), limits)
 
 
 def _limit(budget_bytes: int) -> None:
@@ -146,19 +148,21 @@ def _limit(budget_bytes: int) -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (_FILES, _FILES))
 
 
-def _serve(connection: socket.socket, square: NDArray[np.uint8], limits: ImageLimits) -> None:
+def _serve(connection: socket.socket, memory: NDArray[np.uint8], limits: ImageLimits) -> None:
     with connection.makefile("rb") as stream:
         while len(head := stream.read(TASK.size)) == TASK.size:
-            cpu_s, name_bytes, data_bytes = TASK.unpack(head)
+            cpu_s, side_px, name_bytes, data_bytes = TASK.unpack(head)
             signal.setitimer(signal.ITIMER_PROF, cpu_s)
-            answer = _answer(stream.read(name_bytes).decode(), stream.read(data_bytes), square, limits)
+            name, data = stream.read(name_bytes).decode(), stream.read(data_bytes)
+            answer = _answer(name, data, side_px, memory, limits)
             signal.setitimer(signal.ITIMER_PROF, 0)
             connection.sendall(answer)
 
 
-def _answer(name: str, data: bytes, square: NDArray[np.uint8], limits: ImageLimits) -> bytes:
+def _answer(name: str, data: bytes, side_px: int, memory: NDArray[np.uint8], limits: ImageLimits) -> bytes:
     try:
-        square[...] = to_pixels(decode_image(data, limits, name))
+        pixels = _pixels(decode_image(data, limits, name), side_px)
+        memory[: pixels.size] = pixels.ravel()
     except ImageError as error:
         if _is_out_of_memory(error.__cause__):
             _give_up()
@@ -167,7 +171,14 @@ def _answer(name: str, data: bytes, square: NDArray[np.uint8], limits: ImageLimi
         _give_up()
     except Exception as error:
         return _refusal(BrokenImage(f"{name} can't be decoded: {error or type(error).__name__}"))
-    return ANSWER.pack(0, 0)
+    return ANSWER.pack(0, *pixels.shape[:2], 0)
+
+
+def _pixels(image: Image.Image, side_px: int) -> NDArray[np.uint8]:
+    if not side_px:
+        return to_pixels(image)
+    image.thumbnail((side_px, side_px))
+    return np.asarray(image)
 
 
 def _is_out_of_memory(error: BaseException | None) -> bool:
@@ -182,7 +193,7 @@ def _give_up() -> NoReturn:
 def _refusal(error: ImageError) -> bytes:
     message = str(error).encode(errors="replace")[:MAX_MESSAGE_BYTES]
     kinds = [place for place, kind in enumerate(ERRORS, start=1) if isinstance(error, kind)]
-    return ANSWER.pack(kinds[0] if kinds else len(ERRORS), len(message)) + message
+    return ANSWER.pack(kinds[0] if kinds else len(ERRORS), 0, 0, len(message)) + message
 
 
 if __name__ == "__main__":

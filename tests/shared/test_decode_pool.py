@@ -89,6 +89,21 @@ def test_the_pixels_are_those_of_this_process(pool, file_format: str) -> None:
     np.testing.assert_array_equal(pixels, to_pixels(decode_image(data, _LIMITS)))
 
 
+@pytest.mark.parametrize(("size", "wanted"), [((900, 600), (180, 120)), ((60, 600), (18, 180)), ((50, 40), (50, 40))])
+def test_a_small_picture_keeps_its_aspect(pool, size: tuple[int, int], wanted: tuple[int, int]) -> None:
+    data = encoded(Image.fromarray(np.random.default_rng(3).integers(0, 256, (*size[::-1], 3), dtype=np.uint8)), "PNG")
+    image = decode_image(data, _LIMITS)
+    image.thumbnail((180, 180))
+    assert image.size == wanted
+    np.testing.assert_array_equal(pool.decode_small(data, 180), np.asarray(image))
+
+
+@pytest.mark.parametrize("side_px", [-1, 0, 361, 100_000])
+def test_a_small_picture_has_a_size_that_there_is_room_for(pool, side_px: int) -> None:
+    with pytest.raises(ValueError, match=f"side_px is {side_px}; expected 1 to 360"):
+        pool.decode_small(picture("red"), side_px)
+
+
 def test_pixels_are_the_callers_own(pool) -> None:
     red = pool.decode(picture("red"))
     before = red.copy()
@@ -366,9 +381,9 @@ def _answering(pool: DecodePool, answer: bytes) -> threading.Thread:
 @pytest.mark.parametrize(
     ("answer", "error"),
     [
-        (b"\xff\xff\xff" + b"\xff" * 65_535, BrokenImage),
-        (b"\x80\x02\0cos\nsystem\n", BrokenImage),
-        (struct.pack("=BH", 1, 3) + b"\xff\xfe\0", ImageTooLarge),
+        (b"\xff" * 66_000, BrokenImage),
+        (b"\x80\0\0\0\0\x02\0cos\nsystem\n", BrokenImage),
+        (struct.pack("=BHHH", 1, 0, 0, 3) + b"\xff\xfe\0", ImageTooLarge),
     ],
 )
 @pytest.mark.filterwarnings("ignore::ResourceWarning")
@@ -379,9 +394,12 @@ def test_what_a_decoder_answers_is_text_whatever_it_is(pool, answer: bytes, erro
     thread.join()
 
 
-@pytest.mark.parametrize("answer", [b"", b"\0", struct.pack("=BH", 1, 300) + b"short"])
+@pytest.mark.parametrize(
+    "answer",
+    [b"", b"\0", struct.pack("=BHHH", 1, 0, 0, 300) + b"short", struct.pack("=BHHH", 0, 9000, 9000, 0)],
+)
 @pytest.mark.filterwarnings("ignore::ResourceWarning")
-def test_an_answer_that_breaks_off_is_one_of_a_decoder_that_was_killed(pool, answer: bytes) -> None:
+def test_an_answer_that_is_none_is_as_that_of_a_decoder_that_was_killed(pool, answer: bytes) -> None:
     thread = _answering(pool, answer)
     assert pool.decode(picture("red")).shape == (SIDE_PX, SIDE_PX, 3)
     thread.join()
