@@ -4,7 +4,8 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from shared.errors import Overloaded
+from search_service.caller import Caller, current_caller
+from shared.errors import ClientGone, Overloaded
 
 SLOTS = 1
 QUEUE = 4
@@ -33,6 +34,7 @@ class SlowLane:
 
         Raises:
             Overloaded: too many wait, or the turn did not come in time.
+            ClientGone: nobody waits for the answer any more.
         """
         if not self._room.acquire(blocking=False):
             raise _busy()
@@ -40,6 +42,8 @@ class SlowLane:
             if not self._turns.acquire(timeout=self._deadline_s):
                 raise _busy()
             try:
+                if (current_caller() or Caller()).is_gone():
+                    raise ClientGone("the client has closed its connection before its turn came")
                 yield
             finally:
                 self._turns.release()

@@ -219,6 +219,10 @@ class DecodePool:
                     decoder.end()
                 except _Lost:
                     died_of = _cause(decoder.end())
+                except BaseException:  # Ctrl-C: it is in the middle of an image
+                    place.kept = None
+                    decoder.end()
+                    raise
                 place.replace(died_of or "crash")
                 # One that was killed from outside was in nobody's way: the image gets another chance, but no more.
                 if died_of is not None or is_last:

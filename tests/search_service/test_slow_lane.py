@@ -1,11 +1,13 @@
 """The lane of images that take long to decode."""
 
 import threading
+from contextvars import copy_context
 
 import pytest
 
+from search_service.caller import Caller, set_caller
 from search_service.slow_lane import SlowLane
-from shared.errors import Overloaded
+from shared.errors import ClientGone, Overloaded
 
 
 def test_turns_are_given_back_whatever_happens_in_them() -> None:
@@ -33,6 +35,19 @@ def test_one_whose_turn_does_not_come_is_refused_and_leaves_no_trace() -> None:
         for _ in range(3):
             with pytest.raises(Overloaded), lane.turn():
                 pass
+    with lane.turn():
+        pass
+
+
+def test_nothing_is_done_for_a_client_that_has_gone() -> None:
+    lane = SlowLane(slots=1, queue=0)
+
+    def search() -> None:
+        set_caller(Caller(is_gone=lambda: True))
+        with pytest.raises(ClientGone), lane.turn():
+            raise AssertionError
+
+    copy_context().run(search)
     with lane.turn():
         pass
 

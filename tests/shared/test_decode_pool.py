@@ -262,6 +262,25 @@ def test_a_template_killed_by_somebody_else_is_started_again(pool, template) -> 
     assert template._running._process.pid != running
 
 
+@linux
+def test_an_interrupt_in_the_middle_of_an_image_costs_the_decoder(pool, replaced) -> None:
+    process = _stalled(pool)
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGALRM, interrupt)
+    signal.setitimer(signal.ITIMER_REAL, 0.2)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            pool.decode(picture("blue"), cpu_s=60)
+    finally:
+        signal.signal(signal.SIGALRM, before)
+    assert not _is_alive(process)
+    red = picture("red")
+    np.testing.assert_array_equal(pool.decode(red), to_pixels(decode_image(red, _LIMITS)))
+
+
 def test_no_room_for_a_process_is_a_matter_of_asking_again(monkeypatch) -> None:
     monkeypatch.setattr(sys, "executable", "/nowhere/python")
     with pytest.raises(Overloaded, match="no process can be started"):
