@@ -6,9 +6,9 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
-from benchmarks.process_memory import children
+from benchmarks.process_memory import children, memory_mb
 
-_LOOK_S = 0.005
+_LOOK_S = 0.01
 
 
 class Watched:
@@ -17,7 +17,7 @@ class Watched:
     Attributes:
         cpu_s: of the process and all that come from it, also of those that have died and been reaped; of this process
             only the thread of the block counts.
-        peak_bytes: of their memory, what they share by forks counted for each.
+        peak_bytes: of their memory.
         growth_bytes: from before to the peak.
     """
 
@@ -58,13 +58,12 @@ class Watched:
 
 
 def memory_bytes(process: int) -> int:
-    """What a process and all that come from it have resident, but for files and shared memory."""
-    pages = 0
+    """What a process and all that come from it have resident; what several share counts once (PSS)."""
+    total = 0.0
     for one in _family(process):
-        with suppress(OSError):
-            _, resident, shared, *_ = map(int, Path(f"/proc/{one}/statm").read_text().split())
-            pages += resident - shared
-    return pages * os.sysconf("SC_PAGE_SIZE")
+        with suppress(OSError, AssertionError):  # it has ended meanwhile
+            total += memory_mb(one)["Pss"]
+    return int(total * 1024 * 1024)
 
 
 def _family(process: int) -> list[int]:

@@ -54,7 +54,7 @@ _WALL_TIMES = 10
 # The most that a pixel takes which is within any limits: a WebP's, and its copy of the frame.
 _MOST_BYTES_A_PIXEL = 16
 # For Pillow's own work beside what `ImageLimits` counts: the stream, bands of rows, allocators.
-_WORK_BYTES = 44 * 1024 * 1024
+_WORK_BYTES = 28 * 1024 * 1024
 _START_S = 60.0
 _LEAST_WAIT_S = 0.001
 _ENVIRONMENT = ("PATH", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "PYTHONHOME", "PYTHONPATH", "LANG", "LC_ALL", "TMPDIR")
@@ -78,7 +78,7 @@ class PoolObserver(Protocol):
 
 
 def memory_budget(limits: ImageLimits) -> int:
-    """Bytes that a decoder may take beside what it has when it starts: 192 MiB with the default limits."""
+    """Bytes that a decoder may take beside what it has when it starts: 176 MiB with the default limits."""
     most = limits.max_pixels * _MOST_BYTES_A_PIXEL if limits.max_memory_bytes is None else limits.max_memory_bytes
     return limits.max_bytes + most + _WORK_BYTES
 

@@ -4,6 +4,7 @@ What decoding takes beyond that can't be told from a file; see `shared.decode_po
 """
 
 import struct
+from collections import deque
 from collections.abc import Iterator
 
 from PIL import Image
@@ -26,7 +27,7 @@ def refuse_large_frame(data: bytes, max_pixels: int, name: str) -> None:
     """
     if not data.startswith(b"GIF8"):
         return
-    *_, begin = _gif_blocks(data)
+    begin = deque(_gif_blocks(data), maxlen=1)[0]
     descriptor = data[begin : begin + 9]
     if len(descriptor) < 9:
         return
