@@ -76,7 +76,8 @@ bench-scale: $(STAMP) ## ours against vector libraries and databases, 100,000 ve
 chaos: $(STAMP) ## kill 200 builds at random moments and check what is left
 	$(BIN)/python -m benchmarks.chaos $(ARGS)
 
-fuzz: $(STAMP) ## decode mutated images for FUZZ_S=600 seconds; a find ends it
+fuzz: $(STAMP) ## decode mutated images for FUZZ_S=600 seconds in processes that may die, and as long in one; a find ends it
+	$(BIN)/python tests/fuzz/decode_pool.py $(FUZZ_S)
 	mkdir -p fuzz && cd fuzz && ../$(BIN)/python ../tests/fuzz/decoding.py corpus -max_total_time=$(FUZZ_S) $(ARGS)
 
 up: ## in containers: index CATALOGUE=path (default: a sample) into a volume, serve it on PORT

@@ -1,6 +1,7 @@
 """How much memory processes have resident (Linux: it is read from /proc)."""
 
 import re
+from contextlib import suppress
 from pathlib import Path
 
 _PROC = Path("/proc")
@@ -8,8 +9,11 @@ _PROC = Path("/proc")
 
 def children(pid: int) -> list[int]:
     """The processes that a process started, from any thread, and that still run."""
-    lists = (path.read_text() for path in _PROC.glob(f"{pid}/task/*/children"))
-    return [int(child) for text in lists for child in text.split()]
+    found: list[int] = []
+    for path in _PROC.glob(f"{pid}/task/*/children"):
+        with suppress(OSError):  # the thread has ended meanwhile
+            found += map(int, path.read_text().split())
+    return found
 
 
 def memory_mb(pid: int) -> dict[str, float]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
+from indexer.decoding import decode_pixels
 from indexer.judged import TOP_K
 from indexer.location import location
 from indexer.metrics import interval
@@ -14,7 +15,7 @@ from indexer.photo_changes import CHANGES
 from indexer.report import Reporter
 from shared.catalogue import IndexedItem
 from shared.errors import ImageError
-from shared.images import ImageLimits, decode_image, to_pixels
+from shared.images import ImageLimits
 from shared.recognition import strict_hits
 from shared.snapshot import Snapshot
 
@@ -70,8 +71,8 @@ def _is_found(snapshot: Snapshot, indexed: IndexedItem, change: str) -> bool | N
     limits = ImageLimits()
     try:
         upload = CHANGES[change](location(snapshot.manifest.image_root) / indexed.item.images[0])
-        image = decode_image(upload, limits, preprocessing=snapshot.manifest.preprocessing)
-        embedding = snapshot.embedder.embed(to_pixels(image)[np.newaxis])
+        pixels = decode_pixels(upload, limits, preprocessing=snapshot.manifest.preprocessing)
+        embedding = snapshot.embedder.embed(pixels[np.newaxis])
     except (ImageError, OSError, Image.DecompressionBombError):
         return None
     return any(hit.item_number == indexed.number for hit in strict_hits(snapshot, embedding, TOP_K))

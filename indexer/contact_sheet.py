@@ -8,11 +8,12 @@ from typing import Any
 from matplotlib.figure import Figure
 from PIL import Image
 
+from indexer.decoding import decode_small
 from indexer.embed_image import read_limited
 from shared.errors import ImageError, SettingsError
-from shared.images import ImageLimits, decode_image
+from shared.images import ImageLimits
 
-_THUMBNAIL_PX = 360
+THUMBNAIL_PX = 360
 _SUFFIXES = (".jpeg", ".jpg", ".pdf", ".png", ".svg", ".webp")
 _WIDTH, _HEIGHT = 2.3, 2.9  # of a picture with its caption, in inches
 _DPI = 110
@@ -44,22 +45,21 @@ def save_sheet(figure: Figure, out: Path) -> None:
         figure.savefig(out, dpi=_DPI)
 
 
-def read_picture(path: Path, limits: ImageLimits) -> Image.Image | None:
-    """A catalogue's image, or None where it is not there any more."""
+def read_picture(path: Path, limits: ImageLimits, side_px: int = THUMBNAIL_PX) -> Image.Image | None:
+    """A catalogue's image, small enough for a square; None where it is not there any more or can't be decoded."""
     try:
-        return decode_image(read_limited(path, limits), limits)
+        return decode_small(read_limited(path, limits), limits, side_px)
     except (ImageError, OSError):
         return None
 
 
 def draw_picture(axes: Any, picture: Image.Image | None, caption: str, highlighted: bool = False) -> None:
-    """Draw a picture, which is made smaller, below its caption."""
+    """Draw a picture below its caption."""
     axes.set_xticks([])
     axes.set_yticks([])
     if picture is None:
         axes.text(0.5, 0.5, "image not found", ha="center", va="center", transform=axes.transAxes)
     else:
-        picture.thumbnail((_THUMBNAIL_PX, _THUMBNAIL_PX))
         axes.imshow(picture)
     lines = [line for part in caption.splitlines() for line in textwrap.wrap(part, 28) or [""]]
     axes.set_title("\n".join(lines), fontsize=9, fontweight="bold" if highlighted else "normal", parse_math=False)

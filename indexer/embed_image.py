@@ -7,11 +7,12 @@ from pathlib import Path
 import numpy as np
 
 from indexer.augment import Augmentation
+from indexer.decoding import decode_pixels
 from indexer.embedding_cache import EmbeddingCache
 from indexer.location import as_os_error, is_url, status_of
 from shared.embedder import Embedder
 from shared.errors import CatalogueError
-from shared.images import PREPROCESSING, ImageLimits, decode_image, to_pixels
+from shared.images import PREPROCESSING, ImageLimits
 from shared.vectors import Vectors
 
 
@@ -89,7 +90,7 @@ def embed_file(path: Path, name: str, how: Embedding) -> EmbeddedImage:
 
 def embed_bytes(data: bytes, digest: bytes, name: str, how: Embedding) -> Vectors:
     """The views of an image file, `(1 + copies, dim)` float32; `digest` is its SHA-256."""
-    pixels = to_pixels(decode_image(data, how.limits, name, how.preprocessing))
+    pixels = decode_pixels(data, how.limits, name, how.preprocessing)
     return how.embedder.embed(np.stack(how.augmentation.views(pixels, digest)))
 
 

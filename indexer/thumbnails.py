@@ -14,10 +14,7 @@ _QUALITY = 70
 
 def thumbnail(path: Path, side_px: int) -> Image.Image | None:
     """An image, small enough for a square; None where the file is gone or can't be read."""
-    picture = read_picture(path, ImageLimits())
-    if picture is not None:
-        picture.thumbnail((side_px, side_px))
-    return picture
+    return read_picture(path, ImageLimits(), side_px)
 
 
 def data_uri(picture: Image.Image) -> str:

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from indexer.choose_base import Base
+from indexer.decoding import decode_pixels
 from indexer.embed_image import read_limited
 from indexer.held_out import held_out_items
 from indexer.published import preprocessing_of
@@ -18,7 +19,7 @@ from indexer.settings import BuildSettings
 from indexer.storage import storage_error
 from shared.classifier import Classifier
 from shared.data_directory import DataDirectory
-from shared.images import ImageLimits, decode_image, to_pixels
+from shared.images import ImageLimits
 
 if TYPE_CHECKING:
     from indexer.backbone import Backbone
@@ -126,5 +127,5 @@ class _Pictures(Sequence[Any]):
 
         name = self._images[place]
         data = read_limited(self._root / name, self._limits)
-        image = decode_image(data, self._limits, name, self._preprocessing)
-        return Picture(to_pixels(image), sha256(data).digest())
+        pixels = decode_pixels(data, self._limits, name, self._preprocessing)
+        return Picture(pixels, sha256(data).digest())

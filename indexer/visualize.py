@@ -6,13 +6,14 @@ from pathlib import Path
 from matplotlib.figure import Figure
 from PIL import Image
 
-from indexer.contact_sheet import check_suffix, draw_picture, new_sheet, read_picture, save_sheet
+from indexer.contact_sheet import THUMBNAIL_PX, check_suffix, draw_picture, new_sheet, read_picture, save_sheet
+from indexer.decoding import decode_pixels, decode_small
 from indexer.embed_image import read_limited
 from indexer.location import location
 from shared.catalogue import Item
 from shared.classifier import ranking
 from shared.errors import SettingsError, UnsupportedImage
-from shared.images import ImageLimits, decode_image, to_pixels
+from shared.images import ImageLimits
 from shared.recognition import strict_hits
 from shared.snapshot import Snapshot
 
@@ -38,10 +39,11 @@ def visualize(snapshot: Snapshot, query: Path, out: Path, top_k: int = 10) -> Pa
         raise SettingsError(f"--top-k is {top_k}; wanted at least 1")
     limits = ImageLimits()
     try:
-        image = decode_image(read_limited(query, limits), limits, str(query), snapshot.manifest.preprocessing)
+        data = read_limited(query, limits)
     except OSError as error:
         raise UnsupportedImage(f"{query} can't be read: {error.strerror}") from error
-    embedding = snapshot.embedder.embed(to_pixels(image)[None])
+    image = decode_small(data, limits, THUMBNAIL_PX, str(query))
+    embedding = snapshot.embedder.embed(decode_pixels(data, limits, str(query), snapshot.manifest.preprocessing)[None])
     probabilities = snapshot.classifier.probabilities(embedding)
     places = ranking(probabilities)[0]
     categories = snapshot.classifier.categories

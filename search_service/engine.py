@@ -21,6 +21,7 @@ from search_service.category_ranking import CategoryRanking
 from search_service.item_search import ItemSearch
 from search_service.options import SearchOptions
 from search_service.query import Query
+from search_service.query_decoder import QueryDecoder
 from search_service.query_vectors import QueryVectors
 from search_service.search_price import is_costly
 from search_service.served_catalogue import ServedCatalogue
@@ -28,6 +29,7 @@ from search_service.side_by_side import run_side_by_side
 from search_service.told import Told
 from search_service.verdict import NOT_JUDGED, OF_THE_CATALOGUE, Verdict, judge
 from shared.classifier import PROBE_COVERAGE, ranking
+from shared.decode_pool import template_of_process
 from shared.errors import ClientGone, ParecidoError, StoreUnavailable
 from shared.feedback import Feedback
 from shared.images import ImageLimits
@@ -56,12 +58,13 @@ class Engine:
         admission: Admission | None = None,
         query_views: int = 1,
         search_admission: Admission | None = None,
+        decoder: QueryDecoder | None = None,
     ) -> None:
         """Serve a snapshot.
 
         Args:
             snapshot: open; closed by `close`.
-            limits: what query images are refused for.
+            limits: what query images are refused for, where there is no `decoder`.
             probe_coverage: for what share of the queries `probe: auto` searches the right category.
             image_root: where the catalogue's images lie, if not where they were indexed.
             lease: on the snapshot; given back by `close`.
@@ -71,6 +74,7 @@ class Engine:
                 second picture of the query.
             search_admission: decides which costly searches run when; by default one fewer than there are cores. No
                 query holds a slot of both at once.
+            decoder: decodes query images; by default one for this engine alone, closed by `close`.
         """
         cores = os.cpu_count() or 1
         self.catalogue = ServedCatalogue(snapshot, image_root)
@@ -79,7 +83,11 @@ class Engine:
         self._lease = lease
         self._admission = admission or Admission(cores + 1)
         self._search_admission = search_admission or costly_searches(cores)
-        self._vectors = QueryVectors(snapshot, limits or ImageLimits(), self._admission, query_views)
+        self._own_decoder: QueryDecoder | None = None
+        if decoder is None:
+            template = template_of_process(limits or ImageLimits())
+            decoder = self._own_decoder = QueryDecoder(template, self._admission.slots)
+        self._vectors = QueryVectors(snapshot, decoder, self._admission, query_views)
         self._most_helpers = max(1, cores - 1)
         self._batch_threads = ThreadPoolExecutor(2 * cores, "batch")  # started when they are first needed
 
@@ -229,6 +237,8 @@ class Engine:
         """Close the snapshot and give back its lease; call it when no request uses the engine any more."""
         self._batch_threads.shutdown()
         self._snapshot.close()
+        if self._own_decoder is not None:
+            self._own_decoder.close()
         if self._lease is not None:
             self._lease.close()
 

@@ -24,6 +24,7 @@ from search_service.shared_counts import ENDED, ENDED_ABOUT, SharedCounts
 from search_service.snapshot_watch import Refusal
 from search_service.worker_states import Served, WorkerState, WorkerStates
 from shared import __version__
+from shared.decode_pool import REASONS, Reason
 from shared.feedback import Feedback
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -112,6 +113,11 @@ class Metrics:
         for work in ("", *_OTHER_WORK):
             for reason in get_args(Refused):
                 self._refused_queries.labels(work + reason)  # so that each begins at 0
+        self._decoders = self._counter(
+            "parecido_decoders_replaced_total", "Processes that decode images and had to be replaced.", ("reason",)
+        )
+        for cause in REASONS:
+            self._decoders.labels(cause)  # so that each begins at 0
         self._swaps = self._counter("parecido_snapshot_swaps_total", "Snapshots swapped for another, in all workers.")
         self._refusals = self._counter("parecido_snapshot_refusals_total", "Snapshots refused, in all workers.")
         self._counter(f"{ENDED}_total", ENDED_ABOUT)  # is at 0; who forks the workers counts
@@ -179,6 +185,10 @@ class Metrics:
     def of_fetches(self) -> AdmissionObserver:
         """Counts images at a URL that were not fetched since too many were."""
         return _Refusals(self._refused_queries, "fetch_")
+
+    def decoder_replaced(self, reason: Reason) -> None:
+        """A process that decodes images has died, or was killed, and is replaced."""
+        self._decoders.labels(reason).inc()
 
     def swapped(self, engine: Engine) -> None:
         """Note what is served from now on; the first snapshot of a worker is no swap."""

@@ -4,6 +4,7 @@ import os
 import threading
 import time
 from collections.abc import Collection
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,9 +18,10 @@ class Usage:
     """Of all workers.
 
     Attributes:
-        memory_bytes: what several share counts once.
+        memory_bytes: their decoders' too; what several share counts once.
         open_files: of the worker that has the most.
-        cpu_s: since the service began, also of workers that have ended; None where no two looks agree.
+        cpu_s: since the service began, also of workers that have ended, but without decoders; None where no two looks
+            agree.
     """
 
     memory_bytes: int
@@ -56,7 +58,10 @@ def usage(workers: Collection[int], parent: int) -> Usage | None:
         cpu_s = _cpu_s(workers, parent)
     except (OSError, ValueError):  # no Linux, or a worker has ended between two looks
         return None
-    return Usage(sum(memory for memory, _ in found), max((files for _, files in found), default=0), cpu_s)
+    decoders_bytes = sum(_decoders_bytes(pid) for pid in workers)
+    return Usage(
+        decoders_bytes + sum(memory for memory, _ in found), max((files for _, files in found), default=0), cpu_s
+    )
 
 
 def _runs(pid: int) -> bool:
@@ -69,6 +74,16 @@ def _memory_bytes(pid: int) -> int:
         if line.startswith("Pss:"):
             return int(line.split()[1]) * 1024
     return 0
+
+
+def _decoders_bytes(pid: int) -> int:
+    """Of all processes below a worker, which come and go."""
+    total = 0
+    for path in _PROC.glob(f"{pid}/task/*/children"):
+        with suppress(OSError):
+            below = [int(child) for child in path.read_text().split()]
+            total += sum(_memory_bytes(child) + _decoders_bytes(child) for child in below)
+    return total
 
 
 def _cpu_s(workers: Collection[int], parent: int) -> float | None:

@@ -3,13 +3,13 @@
 import hashlib
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
-from search_service.admission import Admission
+from search_service.admission import Admission, Slot
 from search_service.answer import Timing
 from search_service.query import query_vector
+from search_service.query_decoder import QueryDecoder
 from shared.catalogue import IndexedItem
-from shared.images import ImageLimits, decode_image, to_pixels
 from shared.snapshot import Snapshot
 from shared.vectors import Vectors
 
@@ -20,17 +20,17 @@ MOST_PICTURES = 16
 class QueryVectors:
     """By the embedder and the partitions of one snapshot; safe to call from any number of threads."""
 
-    def __init__(self, snapshot: Snapshot, limits: ImageLimits, admission: Admission, n_views: int) -> None:
+    def __init__(self, snapshot: Snapshot, decoder: QueryDecoder, admission: Admission, n_views: int) -> None:
         """Prepare.
 
         Args:
             snapshot: open.
-            limits: what images are refused for.
+            decoder: decodes images.
             admission: decides which images are decoded and embedded when.
             n_views: of an image that are embedded: 1 for itself, 2 for its mirror image too.
         """
         self._snapshot = snapshot
-        self._limits = limits
+        self._decoder = decoder
         self._admission = admission
         self._n_views = n_views
 
@@ -42,14 +42,22 @@ class QueryVectors:
             Overloaded: too many others are before it.
             ClientGone: nobody waits for it any more.
         """
+        self._decoder.refuse_known(data)
+        preprocessing = self._snapshot.manifest.preprocessing
         with self._admission.slot() as slot:
             with timing.stage("decode"):
-                pixels = to_pixels(
-                    decode_image(data, self._limits, preprocessing=self._snapshot.manifest.preprocessing)
-                )
-            views = [pixels, pixels[:, ::-1]][: self._n_views]
-            with timing.stage("embed"):
-                return self._snapshot.embedder.embed(np.stack(views), is_alone=slot.take_all())
+                pixels = self._decoder.decode_quickly(data, preprocessing)
+            if pixels is not None:
+                return self._embed(pixels, slot, timing)
+        with timing.stage("decode"):
+            pixels = self._decoder.decode_slowly(data, preprocessing)
+        with self._admission.slot() as slot:
+            return self._embed(pixels, slot, timing)
+
+    def _embed(self, pixels: NDArray[np.uint8], slot: Slot, timing: Timing) -> Vectors:
+        views = [pixels, pixels[:, ::-1]][: self._n_views]
+        with timing.stage("embed"):
+            return self._snapshot.embedder.embed(np.stack(views), is_alone=slot.take_all())
 
     def of_item(self, indexed: IndexedItem) -> Vectors:
         """Those of the images of an item of the catalogue, `(n_images, dim)`, of `MOST_PICTURES` at most.

@@ -18,12 +18,14 @@ from search_service.feedback import FeedbackFile
 from search_service.logs import without_native_messages
 from search_service.memory import return_large_blocks
 from search_service.metrics import Metrics
+from search_service.query_decoder import QueryDecoder
 from search_service.rate_limit import RateLimit
 from search_service.settings import ServiceSettings
 from search_service.snapshot_watch import Published, SnapshotWatch
 from search_service.try_snapshot import SMALL_ITEMS, needs_trial, try_snapshot
 from shared.data_directory import DataDirectory
 from shared.deadline import Deadline
+from shared.decode_pool import DecodeTemplate
 from shared.inference_threads import inference_threads
 from shared.manifest import Manifest
 from shared.snapshot import Snapshot
@@ -50,10 +52,13 @@ def make_app(settings: ServiceSettings | None = None, rate_limit: RateLimit | No
     admission = Admission(settings.slots, settings.queue, settings.queue_deadline_s, metrics)
     search_admission = costly_searches(settings.cores, metrics.of_searches)
     threads = inference_threads(settings.cores)
+    template = DecodeTemplate(settings.image_limits)
+    template.start()
+    decoder = QueryDecoder(template, settings.slots, metrics)
     watch = SnapshotWatch(
         lambda: _read_published(data),
         lambda snapshot_id: _open_engine(
-            data, snapshot_id, settings, admission, search_admission, threads, watch.manifest
+            data, snapshot_id, settings, admission, search_admission, threads, watch.manifest, decoder
         ),
         metrics,
         settings.open_timeout_s,
@@ -78,6 +83,7 @@ def _open_engine(
     search_admission: Admission,
     threads: Executor,
     served: Manifest | None,
+    decoder: QueryDecoder,
 ) -> Engine:
     """Open a snapshot; where another one is served meanwhile, once another process has, if that tells anything.
 
@@ -105,6 +111,7 @@ def _open_engine(
             admission,
             settings.query_views,
             search_admission,
+            decoder,
         )
     except BaseException:
         lease.close()

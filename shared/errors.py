@@ -14,7 +14,8 @@
     ├── ImageError              exit status 2
     │   ├── ImageTooLarge       in bytes or in pixels
     │   ├── UnsupportedImage    not one of the formats that we read
-    │   └── BrokenImage         the right format, but it can't be decoded
+    │   ├── BrokenImage         the right format, but it can't be decoded
+    │   └── ImageTooCostly      decoding it takes more memory or time than it may
     └── RequestError            a search request that can't be answered
         ├── InvalidRequest
         ├── InvalidEmbedding
@@ -42,7 +43,7 @@ Messages say what was wrong, where (file, row, field), what was wanted and what 
 name that the JSON error body carries; `search_service/error_handlers.py` holds the one table from error to status.
 """
 
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 
 class ParecidoError(Exception):
@@ -149,6 +150,21 @@ class BrokenImage(ImageError):
     """The format was recognised, but the picture can't be decoded."""
 
     code = "broken_image"
+
+
+class ImageTooCostly(ImageError):
+    """Decoding an image takes more memory or time than it may.
+
+    Attributes:
+        reason: of which it takes too much; `stalled` where it was given little time on a processor.
+    """
+
+    code = "image_too_costly"
+
+    def __init__(self, message: str, reason: Literal["time", "memory", "stalled"] = "time") -> None:
+        """Say what it takes, and what the limit is."""
+        super().__init__(message)
+        self.reason = reason
 
 
 class RequestError(ParecidoError):

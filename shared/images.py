@@ -21,13 +21,7 @@ from numpy.typing import NDArray
 from PIL import AvifImagePlugin, Image, ImageFile, PngImagePlugin, UnidentifiedImageError, _imaging
 
 from shared.errors import BrokenImage, ImageError, ImageTooLarge, UnsupportedImage
-from shared.image_cost import (
-    decoding_bytes,
-    refuse_large_frame,
-    refuse_long_work,
-    refuse_many_parts,
-    refuse_many_pixels,
-)
+from shared.image_cost import coefficient_bytes, decoding_bytes, refuse_large_frame, refuse_many_pixels
 from shared.image_formats import FORMATS, HEAD_BYTES, image_format, other_kind
 from shared.image_repair import refuse_missing_rows, repaired
 
@@ -57,7 +51,6 @@ _JPEGS = ("JPEG", "MPO")
 _JPEG_SCALES = (8, 4, 2, 1)  # libjpeg's, as parts of the whole; its half is nearly the mean of 2 × 2 pixels
 _BAND_PX = 1_000_000
 _MAX_EXIF_BYTES = 1024 * 1024
-_AVIF_BYTES = 16  # a pixel: the decoder's planes of up to 12 bits, its frame, the pixels as bytes, and the picture
 
 # `ImageLimits.max_pixels` replaces Pillow's own limit, which would only warn in the range that matters.
 Image.MAX_IMAGE_PIXELS = None
@@ -79,8 +72,8 @@ class ImageLimits:
     Attributes:
         max_bytes: of the file.
         max_pixels: of its first frame.
-        max_memory_bytes: that decoding takes; None for any. 4 a pixel for most, 8 with transparency, 16 for WebP; few
-            for a JPEG, which is decoded at a smaller scale.
+        max_memory_bytes: that its pixels take while it is decoded; None for any. 4 a pixel for most, 8 with
+            transparency, 16 for WebP; few for a JPEG, which is decoded at a smaller scale.
     """
 
     max_bytes: int = 20 * 1024 * 1024
@@ -96,6 +89,7 @@ def decode_image(
     JPEGs are decoded at the smallest of libjpeg's scales that still has at least the pixels that `to_pixels` needs;
     others are reduced by the same factor, so that the same picture has the same pixels, but for rounding.
     What is damaged beside its pixels is decoded all the same, see `shared.image_repair`.
+    Hostile bytes can cost minutes and gigabytes whatever they declare: a `DecodePool` decodes those.
 
     Args:
         data: the bytes of a JPEG, PNG, WebP, GIF, TIFF, BMP or AVIF file.
@@ -104,7 +98,7 @@ def decode_image(
         preprocessing: one of `PREPROCESSINGS`: that of the snapshot that the embedding is compared with.
 
     Raises:
-        ImageTooLarge: more bytes, pixels or memory than `limits` allow, or a structure that would take long to decode.
+        ImageTooLarge: more bytes, pixels or memory than `limits` allow.
         UnsupportedImage: the bytes are no image of those formats.
         BrokenImage: truncated or corrupt.
     """
@@ -112,7 +106,6 @@ def decode_image(
         raise ImageTooLarge(f"{name} has {len(data):,} bytes; at most {limits.max_bytes:,} are allowed")
     if not data:
         raise UnsupportedImage(f"{name} is empty: expected one of {', '.join(FORMATS)}")
-    refuse_many_parts(data, name)
     refuse_large_frame(data, limits.max_pixels, name)
     try:
         image, reduction = _decode_file(data, limits, name)
@@ -131,7 +124,7 @@ def _decode_file(data: bytes, limits: ImageLimits, name: str, is_repaired: bool 
     try:
         with Image.open(io.BytesIO(data), formats=FORMATS) as image:
             size, is_jpeg = image.size, image.format in _JPEGS
-            return _decode(image, data, limits, name, is_repaired), 1 if is_jpeg else _jpeg_reduction(*size)
+            return _decode(image, limits, name, is_repaired), 1 if is_jpeg else _jpeg_reduction(*size)
     except ImageError:
         raise
     except UnidentifiedImageError:
@@ -152,27 +145,21 @@ def _broken(name: str, error: Exception) -> BrokenImage:
     return BrokenImage(f"{name} can't be decoded: {error or type(error).__name__}")
 
 
-def _decode(image: ImageFile.ImageFile, data: bytes, limits: ImageLimits, name: str, is_repaired: bool) -> Image.Image:
+def _decode(image: ImageFile.ImageFile, limits: ImageLimits, name: str, is_repaired: bool) -> Image.Image:
     width, height = image.size
     refuse_many_pixels(width, height, limits.max_pixels, name)
-    refuse_long_work(image, data, name)
+    coefficients = coefficient_bytes(image)
     if image.format in _JPEGS:
         image.draft("RGB", _needed_size(width, height))
-    _refuse_memory(image, _decoding_bytes(image, data, _is_rgb(image)), limits, name)
+    _refuse_memory(image, coefficients + decoding_bytes(image, _is_rgb(image)), limits, name)
     image.load()
     if is_repaired and image.format in _JPEGS:
         refuse_missing_rows(image, name)
     turn = _UPRIGHT.get(_orientation(image))  # only now, since PNGs may have it behind their pixels
     if _is_rgb(image) and turn is None:
         return image
-    _refuse_memory(image, _decoding_bytes(image, data, is_rgb=False), limits, name)
+    _refuse_memory(image, coefficients + decoding_bytes(image, is_rgb=False), limits, name)
     return _upright_rgb(image, turn)
-
-
-def _decoding_bytes(image: ImageFile.ImageFile, data: bytes, is_rgb: bool) -> int:
-    if image.format == "AVIF":
-        return image.width * image.height * _AVIF_BYTES
-    return decoding_bytes(image, data, is_rgb)
 
 
 def _refuse_memory(image: Image.Image, needed: int, limits: ImageLimits, name: str) -> None:

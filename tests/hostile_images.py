@@ -41,9 +41,12 @@ def hostile_images() -> Named:
     yield from _shapes()
     yield from _claimed_sizes()
     yield from _pngs()
+    yield from _thin_pngs()
     yield from _jpegs()
+    yield from _long_jpegs()
     yield from _gifs()
     yield from _tiffs()
+    yield from _striped_tiffs()
     yield from _bmps()
     yield from _webps()
     yield from _avifs()
@@ -225,6 +228,14 @@ def _pngs() -> Named:
     yield "PNG of 26 megapixels in 1 bit", png(6400, 4100, bytes(801) * 4100, colour=0, bits=1)
 
 
+def _thin_pngs() -> Named:
+    """A row takes a pointer, and some work, however narrow it is."""
+    yield "PNG of 1 pixel by 25,000,000", png(1, 25_000_000, b"", colour=0)
+    yield "PNG of 25,000,000 pixels by 1", png(25_000_000, 1, bytes(3 * 25_000_000 + 1))
+    yield "PNG of 1 × 9,000,000 in 1 bit", png(1, 9_000_000, bytes(2 * 9_000_000), colour=0, bits=1)
+    yield "interlaced PNG of 2 × 9,000,000", png(2, 9_000_000, bytes(40_000_000), colour=0, interlaced=1)
+
+
 def _apng(frames: int) -> bytes:
     def control(number: int) -> bytes:
         return chunk(b"fcTL", struct.pack(">IIIIIHHBB", number, 8, 8, 0, 0, 1, 10, 0, 0))
@@ -300,6 +311,45 @@ def _with_scans(jpeg: bytes, more: int) -> bytes:
     return jpeg[:-2] + jpeg[last:-2] * more + jpeg[-2:]
 
 
+def jpeg_of_scans(width: int, height: int, scans: int) -> bytes:
+    """A progressive grey JPEG of a few bytes a scan, each going over all of its pixels; hidden in segments that
+    libjpeg looks for scans in, as it has lost its place.
+    """
+
+    def scan(first: int, last: int) -> bytes:
+        return b"\xff\xda" + struct.pack(">HB", 8, 1) + bytes((1, 0, first, last, 0)) + b"\0"
+
+    tables = b"".join(_segment(0xC4, bytes((kind, 1)) + bytes(15) + b"\0") for kind in (0x00, 0x10))
+    frame = _segment(0xC2, struct.pack(">BHHB", 8, height, width, 1) + b"\1\x11\0")
+    header = b"\xff\xd8" + _segment(0xDB, b"\0" + b"\1" * 64) + frame + tables + _segment(0xDD, b"\0\1")
+    hidden = b"".join(
+        b"\xff\x02" + struct.pack(">H", 2 + len(scan(1, 63)) * count) + scan(1, 63) * count
+        for count in [5000] * (scans // 5000) + [scans % 5000]
+        if count
+    )
+    return header + scan(0, 0) + hidden + b"\xff\xd9"
+
+
+def _long_jpegs() -> Named:
+    for scans in (20, 200, 5000):
+        yield f"JPEG of {scans:,} hidden scans of 41 megapixels", jpeg_of_scans(6400, 6400, scans)
+    yield "JPEG of 5,000 hidden scans of 1 megapixel", jpeg_of_scans(1000, 1000, 5000)
+    small = encoded(Image.new("RGB", (64, 64), "red"), "JPEG", restart_marker_blocks=1)
+    tail = small.rindex(b"\xff\xd9")
+    yield "JPEG of 4,000,000 comments behind its pixels", small[:tail] + b"\xff\xfe\0\2" * 4_000_000 + small[tail:]
+    yield "JPEG of 9,000,000 restarts", small[:tail] + b"\xff\xd0" * 9_000_000 + small[tail:]
+    yield "JPEG of 5,000,000 stuffed bytes", small[:tail] + b"\xff\0" * 5_000_000 + small[tail:]
+    number_of_lines = _segment(0xDC, struct.pack(">H", 60_000))
+    yield "JPEG with the lines behind its pixels", small[:tail] + number_of_lines + small[tail:]
+    frame = small.index(b"\xff\xc0") + 5
+    yield "JPEG without lines", small[:frame] + b"\0\0" + small[frame + 2 : tail] + number_of_lines + small[tail:]
+    tables = _segment(0xC4, b"\0" + bytes(16)) * 300_000
+    yield "JPEG of 300,000 empty tables", small[:2] + tables + small[2:]
+    yield "JPEG of 60,000 pictures", small * 10_000
+    thumbnail = _segment(0xE1, b"Exif\0\0MM\0*\0\0\0\x08\0\0\0\0\0\x0e" + small)
+    yield "JPEG with a JPEG in its EXIF, again and again", small[:2] + thumbnail * 5000 + small[2:]
+
+
 def _gifs() -> Named:
     one = encoded(Image.new("P", (8, 8)), "GIF")
     start, frame = one[: one.index(b",")], one[one.index(b",") : -1]
@@ -350,6 +400,36 @@ def _tiffs() -> Named:
     for mode in ("RGBA", "F"):
         picture = Image.new(mode, (4000, 4000))
         yield f"TIFF of 16 megapixels in {mode}", encoded(picture, "TIFF", compression="tiff_lzw")
+
+
+def _strips(width: int, height: int, compression: int, strip: bytes, kind: int = 4) -> bytes:
+    """A TIFF of one row a strip, all strips the same bytes; the places are LONGs, or SHORTs of `kind` 3."""
+    places, begin = "H" if kind == 3 else "I", 8 + len(strip) + len(strip) % 2
+    table = struct.pack(f"<{height}{places}", *[8] * height)
+    counts = struct.pack(f"<{height}{places}", *[len(strip)] * height)
+    tags = {256: width, 257: height, 258: 8, 259: compression, 262: 1, 277: 1, 278: 1}
+    entries = {tag: struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags.items()}
+    entries[273] = struct.pack("<HHII", 273, kind, height, begin)
+    entries[279] = struct.pack("<HHII", 279, kind, height, begin + len(table))
+    body = strip + b"\0" * (len(strip) % 2) + table + counts
+    directory = struct.pack("<H", len(entries)) + b"".join(entries[tag] for tag in sorted(entries)) + bytes(4)
+    return b"II*\0" + struct.pack("<I", 8 + len(body)) + body + directory
+
+
+def _striped_tiffs() -> Named:
+    for name, compression, strip in (
+        ("raw", 1, b"\0"),
+        ("deflated", 8, zlib.compress(b"\0")),
+        ("packed", 32_773, b"\0\0"),
+    ):
+        yield f"TIFF of 200,000 {name} strips", _strips(1, 200_000, compression, strip)
+        yield f"TIFF of 2,000,000 {name} strips", _strips(1, 2_000_000, compression, strip)
+    yield "TIFF of 4,000,000 raw strips in shorts", _strips(1, 4_000_000, 1, b"\0", kind=3)
+    tile = zlib.compress(bytes(100_000_000), 1)
+    both = {256: 8, 257: 8, 258: 8, 259: 8, 262: 1, 273: 8, 277: 1, 278: 1, 279: len(tile)}
+    for side in (10_000, 46_000):
+        tags = both | {322: side, 323: side, 324: 8, 325: len(tile)}
+        yield f"TIFF with strips and a tile of {side:,} pixels a side", _tiff(tags, tile)
 
 
 def _bmp(width: int, height: int, bits: int, compression: int, data: bytes) -> bytes:

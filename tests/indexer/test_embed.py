@@ -5,9 +5,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from fakes import FakeEmbedder, picture
+from hostile_images import jpeg_of_scans, png
 from numpy.typing import NDArray
 from PIL import Image
 
+from indexer import decoding
 from indexer.augment import Augmentation
 from indexer.embed import EmbeddedCatalogue, embed_catalogue
 from indexer.embed_image import Embedding
@@ -105,6 +107,21 @@ def test_a_picture_is_read_by_its_content_whatever_its_name_says(tmp_path: Path)
     np.testing.assert_allclose(embedded.originals, _expected("red", "blue"), atol=0.02)
     (problem,) = embedded.problems
     assert problem.reason.startswith("heic.jpg is in no format that can be read: it is a HEIC image; expected")
+
+
+def test_images_that_decoders_die_of_become_problems(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(decoding, "_CPU_S", 0.2)
+    path = _write(
+        tmp_path, ("1", ["red"]), ("long", ["long.jpg"]), ("2", ["green"]), ("thin", ["thin.png"]), ("3", ["blue"])
+    )
+    (tmp_path / "long.jpg").write_bytes(jpeg_of_scans(1900, 1900, 20_000))
+    (tmp_path / "thin.png").write_bytes(png(1, 3_900_000, bytes(2 * 3_900_000), colour=0))
+    embedded = _embed(path, limits=ImageLimits(4_000_000, 4_000_000, 32_000_000))
+    assert _ids(embedded) == ["1", "2", "3"]
+    np.testing.assert_array_equal(embedded.originals, _expected("red", "green", "blue"))
+    reasons = {problem.item_id: problem.reason for problem in embedded.problems}
+    assert reasons["long"].startswith("long.jpg takes more than 0.2 s of processor time to decode")
+    assert reasons["thin"].startswith("thin.png takes more than ")
 
 
 def test_bad_images_become_problems_and_move_nobody(tmp_path: Path) -> None:

@@ -31,6 +31,7 @@ _FAMILIES = {
     "parecido_feedback": "counter",
     "parecido_wait_seconds": "histogram",
     "parecido_refused_queries": "counter",
+    "parecido_decoders_replaced": "counter",
     "parecido_waiting_queries": "gauge",
     "parecido_snapshot_swaps": "counter",
     "parecido_snapshot_refusals": "counter",

@@ -35,6 +35,13 @@ def test_memory_adds_up_and_of_open_files_the_most_count() -> None:
         assert 53 <= both.open_files < 75
 
 
+def test_memory_of_what_a_worker_has_started_counts() -> None:
+    below = "import subprocess, sys\nprogram = \"x = b'x' * (64 * 2**20); print(flush=True); input()\"\n"
+    start = "child = subprocess.Popen([sys.executable, '-c', program], stdin=-1, stdout=-1)\nchild.stdout.readline()"
+    with _child(below + start) as worker:
+        assert 64 * _MB < usage([worker], os.getpid()).memory_bytes < 120 * _MB
+
+
 def test_cpu_time_never_falls_also_when_a_worker_ends() -> None:
     work = "import time\nwhile time.process_time() < 0.5: pass"
     before = usage([], os.getpid()).cpu_s

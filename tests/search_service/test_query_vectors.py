@@ -9,14 +9,18 @@ from PIL import Image
 
 from search_service.admission import Admission
 from search_service.answer import Timing
+from search_service.query_decoder import QueryDecoder
 from search_service.query_vectors import QueryVectors
+from shared.decode_pool import template_of_process
 from shared.errors import ImageError, InvalidEmbedding
 from shared.images import PREPROCESSINGS, ImageLimits, decode_image, to_pixels
 
 
 @pytest.fixture
 def vectors(catalogue):
-    return lambda n_views=1: QueryVectors(catalogue.snapshot, ImageLimits(), Admission(1), n_views)
+    return lambda n_views=1: QueryVectors(
+        catalogue.snapshot, QueryDecoder(template_of_process(ImageLimits()), 1), Admission(1), n_views
+    )
 
 
 @pytest.mark.parametrize("n_views", [1, 2])

@@ -1,0 +1,130 @@
+"""Decode query images so that those that take long hold up nobody.
+
+1. An image that was too costly before is refused at once.
+2. A first attempt gets as much processor time as an ordinary photo needs; the query has an admission slot meanwhile.
+3. What takes longer is tried again with the full limit, in the slow lane, without a slot.
+"""
+
+import hashlib
+import threading
+from collections import OrderedDict
+from copy import copy
+
+import numpy as np
+from numpy.typing import NDArray
+
+from search_service.slow_lane import SlowLane
+from shared.decode_pool import CPU_S, DecodePool, DecodeTemplate, PoolObserver
+from shared.errors import ImageTooCostly, Overloaded
+from shared.images import PREPROCESSING
+
+QUICK_S = 0.25
+"""Of processor time; a photo of 12 megapixels takes a fifth of it."""
+SLOW_NICENESS = 10
+_REMEMBERED = 1024
+
+
+class QueryDecoder:
+    """One for all requests of a worker, whatever snapshot is served; safe to use from any number of threads."""
+
+    def __init__(
+        self,
+        template: DecodeTemplate,
+        processes: int,
+        observer: PoolObserver | None = None,
+        quick_s: float = QUICK_S,
+        slow_s: float = CPU_S,
+    ) -> None:
+        """Nothing is started yet.
+
+        Args:
+            template: that the decoders are forked from.
+            processes: images that are decoded at once, beside those in the slow lane.
+            observer: is told of decoders that are replaced.
+            quick_s: seconds of processor time of the first attempt.
+            slow_s: those of the second one.
+        """
+        self._quick = DecodePool(template, processes, observer=observer)
+        self._slow = DecodePool(template, 1, SLOW_NICENESS, observer)
+        self._lane = SlowLane()
+        self._known = _CostlyImages()
+        self._quick_s, self._slow_s = quick_s, slow_s
+
+    def refuse_known(self, data: bytes) -> None:
+        """Refuse an image that was too costly before.
+
+        Raises:
+            ImageTooCostly: as it was raised then.
+        """
+        self._known.refuse(data)
+
+    def decode_quickly(self, data: bytes, preprocessing: str = PREPROCESSING) -> NDArray[np.uint8] | None:
+        """The first attempt: `(224, 224, 3)` uint8, or None where it takes longer.
+
+        Raises:
+            ImageError: it can't be used.
+            Overloaded: there is no room for a decoder.
+        """
+        try:
+            return self._quick.decode(data, cpu_s=self._quick_s, preprocessing=preprocessing)
+        except ImageTooCostly as error:
+            if error.reason == "time":
+                return None
+            self._remember(data, error)
+            raise
+
+    def decode_slowly(self, data: bytes, preprocessing: str = PREPROCESSING) -> NDArray[np.uint8]:
+        """The second attempt: `(224, 224, 3)` uint8.
+
+        Raises:
+            ImageError: it can't be used.
+            Overloaded: too many others wait in the slow lane, or there is no room for a decoder.
+        """
+        with self._lane.turn():
+            self.refuse_known(data)  # the same image may have been before it
+            try:
+                return self._slow.decode(data, cpu_s=self._slow_s, preprocessing=preprocessing)
+            except ImageTooCostly as error:
+                self._remember(data, error)
+                raise
+
+    def _remember(self, data: bytes, error: ImageTooCostly) -> None:
+        """Refuse the same bytes from now on, if it was their fault.
+
+        Raises:
+            Overloaded: the decoder has hardly run, as on a machine that is too busy.
+        """
+        if error.reason == "stalled":
+            raise Overloaded("the machine is too busy to decode the image; try again in 1 s") from error
+        self._known.add(data, error)
+
+    def close(self) -> None:
+        """End the decoders, once no request uses them any more."""
+        self._quick.close()
+        self._slow.close()
+
+
+class _CostlyImages:
+    """The images that were too costly, by their SHA-256, and why; the last ones are kept."""
+
+    def __init__(self) -> None:
+        self._errors: OrderedDict[bytes, ImageTooCostly] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def refuse(self, data: bytes) -> None:
+        if not self._errors:
+            return
+        digest = hashlib.sha256(data).digest()
+        with self._lock:
+            error = self._errors.get(digest)
+            if error is None:
+                return
+            self._errors.move_to_end(digest)
+        raise copy(error)  # an exception keeps where it was raised
+
+    def add(self, data: bytes, error: ImageTooCostly) -> None:
+        digest = hashlib.sha256(data).digest()
+        with self._lock:
+            self._errors[digest] = copy(error)
+            if len(self._errors) > _REMEMBERED:
+                self._errors.popitem(last=False)
