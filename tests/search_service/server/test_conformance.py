@@ -145,6 +145,11 @@ def test_an_error_of_http_is_like_all_others(server, sent, wanted) -> None:
     assert "Connection" not in headers or headers["Connection"] == "close"
 
 
+def test_the_code_of_an_error_is_the_same_in_every_version_of_python(server) -> None:
+    [(status, _, body)] = server.send(_CASES["a target of 25 KB"][0])
+    assert (status, body["error"]["code"]) == (414, "uri_too_long")
+
+
 def test_what_was_sent_is_what_the_application_sees(server) -> None:
     sent = b"POST /a%2Fb/c?d=%C3%A9&e HTTP/1.1\r\nHost: x\r\nX-A: b\r\nX-A: c\r\nX_A: d\r\nContent-Type: a/b\r\n"
     [(_, _, seen)] = server.send(
