@@ -2,6 +2,7 @@
 
 import asyncio
 import io
+import logging
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
@@ -30,6 +31,7 @@ STALLED_S = 20.0
 LINGER_S = 2.0
 BLOCK_BYTES = 64 * 1024
 _NOT_WHOLE = (h11.IDLE, h11.SEND_BODY, h11.ERROR)
+_log = logging.getLogger(__name__)
 _FREE_CHUNKS, _BYTES_A_CHUNK = 1000, 1024
 _MAX_REASON_CHARS = 150
 
@@ -75,8 +77,10 @@ class Connection:
         try:
             while await self._exchange(wait_s):
                 wait_s = KEPT_S
-        except (OSError, h11.ProtocolError, SlowClient):
+        except (OSError, h11.RemoteProtocolError, SlowClient):
             pass  # the client is gone, or takes its answer no more
+        except Exception:
+            _log.exception("a connection has ended by a fault of the service's own")
         except asyncio.CancelledError:
             if self._evicted_for is not None:
                 with suppress(Exception):
@@ -161,8 +165,9 @@ class Connection:
         is_last = self._http.their_state in _NOT_WHOLE or self._limits.is_draining
         headers = [*answer.headers, ("Date", formatdate(usegmt=True)), ("Server", "parecido")]
         headers += [("Connection", "close")] if is_last else []
+        encoded = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers]
         try:
-            data = self._http.send(h11.Response(status_code=answer.status, headers=headers)) or b""
+            data = self._http.send(h11.Response(status_code=answer.status, headers=encoded)) or b""
             block = b"" if self._head is not None and self._head.method == b"HEAD" else answer.body
             while block:
                 data += self._http.send(h11.Data(data=block)) or b""

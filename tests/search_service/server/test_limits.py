@@ -1,0 +1,96 @@
+"""Who is given up for whom."""
+
+from dataclasses import dataclass, field
+
+from search_service.server.limits import ConnectionLimits
+from shared.errors import Overloaded, ParecidoError
+
+
+@dataclass(eq=False)
+class _Connection:
+    """Notes that it was given up."""
+
+    address: str = "192.0.2.1"
+    progress_s: float = 0.0
+    is_busy: bool = False
+    is_idle: bool = False
+    held_bytes: int = 0
+    evicted_for: list[ParecidoError | None] = field(default_factory=list)
+
+    def evict(self, reason: ParecidoError | None = None) -> None:
+        self.evicted_for.append(reason)
+
+
+def _filled(limits: ConnectionLimits, *connections: _Connection) -> tuple[_Connection, ...]:
+    for connection in connections:
+        assert limits.add(connection)
+    return connections
+
+
+def test_of_one_address_the_one_that_has_stalled_longest_makes_room() -> None:
+    limits = ConnectionLimits(100, 3, 100)
+    first, second, busy = _filled(
+        limits, _Connection(progress_s=2), _Connection(progress_s=1), _Connection(is_busy=True)
+    )
+    other = _Connection(address="192.0.2.2", progress_s=0)
+    assert limits.add(other)
+    assert limits.add(_Connection(progress_s=3))
+    assert (second.evicted_for, first.evicted_for, busy.evicted_for, other.evicted_for) == ([None], [], [], [])
+    assert len(limits) == 4
+
+
+def test_the_address_that_has_most_makes_room_for_others() -> None:
+    limits = ConnectionLimits(5, 4, 100)
+    many = _filled(limits, *(_Connection(progress_s=number + 1) for number in range(4)))
+    [lone] = _filled(limits, _Connection(address="192.0.2.2", progress_s=0))
+    for number in range(2):
+        assert limits.add(_Connection(address=f"192.0.2.{number + 3}", progress_s=9))
+    assert [one.evicted_for for one in many] == [[None], [None], [], []]
+    assert lone.evicted_for == []
+
+
+def test_where_all_are_busy_nobody_is_let_in() -> None:
+    limits = ConnectionLimits(2, 2, 100)
+    busy = _filled(limits, _Connection(is_busy=True), _Connection(is_busy=True))
+    assert not limits.add(_Connection())
+    assert not limits.add(_Connection(address="192.0.2.2"))
+    assert [one.evicted_for for one in busy] == [[], []]
+
+
+def test_who_has_stalled_longest_with_bytes_makes_room_for_bytes() -> None:
+    limits = ConnectionLimits(100, 100, 100)
+    idle, slow, quick, busy = _filled(
+        limits, _Connection(), _Connection(progress_s=1), _Connection(progress_s=5), _Connection(is_busy=True)
+    )
+    limits.hold(busy, 40)
+    limits.hold(slow, 20)
+    limits.hold(quick, 40)
+    assert not slow.evicted_for
+    limits.hold(quick, 1)
+    [reason] = slow.evicted_for
+    assert isinstance(reason, Overloaded)
+    assert (idle.evicted_for, quick.evicted_for, busy.evicted_for) == ([], [], [])
+    limits.release(busy)
+    limits.hold(quick, 59)
+    assert quick.evicted_for == []
+    limits.hold(quick, 1)
+    assert len(quick.evicted_for) == 1
+
+
+def test_what_is_removed_holds_nothing() -> None:
+    limits = ConnectionLimits(100, 100, 100)
+    [one] = _filled(limits, _Connection())
+    limits.hold(one, 100)
+    limits.remove(one)
+    limits.remove(one)
+    assert (len(limits), one.held_bytes) == (0, 0)
+    [other] = _filled(limits, _Connection())
+    limits.hold(other, 100)
+    assert other.evicted_for == []
+
+
+def test_only_idle_connections_are_closed_while_draining() -> None:
+    limits = ConnectionLimits(100, 100, 100)
+    idle, waiting = _filled(limits, _Connection(is_idle=True), _Connection())
+    limits.evict_idle()
+    assert (idle.evicted_for, waiting.evicted_for) == ([None], [])
