@@ -9,7 +9,7 @@ from typing import Any
 
 from flask import Blueprint, Flask, Response, current_app, render_template, request
 
-from search_service.openapi import Operation, describe, document
+from search_service.openapi import EVERYWHERE, Operation, describe, document
 from search_service.settings import ServiceSettings
 
 api_docs = Blueprint("api_docs", __name__)
@@ -44,7 +44,9 @@ class ApiDocs:
             for path, methods in self.document["paths"].items()
             for method, operation in methods.items()
         ]
-        return render_template("docs.html", api=self.document, operations=operations, style=self._style)
+        return render_template(
+            "docs.html", api=self.document, operations=operations, everywhere=[*map(str, EVERYWHERE)], style=self._style
+        )
 
     @cached_property
     def policy(self) -> str:

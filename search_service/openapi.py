@@ -17,6 +17,7 @@ from werkzeug.routing import Rule
 from search_service.answer_json import ErrorJson, error_json
 from search_service.error_handlers import STATUS
 from search_service.schemas import MAXIMUM_SETTING
+from search_service.server.message import HTTP_CODES
 from search_service.settings import ServiceSettings
 from shared import __version__
 
@@ -27,8 +28,9 @@ _JSON = "application/json"
 _OPERATION = "openapi_operation"
 _HEADERS: _Json = {"X-Request-ID": {"$ref": "#/components/headers/X-Request-ID"}}
 # Besides those of `shared/errors.py`.
-_HTTP_CODES = {404: ("not_found",), 405: ("method_not_allowed",), 500: ("internal",)}
-_EVERYWHERE = (405, 500)
+_OTHER_CODES = {404: "not_found", 405: "method_not_allowed", 500: "internal", **HTTP_CODES}
+EVERYWHERE = (400, 405, 408, 413, 414, 417, 431, 500, 501, 503, 505)
+"""Statuses of errors that every route may answer with: most are about the request's HTTP, before any route is asked."""
 # Where the table of errors has them: a key is missing, does not reach that far, or has asked too often.
 _GUARDED = (401, 403, 429)
 _SECURITY: _Json = {
@@ -75,7 +77,7 @@ class Operation:
     def statuses(self) -> list[int]:
         """Of all errors."""
         guarded = () if self.is_open else (status for status in _GUARDED if status in STATUS.values())
-        return sorted({*self.errors, *_EVERYWHERE, *guarded})
+        return sorted({*self.errors, *EVERYWHERE, *guarded})
 
 
 def operation_of(view: Callable[..., object]) -> Operation | None:
@@ -264,7 +266,8 @@ def _header(description: str) -> _Json:
 
 
 def _error(status: int) -> _Json:
-    codes = [error.code for error, found in STATUS.items() if found == status] + list(_HTTP_CODES.get(status, ()))
+    codes = [error.code for error, found in STATUS.items() if found == status]
+    codes += [_OTHER_CODES[status]] if status in _OTHER_CODES else []
     phrase = HTTPStatus(status).phrase
     made: _Json = {
         "description": f"{phrase}: {', '.join(f'`{code}`' for code in codes)}" if codes else phrase,

@@ -140,7 +140,8 @@ def test_the_service_is_limited() -> None:
     assert search["mem_limit"] == "${SEARCH_MEMORY:-2g}"
     assert search["cpus"] == "${SEARCH_CPUS:-0}"
     settings = ServiceSettings()
-    assert search["pids_limit"] > 8 * settings.workers * settings.all_threads, "threads count too"
+    n_threads = 2 * (settings.slots + settings.queue + settings.threads)
+    assert search["pids_limit"] > 8 * settings.workers * n_threads, "threads count too"
     assert search["ulimits"]["nofile"]["soft"] == search["ulimits"]["nofile"]["hard"] >= 8192
     [tmp] = search["tmpfs"]
     assert re.fullmatch(r"/tmp:size=\d+m", tmp)

@@ -54,6 +54,7 @@ def _exposed() -> Iterator[tuple[str, dict[str, str]]]:
     for path in ("/nowhere", "/metrics"):
         client.get(path)
     assert client.post("/v1/search", json={"item_id": "mug-1"}).status_code == 503
+    metrics.request("/v1/search", "POST", 505, 0.0)  # as the event loop counts what it refuses
     for family in text_string_to_metric_families(client.get("/metrics").text):
         for sample in family.samples:
             yield sample.name, sample.labels

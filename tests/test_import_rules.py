@@ -30,6 +30,8 @@ _WEB_MODULES = {
         "request_log",
         "response_headers",
         "routes",
+        "server/gateway",
+        "server/message",
         "wsgi",
     )
 }

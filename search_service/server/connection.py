@@ -15,6 +15,7 @@ from search_service.caller import Caller
 from search_service.server.limits import ConnectionLimits
 from search_service.server.message import MAX_HEAD_BYTES, Answer, HttpError, Request, check_head
 from shared.errors import ParecidoError, SlowClient
+from shared.shown import shortened
 
 if TYPE_CHECKING:
     from search_service.server.gateway import Gateway  # it needs prometheus_client, which wants a forked process
@@ -32,6 +33,7 @@ BLOCK_BYTES = 64 * 1024
 _NOT_WHOLE = (h11.IDLE, h11.SEND_BODY, h11.ERROR)
 _log = logging.getLogger(__name__)
 _FREE_CHUNKS, _BYTES_A_CHUNK = 1000, 1024
+_MAX_REASON_CHARS = 150
 
 
 class Connection:
@@ -100,7 +102,8 @@ class Connection:
         except ParecidoError as error:
             answer = self._gateway.refusal(error, self._head)
         except h11.RemoteProtocolError as error:
-            answer = self._gateway.refusal(HttpError(error.error_status_hint, str(error)), self._head)
+            message = shortened(str(error), _MAX_REASON_CHARS)  # it may repeat a line of the request
+            answer = self._gateway.refusal(HttpError(error.error_status_hint, message), self._head)
         self.is_busy = False
         await asyncio.sleep(self._gateway.pause_s(answer.status))
         await self._send(answer)

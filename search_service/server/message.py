@@ -2,9 +2,8 @@
 
 import io
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from http import HTTPStatus
 from typing import Any
 from urllib.parse import unquote_to_bytes, urlsplit
 
@@ -23,13 +22,28 @@ _BLOCK_BYTES = 256 * 1024
 _NOT_HANDED_ON = frozenset(("content-length", "transfer-encoding", "expect"))  # the body is whole, however it came
 
 
+HTTP_CODES: Mapping[int, str] = {
+    400: "bad_request",
+    414: "uri_too_long",
+    417: "expectation_failed",
+    431: "request_header_fields_too_large",
+    501: "not_implemented",
+    505: "http_version_not_supported",
+}
+"""The codes for programs; Python's own names of statuses differ from version to version."""
+
+
 class HttpError(ParecidoError):
-    """A request that HTTP or this server does not allow; the code for programs is the status's name."""
+    """A request that HTTP or this server does not allow.
+
+    Attributes:
+        status: one of `HTTP_CODES`.
+    """
 
     def __init__(self, status: int, message: str) -> None:
         super().__init__(message)
         self.status = status
-        self.code = HTTPStatus(status).name.lower()  # type: ignore[misc]  # of each its own
+        self.code = HTTP_CODES[status]  # type: ignore[misc]  # of each its own
 
 
 def check_head(request: h11.Request) -> None:

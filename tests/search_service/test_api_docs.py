@@ -9,6 +9,7 @@ import pytest
 from flask.testing import FlaskClient
 
 from search_service import openapi
+from search_service.server.message import HTTP_CODES
 from search_service.settings import ServiceSettings
 from shared.errors import ParecidoError
 
@@ -50,7 +51,16 @@ def test_bounds_are_those_of_the_settings(document) -> None:
 
 def test_errors_name_their_codes(document) -> None:
     assert "`unknown_item`, `unknown_category`" in document["components"]["responses"]["404"]["description"]
+    assert "`filter_too_wide`, `not_implemented`" in document["components"]["responses"]["501"]["description"]
     assert "Retry-After" in document["components"]["responses"]["503"]["headers"]
+
+
+def test_errors_of_http_belong_to_every_route_and_are_on_the_page_once(client, document) -> None:
+    of_http = {*map(str, HTTP_CODES), "408", "413", "503"}
+    for methods in document["paths"].values():
+        assert all(of_http <= operation["responses"].keys() for operation in methods.values())
+    page = client.get("/docs").text
+    assert page.count("uri_too_long") == page.count("slow_client") == 1
 
 
 def test_schemas_are_valid_json_schemas(document) -> None:

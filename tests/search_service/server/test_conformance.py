@@ -145,6 +145,18 @@ def test_an_error_of_http_is_like_all_others(server, sent, wanted) -> None:
     assert "Connection" not in headers or headers["Connection"] == "close"
 
 
+def test_the_code_of_an_error_is_the_same_in_every_version_of_python(server) -> None:
+    [(status, _, body)] = server.send(_CASES["a target of 25 KB"][0])
+    assert (status, body["error"]["code"]) == (414, "uri_too_long")
+
+
+@pytest.mark.parametrize("sent", [b"x" * 5000 + b"\r\n\r\n", b"GET / HTTP/1.1\r\n" + b"x" * 5000 + b"\r\n\r\n"])
+def test_an_error_repeats_little_of_what_was_sent(server, sent) -> None:
+    [(status, _, body)] = server.send(sent)
+    assert status == 400
+    assert body["error"]["message"].count("x") <= 200
+
+
 def test_what_was_sent_is_what_the_application_sees(server) -> None:
     sent = b"POST /a%2Fb/c?d=%C3%A9&e HTTP/1.1\r\nHost: x\r\nX-A: b\r\nX-A: c\r\nX_A: d\r\nContent-Type: a/b\r\n"
     [(_, _, seen)] = server.send(
