@@ -1,6 +1,6 @@
 """Decode query images so that those that take long hold up nobody.
 
-1. An image that was too costly before is refused at once.
+1. An image that was too costly before is refused at once; one that was slow goes to 3.
 2. A first attempt gets as much processor time as an ordinary photo needs; the query has an admission slot meanwhile.
 3. What takes longer is tried again with the full limit, in the slow lane, without a slot.
 """
@@ -50,13 +50,13 @@ class QueryDecoder:
         self._known = _CostlyImages()
         self._quick_s, self._slow_s = quick_s, slow_s
 
-    def refuse_known(self, data: bytes) -> None:
-        """Refuse an image that was too costly before.
+    def is_known_slow(self, data: bytes) -> bool:
+        """Whether a first attempt would be in vain, as it was before.
 
         Raises:
-            ImageTooCostly: as it was raised then.
+            ImageTooCostly: as it was raised for the same image before.
         """
-        self._known.refuse(data)
+        return self._known.is_slow(data)
 
     def decode_quickly(self, data: bytes, preprocessing: str = PREPROCESSING) -> NDArray[np.uint8] | None:
         """The first attempt: `(224, 224, 3)` uint8, or None where it takes longer.
@@ -68,10 +68,11 @@ class QueryDecoder:
         try:
             return self._quick.decode(data, cpu_s=self._quick_s, preprocessing=preprocessing)
         except ImageTooCostly as error:
-            if error.reason == "time":
-                return None
-            self._remember(data, error)
-            raise
+            if error.reason != "time":
+                self._remember(data, error)
+                raise
+            self._known.add(data, None)
+            return None
 
     def decode_slowly(self, data: bytes, preprocessing: str = PREPROCESSING) -> NDArray[np.uint8]:
         """The second attempt: `(224, 224, 3)` uint8.
@@ -81,7 +82,7 @@ class QueryDecoder:
             Overloaded: too many others wait in the slow lane, or there is no room for a decoder.
         """
         with self._lane.turn():
-            self.refuse_known(data)  # the same image may have been before it
+            self.is_known_slow(data)  # the same image may have been before it
             try:
                 return self._slow.decode(data, cpu_s=self._slow_s, preprocessing=preprocessing)
             except ImageTooCostly as error:
@@ -105,24 +106,26 @@ class QueryDecoder:
 
 
 class _CostlyImages:
-    """The images that were too costly, by their SHA-256, and why; the last ones are kept."""
+    """The images that were slow, or too costly and why, by their SHA-256; the last ones are kept."""
 
     def __init__(self) -> None:
-        self._errors: OrderedDict[bytes, ImageTooCostly] = OrderedDict()
+        self._errors: OrderedDict[bytes, ImageTooCostly | None] = OrderedDict()
         self._lock = threading.Lock()
 
-    def refuse(self, data: bytes) -> None:
+    def is_slow(self, data: bytes) -> bool:
         if not self._errors:
-            return
+            return False
         digest = hashlib.sha256(data).digest()
         with self._lock:
-            error = self._errors.get(digest)
-            if error is None:
-                return
+            if digest not in self._errors:
+                return False
             self._errors.move_to_end(digest)
-        raise copy(error)  # an exception keeps where it was raised
+            error = self._errors[digest]
+        if error is not None:
+            raise copy(error)  # an exception keeps where it was raised
+        return True
 
-    def add(self, data: bytes, error: ImageTooCostly) -> None:
+    def add(self, data: bytes, error: ImageTooCostly | None) -> None:
         digest = hashlib.sha256(data).digest()
         with self._lock:
             self._errors[digest] = copy(error)

@@ -42,13 +42,13 @@ class QueryVectors:
             Overloaded: too many others are before it.
             ClientGone: nobody waits for it any more.
         """
-        self._decoder.refuse_known(data)
         preprocessing = self._snapshot.manifest.preprocessing
-        with self._admission.slot() as slot:
-            with timing.stage("decode"):
-                pixels = self._decoder.decode_quickly(data, preprocessing)
-            if pixels is not None:
-                return self._embed(pixels, slot, timing)
+        if not self._decoder.is_known_slow(data):
+            with self._admission.slot() as slot:
+                with timing.stage("decode"):
+                    pixels = self._decoder.decode_quickly(data, preprocessing)
+                if pixels is not None:
+                    return self._embed(pixels, slot, timing)
         with timing.stage("decode"):
             pixels = self._decoder.decode_slowly(data, preprocessing)
         with self._admission.slot() as slot:

@@ -72,7 +72,8 @@ def test_one_that_takes_longer_is_decoded_by_the_second_attempt(patient, replace
         patient._quick_s /= 2
     assert replaced == ["time"]
     assert np.array_equal(patient.decode_slowly(data), to_pixels(decode_image(data, _LIMITS)))
-    patient.refuse_known(data)
+    assert patient.is_known_slow(data)
+    assert not patient.is_known_slow(data + b"\0")
     assert replaced == ["time"]
 
 
@@ -83,9 +84,9 @@ def test_one_that_is_too_costly_is_refused_at_once_the_next_time(decoder, replac
     assert replaced == ["time", "time"]
     for _ in range(2):
         with pytest.raises(ImageTooCostly) as later:
-            decoder.refuse_known(_ENDLESS)
+            decoder.is_known_slow(_ENDLESS)
         assert (str(later.value), later.value.reason) == (str(first.value), first.value.reason)
-    decoder.refuse_known(_ENDLESS + b"\0")
+    decoder.is_known_slow(_ENDLESS + b"\0")
     with pytest.raises(ImageTooCostly):
         decoder.decode_slowly(_ENDLESS)  # where another request has just found it out
     assert replaced == ["time", "time"]
@@ -97,7 +98,7 @@ def test_what_takes_too_much_memory_has_no_second_attempt(decoder, replaced) -> 
     with pytest.raises(ImageTooCostly):
         decoder.decode_quickly(thin)
     with pytest.raises(ImageTooCostly):
-        decoder.refuse_known(thin)
+        decoder.is_known_slow(thin)
     assert replaced == ["memory"]
 
 
@@ -108,17 +109,17 @@ def test_what_takes_too_much_memory_has_no_second_attempt(decoder, replaced) -> 
 def test_other_errors_are_not_remembered(decoder, data: bytes, error: type[Exception]) -> None:
     with pytest.raises(error):
         decoder.decode_quickly(data)
-    decoder.refuse_known(data)
+    decoder.is_known_slow(data)
 
 
 def test_the_memory_is_bounded(decoder, monkeypatch) -> None:
     monkeypatch.setattr(query_decoder, "_REMEMBERED", 2)
     for number in range(3):
         decoder._known.add(bytes([number]), ImageTooCostly("too costly"))
-    decoder.refuse_known(b"\0")
+    decoder.is_known_slow(b"\0")
     for number in (1, 2):
         with pytest.raises(ImageTooCostly):
-            decoder.refuse_known(bytes([number]))
+            decoder.is_known_slow(bytes([number]))
 
 
 class _Held:
