@@ -100,6 +100,17 @@ def without_prefix(path: str, prefix: str) -> str:
     return below if below == "" or below.startswith("/") else path
 
 
+def network_of(address: str) -> str:
+    """Return what one caller has to itself: an IPv4 address, or the /64 network of an IPv6 address; else the text."""
+    try:
+        parsed = ipaddress.ip_address(address.partition("%")[0])
+    except ValueError:
+        return address
+    if isinstance(parsed, ipaddress.IPv4Address):
+        return str(parsed)
+    return str(parsed.ipv4_mapped or ipaddress.ip_network((int(parsed), 64), strict=False))
+
+
 def _address(entry: str) -> str | None:
     """Return the address of an entry in one spelling: `[2001:db8::1]:443`, `192.0.2.1:5678`, `::ffff:192.0.2.1`."""
     text = entry.strip('" ')

@@ -6,6 +6,7 @@ import math
 from flask import Flask, current_app, g, request
 
 from search_service.auth import ApiKeys
+from search_service.forwarded import network_of
 from search_service.openapi import operation_of
 from search_service.rate_limit import RateLimit
 from shared.errors import KeyRequired, RateLimited
@@ -67,10 +68,4 @@ def caller_name() -> str:
     """The key, or the address; of an IPv6 address the /64 network, since a caller has all of it."""
     if g.get("api_key_name") is not None:
         return f"key {g.api_key_name}"
-    try:
-        address = ipaddress.ip_address(request.remote_addr or "")
-    except ValueError:
-        return f"address {request.remote_addr}"
-    if address.version == 6 and address.ipv4_mapped is None:
-        return f"network {ipaddress.ip_network((int(address), 64), strict=False)}"
-    return f"address {getattr(address, 'ipv4_mapped', None) or address}"
+    return f"address {network_of(request.remote_addr or '')}"

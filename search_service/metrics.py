@@ -122,18 +122,19 @@ class Metrics:
         self._refusals = self._counter("parecido_snapshot_refusals_total", "Snapshots refused, in all workers.")
         self._counter(f"{ENDED}_total", ENDED_ABOUT)  # is at 0; who forks the workers counts
 
-    def request(self, route: str | None, method: str, status: int, seconds: float) -> None:
+    def request(self, route: str | None, method: str, status: int, seconds: float | None = None) -> None:
         """Count a request.
 
         Args:
             route: the rule that its URL matched; None where it matched none.
             method: of HTTP, as the client sent it.
             status: of the answer.
-            seconds: from its arrival to its answer.
+            seconds: from its arrival to its answer; None where it was refused before the application had it.
         """
         route = route or UNMATCHED
         self._requests.labels(route, method if method in _METHODS else _OTHER, status).inc()
-        self._request_seconds.labels(route).observe(seconds)
+        if seconds is not None:
+            self._request_seconds.labels(route).observe(seconds)
 
     def error(self, code: str) -> None:
         """Count an error that was answered."""

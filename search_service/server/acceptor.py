@@ -22,8 +22,9 @@ class Acceptor:
 
     def __init__(self, listeners: Sequence[socket.socket], gateway: "Gateway", settings: ServiceSettings) -> None:
         """Accept from now on."""
-        most, of_address = settings.max_connections, settings.max_address_connections
-        self.limits = ConnectionLimits(most, of_address, settings.max_held_bytes)
+        most = settings.max_connections
+        of_network = most if settings.trusted_proxies else settings.max_address_connections  # proxies have all of them
+        self.limits = ConnectionLimits(most, of_network, settings.max_held_bytes)
         self._listeners, self._gateway = listeners, gateway
         self._loop = asyncio.get_running_loop()
         self._tasks: set[asyncio.Task[None]] = set()

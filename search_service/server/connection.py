@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import h11
 
 from search_service.caller import Caller
+from search_service.forwarded import network_of
 from search_service.server.limits import ConnectionLimits
 from search_service.server.message import MAX_HEAD_BYTES, Answer, HttpError, Request, check_head
 from shared.errors import ParecidoError, SlowClient
@@ -40,7 +41,7 @@ class Connection:
     """Served by one task of the event loop.
 
     Attributes:
-        address: of the other end, without the port.
+        network: of the other end: its IPv4 address, or its IPv6 network.
         is_busy: whether a whole request is being answered: then it is not given up for others.
         progress_s: when it began to wait, or went on by a block, by `time.monotonic()`.
         held_bytes: of a request or an answer, counted by `ConnectionLimits`.
@@ -50,7 +51,8 @@ class Connection:
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, gateway: "Gateway", limits: ConnectionLimits
     ) -> None:
         """Serve nothing yet; made within the task that serves it."""
-        self.address: str = writer.get_extra_info("peername", ("",))[0]
+        self._address: str = (writer.get_extra_info("peername") or ("",))[0]  # none where the client is gone already
+        self.network = network_of(self._address)
         self.is_busy, self.progress_s, self.held_bytes = False, time.monotonic(), 0
         self._reader, self._writer, self._gateway, self._limits = reader, writer, gateway, limits
         self._http = h11.Connection(h11.SERVER, MAX_HEAD_BYTES)
@@ -138,7 +140,7 @@ class Connection:
             self._writer.write(self._http.send(h11.InformationalResponse(status_code=100, headers=[])) or b"")
         async with _within(BODY_S, "the body of the request") as deadline:
             body = await self._body(head, max_bytes, deadline)
-        return Request(head, body, self.address, Caller(is_gone=self._is_gone))
+        return Request(head, body, self._address, self.network, Caller(is_gone=self._is_gone))
 
     async def _body(self, head: h11.Request, max_bytes: int, deadline: asyncio.Timeout) -> io.BytesIO:
         body, n_chunks, next_block = io.BytesIO(), 0, 0

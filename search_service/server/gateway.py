@@ -25,7 +25,7 @@ from search_service.answer_json import error_json
 from search_service.body_limits import JSON_BYTES, max_body_bytes, too_large
 from search_service.cors import sharing_headers
 from search_service.error_handlers import error_headers, status_of
-from search_service.forwarded import forwarded_address, forwarded_prefix, without_prefix
+from search_service.forwarded import forwarded_address, forwarded_prefix, network_of, without_prefix
 from search_service.metrics import Metrics
 from search_service.response_headers import ALWAYS, PROTECTED
 from search_service.server.message import Answer, Request
@@ -194,18 +194,18 @@ class Gateway:
         """Of the client, also behind proxies."""
         trusted = self._settings.trusted_proxies
         forwarded = forwarded_address(_header(request.head, b"x-forwarded-for"), trusted) if trusted else None
-        return forwarded or request.address
+        return network_of(forwarded) if forwarded else request.network
 
     def _count(self, path: str, method: str, status: int, error: ParecidoError) -> None:
         """In the metrics each, in the log one line a second at most: to write one for each is work too."""
         self.answered += 1
-        self._metrics.request(path if path in self._routes else None, method, status, 0.0)
+        self._metrics.request(path if path in self._routes else None, method, status)
         self._metrics.error(error.code)
         self._unlogged += 1
         now_s = time.monotonic()
         if now_s - self._logged_s >= _LOG_S:
             fields = {"status": status, "error": error.code, "requests": self._unlogged}
-            _log.warning("refused %d requests, the last one: %s", self._unlogged, error, extra={"fields": fields})
+            _log.warning("refused: %d, the last one: %s", self._unlogged, error, extra={"fields": fields})
             self._unlogged, self._logged_s = 0, now_s
 
     def _overloaded(self, kind: str) -> Overloaded:

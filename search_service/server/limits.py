@@ -1,4 +1,4 @@
-"""How many connections there may be, in all and of one address, and what they may hold; who is given up for others."""
+"""How many connections there may be, in all and of one network, and what they may hold; who is given up for others."""
 
 from collections import Counter
 from typing import Protocol
@@ -9,7 +9,7 @@ from shared.errors import Overloaded, ParecidoError
 class Evictable(Protocol):
     """What is asked of a connection."""
 
-    address: str
+    network: str
     is_busy: bool
     progress_s: float
     held_bytes: int
@@ -26,16 +26,16 @@ class ConnectionLimits:
     """The open connections of one worker.
 
     Whoever holds most makes room: a newcomer takes the place of the connection that has made no progress for the
-    longest time, among those of the address that has most.
+    longest time, among those of the network that has most.
 
     Attributes:
         is_draining: whether each connection ends with its next answer.
     """
 
-    def __init__(self, most: int, most_of_address: int, max_held_bytes: int) -> None:
+    def __init__(self, most: int, most_of_network: int, max_held_bytes: int) -> None:
         """Set the limits."""
         self.is_draining = False
-        self._most, self._most_of_address, self._max_held_bytes = most, most_of_address, max_held_bytes
+        self._most, self._most_of_network, self._max_held_bytes = most, most_of_network, max_held_bytes
         self._open: set[Evictable] = set()
         self._held_bytes = 0
 
@@ -50,11 +50,11 @@ class ConnectionLimits:
 
     def add(self, connection: Evictable) -> bool:
         """Let one in, in another one's place where there are too many; False where all others are busy."""
-        of_address = Counter(one.address for one in self._open) if len(self._open) >= self._most_of_address else {}
-        largest = connection.address if of_address.get(connection.address, 0) >= self._most_of_address else None
+        of_network = Counter(one.network for one in self._open) if len(self._open) >= self._most_of_network else {}
+        largest = connection.network if of_network.get(connection.network, 0) >= self._most_of_network else None
         if largest is None and len(self._open) >= self._most:
-            largest = max(of_address, key=lambda address: of_address[address])
-        if largest is not None and not self._evict([one for one in self._open if one.address == largest]):
+            largest = max(of_network, key=lambda network: of_network[network])
+        if largest is not None and not self._evict([one for one in self._open if one.network == largest]):
             return False
         self._open.add(connection)
         return True

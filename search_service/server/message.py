@@ -78,12 +78,14 @@ class Request:
         head: its first line and headers, checked.
         body: at its beginning.
         address: of the other end of the connection, without the port.
+        network: what its caller has to itself, see `network_of`.
         caller: when the request was whole, and whether its client still waits.
     """
 
     head: h11.Request
     body: io.BytesIO
     address: str
+    network: str
     caller: Caller
 
     def environ(self) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from shared.errors import Overloaded, ParecidoError
 class _Connection:
     """Notes that it was given up."""
 
-    address: str = "192.0.2.1"
+    network: str = "192.0.2.1"
     progress_s: float = 0.0
     is_busy: bool = False
     is_idle: bool = False
@@ -32,7 +32,7 @@ def test_of_one_address_the_one_that_has_stalled_longest_makes_room() -> None:
     first, second, busy = _filled(
         limits, _Connection(progress_s=2), _Connection(progress_s=1), _Connection(is_busy=True)
     )
-    other = _Connection(address="192.0.2.2", progress_s=0)
+    other = _Connection(network="192.0.2.2", progress_s=0)
     assert limits.add(other)
     assert limits.add(_Connection(progress_s=3))
     assert (second.evicted_for, first.evicted_for, busy.evicted_for, other.evicted_for) == ([None], [], [], [])
@@ -42,9 +42,9 @@ def test_of_one_address_the_one_that_has_stalled_longest_makes_room() -> None:
 def test_the_address_that_has_most_makes_room_for_others() -> None:
     limits = ConnectionLimits(5, 4, 100)
     many = _filled(limits, *(_Connection(progress_s=number + 1) for number in range(4)))
-    [lone] = _filled(limits, _Connection(address="192.0.2.2", progress_s=0))
+    [lone] = _filled(limits, _Connection(network="192.0.2.2", progress_s=0))
     for number in range(2):
-        assert limits.add(_Connection(address=f"192.0.2.{number + 3}", progress_s=9))
+        assert limits.add(_Connection(network=f"192.0.2.{number + 3}", progress_s=9))
     assert [one.evicted_for for one in many] == [[None], [None], [], []]
     assert lone.evicted_for == []
 
@@ -53,7 +53,7 @@ def test_where_all_are_busy_nobody_is_let_in() -> None:
     limits = ConnectionLimits(2, 2, 100)
     busy = _filled(limits, _Connection(is_busy=True), _Connection(is_busy=True))
     assert not limits.add(_Connection())
-    assert not limits.add(_Connection(address="192.0.2.2"))
+    assert not limits.add(_Connection(network="192.0.2.2"))
     assert [one.evicted_for for one in busy] == [[], []]
 
 
