@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from search_service.server.connection import Connection
 from search_service.server.limits import ConnectionLimits
+from search_service.server.pace import Pace
 from search_service.settings import ServiceSettings
 
 if TYPE_CHECKING:
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 
 IDLE_WHILE_DRAINING_S = 2.0
 _LOOK_S = 0.05
+_AT_ONCE = 100
 
 
 class Acceptor:
@@ -28,9 +30,11 @@ class Acceptor:
         self._listeners, self._gateway = listeners, gateway
         self._loop = asyncio.get_running_loop()
         self._tasks: set[asyncio.Task[None]] = set()
+        self.pace = Pace()
+        self._measuring = self._loop.create_task(self.pace.measure())
         for listener in listeners:
             listener.setblocking(False)
-            self._loop.add_reader(listener, self._accept, listener)
+            self._loop.add_reader(listener, self._accept_some, listener)
 
     def stop(self, accepts_all: bool) -> None:
         """Listen no more.
@@ -56,7 +60,14 @@ class Acceptor:
                 self.limits.evict_idle()
             await asyncio.sleep(_LOOK_S)
             yield
+        self._measuring.cancel()
         await asyncio.sleep(0)  # sockets are closed in the loop's next turn
+
+    def _accept_some(self, listener: socket.socket) -> None:
+        """Take in those that wait; but not all before any is served."""
+        for _ in range(_AT_ONCE):
+            if not self._accept(listener):
+                return
 
     def _accept(self, listener: socket.socket) -> bool:
         """Take in one connection, if there is one."""
@@ -71,7 +82,7 @@ class Acceptor:
 
     async def _serve(self, client: socket.socket) -> None:
         reader, writer = await asyncio.open_connection(sock=client)
-        connection = Connection(reader, writer, self._gateway, self.limits)
+        connection = Connection(reader, writer, self._gateway, self.limits, self.pace)
         if self.limits.add(connection):
             await connection.serve()
         else:

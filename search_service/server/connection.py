@@ -15,6 +15,7 @@ from search_service.caller import Caller
 from search_service.forwarded import network_of
 from search_service.server.limits import ConnectionLimits
 from search_service.server.message import MAX_HEAD_BYTES, Answer, HttpError, Request, check_head
+from search_service.server.pace import Pace
 from shared.errors import ParecidoError, SlowClient
 from shared.shown import shortened
 
@@ -33,6 +34,7 @@ LINGER_S = 2.0
 BLOCK_BYTES = 64 * 1024
 _NOT_WHOLE = (h11.IDLE, h11.SEND_BODY, h11.ERROR)
 _log = logging.getLogger(__name__)
+_FREE_BYTES = 256 * 1024
 _FREE_CHUNKS, _BYTES_A_CHUNK = 1000, 1024
 _MAX_REASON_CHARS = 150
 
@@ -48,13 +50,18 @@ class Connection:
     """
 
     def __init__(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, gateway: "Gateway", limits: ConnectionLimits
+        self,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        gateway: "Gateway",
+        limits: ConnectionLimits,
+        pace: Pace,
     ) -> None:
         """Serve nothing yet; made within the task that serves it."""
         self._address: str = (writer.get_extra_info("peername") or ("",))[0]  # none where the client is gone already
         self.network = network_of(self._address)
         self.is_busy, self.progress_s, self.held_bytes = False, time.monotonic(), 0
-        self._reader, self._writer, self._gateway, self._limits = reader, writer, gateway, limits
+        self._reader, self._writer, self._gateway, self._limits, self._pace = reader, writer, gateway, limits, pace
         self._http = h11.Connection(h11.SERVER, MAX_HEAD_BYTES)
         self._head: h11.Request | None = None
         self._unread = b""
@@ -107,7 +114,8 @@ class Connection:
             message = shortened(str(error), _MAX_REASON_CHARS)  # it may repeat a line of the request
             answer = self._gateway.refusal(HttpError(error.error_status_hint, message), self._head)
         self.is_busy = False
-        await asyncio.sleep(self._gateway.pause_s(answer.status))
+        if answer.status >= 400:
+            await self._pace.before_error()
         await self._send(answer)
         self._limits.release(self)
         self._unread = self._http.trailing_data[0]
@@ -153,6 +161,8 @@ class Connection:
             if n_chunks > _FREE_CHUNKS + body.tell() // _BYTES_A_CHUNK:
                 raise HttpError(400, "the body consists of too many small chunks")
             self._limits.hold(self, len(event.data))
+            if body.tell() > _FREE_BYTES:
+                await self._pace.before_block()
             if body.tell() >= next_block:
                 next_block, self.progress_s = body.tell() + BLOCK_BYTES, time.monotonic()
                 deadline.reschedule(min(until_s, asyncio.get_running_loop().time() + STALLED_S))

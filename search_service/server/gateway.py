@@ -35,8 +35,6 @@ from shared.errors import ImageTooLarge, Overloaded, ParecidoError
 BodyLimit = Callable[[str, str, str, ServiceSettings], int]
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _LOG_S = 1.0
-_ERRORS_PER_S = 100
-_PAUSE_S = 0.25
 _WAITING = 64
 _BATCHES = 4
 
@@ -105,7 +103,6 @@ class Gateway:
         }
         self._routes = {rule.rule for rule in app.url_map.iter_rules()}
         self._logged_s, self._unlogged = -_LOG_S, 0
-        self._errors, self._error_s = 0.0, time.monotonic()
 
     async def answer(self, request: Request) -> Answer:
         """Have a thread answer.
@@ -132,15 +129,6 @@ class Gateway:
     async def more(self, answer: Answer) -> bytes:
         """The next bytes of a long answer, which a thread reads; nothing at the end."""
         return b"" if answer.rest is bytes else await self._run(self._lanes["light"], answer.rest)
-
-    def pause_s(self, status: int) -> float:
-        """How long an answer is held back: an error, while there are so many that who asks again at once is slowed."""
-        if status < 400:
-            return 0.0
-        now_s = time.monotonic()
-        self._errors = max(0.0, self._errors - (now_s - self._error_s) * _ERRORS_PER_S) + 1
-        self._error_s = now_s
-        return _PAUSE_S if self._errors > _ERRORS_PER_S else 0.0
 
     def max_body_bytes(self, head: h11.Request) -> int:
         """How long a request's body may be.
