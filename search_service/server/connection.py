@@ -7,6 +7,7 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from email.utils import formatdate
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import h11
@@ -108,6 +109,7 @@ class Connection:
             request = await self._request()
             self.is_busy = True
             answer = await self._gateway.answer(request)
+            del request  # it may be large, and its client slow to take the answer
         except ParecidoError as error:
             answer = self._gateway.refusal(error, self._head)
         except h11.RemoteProtocolError as error:
@@ -138,8 +140,10 @@ class Connection:
         return False
 
     async def _request(self) -> Request:
-        async with _within(HEAD_S, "the head of the request"):
-            head = await self._event()
+        head: object = self._http.next_event()  # mostly it has come at once
+        if head is h11.NEED_DATA:
+            async with _within(HEAD_S, "the head of the request"):
+                head = await self._event()
         assert isinstance(head, h11.Request)
         self._head = head
         check_head(head)
@@ -175,7 +179,7 @@ class Connection:
 
     async def _send(self, answer: Answer) -> None:
         is_last = self._http.their_state in _NOT_WHOLE or self._limits.is_draining
-        headers = [*answer.headers, ("Date", formatdate(usegmt=True)), ("Server", "parecido")]
+        headers = [*answer.headers, ("Date", _date(int(time.time()))), ("Server", "parecido")]
         headers += [("Connection", "close")] if is_last else []
         encoded = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers]
         try:
@@ -196,8 +200,10 @@ class Connection:
         for begin in range(0, len(data), BLOCK_BYTES):
             self.progress_s = time.monotonic()
             self._writer.write(data[begin : begin + BLOCK_BYTES])
-            async with _within(STALLED_S, "the answer"):
-                await self._writer.drain()
+            if self._writer.transport.get_write_buffer_size():  # the client takes no more for now
+                async with _within(STALLED_S, "the answer"):
+                    await self._writer.drain()
+        self._limits.hold(self, -len(data))
 
     async def _linger(self) -> None:
         """Let the client read its answer: closed with something unread, the kernel would reset the connection."""
@@ -210,6 +216,11 @@ class Connection:
     def _is_gone(self) -> bool:
         """Whether the client has closed the connection; one that has only ended its own side looks the same."""
         return self._reader.at_eof() or self._writer.transport.is_closing()
+
+
+@lru_cache(maxsize=1)
+def _date(now_s: int) -> str:
+    return formatdate(now_s, usegmt=True)
 
 
 @asynccontextmanager
