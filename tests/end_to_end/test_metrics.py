@@ -1,5 +1,6 @@
 """`GET /metrics` of a real service with two workers: while they swap, when one is killed, and after the end."""
 
+import json
 import os
 import signal
 import sys
@@ -61,7 +62,11 @@ def _directory(service: Service) -> Path:
 def _wait_until_told(service: Service) -> None:
     """A worker holds the lease on its first snapshot a while before it serves it."""
     directory = _directory(service)
-    wait_until("both workers have told their state", lambda: len(list(directory.glob("worker-*.json"))) == 2)
+
+    def serving() -> int:
+        return sum(bool(json.loads(path.read_text())["served"]) for path in directory.glob("worker-*.json"))
+
+    wait_until("both workers have told what they serve", lambda: serving() == 2)
 
 
 def _search(service: Service, times: int) -> None:

@@ -104,10 +104,10 @@ def test_nothing_is_done_for_clients_that_have_left(data, image) -> None:
                 client.sendall(request)
         served = "parecido_wait_seconds_count"
         gone = 'parecido_refused_queries_total{reason="client_gone"}'
-        wait_until("all are dealt with", lambda: _metric(service, served) + _metric(service, gone) == sent)
+        wait_until("all are dealt with", lambda: _metric(service, served) + _metric(service, gone) >= sent)
         assert _metric(service, gone) > sent / 2
-        embedded = 'parecido_stage_seconds_count{stage="embed"}'
-        wait_until("the last one is embedded", lambda: _metric(service, embedded) == _metric(service, served))
+        # One that had its turn may be given up later: a slow image, or a search.
+        assert _metric(service, 'parecido_stage_seconds_count{stage="embed"}') <= _metric(service, served)
 
 
 def test_a_killed_worker_takes_only_its_own_requests_with_it(data) -> None:

@@ -36,7 +36,8 @@ def test_an_image_and_its_mirror_image(catalogue, vectors, n_views) -> None:
 @pytest.mark.parametrize("preprocessing", PREPROCESSINGS)
 def test_an_image_is_decoded_as_the_snapshots_images_were(catalogue, preprocessing) -> None:
     snapshot = replace(catalogue.snapshot, manifest=fake_manifest(preprocessing=preprocessing))
-    found = QueryVectors(snapshot, ImageLimits(), Admission(1), n_views=1)
+    decoder = QueryDecoder(template_of_process(ImageLimits()), 1)
+    found = QueryVectors(snapshot, decoder, Admission(1), n_views=1)
     noise = np.random.default_rng(1).integers(0, 256, (500, 700, 3), dtype=np.uint8)
     data = encoded(Image.fromarray(noise), "PNG")
     pixels = to_pixels(decode_image(data, ImageLimits(), preprocessing=preprocessing))
