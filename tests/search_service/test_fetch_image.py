@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 from certificates import certify
 
+from search_service import fetch_image
 from search_service.fetch_image import (
     _N_RESOLVERS,
     FETCHES,
@@ -376,9 +377,18 @@ def test_https_proves_the_host_of_the_url(serve, tmp_path) -> None:
     assert [asked.split(b" ")[1] for asked in server.asked] == [b"/a", b"/to-http"]
 
 
+def _wait_for_resolvers() -> None:
+    """Until none has a name of an earlier test."""
+    for _ in range(_N_RESOLVERS):
+        assert fetch_image._free_resolvers.acquire(timeout=60)
+    for _ in range(_N_RESOLVERS):
+        fetch_image._free_resolvers.release()
+
+
 def _held(server_of: Callable[..., _Server], n_fetches: int) -> tuple[ImageFetcher, threading.Event, list[Any]]:
     """A fetcher whose fetches all wait for the other side, and what becomes of them."""
     let_go, begun = threading.Event(), threading.Semaphore(0)
+    _wait_for_resolvers()
 
     def answer(to: socket.socket) -> None:
         begun.release()
