@@ -28,7 +28,7 @@ from search_service.error_handlers import error_headers, status_of
 from search_service.forwarded import forwarded_address, forwarded_prefix, network_of, without_prefix
 from search_service.metrics import Metrics
 from search_service.response_headers import ALWAYS, PROTECTED
-from search_service.server.message import Answer, Request
+from search_service.server.message import Answer, HttpError, Request, origin_form
 from search_service.settings import ServiceSettings
 from shared.errors import ImageTooLarge, Overloaded, ParecidoError
 
@@ -72,7 +72,8 @@ def kind_of(method: str, path: str, content_type: str, body: bytes) -> str:
         return "search" if path.endswith("/similar") else "light"
     if path.endswith("/batch"):
         return "batch"
-    has_image = "multipart/" in content_type.lower() or len(body) > JSON_BYTES or b'"image_' in body
+    # A backslash may hide the name of a field: `"\u0069mage_url"`.
+    has_image = "multipart/" in content_type.lower() or len(body) > JSON_BYTES or b'"image_' in body or b"\\u" in body
     return "image" if has_image else "search"
 
 
@@ -112,7 +113,6 @@ class Gateway:
 
         Raises:
             Overloaded: as many of its kind wait as may.
-            HttpError: the request's target is not one.
         """
         environ = request.environ()
         address = self._address(request)
@@ -184,7 +184,10 @@ class Gateway:
 
     def _route(self, head: h11.Request) -> tuple[str, str, str]:
         """Method, path without a prefix of proxies, and content type."""
-        path = unquote(head.target.partition(b"?")[0].decode("latin-1"))
+        try:
+            path = unquote(origin_form(head.target).partition("?")[0])
+        except HttpError:  # it is refused for that
+            path = ""
         trusted, prefix = self._settings.trusted_proxies, self._settings.prefix or ""
         if trusted:
             prefix = forwarded_prefix(_header(head, b"x-forwarded-prefix"), trusted) or prefix
