@@ -113,6 +113,7 @@ class Gateway:
 
         Raises:
             Overloaded: as many of its kind wait as may.
+            ParecidoError: the application has broken down outside its own handling of errors.
         """
         environ = request.environ()
         address = self._address(request)
@@ -123,6 +124,9 @@ class Gateway:
         lane.of_address[address] += 1
         try:
             answer = await self._run(lane, Answer.of, self._app, environ)
+        except Exception as error:
+            _log.exception("a request has failed before or after its route")
+            raise ParecidoError("an error of the service's own; its log has the details") from error
         finally:
             lane.of_address[address] -= 1
             lane.of_address += Counter()  # keeps only those that are in
