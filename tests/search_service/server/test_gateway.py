@@ -33,6 +33,7 @@ _JSON = "application/json"
         (("GET", "/v1/search", _FORM, b""), "light"),
         (("POST", "/healthz", _FORM, b""), "light"),
         (("GET", "/healthz", "", b""), "light"),
+        (("GET", "/metrics", "", b""), "metrics"),
     ],
 )
 def test_a_request_gets_the_threads_of_its_kind(asked, wanted) -> None:
@@ -40,7 +41,7 @@ def test_a_request_gets_the_threads_of_its_kind(asked, wanted) -> None:
 
 
 def test_full_room_is_shared_evenly_between_addresses() -> None:
-    lane = Lane(ThreadPoolExecutor(1), room=4)
+    lane = Lane(ThreadPoolExecutor(1), room=4, at_once=1)
     for _ in range(4):
         assert lane.has_room("a")
         lane.of_address["a"] += 1
