@@ -6,8 +6,10 @@ import hashlib
 import http.client
 import json
 import os
+import resource
 import selectors
 import socket
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, suppress
@@ -404,3 +406,9 @@ def test_without_files_left_a_worker_does_not_spin() -> None:
         assert Poor.calls < 20
         server.acceptor._loop.call_soon_threadsafe(other.stop, False)
         server.wait_until(lambda: poor.fileno() == -1 and len(other.limits) == 0)
+
+
+@pytest.mark.parametrize(("files", "wanted"), [(64, 16), (1024, 480), (resource.RLIM_INFINITY, sys.maxsize)])
+def test_there_are_no_more_connections_than_files_for_them(monkeypatch, files, wanted) -> None:
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (files, files))
+    assert acceptor._room_of_files() == wanted
