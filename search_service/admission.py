@@ -3,7 +3,8 @@
 1. A query takes a slot where one is free; else it waits. Callers take turns, each one's queries in their order.
 2. Where too many wait already, or its turn does not come in time, it is refused: `Overloaded`. A caller that has fewer
    in a full queue takes the place of the newest of the caller that has most.
-3. When its turn comes and its client is gone, nothing is done for it: `ClientGone`.
+3. When its turn comes and its client is gone meanwhile, nothing is done for it: `ClientGone`. One that did not wait is
+   answered all the same: a client that has only ended its own side looks as if it were gone.
 4. One that is alone may take all other slots too, for one inference on all cores.
 5. Queries of batches leave a slot to single ones; where single ones wait, they share half of the slots.
 
@@ -132,10 +133,10 @@ class Admission:
         """
         caller = current_caller() or Caller()
         asked_s = time.monotonic()
-        self._take(caller, asked_s)
+        has_waited = self._take(caller, asked_s)
         slot, began_s = Slot(self), time.monotonic()
         try:
-            if caller.is_gone():
+            if has_waited and caller.is_gone():
                 raise self._gone()
             if self._is_first_work:
                 caller.is_admitted = True
@@ -145,7 +146,8 @@ class Admission:
         finally:
             self._give_back(slot.cores, time.monotonic() - began_s, caller.is_batch)
 
-    def _take(self, caller: Caller, now_s: float) -> None:
+    def _take(self, caller: Caller, now_s: float) -> bool:
+        """Take a slot; whether it had to be waited for."""
         # One query of a batch has been admitted: the others only wait, from now on. They are as few as there are cores.
         is_first = not (self._is_first_work and caller.is_admitted)
         until_s = (caller.arrived_s if self._is_first_work and is_first else now_s) + self._deadline_s
@@ -157,7 +159,7 @@ class Admission:
                 self._met_s = now_s
             waits_first = self._waiters.has_single if not caller.is_batch else len(self._waiters) > 0
             if not waits_first and self._start(caller.is_batch):
-                return
+                return False
             is_full = len(self._waiters) >= self.queue and is_first and not self._displace(caller)
             if not is_full:
                 self._waiters.add(waiter)
@@ -165,6 +167,7 @@ class Admission:
         if is_full:
             raise self.refusal("queue_full")
         self._wait(waiter, until_s)
+        return True
 
     def _displace(self, caller: Caller) -> bool:
         """Whether another caller's query has made room for one of this caller."""

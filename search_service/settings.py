@@ -173,6 +173,11 @@ class ServiceSettings:
         return max(_HELD_REQUESTS * (image + _HELD_EXTRA_BYTES), 2 * (batch + _HELD_EXTRA_BYTES))
 
     @property
+    def max_held_address_bytes(self) -> int:
+        """Of those of one address: three quarters, and the largest request at least; the rest is for others."""
+        return max(self.max_held_bytes * 3 // 4, self.max_batch_body_bytes, self.max_body_bytes)
+
+    @property
     def milvus(self) -> MilvusAccess:
         """How one gets into Milvus."""
         return MilvusAccess(

@@ -18,7 +18,7 @@ import threading
 import time
 import weakref
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import Literal, Protocol, get_args
@@ -97,8 +97,9 @@ class DecodeTemplate:
         self._lock = threading.Lock()
 
     def start(self) -> None:
-        """Start in the background: the first decoder takes less time then."""
-        self._current()
+        """Start in the background: the first decoder takes less time then. Without room for it, it is started later."""
+        with suppress(Overloaded):
+            self._current()
 
     def fork(self, niceness: int) -> "_Decoder":
         """A new decoder.
@@ -229,8 +230,11 @@ class DecodePool:
                     raise
                 place.replace(died_of or "crash")
                 # One that was killed from outside was in nobody's way: the image gets another chance, but no more.
-                if died_of is not None or is_last:
-                    raise self._error(died_of or "memory", name, cpu_s)
+                if died_of is not None:
+                    raise self._error(died_of, name, cpu_s)
+                if is_last:
+                    found = "its decoder was killed twice, as happens where the machine has no memory left"
+                    raise ImageTooCostly(f"{name} can't be decoded: {found}", "stalled")
         raise AssertionError
 
     def close(self) -> None:
@@ -314,7 +318,10 @@ class _TemplateProcess:
     def __init__(self, limits: ImageLimits) -> None:
         self.owner = os.getpid()
         self._lock = threading.Lock()
-        self._control, theirs = socket.socketpair()
+        try:
+            self._control, theirs = socket.socketpair()
+        except OSError as error:  # no file is left
+            raise _no_room() from error
         self._control.settimeout(_START_S)
         told = [str(limit) for limit in (limits.max_bytes, limits.max_pixels, limits.max_memory_bytes)]
         with theirs:
@@ -333,19 +340,17 @@ class _TemplateProcess:
         self.close = weakref.finalize(self, _end_template, self._control, self._process, self.owner)
 
     def fork(self, budget_bytes: int, niceness: int) -> "_Decoder":
-        ours, theirs = socket.socketpair()
-        memory = _shared_memory()
         try:
-            with theirs:
+            with ExitStack() as opened:
+                memory = _shared_memory()
+                opened.callback(os.close, memory)
+                ours, theirs = map(opened.enter_context, socket.socketpair())
                 process = self._ask(COMMAND.pack(FORK, budget_bytes, niceness), [theirs.fileno(), memory])
-            if not process:
-                raise _no_room()
-            return _Decoder(self, process, ours, memory)
-        except BaseException:
-            ours.close()
-            raise
-        finally:
-            os.close(memory)
+                if not process:
+                    raise _no_room()
+                return _Decoder(self, process, ours.dup(), memory)
+        except OSError as error:  # no file, or no memory, is left
+            raise _no_room() from error
 
     def end(self, process: int) -> int | None:
         """Kill a decoder; returns what it has died of, if that can be known."""
@@ -441,7 +446,8 @@ def _send(connection: socket.socket, head: bytes, body: bytes) -> None:
     if sent < len(head):
         connection.sendall(head[sent:])
         sent = len(head)
-    connection.sendall(memoryview(body)[sent - len(head) :])
+    if rest := memoryview(body)[sent - len(head) :]:
+        connection.sendall(rest)
 
 
 def _receive(connection: socket.socket, size: int, ends_s: float) -> bytes:

@@ -1,7 +1,9 @@
 """Accepts connections, each served by a task, until it is stopped; then waits for those that are open."""
 
 import asyncio
+import resource
 import socket
+import sys
 import time
 from collections.abc import AsyncIterator, Sequence
 from typing import TYPE_CHECKING
@@ -17,6 +19,10 @@ if TYPE_CHECKING:
 IDLE_WHILE_DRAINING_S = 2.0
 _LOOK_S = 0.05
 _AT_ONCE = 100
+_NO_FILES_S = 0.1
+_FILES_A_CONNECTION = 2  # the socket, and an image that is sent
+_OTHER_FILES = 64  # decoders, the catalogue, logs
+_LEAST_CONNECTIONS = 16
 
 
 class Acceptor:
@@ -24,9 +30,11 @@ class Acceptor:
 
     def __init__(self, listeners: Sequence[socket.socket], gateway: "Gateway", settings: ServiceSettings) -> None:
         """Accept from now on."""
-        most = settings.max_connections
-        of_network = most if settings.trusted_proxies else settings.max_address_connections  # proxies have all of them
-        self.limits = ConnectionLimits(most, of_network, settings.max_held_bytes)
+        most, bytes_of_all = min(settings.max_connections, _room_of_files()), settings.max_held_bytes
+        of_network, bytes_of_network = settings.max_address_connections, settings.max_held_address_bytes
+        if settings.trusted_proxies:  # they have all of them
+            of_network, bytes_of_network = most, bytes_of_all
+        self.limits = ConnectionLimits(most, min(most, of_network), bytes_of_all, bytes_of_network)
         self._listeners, self._gateway = listeners, gateway
         self._loop = asyncio.get_running_loop()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -73,12 +81,20 @@ class Acceptor:
         """Take in one connection, if there is one."""
         try:
             client, _ = listener.accept()
-        except OSError:
+        except (BlockingIOError, ConnectionError):
+            return False
+        except OSError:  # no file is left: it would fail again at once, as long as somebody waits
+            self._loop.remove_reader(listener)
+            self._loop.call_later(_NO_FILES_S, self._listen_again, listener)
             return False
         task = self._loop.create_task(self._serve(client))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return True
+
+    def _listen_again(self, listener: socket.socket) -> None:
+        if not self.limits.is_draining:
+            self._loop.add_reader(listener, self._accept_some, listener)
 
     async def _serve(self, client: socket.socket) -> None:
         reader, writer = await asyncio.open_connection(sock=client)
@@ -87,3 +103,11 @@ class Acceptor:
             await connection.serve()
         else:
             writer.transport.abort()
+
+
+def _room_of_files() -> int:
+    """How many connections the process may have files for; a worker that has none left can't do its other work."""
+    files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if files == resource.RLIM_INFINITY:
+        return sys.maxsize
+    return max(_LEAST_CONNECTIONS, (files - _OTHER_FILES) // _FILES_A_CONNECTION)

@@ -83,49 +83,59 @@ class Connection:
 
     async def serve(self) -> None:
         """Serve until one side closes it."""
+        try:
+            await self._exchanges()
+            if self._evicted_for is not None:
+                with suppress(Exception):
+                    await self._send(self._gateway.refusal(self._evicted_for, self._head))
+                    await self._linger()
+        finally:
+            self._limits.remove(self)
+            self._writer.transport.abort()
+
+    async def _exchanges(self) -> None:
+        """Serve until one side ends it; what was read of a request that was given up is freed by then."""
         wait_s = SILENT_S
         try:
             while await self._exchange(wait_s):
                 wait_s = KEPT_S
-        except (OSError, h11.RemoteProtocolError, SlowClient):
-            pass  # the client is gone, or takes its answer no more
+        except (OSError, h11.RemoteProtocolError, SlowClient, asyncio.CancelledError):
+            pass  # the client is gone, takes its answer no more, or was given up
         except Exception:
             _log.exception("a connection has ended by a fault of the service's own")
-        except asyncio.CancelledError:
-            if self._evicted_for is not None:
-                with suppress(Exception):
-                    await self._send(self._gateway.refusal(self._evicted_for, self._head))
-        finally:
-            self._limits.remove(self)
-            self._writer.transport.abort()
 
     async def _exchange(self, wait_s: float) -> bool:
         """Read a request and answer it; False where it was the last one."""
         self._head, self.is_busy, self.progress_s = None, False, time.monotonic()
         self._http = h11.Connection(h11.SERVER, MAX_HEAD_BYTES)
-        try:
-            if not await self._begins(wait_s):
-                return False
-            request = await self._request()
-            self.is_busy = True
-            answer = await self._gateway.answer(request)
-            del request  # it may be large, and its client slow to take the answer
-        except ParecidoError as error:
-            answer = self._gateway.refusal(error, self._head)
-        except h11.RemoteProtocolError as error:
-            message = shortened(str(error), _MAX_REASON_CHARS)  # it may repeat a line of the request
-            answer = self._gateway.refusal(HttpError(error.error_status_hint, message), self._head)
+        answer = await self._answer(wait_s)
+        if answer is None:
+            return False
         self.is_busy = False
+        self._limits.release(self)  # nobody has the request any more
         if answer.status >= 400:
             await self._pace.before_error()
         await self._send(answer)
-        self._limits.release(self)
         self._unread = self._http.trailing_data[0]
         if self._http.our_state is h11.DONE and self._http.their_state is h11.DONE:
             return True
         if self._unread or self._http.their_state in _NOT_WHOLE:
             await self._linger()
         return False
+
+    async def _answer(self, wait_s: float) -> Answer | None:
+        """Read a request, and have it answered or refused; None where none comes."""
+        try:
+            if not await self._begins(wait_s):
+                return None
+            request = await self._request()
+            self.is_busy = True
+            return await self._gateway.answer(request)
+        except ParecidoError as error:
+            return self._gateway.refusal(error, self._head)
+        except h11.RemoteProtocolError as error:
+            message = shortened(str(error), _MAX_REASON_CHARS)  # it may repeat a line of the request
+            return self._gateway.refusal(HttpError(error.error_status_hint, message), self._head)
 
     async def _begins(self, wait_s: float) -> bool:
         """Wait for the first bytes of a request; empty lines in front are legal."""
@@ -196,14 +206,15 @@ class Connection:
             answer.close()
 
     async def _write(self, data: bytes) -> None:
-        self._limits.hold(self, len(data))
+        if len(data) > BLOCK_BYTES:
+            self._limits.hold(self, len(data))
         for begin in range(0, len(data), BLOCK_BYTES):
             self.progress_s = time.monotonic()
             self._writer.write(data[begin : begin + BLOCK_BYTES])
             if self._writer.transport.get_write_buffer_size():  # the client takes no more for now
                 async with _within(STALLED_S, "the answer"):
                     await self._writer.drain()
-        self._limits.hold(self, -len(data))
+        self._limits.release(self)
 
     async def _linger(self) -> None:
         """Let the client read its answer: closed with something unread, the kernel would reset the connection."""

@@ -11,8 +11,9 @@ import re
 import time
 import uuid
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 from urllib.parse import unquote
@@ -28,7 +29,7 @@ from search_service.error_handlers import error_headers, status_of
 from search_service.forwarded import forwarded_address, forwarded_prefix, network_of, without_prefix
 from search_service.metrics import Metrics
 from search_service.response_headers import ALWAYS, PROTECTED
-from search_service.server.message import Answer, Request
+from search_service.server.message import Answer, HttpError, Request, origin_form
 from search_service.settings import ServiceSettings
 from shared.errors import ImageTooLarge, Overloaded, ParecidoError
 
@@ -49,12 +50,15 @@ class Lane:
     Attributes:
         threads: that answer them.
         room: how many are answered or wait at most; twice as many, where one address has not its share of them.
+        at_once: how many of one address are answered at once: its others don't wait in front of those of others.
         of_address: how many each address has there.
     """
 
     threads: ThreadPoolExecutor
     room: int
+    at_once: int
     of_address: Counter[str] = field(default_factory=Counter)
+    _turns: dict[str, asyncio.Semaphore] = field(default_factory=dict)
 
     def has_room(self, address: str) -> bool:
         """Whether a further request of an address may come in: the room is shared evenly where it is full."""
@@ -63,14 +67,29 @@ class Lane:
             n_in < 2 * self.room and (own + 1) * (len(self.of_address) + (not own)) <= self.room
         )
 
+    @asynccontextmanager
+    async def turn(self, address: str) -> AsyncIterator[None]:
+        """Have a request in the lane, from when it waits until it is answered."""
+        self.of_address[address] += 1
+        try:
+            async with self._turns.setdefault(address, asyncio.Semaphore(self.at_once)):
+                yield
+        finally:
+            self.of_address[address] -= 1
+            if not self.of_address[address]:
+                del self.of_address[address], self._turns[address]
+
 
 def kind_of(method: str, path: str, content_type: str, body: bytes) -> str:
-    """What a request costs: `image` and `batch` wait for cores, `search` takes milliseconds, `light` less."""
+    """Its cost: `image` and `batch` wait for cores; `search` and `metrics` take milliseconds, `light` less."""
+    if path == "/metrics":
+        return "metrics"
     if method != "POST" or not path.startswith("/v1/"):
         return "search" if path.endswith("/similar") else "light"
     if path.endswith("/batch"):
         return "batch"
-    has_image = "multipart/" in content_type.lower() or len(body) > JSON_BYTES or b'"image_' in body
+    # A backslash may hide the name of a field: `"\u0069mage_url"`.
+    has_image = "multipart/" in content_type.lower() or len(body) > JSON_BYTES or b'"image_' in body or b"\\u" in body
     return "image" if has_image else "search"
 
 
@@ -96,10 +115,12 @@ class Gateway:
         self._admission: Admission = app.extensions["admission"]
         n_images, n_others = settings.slots + settings.queue, settings.threads
         self._lanes = {
-            "image": Lane(ThreadPoolExecutor(2 * n_images, "image"), n_images),
-            "batch": Lane(ThreadPoolExecutor(_BATCHES, "batch"), _WAITING // _BATCHES),
-            "search": Lane(ThreadPoolExecutor(n_others, "search"), n_others + _WAITING),
-            "light": Lane(ThreadPoolExecutor(n_others, "light"), n_others + 4 * _WAITING),
+            "image": Lane(ThreadPoolExecutor(2 * n_images, "image"), n_images, 2 * n_images),
+            "batch": Lane(ThreadPoolExecutor(_BATCHES, "batch"), _WAITING // _BATCHES, _BATCHES),
+            "search": Lane(ThreadPoolExecutor(n_others, "search"), n_others + _WAITING, max(1, n_others - 1)),
+            # These two take Python from all others, and wait for nothing.
+            "metrics": Lane(ThreadPoolExecutor(1, "metrics"), _WAITING // 4, 1),
+            "light": Lane(ThreadPoolExecutor(n_others, "light"), n_others + 4 * _WAITING, max(1, n_others // 4)),
         }
         self._routes = {rule.rule for rule in app.url_map.iter_rules()}
         self._logged_s, self._unlogged = -_LOG_S, 0
@@ -109,7 +130,7 @@ class Gateway:
 
         Raises:
             Overloaded: as many of its kind wait as may.
-            HttpError: the request's target is not one.
+            ParecidoError: the application has broken down outside its own handling of errors.
         """
         environ = request.environ()
         address = self._address(request)
@@ -117,12 +138,12 @@ class Gateway:
         lane = self._lanes[kind]
         if not lane.has_room(address):
             raise self._overloaded(kind)
-        lane.of_address[address] += 1
-        try:
-            answer = await self._run(lane, Answer.of, self._app, environ)
-        finally:
-            lane.of_address[address] -= 1
-            lane.of_address += Counter()  # keeps only those that are in
+        async with lane.turn(address):
+            try:
+                answer = await self._run(lane, Answer.of, self._app, environ)
+            except Exception as error:
+                _log.exception("a request has failed before or after its route")
+                raise ParecidoError("an error of the service's own; its log has the details") from error
         self.answered += 1
         return answer
 
@@ -172,7 +193,10 @@ class Gateway:
 
     def _route(self, head: h11.Request) -> tuple[str, str, str]:
         """Method, path without a prefix of proxies, and content type."""
-        path = unquote(head.target.partition(b"?")[0].decode("latin-1"))
+        try:
+            path = unquote(origin_form(head.target).partition("?")[0])
+        except HttpError:  # it is refused for that
+            path = ""
         trusted, prefix = self._settings.trusted_proxies, self._settings.prefix or ""
         if trusted:
             prefix = forwarded_prefix(_header(head, b"x-forwarded-prefix"), trusted) or prefix

@@ -68,6 +68,7 @@ def check_head(request: h11.Request) -> None:
         raise HttpError(417, "the only supported expectation is 100-continue")
     if request.method in (b"CONNECT", b"TRACE") or not request.method.isupper():
         raise HttpError(501, "the method is not implemented; methods are written in upper case")
+    origin_form(request.target)
 
 
 @dataclass(frozen=True)
@@ -89,12 +90,8 @@ class Request:
     caller: Caller
 
     def environ(self) -> dict[str, Any]:
-        """As WSGI has it (PEP 3333), with the target as it came in `RAW_URI`, and `parecido.caller`.
-
-        Raises:
-            HttpError: the target is neither a path nor an http URL.
-        """
-        target = _origin_form(self.head.target.decode("latin-1"))
+        """As WSGI has it (PEP 3333), with path and query as they came in `RAW_URI`, and `parecido.caller`."""
+        target = origin_form(self.head.target)
         path, _, query = target.partition("?")
         environ: dict[str, Any] = {
             "REQUEST_METHOD": self.head.method.decode("latin-1"),
@@ -127,12 +124,17 @@ class Request:
         return environ
 
 
-def _origin_form(target: str) -> str:
-    """Path and query, also of a target in absolute form, as clients send it to proxies."""
-    if target.startswith("/") or target == "*":
-        return target
+def origin_form(target: bytes) -> str:
+    """Path and query of a request target, also of one in absolute form, as clients send it to proxies.
+
+    Raises:
+        HttpError: it is neither a path nor an http URL.
+    """
+    text = target.decode("latin-1")
+    if text.startswith("/") or text == "*":
+        return text
     try:
-        parts = urlsplit(target)
+        parts = urlsplit(text)
     except ValueError:
         parts = urlsplit("")
     if parts.scheme.lower() not in ("http", "https") or not parts.netloc:

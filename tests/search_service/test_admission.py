@@ -192,6 +192,16 @@ def test_nothing_is_done_for_a_client_that_is_gone_when_its_turn_comes(crowd_of,
     assert observer.counts == {"admitted": 2, "client_gone": 1}
 
 
+def test_a_client_that_has_only_ended_its_own_side_is_answered_where_nobody_waits(observer) -> None:
+    set_caller(Caller(is_gone=lambda: True))
+    try:
+        with Admission(1, observer=observer).slot():
+            pass
+    finally:
+        set_caller(None)
+    assert observer.counts == {"admitted": 1}
+
+
 def test_a_query_that_fails_gives_its_slot_back() -> None:
     admission = Admission(1)
 

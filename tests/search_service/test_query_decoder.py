@@ -187,7 +187,7 @@ def test_the_slow_lane_has_an_end(decoder) -> None:
 
 def test_an_image_that_is_decoded_slowly_is_embedded_as_any_other(catalogue, template) -> None:
     data = _slow_but_good()
-    decoder = QueryDecoder(template, 1, quick_s=0.001, slow_s=60)
+    decoder = QueryDecoder(template, 1, quick_s=0.02, slow_s=60)
     timing = Timing()
     vectors = QueryVectors(catalogue.snapshot, decoder, Admission(1), 1).of_image(data, timing)
     wanted = catalogue.snapshot.embedder.embed(to_pixels(decode_image(data, _LIMITS))[np.newaxis])

@@ -86,7 +86,7 @@ def test_cheap_searches_never_wait_for_costly_ones(catalogue) -> None:
 
 def test_a_search_ends_when_its_client_is_gone(catalogue) -> None:
     engine, gone = Engine(catalogue.snapshot), threading.Event()
-    set_caller(Caller(is_gone=gone.is_set))
+    set_caller(Caller(time.monotonic() - 1, gone.is_set))
     try:
         assert engine.search_item("mug-1", SearchOptions(3)).hits
         gone.set()
@@ -94,6 +94,14 @@ def test_a_search_ends_when_its_client_is_gone(catalogue) -> None:
             engine.search_item("mug-1", SearchOptions(3))
         with pytest.raises(ClientGone):
             engine.search_batch([(Query(item_id="mug-1"), SearchOptions(3))] * 3)
+    finally:
+        set_caller(None)
+
+
+def test_what_takes_no_time_is_done_for_a_client_that_has_ended_its_own_side(catalogue) -> None:
+    set_caller(Caller(time.monotonic() + 60, lambda: True))
+    try:
+        assert Engine(catalogue.snapshot).search_item("mug-1", SearchOptions(3)).hits
     finally:
         set_caller(None)
 

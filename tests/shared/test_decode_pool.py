@@ -1,6 +1,8 @@
 """Decoding in processes that may die: with real processes, real signals and images that are too costly."""
 
+import errno
 import os
+import resource
 import signal
 import socket
 import struct
@@ -285,6 +287,40 @@ def test_no_room_for_a_process_is_a_matter_of_asking_again(monkeypatch) -> None:
     monkeypatch.setattr(sys, "executable", "/nowhere/python")
     with pytest.raises(Overloaded, match="no process can be started"):
         DecodePool(DecodeTemplate(_LIMITS), 1).decode(picture("red"))
+
+
+@linux
+def test_no_files_left_is_a_matter_of_asking_again(template, replaced) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    pool = DecodePool(template, 1, observer=replaced)
+    pool.decode(picture("red"))
+    pool.close()
+    opened = len(os.listdir("/proc/self/fd"))
+    for free in range(3):  # of the three that it takes
+        resource.setrlimit(resource.RLIMIT_NOFILE, (opened - 1 + free, hard))
+        try:
+            with pytest.raises(Overloaded, match="no process can be started"):
+                pool.decode(picture("red"))
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert len(os.listdir("/proc/self/fd")) == opened
+    assert pool.decode(picture("red")).shape == (SIDE_PX, SIDE_PX, 3)
+    pool.close()
+
+
+def test_a_template_that_there_is_no_room_for_is_started_later(monkeypatch) -> None:
+    made = DecodeTemplate(_LIMITS)
+    with monkeypatch.context() as patch:
+        patch.setattr(subprocess, "Popen", _no_process)
+        made.start()
+    try:
+        assert DecodePool(made, 1).decode(picture("red")).shape == (SIDE_PX, SIDE_PX, 3)
+    finally:
+        made.close()
+
+
+def _no_process(*_args: object, **_kwargs: object) -> None:
+    raise OSError(errno.EAGAIN, "no room")
 
 
 @linux

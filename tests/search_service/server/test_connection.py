@@ -1,11 +1,15 @@
 """What slow, silent, greedy and lost clients do to the others, on real sockets."""
 
+import asyncio
+import errno
 import hashlib
 import http.client
 import json
 import os
+import resource
 import selectors
 import socket
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, suppress
@@ -15,6 +19,8 @@ from http_server import LONG_BYTES, WAIT_S, HttpServer, answers, http_server
 
 from search_service.admission import Admission
 from search_service.server import acceptor, connection
+from search_service.server.acceptor import Acceptor
+from search_service.settings import ServiceSettings
 
 _FORM = "Content-Type: multipart/form-data; boundary=b"
 _GET = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -163,7 +169,8 @@ def test_a_byte_now_and_then_is_not_going_on(server, monkeypatch) -> None:
 
 def test_more_is_not_held_than_may_be() -> None:
     part = _post(b"x" * 250_000)[:-1]
-    with http_server(max_upload_bytes=3, max_batch_bytes=3) as server, ExitStack() as opened:
+    limits = {"max_upload_bytes": 3, "max_batch_bytes": 3, "trusted_proxies": 1}
+    with http_server(**limits) as server, ExitStack() as opened:
         clients = [opened.enter_context(server.connect()) for _ in range(9)]  # 8 bodies of 256 KiB may be held
         for client in clients:
             client.sendall(part)
@@ -322,3 +329,86 @@ def test_an_admission_is_asked_for_the_refusal() -> None:
     with http_server(Admission(1, queue=0), queue=0) as server:
         server.gateway._lanes["image"].room = 0
         assert server.ask(b"query", "/v1/search", {"Content-Type": "multipart/form-data; boundary=b"})[0] == 503
+
+
+def test_many_quick_uploads_of_an_address_do_not_end_a_slow_one_of_another() -> None:
+    part = _post(b"x" * 250_000)[:-1]
+    with http_server(max_upload_bytes=3, max_batch_bytes=3) as server, ExitStack() as opened:
+        slow = opened.enter_context(closing(socket.socket()))
+        slow.settimeout(WAIT_S)
+        slow.bind(("127.0.0.2", 0))
+        slow.connect(("127.0.0.1", server.port))
+        slow.sendall(part)
+        clients = [opened.enter_context(server.connect()) for _ in range(20)]
+        for client in clients:
+            client.sendall(part)
+        assert next(answers(_first_to_be_answered(clients)))[0] == 503
+        slow.sendall(b"x")
+        assert next(answers(slow))[2]["sha256"] == _sha256(b"x" * 250_000)
+
+
+def test_a_client_whose_upload_was_given_up_can_read_why() -> None:
+    with http_server(max_upload_bytes=3, max_batch_bytes=3) as server, ExitStack() as opened:
+        clients = [opened.enter_context(server.connect()) for _ in range(20)]
+        for client in clients:
+            client.sendall(_post(b"x" * 250_000)[:-1])
+        refused = _first_to_be_answered(clients)
+        for _ in range(3):  # closed at once, it would be reset by the first of them
+            refused.sendall(b"x")
+            time.sleep(0.02)
+        assert next(answers(refused))[2]["error"]["code"] == "overloaded"
+
+
+def test_a_long_answer_holds_no_more_than_what_is_being_sent(server) -> None:
+    server.acceptor.limits._max_held_bytes = LONG_BYTES // 2
+    server.acceptor.limits._max_held_of_network = LONG_BYTES // 2
+    with server.connect() as client:
+        client.sendall(b"GET /long HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        received = b""
+        while part := client.recv(100_000):
+            received += part
+    assert received.endswith(b"0\r\n\r\n")
+    assert len(received) > LONG_BYTES
+
+
+def test_a_fault_outside_the_application_is_an_error_like_others(server) -> None:
+    def broken(environ, start_response):
+        raise OSError("a disk that fails")
+
+    server.gateway._app = broken
+    status, body = server.ask(b"", headers={"X-Request-ID": "mine"})
+    assert (status, body["error"]["code"], body["error"]["request_id"]) == (500, "internal", "mine")
+
+
+def test_without_files_left_a_worker_does_not_spin() -> None:
+    class Poor(socket.socket):
+        calls, until_s = 0, float("inf")
+
+        def accept(self) -> tuple[socket.socket, object]:
+            Poor.calls += 1
+            Poor.until_s = min(Poor.until_s, time.monotonic() + 0.3)
+            if time.monotonic() < Poor.until_s:
+                raise OSError(errno.EMFILE, "too many open files")
+            return super().accept()
+
+    with http_server() as server:
+        with socket.create_server(("127.0.0.1", 0)) as plain:
+            poor = Poor(fileno=plain.detach())
+        port = poor.getsockname()[1]
+
+        async def listen() -> Acceptor:
+            return Acceptor([poor], server.gateway, ServiceSettings())
+
+        other = asyncio.run_coroutine_threadsafe(listen(), server.acceptor._loop).result(WAIT_S)
+        with socket.create_connection(("127.0.0.1", port), timeout=WAIT_S) as client:
+            client.sendall(_GET)
+            assert next(answers(client))[0] == 200
+        assert Poor.calls < 20
+        server.acceptor._loop.call_soon_threadsafe(other.stop, False)
+        server.wait_until(lambda: poor.fileno() == -1 and len(other.limits) == 0)
+
+
+@pytest.mark.parametrize(("files", "wanted"), [(64, 16), (1024, 480), (resource.RLIM_INFINITY, sys.maxsize)])
+def test_there_are_no_more_connections_than_files_for_them(monkeypatch, files, wanted) -> None:
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (files, files))
+    assert acceptor._room_of_files() == wanted

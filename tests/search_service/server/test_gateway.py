@@ -23,6 +23,7 @@ _JSON = "application/json"
         (("POST", "/v1/search", _FORM.upper(), b""), "image"),
         (("POST", "/v1/classify", _JSON, b'{"image_base64": "AAAA"}'), "image"),
         (("POST", "/v1/search", _JSON, b'{"image_url": "https://a.example/b"}'), "image"),
+        (("POST", "/v1/search", _JSON, rb'{"\u0069mage_url": "https://a.example/b"}'), "image"),
         (("POST", "/v1/feedback", _JSON, bytes(1 << 21)), "image"),
         (("POST", "/v1/search", _JSON, b'{"item_id": "multipart/form-data"}'), "search"),
         (("POST", "/v1/search/batch", _FORM, b""), "batch"),
@@ -32,6 +33,7 @@ _JSON = "application/json"
         (("GET", "/v1/search", _FORM, b""), "light"),
         (("POST", "/healthz", _FORM, b""), "light"),
         (("GET", "/healthz", "", b""), "light"),
+        (("GET", "/metrics", "", b""), "metrics"),
     ],
 )
 def test_a_request_gets_the_threads_of_its_kind(asked, wanted) -> None:
@@ -39,7 +41,7 @@ def test_a_request_gets_the_threads_of_its_kind(asked, wanted) -> None:
 
 
 def test_full_room_is_shared_evenly_between_addresses() -> None:
-    lane = Lane(ThreadPoolExecutor(1), room=4)
+    lane = Lane(ThreadPoolExecutor(1), room=4, at_once=1)
     for _ in range(4):
         assert lane.has_room("a")
         lane.of_address["a"] += 1
@@ -54,6 +56,14 @@ def test_full_room_is_shared_evenly_between_addresses() -> None:
     lane.of_address["d"] += 1
     assert lane.of_address.total() == 2 * lane.room
     assert not lane.has_room("e")  # twice the room is the most
+
+
+@pytest.mark.parametrize(
+    "target", ["/p/v1/search?a=http://b", "http://shop.example/p/v1/search?a=b", "HTTP://x/p/v1/search"]
+)
+def test_a_target_in_absolute_form_is_that_of_its_path(target) -> None:
+    with http_server(prefix="/p") as server:
+        assert server.gateway._route(_head(target=target)) == ("POST", "/v1/search", "")
 
 
 def _head(*headers: tuple[str, str], target: str = "/v1/search") -> h11.Request:
