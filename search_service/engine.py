@@ -7,8 +7,9 @@ import hashlib
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import nullcontext
+from contextvars import copy_context
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -33,6 +34,7 @@ from shared.decode_pool import template_of_process
 from shared.errors import ClientGone, ParecidoError, StoreUnavailable
 from shared.feedback import Feedback
 from shared.images import ImageLimits
+from shared.inference_threads import costly_search_threads
 from shared.manifest import Manifest
 from shared.snapshot import Snapshot
 from shared.snapshot_lease import SnapshotLease
@@ -88,6 +90,7 @@ class Engine:
             template = template_of_process(limits or ImageLimits())
             decoder = self._own_decoder = QueryDecoder(template, self._admission.slots)
         self._vectors = QueryVectors(snapshot, decoder, self._admission, query_views)
+        self._costly_threads = costly_search_threads(self._search_admission.slots)
         self._most_helpers = max(1, cores - 1)
         self._batch_threads = ThreadPoolExecutor(2 * cores, "batch")  # started when they are first needed
 
@@ -236,6 +239,7 @@ class Engine:
     def close(self) -> None:
         """Close the snapshot and give back its lease; call it when no request uses the engine any more."""
         self._batch_threads.shutdown()
+        self._costly_threads.shutdown()
         self._snapshot.close()
         if self._own_decoder is not None:
             self._own_decoder.close()
@@ -272,18 +276,34 @@ class Engine:
             probabilities = self._snapshot.classifier.mean_probabilities(queries)
             ranked = CategoryRanking.of(self._snapshot.classifier, probabilities, self._probe_coverage, known)
         partitions = [self._snapshot.partition(category) for category in ranked.chosen(options)]
-        is_dear = is_costly(self._snapshot, options, len(queries), partitions)
-        with self._search_admission.slot() if is_dear else nullcontext(), timing.stage("search"):
-            search = ItemSearch(self._snapshot, queries, options, without)
-            if verdict is None:
-                verdict = judge(self._snapshot.classifier, queries[:1], ranked.first, search.nearest(ranked.first))
-            if options.category is None:
-                ranked = ranked.recognised(search.best_cosine)
-            categories = ranked.chosen(options)
-            if verdict.known is False and options.on_unknown != "search":
-                categories = ()
-            hits = search.page(categories)
-        return self._answer(probabilities, ranked.first, categories, hits, timing, verdict)
+        search = partial(self._found, queries, options, ranked, verdict, without)
+        if is_costly(self._snapshot, options, len(queries), partitions):
+            with self._search_admission.slot(), timing.stage("search"):
+                found = self._costly_threads.submit(copy_context().run, search).result()
+        else:
+            with timing.stage("search"):
+                found = search()
+        predicted, categories, hits, verdict = found
+        return self._answer(probabilities, predicted, categories, hits, timing, verdict)
+
+    def _found(
+        self,
+        queries: Vectors,
+        options: SearchOptions,
+        ranked: CategoryRanking,
+        verdict: Verdict | None,
+        without: int | None,
+    ) -> tuple[str, tuple[str, ...], tuple[ItemHit, ...], Verdict]:
+        """The category, the categories searched, the hits, and whether the query shows one of the categories."""
+        search = ItemSearch(self._snapshot, queries, options, without)
+        if verdict is None:
+            verdict = judge(self._snapshot.classifier, queries[:1], ranked.first, search.nearest(ranked.first))
+        if options.category is None:
+            ranked = ranked.recognised(search.best_cosine)
+        categories = ranked.chosen(options)
+        if verdict.known is False and options.on_unknown != "search":
+            categories = ()
+        return ranked.first, categories, search.page(categories), verdict
 
     def _classified(self, queries: Vectors, timing: Timing) -> Answer:
         with timing.stage("classify"):

@@ -17,10 +17,12 @@ from search_service.slow_lane import SlowLane
 from shared.decode_pool import CPU_S, DecodePool, DecodeTemplate, PoolObserver
 from shared.errors import ImageTooCostly, Overloaded
 from shared.images import PREPROCESSING
+from shared.inference_threads import NICENESS
 
 QUICK_S = 0.25
 """Of processor time; a photo of 12 megapixels takes a fifth of it."""
-SLOW_NICENESS = 10
+SLOW_NICENESS = 15
+"""Lower than inference, which decoding for a first attempt shares the priority of: photos go on while others wait."""
 _REMEMBERED = 1024
 
 
@@ -44,7 +46,7 @@ class QueryDecoder:
             quick_s: seconds of processor time of the first attempt.
             slow_s: those of the second one.
         """
-        self._quick = DecodePool(template, processes, observer=observer)
+        self._quick = DecodePool(template, processes, NICENESS, observer)
         self._slow = DecodePool(template, 1, SLOW_NICENESS, observer)
         self._lane = SlowLane()
         self._known = _CostlyImages()

@@ -1,4 +1,4 @@
-"""Threads for inference that let all others go first."""
+"""Threads of a lower priority than the rest of the process: for inference, and lower still for costly searches."""
 
 import os
 import sys
@@ -6,7 +6,9 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 
 NICENESS = 10
-"""How much lower their priority is than the process's own; 20 would be the most."""
+"""How much lower the priority of inference is than the process's own; 20 would be the most."""
+COSTLY_NICENESS = 15
+"""The same for costly searches: photos are embedded first."""
 
 
 def inference_threads(count: int) -> ThreadPoolExecutor:
@@ -19,10 +21,19 @@ def inference_threads(count: int) -> ThreadPoolExecutor:
     Args:
         count: how many run at once.
     """
-    return ThreadPoolExecutor(count, "inference", initializer=_let_others_go_first)
+    return ThreadPoolExecutor(count, "inference", initializer=_let_others_go_first, initargs=(NICENESS,))
 
 
-def _let_others_go_first() -> None:
+def costly_search_threads(count: int) -> ThreadPoolExecutor:
+    """Threads that let inference go first too.
+
+    Args:
+        count: how many run at once.
+    """
+    return ThreadPoolExecutor(count, "costly", initializer=_let_others_go_first, initargs=(COSTLY_NICENESS,))
+
+
+def _let_others_go_first(niceness: int) -> None:
     if sys.platform == "linux":  # elsewhere this is of the whole process
         thread = threading.get_native_id()
-        os.setpriority(os.PRIO_PROCESS, thread, min(19, os.getpriority(os.PRIO_PROCESS, thread) + NICENESS))
+        os.setpriority(os.PRIO_PROCESS, thread, min(19, os.getpriority(os.PRIO_PROCESS, thread) + niceness))
