@@ -12,7 +12,9 @@ import atheris
 sys.path[:0] = [str(Path(__file__).parents[2]), str(Path(__file__).parents[1])]
 
 # Pillow reads the structure of a file in Python: there coverage leads on.
-with atheris.instrument_imports(include=["PIL", "shared.image_cost", "shared.image_formats", "shared.image_repair", "shared.images"]):
+with atheris.instrument_imports(
+    include=["PIL", "shared.image_cost", "shared.image_formats", "shared.image_repair", "shared.images"]
+):
     from PIL import Image
 
     Image.init()  # imports the plugins
