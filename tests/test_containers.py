@@ -142,7 +142,6 @@ def test_the_service_is_limited() -> None:
     settings = ServiceSettings()
     n_threads = 2 * (settings.slots + settings.queue + settings.threads)
     assert search["pids_limit"] > 8 * settings.workers * n_threads, "threads count too"
-    assert search["ulimits"]["nofile"]["soft"] == search["ulimits"]["nofile"]["hard"] >= 8192
     [tmp] = search["tmpfs"]
     assert re.fullmatch(r"/tmp:size=\d+m", tmp)
     assert int(re.sub(r"\D", "", tmp)) * 1024 * 1024 >= settings.max_held_bytes
