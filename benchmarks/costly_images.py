@@ -1,4 +1,4 @@
-"""What image files cost at most when they are decoded as queries are: processor time, memory, and whether anybody dies.
+"""The greatest cost of image files that are decoded as queries are: processor time, memory, and dead processes.
 
 `python -m benchmarks.costly_images FILE_OR_DIRECTORY…`; without any, the hostile uploads of the tests.
 """

@@ -1,4 +1,4 @@
-"""What honest clients see beside one attacker with 200 connections: by each kind of attack, and by all of them mixed.
+"""Latency and answers of honest clients beside one attacker with 200 connections: each kind of attack, and all mixed.
 
 - Attacks: connections that are not closed, requests that don't end, uploads and answers that stall, images that are
   costly to decode, JSON of millions of values, the costliest search options, batches of all that.
@@ -39,7 +39,7 @@ _PAUSE_S = 0.1
 
 @dataclass(frozen=True)
 class Seen:
-    """What honest clients saw.
+    """Latency and answers of honest clients.
 
     Attributes:
         attack: of which kind.

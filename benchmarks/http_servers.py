@@ -252,14 +252,14 @@ def _ended_s(client: socket.socket, drip: bytes, reads: bool, watched_s: float) 
 
 
 def _is_kept(client: socket.socket) -> bool:
-    """Whether the server has not closed its end, which a client that does not read can't see (Linux)."""
+    """Tell whether the server keeps its end open, which a client that does not read can't see (Linux)."""
     ends = tuple(f":{end[1]:04X}" for end in (client.getpeername(), client.getsockname()))
     lines = (line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:])
     return any(line[1].endswith(ends[0]) and line[2].endswith(ends[1]) and line[3] == _ESTABLISHED for line in lines)
 
 
 def _beside(name: str, python: Path, seconds: float) -> dict[str, object]:
-    """What `/healthz` takes beside each kind of held connections, each time of a new process."""
+    """Measure `/healthz` beside each kind of held connections, each time of a new process."""
     record: dict[str, object] = {"server": name}
     resident_mb: list[float] = []
     for kind, (n_connections, first, drip) in {"nobody else": (0, b"", b""), **_HOLDS}.items():

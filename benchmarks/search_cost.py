@@ -1,4 +1,4 @@
-"""What options cost a search at their limits: processor time and memory, over a large drawn catalogue.
+"""The cost of search options at their limits: processor time and memory, over a large drawn catalogue.
 
 Embeddings of ten categories lie around some thousand designs, so that there are near-duplicates; each item has a code
 of its own, a price, and one of 200 brands, most items being of a few. All is compared exactly, in memory. Filters and

@@ -1,4 +1,4 @@
-"""What a process and all that come from it take of processors and memory (Linux: reads /proc)."""
+"""Processor time and memory of a process and its descendants (Linux: reads /proc)."""
 
 import os
 import threading
@@ -58,7 +58,7 @@ class Watched:
 
 
 def memory_bytes(process: int) -> int:
-    """What a process and all that come from it have resident; what several share counts once (PSS)."""
+    """Resident memory of a process and its descendants; shared pages count once (PSS)."""
     total = 0.0
     for one in _family(process):
         with suppress(OSError, AssertionError):  # it has ended meanwhile

@@ -104,7 +104,7 @@ def find_published(data: DataDirectory, reporter: Reporter) -> Published | None:
 
 
 def preprocessing_of(data: DataDirectory) -> str:
-    """How a build decodes images: as the published snapshot does, or nothing in the cache would fit any more.
+    """The preprocessing of a build: that of the published snapshot, or nothing in the cache would fit any more.
 
     Returns:
         One of `PREPROCESSINGS`; the newest where nothing is published, or under a name that is no longer served.

@@ -170,7 +170,7 @@ class Admission:
         return True
 
     def _displace(self, caller: Caller) -> bool:
-        """Whether another caller's query has made room for one of this caller."""
+        """Displace a query of another caller for one of this caller, if fair; return whether it was."""
         displaced = self._waiters.displaceable(caller.name)
         if displaced is None:
             return False
@@ -197,7 +197,7 @@ class Admission:
             raise self.refusal("deadline")
 
     def _start(self, is_batch: bool) -> bool:
-        """Whether a query now has a slot: one is free, and one of a batch leaves the others what is theirs."""
+        """Take a slot if one is free, and return whether it was; a batch leaves some to single queries."""
         is_allowed = self._free > 0 and (not is_batch or self._n_batch < self._most_batch())
         if is_allowed:
             self._free -= 1

@@ -96,7 +96,10 @@ class ConnectionLimits:
         connection.held_bytes = 0
 
     def _make_room(self, network: str) -> bool:
-        """Whether a connection of a network gives up what it holds; it stays open until its client has read why."""
+        """Have the most stalled connection of a network give up what it holds, and return whether there was one.
+
+        It stays open until its client has read why.
+        """
         stalled = _most_stalled([one for one in self._open if one.held_bytes and one.network == network])
         if stalled is not None:
             stalled.evict(Overloaded(_HOLDS_TOO_MUCH))
@@ -104,7 +107,7 @@ class ConnectionLimits:
         return stalled is not None
 
     def _replace(self, network: str) -> bool:
-        """Whether a connection of a network makes room for another one."""
+        """Close the most stalled connection of a network, and return whether there was one."""
         stalled = _most_stalled([one for one in self._open if one.network == network])
         if stalled is not None:
             stalled.evict()
