@@ -26,8 +26,8 @@ from benchmarks.own_process import export_lite0
 from benchmarks.photos import list_photos, sample
 from benchmarks.rows import print_records, store
 from indexer.augment import Augmentation
-from shared.embedder import LiteRtEmbedder
-from shared.images import ImageLimits, decode_image, to_pixels
+from shared.images.decode import ImageLimits, decode_image, to_pixels
+from shared.model.embedder import LiteRtEmbedder
 
 _BATCHES = (1, 16, 64)
 _PHOTOS = max(_BATCHES)

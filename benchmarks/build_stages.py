@@ -18,7 +18,7 @@ from indexer.build_report import PAGE
 from indexer.pipeline import build
 from indexer.report import UNTOLD, Stage
 from indexer.settings import BuildSettings
-from shared.data_directory import DataDirectory
+from shared.snapshot.data_directory import DataDirectory
 
 _REPORT = ("judge held-out items", "changed photos", "draw report")
 

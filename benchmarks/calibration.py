@@ -25,7 +25,7 @@ from indexer.held_out import HeldOut
 from indexer.metrics import category_accuracy_at, expected_calibration_error, interval
 from indexer.report import SilentReporter
 from indexer.train_classifier import train_classifier
-from shared.classifier import PROBE_COVERAGE, covering, ranking
+from shared.model.classifier import PROBE_COVERAGE, covering, ranking
 
 _FOLDS = 5
 

@@ -15,11 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from indexer.photo_changes import CHANGES
-from shared.catalogue import IndexedItem
-from shared.category_search import CategorySearch, search_partitions
-from shared.images import ImageLimits, decode_image, to_pixels
-from shared.recognition import likely_categories
-from shared.snapshot import Snapshot
+from shared.catalogue.items import IndexedItem
+from shared.images.decode import ImageLimits, decode_image, to_pixels
+from shared.index.category_search import CategorySearch, search_partitions
+from shared.retrieval.nearest_item_rule import likely_categories
+from shared.snapshot.snapshot import Snapshot
 from shared.vectors import Vectors
 
 _THREADS = os.cpu_count() or 1

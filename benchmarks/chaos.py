@@ -32,10 +32,10 @@ from pathlib import Path
 
 from benchmarks.drawn_catalogue import DrawnCatalogue
 from benchmarks.options import REPOSITORY
-from shared.catalogue import Item
-from shared.data_directory import DataDirectory
+from shared.catalogue.items import Item
 from shared.errors import SnapshotMissing
-from shared.snapshot import Snapshot
+from shared.snapshot.data_directory import DataDirectory
+from shared.snapshot.snapshot import Snapshot
 
 KINDS = ("full", *["cold"] * 2, *["edited"] * 5, *["nothing"] * 2)
 _PICTURES = 60

@@ -14,9 +14,9 @@ from pathlib import Path
 from benchmarks.rows import print_records
 from benchmarks.watched_processes import Watched
 from search_service.query_decoder import QueryDecoder
-from shared.decode_pool import DecodeTemplate, Reason
 from shared.errors import ParecidoError
-from shared.images import ImageLimits
+from shared.images.decode import ImageLimits
+from shared.images.decode_pool import DecodeTemplate, Reason
 
 
 class _Replaced:

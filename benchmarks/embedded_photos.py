@@ -17,10 +17,10 @@ from indexer.embed import EmbeddedCatalogue, embed_catalogue
 from indexer.embed_image import Embedding
 from indexer.originals import Originals
 from indexer.report import SilentReporter
-from shared.catalogue import IndexedItem, Item
-from shared.embedder import Embedder, LiteRtEmbedder
-from shared.images import ImageLimits, decode_image, to_pixels
-from shared.partition import Partition
+from shared.catalogue.items import IndexedItem, Item
+from shared.images.decode import ImageLimits, decode_image, to_pixels
+from shared.index.partition import Partition
+from shared.model.embedder import Embedder, LiteRtEmbedder
 from shared.vectors import Vectors
 
 THREADS = os.cpu_count() or 1

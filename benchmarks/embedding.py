@@ -21,7 +21,7 @@ from benchmarks.own_process import export_lite0, run_apart
 from benchmarks.photos import list_photos, sample
 from benchmarks.raw_limit import forward
 from benchmarks.rows import print_records, store
-from shared.images import ImageLimits, decode_image, to_pixels
+from shared.images.decode import ImageLimits, decode_image, to_pixels
 
 _BATCHES = (1, 4, 16)
 _THREADS = (1, 2)

@@ -23,7 +23,7 @@ from benchmarks.own_process import run_apart
 from benchmarks.photos import list_photos, sample
 from benchmarks.raw_limit import forward
 from benchmarks.rows import print_records, store
-from shared.images import SIDE_PX, ImageLimits, decode_image, to_pixels
+from shared.images.decode import SIDE_PX, ImageLimits, decode_image, to_pixels
 from shared.vectors import unit_rows
 
 _BASES = ("efficientnet_lite0", "efficientnet_b0")

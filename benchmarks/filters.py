@@ -20,10 +20,10 @@ import numpy as np
 
 from benchmarks.options import option_parser
 from benchmarks.rows import print_records, store
-from shared.catalogue import IndexedItem, Item, ItemStore, write_items
-from shared.metadata_filter import MetadataFilter
-from shared.metadata_index import passing
-from shared.partition import Partition
+from shared.catalogue.items import IndexedItem, Item, ItemStore, write_items
+from shared.catalogue.metadata_filter import MetadataFilter
+from shared.catalogue.metadata_index import passing
+from shared.index.partition import Partition
 from shared.vectors import unit_rows
 
 _REPEATS = 5

@@ -20,9 +20,9 @@ from benchmarks.photos import Photo, list_photos, sample, write_catalogue
 from benchmarks.rows import print_records, store
 from indexer.metrics import interval
 from indexer.photo_changes import CHANGES
-from shared.data_directory import DataDirectory
 from shared.manifest import Manifest
-from shared.snapshot import Snapshot
+from shared.snapshot.data_directory import DataDirectory
+from shared.snapshot.snapshot import Snapshot
 
 _FIGURES = (
     "category_accuracy",

@@ -30,9 +30,9 @@ from indexer.embed import EmbeddedCatalogue
 from indexer.heads import Heads
 from indexer.held_out import HeldOut
 from indexer.report import SilentReporter
-from shared.classifier import Classifier
-from shared.embedder import LiteRtEmbedder
-from shared.images import ImageLimits, decode_image, to_pixels
+from shared.images.decode import ImageLimits, decode_image, to_pixels
+from shared.model.classifier import Classifier
+from shared.model.embedder import LiteRtEmbedder
 
 _NEIGHBOURS = 30
 _SHARPNESS = 20

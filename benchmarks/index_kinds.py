@@ -1,6 +1,6 @@
 """Kinds of approximate indexes over the largest category of drawn vectors: recall and time by effort.
 
-An index proposes rows, which are compared with the vectors themselves, as in `shared.partition`; one thread. The
+An index proposes rows, which are compared with the vectors themselves, as in `shared.index.partition`; one thread. The
 vectors and queries are those of `benchmarks.scale`; none of the queries is a row.
 """
 
@@ -15,9 +15,9 @@ from benchmarks.drawn_set import NEIGHBOURS, DrawnSet, make_set
 from benchmarks.options import option_parser
 from benchmarks.real_embeddings import CACHE, real_embeddings
 from benchmarks.rows import machine, print_records, store
-from shared.approximate_index import ApproximateIndex, RowsOfPlaces
-from shared.index_kind import IndexKind, SearchSettings
-from shared.stored_vectors import StoredVectors
+from shared.index.approximate_index import ApproximateIndex, RowsOfPlaces
+from shared.index.index_kind import IndexKind, SearchSettings
+from shared.index.stored_vectors import StoredVectors
 from shared.vectors import Vectors
 
 _KINDS = (

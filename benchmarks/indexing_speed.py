@@ -13,8 +13,8 @@ from indexer.embed import embed_catalogue
 from indexer.embed_image import Embedding
 from indexer.read_catalogue import Catalogue
 from indexer.report import SilentReporter
-from shared.embedder import LiteRtEmbedder
-from shared.images import ImageLimits
+from shared.images.decode import ImageLimits
+from shared.model.embedder import LiteRtEmbedder
 
 CORES = os.cpu_count() or 1
 

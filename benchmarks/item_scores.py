@@ -29,8 +29,8 @@ from benchmarks.photos import Photo, list_photos, sample
 from benchmarks.rows import print_records, store
 from indexer.augment import Augmentation
 from indexer.photo_changes import CHANGES
-from shared.embedder import LiteRtEmbedder
-from shared.images import ImageLimits, decode_image, to_pixels
+from shared.images.decode import ImageLimits, decode_image, to_pixels
+from shared.model.embedder import LiteRtEmbedder
 from shared.vectors import Vectors
 
 _THREADS = os.cpu_count() or 1

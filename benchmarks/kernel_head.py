@@ -27,7 +27,7 @@ from indexer.embed import EmbeddedCatalogue
 from indexer.held_out import HeldOut
 from indexer.report import SilentReporter
 from indexer.train_classifier import train_classifier
-from shared.classifier import softmax
+from shared.model.classifier import softmax
 from shared.vectors import Vectors
 
 _FOLDS = 5

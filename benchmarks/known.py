@@ -45,9 +45,9 @@ from indexer.fit_known import fit_known
 from indexer.held_out import HeldOut
 from indexer.metrics import auroc, known_figures
 from indexer.report import SilentReporter
-from shared.clarity import Clarity
-from shared.known import NEIGHBOURS, KnownRule, mean_cosine, signs
-from shared.partition import Partition
+from shared.index.partition import Partition
+from shared.model.energy_score import Clarity
+from shared.model.ood_rule import NEIGHBOURS, KnownRule, mean_cosine, signs
 from shared.vectors import Vectors
 
 _SEEDS = 3

@@ -25,7 +25,7 @@ from benchmarks.own_process import export_lite0, run_apart
 from benchmarks.photos import Photo, list_photos, write_catalogue
 from benchmarks.raw_limit import RawLimit
 from benchmarks.rows import print_records, store
-from shared.data_directory import DataDirectory
+from shared.snapshot.data_directory import DataDirectory
 
 _PARTS = 10
 _RAW_SAMPLE = 600

@@ -23,8 +23,8 @@ from benchmarks.rows import print_records, store
 from indexer.catalogue_report import examine
 from indexer.neighbours import nearest_images
 from indexer.originals import Originals
-from shared.catalogue import IndexedItem, Item, ItemStore, write_items
-from shared.partition import Partition
+from shared.catalogue.items import IndexedItem, Item, ItemStore, write_items
+from shared.index.partition import Partition
 from shared.vectors import Vectors, unit_rows
 
 _NOISE = 0.4

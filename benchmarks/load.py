@@ -28,7 +28,7 @@ from benchmarks.raw_limit import RawLimit
 from benchmarks.rows import print_records, store
 from benchmarks.service_process import Service, notebook_service, service
 from search_service.settings import ServiceSettings
-from shared.data_directory import DataDirectory
+from shared.snapshot.data_directory import DataDirectory
 
 _CORES = os.cpu_count() or 1
 _PATH = "/v1/search"

@@ -22,8 +22,8 @@ from benchmarks.photos import Photo, list_photos, sample
 from benchmarks.rows import print_records, store
 from indexer.contact_sheet import draw_picture, new_sheet, read_picture, save_sheet
 from indexer.photo_changes import CHANGES, COPIES
-from shared.embedder import LiteRtEmbedder
-from shared.images import ImageLimits
+from shared.images.decode import ImageLimits
+from shared.model.embedder import LiteRtEmbedder
 from shared.vectors import Vectors
 
 _RATIOS = (0.15, 0.2, 0.25, 0.3, 0.35)

@@ -15,10 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from indexer.augment import Augmentation
-from shared.classifier import Classifier
-from shared.data_directory import DataDirectory
-from shared.images import SIDE_PX
-from shared.snapshot import Snapshot
+from shared.images.decode import SIDE_PX
+from shared.model.classifier import Classifier
+from shared.snapshot.data_directory import DataDirectory
+from shared.snapshot.snapshot import Snapshot
 
 _TOP_K = 10
 _WARM_UP = 3

@@ -29,7 +29,7 @@ from benchmarks.options import option_parser
 from benchmarks.photos import Photo
 from benchmarks.rows import print_records, store
 from examples.sample_catalogue.render import render_catalogue
-from shared.embedder import LiteRtEmbedder
+from shared.model.embedder import LiteRtEmbedder
 from shared.vectors import Vectors, unit_rows
 
 _TOP_K = 10

@@ -17,7 +17,7 @@ from benchmarks.options import option_parser
 from benchmarks.photos import list_photos, sample, write_catalogue
 from benchmarks.rows import print_records, store
 from benchmarks.service_process import service
-from shared.data_directory import DataDirectory
+from shared.snapshot.data_directory import DataDirectory
 
 _INDEXED = 200
 _LOADS = 20

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from indexer.read_catalogue import Catalogue, read_catalogue
-from shared.image_formats import SUFFIXES
+from shared.images.formats import SUFFIXES
 
 SPLITS = ("train", "validation")
 

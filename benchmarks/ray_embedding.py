@@ -37,8 +37,8 @@ from indexer.embedding_cache import EmbeddingCache
 from indexer.priority import give_way
 from indexer.read_catalogue import Catalogue
 from indexer.shard import PROGRESS_IMAGES, EmbeddedShard
-from shared.embedder import LiteRtEmbedder
-from shared.images import ImageLimits
+from shared.images.decode import ImageLimits
+from shared.model.embedder import LiteRtEmbedder
 
 _TAKEN_OVER = 4000
 

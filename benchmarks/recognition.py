@@ -21,10 +21,10 @@ from benchmarks.photos import Photo, list_photos, sample, write_catalogue
 from benchmarks.rows import print_records, store
 from indexer.photo_changes import CHANGES
 from search_service.engine import Engine
-from search_service.options import SearchOptions
-from shared.data_directory import DataDirectory
-from shared.recognition import strict_hits
-from shared.snapshot import Snapshot
+from shared.retrieval.nearest_item_rule import strict_hits
+from shared.retrieval.search_options import SearchOptions
+from shared.snapshot.data_directory import DataDirectory
+from shared.snapshot.snapshot import Snapshot
 from shared.vectors import Vectors
 
 _RATIOS = (0.0, 0.6, 0.7, 0.75, 0.8, 0.85, 0.9)

@@ -16,8 +16,8 @@ from benchmarks.build_process import SMOKE, build
 from benchmarks.options import option_parser
 from benchmarks.photos import Photo, list_photos, sample
 from benchmarks.rows import print_records, store
-from shared.data_directory import DataDirectory
-from shared.snapshot import Snapshot
+from shared.snapshot.data_directory import DataDirectory
+from shared.snapshot.snapshot import Snapshot
 
 _TOP_K = 10
 _SAME = 1e-5

@@ -22,16 +22,16 @@ import numpy as np
 
 from benchmarks.options import option_parser
 from benchmarks.rows import machine, print_records, store
-from search_service.item_search import ItemSearch
-from search_service.options import SearchOptions
-from shared.catalogue import IndexedItem, Item, ItemStore, write_items
-from shared.classifier import Classifier
-from shared.embedder import NoEmbedder
-from shared.images import PREPROCESSING
+from shared.catalogue.items import IndexedItem, Item, ItemStore, write_items
+from shared.catalogue.metadata_filter import MetadataFilter
+from shared.images.decode import PREPROCESSING
+from shared.index.partition import Partition
 from shared.manifest import FORMAT_VERSION, Manifest
-from shared.metadata_filter import MetadataFilter
-from shared.partition import Partition
-from shared.snapshot import Snapshot
+from shared.model.classifier import Classifier
+from shared.model.embedder import NoEmbedder
+from shared.retrieval.item_search import ItemSearch
+from shared.retrieval.search_options import SearchOptions
+from shared.snapshot.snapshot import Snapshot
 from shared.vectors import Vectors
 
 _CATEGORIES = tuple(f"category {number}" for number in range(10))

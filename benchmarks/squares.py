@@ -1,10 +1,10 @@
-"""Other ways of bringing a photo to the embedder's square than `shared.images.to_pixels`, to compare it with."""
+"""Other ways of bringing a photo to the embedder's square than `shared.images.decode.to_pixels`, to compare it with."""
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from shared.images import SIDE_PX
+from shared.images.decode import SIDE_PX
 
 Colour = tuple[int, int, int]
 """Red, green and blue, 0…255."""

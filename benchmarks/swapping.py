@@ -21,7 +21,7 @@ from benchmarks.photos import list_photos, sample, write_catalogue
 from benchmarks.rows import print_records, store
 from benchmarks.service_process import Client, service
 from indexer.publish import set_current
-from shared.data_directory import DataDirectory
+from shared.snapshot.data_directory import DataDirectory
 
 _CLIENTS = 16
 _WORKERS = 2

@@ -23,9 +23,9 @@ from benchmarks.options import option_parser
 from benchmarks.photos import list_photos, sample, write_catalogue
 from benchmarks.rows import print_records, store
 from indexer.photo_changes import CHANGES
-from shared.data_directory import DataDirectory
-from shared.partition import partition_file
-from shared.snapshot import Snapshot
+from shared.index.partition import partition_file
+from shared.snapshot.data_directory import DataDirectory
+from shared.snapshot.snapshot import Snapshot
 
 _THREADS = os.cpu_count() or 1
 

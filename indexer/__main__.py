@@ -27,7 +27,7 @@ from indexer.settings import BACKBONES, EXECUTORS, FINE_TUNE, INDEX_VIEWS, REPOR
 from indexer.shell_completion import snapshot_ids
 from shared import __version__
 from shared.errors import ParecidoError, SettingsError, SnapshotError
-from shared.stored_vectors import ENCODINGS
+from shared.index.stored_vectors import ENCODINGS
 
 _NOT_PUBLISHED = 3
 

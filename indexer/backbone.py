@@ -20,11 +20,11 @@ from tensorflow.python.framework.convert_to_constants import convert_variables_t
 
 from indexer import efficientnet_lite0
 from indexer.settings import BACKBONES
-from shared.checksums import sha256_of
-from shared.clarity import Clarity
-from shared.embedder import LiteRtEmbedder, golden_picture
 from shared.errors import WeightsError
-from shared.images import SIDE_PX
+from shared.images.decode import SIDE_PX
+from shared.model.embedder import LiteRtEmbedder, golden_picture
+from shared.model.energy_score import Clarity
+from shared.snapshot.checksums import sha256_of
 from shared.vectors import unit_rows
 
 DOWNLOAD_LIMIT_S = 30.0

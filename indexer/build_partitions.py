@@ -17,12 +17,12 @@ from indexer.embed import EmbeddedCatalogue
 from indexer.index_policy import IndexPolicy
 from indexer.link import link_or_copy
 from indexer.published import Published
-from shared.catalogue import IndexedItem
-from shared.category_search import CategorySearch
-from shared.index_kind import EXACT
+from shared.catalogue.items import IndexedItem
+from shared.index.category_search import CategorySearch
+from shared.index.index_kind import EXACT
+from shared.index.partition import Partition, index_files, partition_file, write_rows
+from shared.index.stored_vectors import StoredVectors, write_float32
 from shared.manifest import CategoryEntry
-from shared.partition import Partition, index_files, partition_file, write_rows
-from shared.stored_vectors import StoredVectors, write_float32
 from shared.vectors import Vectors
 
 # Of an exact index few queries show that it is; of an approximate one they have to tell 0.993 from 0.99.

@@ -10,7 +10,7 @@ from indexer.held_out import HeldOut
 from indexer.location import location
 from indexer.published import Published
 from indexer.report import Reporter
-from shared.snapshot import Snapshot
+from shared.snapshot.snapshot import Snapshot
 
 PAGE = "evaluation.html"
 FIGURES = "evaluation.json"

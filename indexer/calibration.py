@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from indexer.held_out import HeldOut
-from shared.classifier import Classifier, softmax
+from shared.model.classifier import Classifier, softmax
 
 
 def calibrated(classifier: Classifier, held_out: HeldOut) -> Classifier:

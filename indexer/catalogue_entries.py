@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from shared.errors import CatalogueError
-from shared.image_formats import SUFFIXES
+from shared.images.formats import SUFFIXES
 
 # Pictures that a shop may well have, but that we can't read: said, rather than passed over like a text file.
 _FOREIGN_SUFFIXES = frozenset({".heic", ".heif", ".jp2", ".jxl", ".psd", ".svg", ".raw", ".cr2", ".nef", ".dng"})

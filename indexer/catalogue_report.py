@@ -14,10 +14,10 @@ from indexer.neighbours import nearest_images
 from indexer.originals import Originals
 from indexer.report import Reporter
 from indexer.suspect_labels import Suspect, SuspectLabels, find_suspect_labels
-from shared.catalogue import IndexedItem
-from shared.category_search import CategorySearch
-from shared.data_directory import DataDirectory
-from shared.snapshot import Snapshot
+from shared.catalogue.items import IndexedItem
+from shared.index.category_search import CategorySearch
+from shared.snapshot.data_directory import DataDirectory
+from shared.snapshot.snapshot import Snapshot
 
 _NEAR_DUPLICATES = "near_duplicates.json"
 _SUSPECT_LABELS = "suspect_labels.json"

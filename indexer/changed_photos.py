@@ -13,11 +13,11 @@ from indexer.location import location
 from indexer.metrics import interval
 from indexer.photo_changes import CHANGES
 from indexer.report import Reporter
-from shared.catalogue import IndexedItem
+from shared.catalogue.items import IndexedItem
 from shared.errors import ImageError
-from shared.images import ImageLimits
-from shared.recognition import strict_hits
-from shared.snapshot import Snapshot
+from shared.images.decode import ImageLimits
+from shared.retrieval.nearest_item_rule import strict_hits
+from shared.snapshot.snapshot import Snapshot
 
 _ITEMS = 40
 _SEED = 0

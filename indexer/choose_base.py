@@ -13,7 +13,7 @@ from indexer.published import Published
 from indexer.read_catalogue import Catalogue
 from indexer.report import Reporter
 from indexer.settings import BuildSettings
-from shared.classifier import Classifier
+from shared.model.classifier import Classifier
 
 if TYPE_CHECKING:
     from indexer.tune_base import Lesson

@@ -24,7 +24,7 @@ from indexer.published import Published, image_keys
 from indexer.read_feedback import LabelledQueries
 from indexer.report import Reporter
 from indexer.settings import BuildSettings
-from shared.classifier import Classifier
+from shared.model.classifier import Classifier
 
 MAX_CHANGED_SHARE = 0.05
 CHANGED = "images_changed_since_training"

@@ -20,9 +20,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from indexer.index_policy import IndexPolicy
-from shared.approximate_index import ApproximateIndex, RowsOfPlaces
-from shared.index_kind import IndexKind, SearchSettings
-from shared.stored_vectors import StoredVectors
+from shared.index.approximate_index import ApproximateIndex, RowsOfPlaces
+from shared.index.index_kind import IndexKind, SearchSettings
+from shared.index.stored_vectors import StoredVectors
 from shared.vectors import Vectors
 
 # More than is promised, by what a sample of queries may be wrong.

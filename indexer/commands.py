@@ -16,9 +16,9 @@ from indexer.prune_cache import prune_cache
 from indexer.report import Reporter
 from indexer.settings import BuildSettings, remembered_settings
 from indexer.writer_lock import writer_lock
-from shared.data_directory import DataDirectory
 from shared.errors import SettingsError, SnapshotMissing
-from shared.snapshot import Snapshot, check_files
+from shared.snapshot.data_directory import DataDirectory
+from shared.snapshot.snapshot import Snapshot, check_files
 
 Result = dict[str, Any]
 _THREADS = os.cpu_count() or 1

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple, TypeAlias
 
-from shared.catalogue import Item, Metadata
+from shared.catalogue.items import Item, Metadata
 
 
 class ItemState(NamedTuple):

@@ -11,7 +11,7 @@ from PIL import Image
 from indexer.decoding import decode_small
 from indexer.embed_image import read_limited
 from shared.errors import ImageError, SettingsError
-from shared.images import ImageLimits
+from shared.images.decode import ImageLimits
 
 THUMBNAIL_PX = 360
 _SUFFIXES = (".jpeg", ".jpg", ".pdf", ".png", ".svg", ".webp")

@@ -7,8 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from shared.decode_pool import DecodePool, template_of_process
-from shared.images import PREPROCESSING, ImageLimits
+from shared.images.decode import PREPROCESSING, ImageLimits
+from shared.images.decode_pool import DecodePool, template_of_process
 
 _CPU_S = 10.0
 """Processor time for one image: more than a query may have, since nobody waits for it."""
@@ -23,7 +23,7 @@ def decode_pixels(
         data: the bytes of the file.
         limits: what is refused.
         name: how messages call it.
-        preprocessing: one of `shared.images.PREPROCESSINGS`.
+        preprocessing: one of `shared.images.decode.PREPROCESSINGS`.
 
     Raises:
         ImageError: it can't be used.

@@ -23,9 +23,9 @@ from indexer.read_catalogue import Catalogue, read_catalogue
 from indexer.read_feedback import LabelledQueries, read_feedback, require_feedback
 from indexer.report import Reporter, Stage
 from indexer.settings import BuildSettings
-from shared.data_directory import DataDirectory
-from shared.embedder import embedder_id
 from shared.errors import StorageError
+from shared.model.embedder import embedder_id
+from shared.snapshot.data_directory import DataDirectory
 
 
 @dataclass(frozen=True)

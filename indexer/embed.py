@@ -17,7 +17,7 @@ from indexer.embed_image import EmbeddedImage, Embedding, embed_again, embed_fil
 from indexer.read_catalogue import Catalogue, Problem
 from indexer.report import Stage
 from indexer.views import CachedViews, Views
-from shared.catalogue import Item
+from shared.catalogue.items import Item
 from shared.errors import CatalogueError
 from shared.vectors import Vectors
 

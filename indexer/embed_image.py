@@ -10,9 +10,9 @@ from indexer.augment import Augmentation
 from indexer.decoding import decode_pixels
 from indexer.embedding_cache import EmbeddingCache
 from indexer.location import as_os_error, is_url, status_of
-from shared.embedder import Embedder
 from shared.errors import CatalogueError
-from shared.images import PREPROCESSING, ImageLimits
+from shared.images.decode import PREPROCESSING, ImageLimits
+from shared.model.embedder import Embedder
 from shared.vectors import Vectors
 
 
@@ -39,7 +39,7 @@ class Embedding:
         threads: how many images are under way at once.
         cache: what was embedded before by the same recipe; None embeds everything.
         rehash: read every file, also where its size and time of change say that it is the same.
-        preprocessing: one of `shared.images.PREPROCESSINGS`.
+        preprocessing: one of `shared.images.decode.PREPROCESSINGS`.
     """
 
     embedder: Embedder

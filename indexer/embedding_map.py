@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from indexer.location import location
 from indexer.originals import Originals
-from shared.snapshot import Snapshot
+from shared.snapshot.snapshot import Snapshot
 
 _MOST_IMAGES = 1200
 _THUMBNAILS = 36

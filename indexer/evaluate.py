@@ -29,10 +29,10 @@ from indexer.metrics import (
 )
 from indexer.read_catalogue import read_catalogue
 from indexer.report import Reporter
-from shared.classifier import PROBE_COVERAGE
-from shared.images import ImageLimits
-from shared.known import mean_cosine
-from shared.snapshot import Snapshot
+from shared.images.decode import ImageLimits
+from shared.model.classifier import PROBE_COVERAGE
+from shared.model.ood_rule import mean_cosine
+from shared.snapshot.snapshot import Snapshot
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from indexer.location import location
-from shared.snapshot import Snapshot
+from shared.snapshot.snapshot import Snapshot
 
 
 def export(snapshot: Snapshot, out: Path) -> int:

@@ -19,7 +19,7 @@ from indexer.evaluate import Evaluation
 from indexer.judged import TOP_K, Judged
 from indexer.location import location
 from indexer.metrics import interval
-from shared.category_search import Hit
+from shared.index.category_search import Hit
 
 Interval: TypeAlias = tuple[float, float]
 """95 %."""

@@ -13,10 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from indexer.held_out import HeldOut
-from shared.clarity import Clarity
-from shared.classifier import Classifier, softmax
-from shared.known import NEIGHBOURS, WEIGHTS, WEIGHTS_WITH_CLARITY, KnownRule, mean_cosine, signs
-from shared.partition import Partition
+from shared.index.partition import Partition
+from shared.model.classifier import Classifier, softmax
+from shared.model.energy_score import Clarity
+from shared.model.ood_rule import NEIGHBOURS, WEIGHTS, WEIGHTS_WITH_CLARITY, KnownRule, mean_cosine, signs
 from shared.vectors import Vectors
 
 # Chosen on the clothing photos, benchmarks/known.py; docs/explanation/relevance.md.

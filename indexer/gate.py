@@ -6,8 +6,8 @@ those of today. So a catalogue whose labels went wrong is held back, and so is a
 
 from indexer.held_out import HeldOut
 from indexer.published import Published
-from shared.classifier import Classifier
 from shared.manifest import CategoryEntry, Manifest
+from shared.model.classifier import Classifier
 
 MAX_ACCURACY_LOSS = 0.03
 MIN_ANN_RECALL_AT_10 = 0.99

@@ -21,9 +21,9 @@ from indexer.embed import EmbeddedCatalogue
 from indexer.metadata_spool import MetadataSpool, spooled
 from indexer.read_catalogue import EntryError, described_row
 from indexer.report import Stage
-from shared.catalogue import Item
-from shared.embedder import embedder_id
+from shared.catalogue.items import Item
 from shared.errors import CatalogueError, SettingsError
+from shared.model.embedder import embedder_id
 from shared.vectors import Vectors, unit_rows
 
 NO_BASE = Base("none", "none: the embeddings were given", b"")

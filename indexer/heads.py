@@ -8,9 +8,9 @@ fitted on held-out items stays with it. The judged one is kept beside it, since 
 
 from dataclasses import dataclass, replace
 
-from shared.classifier import Classifier
-from shared.data_directory import SnapshotPaths
-from shared.known import KnownRule
+from shared.model.classifier import Classifier
+from shared.model.ood_rule import KnownRule
+from shared.snapshot.data_directory import SnapshotPaths
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from indexer.embed import EmbeddedCatalogue
 from indexer.metrics import category_accuracy_at, expected_calibration_error
-from shared.catalogue import Item
-from shared.classifier import Classifier
+from shared.catalogue.items import Item
+from shared.model.classifier import Classifier
 from shared.vectors import Vectors
 
 SHARE = 0.15

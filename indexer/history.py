@@ -9,10 +9,10 @@ from indexer.milvus_collections import move_alias
 from indexer.publish import published_ids, set_current
 from indexer.published import snapshot_states
 from indexer.writer_lock import writer_lock
-from shared.data_directory import DataDirectory, SnapshotPaths
 from shared.errors import SnapshotMissing
 from shared.manifest import Manifest
-from shared.snapshot import Snapshot
+from shared.snapshot.data_directory import DataDirectory, SnapshotPaths
+from shared.snapshot.snapshot import Snapshot
 
 
 @dataclass(frozen=True)

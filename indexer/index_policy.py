@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from shared.index_kind import EXACT, IndexKind
+from shared.index.index_kind import EXACT, IndexKind
 
 INDEX_KINDS = ("auto", EXACT, "hnsw", "ivf")
 _VERSION = 2
@@ -15,7 +15,7 @@ class IndexPolicy:
 
     Attributes:
         index_kind: one of `INDEX_KINDS`.
-        vectors: how vectors are kept, one of `shared.stored_vectors.ENCODINGS`.
+        vectors: how vectors are kept, one of `shared.index.stored_vectors.ENCODINGS`.
         max_bytes_per_vector: what an approximate index may take besides the vectors; None for no limit.
         cheap: rows times dimensions up to which all rows are compared: 2,000 rows of 1280 take about a millisecond.
     """

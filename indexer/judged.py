@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from indexer.embed import EmbeddedCatalogue
 from indexer.held_out import HeldOut
 from indexer.report import Stage
-from shared.category_search import Hit, best_hits
-from shared.classifier import ranking
-from shared.snapshot import Snapshot
+from shared.index.category_search import Hit, best_hits
+from shared.model.classifier import ranking
+from shared.snapshot.snapshot import Snapshot
 from shared.vectors import Vectors
 
 TOP_K = 10

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from indexer.storage import storage_error
-from shared.catalogue import Item, Metadata
+from shared.catalogue.items import Item, Metadata
 from shared.errors import StorageError
 
 _NONE: Metadata = {}

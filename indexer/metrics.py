@@ -7,7 +7,7 @@ from statistics import NormalDist
 import numpy as np
 from numpy.typing import NDArray
 
-from shared.classifier import Classifier, ranking
+from shared.model.classifier import Classifier, ranking
 
 
 @dataclass(frozen=True)

@@ -8,13 +8,13 @@ from collections.abc import Callable
 from contextlib import closing
 
 from indexer.publish import replace_file
-from shared.data_directory import DataDirectory
 from shared.errors import ParecidoError, SettingsError, SnapshotError, StoreUnavailable
 from shared.manifest import Manifest
-from shared.milvus_address import EMBEDDED, MilvusAccess, MilvusAddress, collection_part
-from shared.milvus_collection import MilvusCollection
-from shared.milvus_connection import MilvusConnection
-from shared.snapshot_lease import unleased
+from shared.milvus.address import EMBEDDED, MilvusAccess, MilvusAddress, collection_part
+from shared.milvus.collection import MilvusCollection
+from shared.milvus.connection import MilvusConnection
+from shared.snapshot.data_directory import DataDirectory
+from shared.snapshot.lease import unleased
 
 _CALL_S = 30.0
 _KEPT_LOADED = 2

@@ -16,13 +16,13 @@ import numpy as np
 
 from indexer.build_partitions import ann_recall_at_10
 from shared.errors import SnapshotError, StoreUnavailable
-from shared.index_kind import EXACT
+from shared.index.index_kind import EXACT
+from shared.index.partition import Partition
 from shared.manifest import CategoryEntry, StoreEntry
-from shared.milvus_collection import count_rows, read_sample, sample_of, sampled_rows
-from shared.milvus_connection import MilvusConnection
-from shared.milvus_partition import MilvusPartition
-from shared.milvus_rows import KEY, VECTOR, CategoryRows, partition_name
-from shared.partition import Partition
+from shared.milvus.collection import count_rows, read_sample, sample_of, sampled_rows
+from shared.milvus.connection import MilvusConnection
+from shared.milvus.partition import MilvusPartition
+from shared.milvus.rows import KEY, VECTOR, CategoryRows, partition_name
 from shared.vectors import Vectors
 
 # Beyond, comparing all rows takes clearly longer than asking a server does.

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from indexer.originals import Originals
-from shared.stored_vectors import inner_products
+from shared.index.stored_vectors import inner_products
 from shared.vectors import Vectors
 
 NEIGHBOURS = 32

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from shared.catalogue import IndexedItem, Item
-from shared.category_search import CategorySearch
+from shared.catalogue.items import IndexedItem, Item
+from shared.index.category_search import CategorySearch
 from shared.vectors import Vectors
 
 _BLOCK = 4096

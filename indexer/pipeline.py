@@ -36,10 +36,10 @@ from indexer.settings import BuildSettings
 from indexer.snapshot_content import SnapshotContent, new_snapshot_id, write_problems
 from indexer.storage import storage_error
 from indexer.writer_lock import writer_lock
-from shared.data_directory import DataDirectory
-from shared.embedder import LiteRtEmbedder, embedder_id
 from shared.errors import CatalogueError, SettingsError
 from shared.manifest import Manifest
+from shared.model.embedder import LiteRtEmbedder, embedder_id
+from shared.snapshot.data_directory import DataDirectory
 
 _PROBLEMS_SHOWN = 10
 

@@ -2,7 +2,7 @@
 
 import os
 
-from shared.inference_threads import NICENESS as INFERENCE_NICENESS
+from shared.priority import NICENESS as INFERENCE_NICENESS
 
 NICENESS = INFERENCE_NICENESS + 5
 """A core that both want gives a service's inference about three times as much of its time."""

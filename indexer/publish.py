@@ -14,11 +14,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 from indexer.storage import flush, replace_whole, storage_error
-from shared.data_directory import DataDirectory, SnapshotPaths
 from shared.errors import ParecidoError
 from shared.manifest import Manifest
-from shared.snapshot import Snapshot
-from shared.snapshot_lease import unleased
+from shared.snapshot.data_directory import DataDirectory, SnapshotPaths
+from shared.snapshot.lease import unleased
+from shared.snapshot.snapshot import Snapshot
 
 
 def write_snapshot(data: DataDirectory, write: Callable[[SnapshotPaths], Manifest]) -> Manifest:

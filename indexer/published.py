@@ -14,13 +14,13 @@ from indexer.compare import States, states
 from indexer.heads import Heads
 from indexer.metadata_spool import MetadataSpool, spooled
 from indexer.report import Reporter
-from shared.catalogue import ItemStore
-from shared.checksums import sha256_of
-from shared.data_directory import DataDirectory, SnapshotPaths
+from shared.catalogue.items import ItemStore
 from shared.errors import ParecidoError, SnapshotMissing
-from shared.images import PREPROCESSING, PREPROCESSINGS
+from shared.images.decode import PREPROCESSING, PREPROCESSINGS
 from shared.manifest import CategoryEntry, Manifest
-from shared.snapshot import check_files
+from shared.snapshot.checksums import sha256_of
+from shared.snapshot.data_directory import DataDirectory, SnapshotPaths
+from shared.snapshot.snapshot import check_files
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from indexer.changed_photos import search_by_changed
 from indexer.evaluation_report import STEPS, EvaluationReport, read_before
 from indexer.judged import Judged
 from indexer.report import Reporter
-from shared.data_directory import DataDirectory
+from shared.snapshot.data_directory import DataDirectory
 
 
 def write_query_report(judged: Judged, queries: Path, data: DataDirectory, directory: Path, reporter: Reporter) -> Path:

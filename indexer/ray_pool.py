@@ -23,8 +23,8 @@ from indexer.location import absolute, exists, location
 from indexer.priority import give_way
 from indexer.shard import DAMAGE, Shard, embed_shard
 from shared import __version__
-from shared.embedder import LiteRtEmbedder, check_golden, golden_picture
 from shared.errors import ClusterError, SettingsError, SnapshotError
+from shared.model.embedder import LiteRtEmbedder, check_golden, golden_picture
 from shared.vectors import Vectors
 
 _TRIES = 5

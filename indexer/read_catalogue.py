@@ -21,7 +21,7 @@ from indexer.catalogue_entries import Entry, is_unicode, read_entries, shown
 from indexer.location import absolute, exists, is_url, location
 from indexer.metadata_spool import MetadataSpool, spooled
 from indexer.report import UNTOLD, Stage
-from shared.catalogue import Item
+from shared.catalogue.items import Item
 from shared.errors import CatalogueError
 
 _KNOWN_FIELDS = ("item_id", "category", "image", "images")

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from indexer.embed import EmbeddedCatalogue
 from indexer.report import Reporter
 from shared.errors import SettingsError
-from shared.feedback import MAX_LINE_BYTES, Feedback
+from shared.feedback_record import MAX_LINE_BYTES, Feedback
 from shared.vectors import Vectors, unit_rows
 
 _MOST_QUERIES = 10_000  # 50 MB

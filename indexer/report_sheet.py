@@ -6,7 +6,7 @@ from indexer.catalogue_report import CatalogueReport
 from indexer.contact_sheet import draw_picture, new_sheet, read_picture, save_sheet
 from indexer.near_duplicates import Duplicate, Group
 from indexer.suspect_labels import Suspect
-from shared.images import ImageLimits
+from shared.images.decode import ImageLimits
 
 _COLUMNS = 6
 _GROUPS = 10

@@ -9,12 +9,12 @@ from typing import Any
 from indexer.augment import Augmentation
 from indexer.index_policy import INDEX_KINDS, IndexPolicy
 from indexer.location import absolute, location
-from shared.data_directory import DataDirectory
 from shared.errors import SettingsError, SnapshotMissing
-from shared.images import ImageLimits
-from shared.index_kind import EXACT
-from shared.milvus_address import EMBEDDED, MilvusAddress
-from shared.stored_vectors import ENCODINGS
+from shared.images.decode import ImageLimits
+from shared.index.index_kind import EXACT
+from shared.index.stored_vectors import ENCODINGS
+from shared.milvus.address import EMBEDDED, MilvusAddress
+from shared.snapshot.data_directory import DataDirectory
 
 BACKBONES = ("auto", "efficientnet_b0", "efficientnet_lite0")
 INDEX_VIEWS = ("original", "all")

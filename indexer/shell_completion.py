@@ -3,7 +3,7 @@
 import argparse
 from typing import Any
 
-from shared.data_directory import DataDirectory
+from shared.snapshot.data_directory import DataDirectory
 
 
 def snapshot_ids(parsed_args: argparse.Namespace, **_: Any) -> list[str]:

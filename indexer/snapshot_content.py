@@ -28,14 +28,14 @@ from indexer.read_catalogue import Problem
 from indexer.report import Reporter
 from indexer.settings import BuildSettings
 from shared import __version__
-from shared.catalogue import IndexedItem, ItemStore, write_items
-from shared.clarity import Clarity
-from shared.data_directory import DataDirectory, SnapshotPaths
-from shared.embedder import Embedder, LiteRtEmbedder, NoEmbedder, embedder_id, golden_picture
+from shared.catalogue.items import IndexedItem, ItemStore, write_items
+from shared.index.partition import Partition, partition_file
 from shared.manifest import FORMAT_VERSION, CategoryEntry, Manifest
-from shared.milvus_address import EMBEDDED, MilvusAddress
-from shared.partition import Partition, partition_file
-from shared.snapshot import Snapshot
+from shared.milvus.address import EMBEDDED, MilvusAddress
+from shared.model.embedder import Embedder, LiteRtEmbedder, NoEmbedder, embedder_id, golden_picture
+from shared.model.energy_score import Clarity
+from shared.snapshot.data_directory import DataDirectory, SnapshotPaths
+from shared.snapshot.snapshot import Snapshot
 
 _STAMP = re.compile(r"[0-9]{8}T[0-9]{9}(?=-)")
 
@@ -54,7 +54,7 @@ class SnapshotContent:
         published: the snapshot that partitions are taken over from.
         image_root: what image paths are relative to.
         settings: the build's.
-        preprocessing: how images were decoded, one of `shared.images.PREPROCESSINGS`.
+        preprocessing: how images were decoded, one of `shared.images.decode.PREPROCESSINGS`.
     """
 
     base: Base

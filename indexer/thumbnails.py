@@ -7,7 +7,7 @@ from pathlib import Path
 from PIL import Image
 
 from indexer.contact_sheet import read_picture
-from shared.images import ImageLimits
+from shared.images.decode import ImageLimits
 
 _QUALITY = 70
 

@@ -23,7 +23,7 @@ from indexer.heads import Heads
 from indexer.held_out import HeldOut
 from indexer.read_feedback import LabelledQueries
 from indexer.report import Stage
-from shared.classifier import Classifier
+from shared.model.classifier import Classifier
 from shared.vectors import Vectors
 
 # Chosen by held-out accuracy on the clothing photos, benchmarks/classifier.py; docs/decisions/0004-classifier.md.

@@ -17,9 +17,9 @@ from indexer.read_catalogue import Catalogue
 from indexer.report import Reporter
 from indexer.settings import BuildSettings
 from indexer.storage import storage_error
-from shared.classifier import Classifier
-from shared.data_directory import DataDirectory
-from shared.images import ImageLimits
+from shared.images.decode import ImageLimits
+from shared.model.classifier import Classifier
+from shared.snapshot.data_directory import DataDirectory
 
 if TYPE_CHECKING:
     from indexer.backbone import Backbone

@@ -10,12 +10,12 @@ from indexer.contact_sheet import THUMBNAIL_PX, check_suffix, draw_picture, new_
 from indexer.decoding import decode_pixels, decode_small
 from indexer.embed_image import read_limited
 from indexer.location import location
-from shared.catalogue import Item
-from shared.classifier import ranking
+from shared.catalogue.items import Item
 from shared.errors import SettingsError, UnsupportedImage
-from shared.images import ImageLimits
-from shared.recognition import strict_hits
-from shared.snapshot import Snapshot
+from shared.images.decode import ImageLimits
+from shared.model.classifier import ranking
+from shared.retrieval.nearest_item_rule import strict_hits
+from shared.snapshot.snapshot import Snapshot
 
 _COLUMNS = 5
 _CANDIDATES = 3

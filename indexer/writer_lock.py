@@ -11,8 +11,8 @@ from datetime import UTC, datetime
 from typing import BinaryIO
 
 from indexer.storage import storage_error
-from shared.data_directory import DataDirectory
 from shared.errors import Busy, StorageError
+from shared.snapshot.data_directory import DataDirectory
 
 
 @contextmanager

@@ -7,13 +7,13 @@ from urllib.parse import quote
 from pydantic import ConfigDict, Field, with_config
 from typing_extensions import TypedDict  # pydantic wants this one before Python 3.12
 
-from search_service.answer import Answer, Candidate, ItemHit
 from search_service.schemas import Options
 from search_service.snapshot_watch import Refusal
-from shared.catalogue import Item
-from shared.feedback import Feedback
+from shared.catalogue.items import Item
+from shared.catalogue.text_forms import text_forms
+from shared.feedback_record import Feedback
+from shared.retrieval.results import Answer, Candidate, ItemHit
 from shared.shown import shortened
-from shared.text_forms import text_forms
 
 SnapshotId = Annotated[str, Field(description="The snapshot that the answer comes from.")]
 Probability = Annotated[float, Field(ge=0, le=1)]

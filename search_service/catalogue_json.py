@@ -7,7 +7,7 @@ from pydantic import Field
 from typing_extensions import TypedDict  # pydantic wants this one before Python 3.12
 
 from search_service.answer_json import Count, ImageUrl, Metadata, SnapshotId, exactly, image_url, metadata_json
-from shared.catalogue import Item
+from shared.catalogue.items import Item
 from shared.manifest import CategoryEntry
 
 

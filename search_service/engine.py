@@ -16,11 +16,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from search_service.admission import Admission, costly_searches
-from search_service.answer import Answer, Candidate, ItemHit, Timing
-from search_service.caller import Caller, current_caller, set_caller
-from search_service.category_ranking import CategoryRanking
-from search_service.item_search import ItemSearch
-from search_service.options import SearchOptions
+from search_service.caller import Caller, WorkLimit, current_caller, set_caller
 from search_service.query import Query
 from search_service.query_decoder import QueryDecoder
 from search_service.query_vectors import QueryVectors
@@ -28,16 +24,20 @@ from search_service.search_price import is_costly
 from search_service.served_catalogue import ServedCatalogue
 from search_service.side_by_side import run_side_by_side
 from search_service.told import Told
-from search_service.verdict import NOT_JUDGED, OF_THE_CATALOGUE, Verdict, judge
-from shared.classifier import PROBE_COVERAGE, ranking
-from shared.decode_pool import template_of_process
 from shared.errors import ClientGone, ParecidoError, StoreUnavailable
-from shared.feedback import Feedback
-from shared.images import ImageLimits
-from shared.inference_threads import costly_search_threads
+from shared.feedback_record import Feedback
+from shared.images.decode import ImageLimits
+from shared.images.decode_pool import template_of_process
 from shared.manifest import Manifest
-from shared.snapshot import Snapshot
-from shared.snapshot_lease import SnapshotLease
+from shared.model.classifier import PROBE_COVERAGE, ranking
+from shared.priority import costly_search_threads
+from shared.retrieval.category_ranking import CategoryRanking
+from shared.retrieval.item_search import ItemSearch
+from shared.retrieval.ood_verdict import NOT_JUDGED, OF_THE_CATALOGUE, Verdict, judge
+from shared.retrieval.results import Answer, Candidate, ItemHit, Timing
+from shared.retrieval.search_options import SearchOptions
+from shared.snapshot.lease import SnapshotLease
+from shared.snapshot.snapshot import Snapshot
 from shared.vectors import Vectors
 
 CANDIDATES = 5
@@ -295,7 +295,7 @@ class Engine:
         without: int | None,
     ) -> tuple[str, tuple[str, ...], tuple[ItemHit, ...], Verdict]:
         """The category, the categories searched, the hits, and whether the query shows one of the categories."""
-        search = ItemSearch(self._snapshot, queries, options, without)
+        search = ItemSearch(self._snapshot, queries, options, without, WorkLimit.of_search().check)
         if verdict is None:
             verdict = judge(self._snapshot.classifier, queries[:1], ranked.first, search.nearest(ranked.first))
         if options.category is None:
@@ -312,7 +312,7 @@ class Engine:
         predicted, verdict = ranked.first, NOT_JUDGED
         if ranked.n_likely > 1 or self._snapshot.classifier.known is not None:
             with timing.stage("search"):
-                search = ItemSearch(self._snapshot, queries, SearchOptions())
+                search = ItemSearch(self._snapshot, queries, SearchOptions(), check=WorkLimit.of_search().check)
                 verdict = judge(self._snapshot.classifier, queries[:1], predicted, search.nearest(predicted))
                 predicted = ranked.recognised(search.best_cosine).first
         return self._answer(probabilities, predicted, (), (), timing, verdict)

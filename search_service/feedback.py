@@ -13,8 +13,8 @@ import os
 from pathlib import Path
 
 from shared.errors import StorageError
-from shared.feedback import Feedback
-from shared.file_lock import lock_within
+from shared.feedback_record import Feedback
+from shared.files.file_lock import lock_within
 
 _log = logging.getLogger(__name__)
 

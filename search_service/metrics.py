@@ -17,15 +17,15 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
 
 from search_service.admission import AdmissionObserver, Refused
-from search_service.answer import Answer
 from search_service.engine import Engine
 from search_service.processes import UsageMeter
 from search_service.shared_counts import ENDED, ENDED_ABOUT, SharedCounts
 from search_service.snapshot_watch import Refusal
 from search_service.worker_states import Served, WorkerState, WorkerStates
 from shared import __version__
-from shared.decode_pool import REASONS, Reason
-from shared.feedback import Feedback
+from shared.feedback_record import Feedback
+from shared.images.decode_pool import REASONS, Reason
+from shared.retrieval.results import Answer
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 UNMATCHED = "unmatched"

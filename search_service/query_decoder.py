@@ -14,10 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from search_service.slow_lane import SlowLane
-from shared.decode_pool import CPU_S, DecodePool, DecodeTemplate, PoolObserver
 from shared.errors import ImageTooCostly, Overloaded
-from shared.images import PREPROCESSING
-from shared.inference_threads import NICENESS
+from shared.images.decode import PREPROCESSING
+from shared.images.decode_pool import CPU_S, DecodePool, DecodeTemplate, PoolObserver
+from shared.priority import NICENESS
 
 QUICK_S = 0.25
 """Of processor time; a photo of 12 megapixels takes a fifth of it."""

@@ -6,11 +6,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from search_service.admission import Admission, Slot
-from search_service.answer import Timing
 from search_service.query import query_vector
 from search_service.query_decoder import QueryDecoder
-from shared.catalogue import IndexedItem
-from shared.snapshot import Snapshot
+from shared.catalogue.items import IndexedItem
+from shared.retrieval.results import Timing
+from shared.snapshot.snapshot import Snapshot
 from shared.vectors import Vectors
 
 MOST_PICTURES = 16

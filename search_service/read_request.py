@@ -19,13 +19,13 @@ from search_service.caller import Caller, current_caller, set_caller
 from search_service.check_fields import NO_TEXTS, checked, refuse_unknown
 from search_service.fetch_image import Allowance, ImageFetcher, fetch_all
 from search_service.image_text import decode_base64
-from search_service.options import SearchOptions
 from search_service.query import Query
 from search_service.read_form import FORM, read_parts
 from search_service.read_json import Base64Image, given_fields, read_json
 from search_service.schemas import BatchBody, Options, SearchBody, ToldFields
 from search_service.settings import ServiceSettings
 from search_service.told import Told
+from shared.catalogue.metadata_filter import MetadataFilter
 from shared.errors import (
     ImageError,
     ImageTooLarge,
@@ -34,7 +34,7 @@ from shared.errors import (
     RequestError,
     UrlNotAllowed,
 )
-from shared.metadata_filter import MetadataFilter
+from shared.retrieval.search_options import SearchOptions
 
 _Model = TypeVar("_Model", bound=BaseModel)
 _QUERY_FIELDS = ("image_base64", "image_url", "item_id", "embedding")

@@ -5,7 +5,7 @@ import time
 
 from flask import Response, g, request
 
-from search_service.answer import Answer
+from shared.retrieval.results import Answer
 
 _log = logging.getLogger(__name__)
 # Asked every few seconds by machines: logged for `debug` only.

@@ -5,7 +5,6 @@ from contextlib import contextmanager
 
 from flask import Blueprint, Response, current_app, g, jsonify, request, send_file
 
-from search_service.answer import Answer
 from search_service.answer_json import (
     BatchJson,
     ClassifiedJson,
@@ -44,9 +43,10 @@ from search_service.schemas import (
 from search_service.settings import ServiceSettings
 from search_service.snapshot_watch import SnapshotWatch
 from search_service.status import StatusJson, status_json
-from search_service.verdict import require_known
 from shared.errors import FeedbackOff, NotReady, ParecidoError
-from shared.image_formats import MEDIA_TYPES
+from shared.images.formats import MEDIA_TYPES
+from shared.retrieval.ood_verdict import require_known
+from shared.retrieval.results import Answer
 
 api = Blueprint("api", __name__)
 

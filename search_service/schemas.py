@@ -18,9 +18,9 @@ from pydantic import (
 from pydantic.json_schema import JsonSchemaValue, SkipJsonSchema
 from pydantic_core import CoreSchema, core_schema
 
-from search_service.options import DEFAULT_TOP_K
-from search_service.verdict import OnUnknown
-from shared.metadata_filter import MAX_CONDITIONS, MAX_VALUES
+from shared.catalogue.metadata_filter import MAX_CONDITIONS, MAX_VALUES
+from shared.retrieval.ood_verdict import OnUnknown
+from shared.retrieval.search_options import DEFAULT_TOP_K
 
 MAX_EXAMPLES = 12
 NotGiven: TypeAlias = SkipJsonSchema[None]

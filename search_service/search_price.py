@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 
-from search_service.options import SearchOptions
-from shared.category_search import CategorySearch
-from shared.snapshot import Snapshot
+from shared.index.category_search import CategorySearch
+from shared.retrieval.search_options import SearchOptions
+from shared.snapshot.snapshot import Snapshot
 
 _DEEP = 200
 """A page that ends behind so many hits is costly."""

@@ -5,12 +5,12 @@ from pathlib import Path
 
 import numpy as np
 
-from shared.catalogue import Item
+from shared.catalogue.items import Item
 from shared.errors import ImageNotFound, SnapshotError
-from shared.image_formats import HEAD_BYTES, image_format
-from shared.regular_file import open_regular
+from shared.files.regular_file import open_regular
+from shared.images.formats import HEAD_BYTES, image_format
 from shared.shown import shown
-from shared.snapshot import Snapshot
+from shared.snapshot.snapshot import Snapshot
 
 MOST_EXAMPLES = 3000
 """Of all categories together; one of each category in any case."""

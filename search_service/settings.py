@@ -14,10 +14,10 @@ from search_service.forwarded import parse_prefix
 from search_service.logs import FORMATS, LEVELS
 from search_service.platform_variables import is_platform_variable
 from search_service.rate_limit import Rate
-from shared.classifier import PROBE_COVERAGE
 from shared.errors import SettingsError
-from shared.images import ImageLimits
-from shared.milvus_address import MilvusAccess
+from shared.images.decode import ImageLimits
+from shared.milvus.address import MilvusAccess
+from shared.model.classifier import PROBE_COVERAGE
 
 _Value = TypeVar("_Value")
 PREFIX = "PARECIDO_"

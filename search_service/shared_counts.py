@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from shared.errors import Overloaded
-from shared.file_lock import lock_within
+from shared.files.file_lock import lock_within
 
 if TYPE_CHECKING:
     from prometheus_client.metrics_core import Metric

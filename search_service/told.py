@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from shared.errors import InvalidRequest
-from shared.feedback import Feedback
+from shared.feedback_record import Feedback
 from shared.shown import shown
-from shared.snapshot import Snapshot
+from shared.snapshot.snapshot import Snapshot
 from shared.vectors import Vectors
 
 

@@ -1,4 +1,4 @@
-"""Have a snapshot verified by another process before this one opens it; see `shared.check_snapshot`."""
+"""Have a snapshot verified by another process before this one opens it; see `shared.snapshot.check_snapshot`."""
 
 import json
 import os
@@ -6,12 +6,12 @@ import signal
 import subprocess
 import sys
 
-from shared.data_directory import SnapshotPaths
 from shared.errors import SnapshotError
+from shared.index.partition import is_approximate
 from shared.manifest import Manifest
-from shared.partition import is_approximate
+from shared.snapshot.data_directory import SnapshotPaths
 
-_MODULE = "shared.check_snapshot"
+_MODULE = "shared.snapshot.check_snapshot"
 _SECRET = "PARECIDO_"  # noqa: S105  # the prefix of settings, some of which are
 _GRACE_S = 5.0
 _EMBEDDER = "embedder.tflite"

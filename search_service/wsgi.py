@@ -23,13 +23,13 @@ from search_service.rate_limit import RateLimit
 from search_service.settings import ServiceSettings
 from search_service.snapshot_watch import Published, SnapshotWatch
 from search_service.try_snapshot import SMALL_ITEMS, needs_trial, try_snapshot
-from shared.data_directory import DataDirectory
 from shared.deadline import Deadline
-from shared.decode_pool import DecodeTemplate
-from shared.inference_threads import inference_threads
+from shared.images.decode_pool import DecodeTemplate
 from shared.manifest import Manifest
-from shared.snapshot import Snapshot
-from shared.snapshot_lease import SnapshotLease
+from shared.priority import inference_threads
+from shared.snapshot.data_directory import DataDirectory
+from shared.snapshot.lease import SnapshotLease
+from shared.snapshot.snapshot import Snapshot
 
 
 def make_app(settings: ServiceSettings | None = None, rate_limit: RateLimit | None = None) -> Flask:

@@ -16,7 +16,7 @@ from typing import Annotated, Any, ClassVar, Literal, NoReturn
 from pydantic import AfterValidator, ConfigDict, Field, PlainValidator, TypeAdapter, ValidationError
 
 from shared.errors import SnapshotError
-from shared.regular_file import read_regular
+from shared.files.regular_file import read_regular
 
 FORMAT_VERSION = 2
 _MOST_BYTES = 64 << 20
@@ -73,7 +73,7 @@ class CategoryEntry:
         items: how many items.
         images: how many images these have.
         rows: how many embeddings its partition holds (images, or images and their augmented views).
-        index_kind: `exact`, or the approximate index, as `shared.index_kind` spells it; format 1 has FAISS's class.
+        index_kind: `exact`, or the approximate index, as `index_kind` spells it; format 1 has FAISS's class.
         ann_recall_at_10: measured at build time against exact search.
         content: a digest of the embeddings in the partition, by what they were made of: the same content, the same
             index.
@@ -107,7 +107,7 @@ class StoreEntry:
         collection: its name.
         index_type: as Milvus spells it.
         rows: how many vectors it has.
-        sample: the SHA-256 of some of them, in hexadecimal; see `shared.milvus_collection`.
+        sample: the SHA-256 of some of them, in hexadecimal; see `shared.milvus.collection`.
         partitions: how many named ones it has; None for one a category. Categories share them where there are fewer.
     """
 
@@ -136,7 +136,7 @@ class Manifest:
         dim: length of an embedding.
         metric: always `inner_product`.
         recipe: names everything that embeddings depend on besides the images.
-        preprocessing: one of `shared.images.PREPROCESSINGS`, by which queries are decoded too.
+        preprocessing: one of `shared.images.decode.PREPROCESSINGS`, by which queries are decoded too.
         index_views: `original` or `all`.
         categories: in the order of the classifier's columns.
         items: how many items.

@@ -13,8 +13,8 @@ from real_build import RealBuild, run_alone
 from shop import Shop
 from xdist.scheduler import LoadScopeScheduling
 
-from shared import embedder
-from shared.data_directory import DataDirectory
+from shared.model import embedder
+from shared.snapshot.data_directory import DataDirectory
 
 _ROOT = Path(__file__).parents[1]
 _CLOTHING = _ROOT.parent / "shared" / "data" / "clothing"

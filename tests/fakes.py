@@ -6,10 +6,10 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from shared.data_directory import SnapshotPaths
-from shared.images import PREPROCESSING
+from shared.images.decode import PREPROCESSING
 from shared.manifest import FORMAT_VERSION, Manifest
-from shared.snapshot_lease import unleased
+from shared.snapshot.data_directory import SnapshotPaths
+from shared.snapshot.lease import unleased
 from shared.vectors import Pixels, Vectors, unit_rows
 
 

@@ -4,12 +4,12 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 from indexer.milvus_upload import Upload
+from shared.index.partition import Partition
 from shared.manifest import CategoryEntry, StoreEntry
-from shared.milvus_address import MilvusAccess, MilvusAddress
-from shared.milvus_connection import MilvusConnection
-from shared.milvus_partition import MilvusPartition
-from shared.milvus_rows import CategoryRows
-from shared.partition import Partition
+from shared.milvus.address import MilvusAccess, MilvusAddress
+from shared.milvus.connection import MilvusConnection
+from shared.milvus.partition import MilvusPartition
+from shared.milvus.rows import CategoryRows
 
 PATIENT = MilvusAccess(timeout_s=30)
 

@@ -12,9 +12,9 @@ from indexer.embed import EmbeddedCatalogue
 from indexer.index_policy import IndexPolicy
 from indexer.originals import Originals
 from indexer.published import Published
-from shared.catalogue import IndexedItem, Item
+from shared.catalogue.items import IndexedItem, Item
+from shared.index.partition import Partition
 from shared.manifest import CategoryEntry
-from shared.partition import Partition
 from shared.vectors import Vectors, unit_rows
 
 

@@ -19,9 +19,9 @@ from indexer.discriminant import discriminant_head
 from indexer.embed import EmbeddedCatalogue
 from indexer.heads import Heads
 from indexer.held_out import HeldOut
-from shared import embedder
-from shared.clarity import Clarity
-from shared.classifier import Classifier
+from shared.model import embedder
+from shared.model.classifier import Classifier
+from shared.model.energy_score import Clarity
 from shared.vectors import unit_rows
 
 MODEL = b"no model, but a name for colours"

@@ -9,7 +9,7 @@ from typing import Any
 
 from PIL import Image, ImageDraw
 
-from shared.data_directory import DataDirectory
+from shared.snapshot.data_directory import DataDirectory
 
 _ROOT = Path(__file__).parents[1]
 COLOURS = ("red", "green", "blue", "orange", "purple", "black")

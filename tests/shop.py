@@ -13,9 +13,9 @@ from typing import Any
 from PIL import Image, ImageDraw
 
 from indexer import __main__ as command_line
-from shared.data_directory import DataDirectory, SnapshotPaths
-from shared.partition import Partition
-from shared.snapshot import Snapshot
+from shared.index.partition import Partition
+from shared.snapshot.data_directory import DataDirectory, SnapshotPaths
+from shared.snapshot.snapshot import Snapshot
 
 KINDS = ("checks", "discs", "stripes")
 

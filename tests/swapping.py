@@ -24,8 +24,8 @@ from PIL import Image, ImageDraw
 from shop import run
 
 from indexer.publish import set_current
-from shared.data_directory import DataDirectory
 from shared.manifest import Manifest
+from shared.snapshot.data_directory import DataDirectory
 
 _ROOT = Path(__file__).parents[1]
 IDS = ("20250101T000000-a", "20250102T000000-b", "20250103T000000-c")

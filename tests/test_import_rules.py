@@ -35,7 +35,7 @@ _WEB_MODULES = {
         "wsgi",
     )
 }
-_MILVUS = {"shared/milvus_connection.py", "indexer/milvus_upload.py"}
+_MILVUS = {"shared/milvus/connection.py", "indexer/milvus_upload.py"}
 # Extras: nothing else needs them.
 _ONLY_IN = {
     "milvus_lite": _MILVUS,
@@ -83,7 +83,7 @@ def _violations(module: str, source: str) -> list[str]:
 
 def test_there_is_something_to_check() -> None:
     modules = _modules()
-    assert "shared/snapshot.py" in modules
+    assert "shared/snapshot/snapshot.py" in modules
     assert {module.split("/")[0] for module in modules} == {*_PACKAGES}
 
 
@@ -95,10 +95,10 @@ def test_imports_keep_the_rules(module: str) -> None:
 @pytest.mark.parametrize(
     ("module", "source", "wanted"),
     [
-        ("shared/images.py", "import indexer.settings", ["indexer"]),
-        ("shared/images.py", "from search_service import engine", ["search_service"]),
-        ("shared/images.py", "def f():\n    import keras", ["keras"]),
-        ("shared/images.py", "import numpy as np, flask as f", ["flask"]),
+        ("shared/images/decode.py", "import indexer.settings", ["indexer"]),
+        ("shared/images/decode.py", "from search_service import engine", ["search_service"]),
+        ("shared/images/decode.py", "def f():\n    import keras", ["keras"]),
+        ("shared/images/decode.py", "import numpy as np, flask as f", ["flask"]),
         ("indexer/embed.py", "from search_service.engine import Engine", ["search_service"]),
         ("indexer/embed.py", "class A:\n    def f(self):\n        from werkzeug import http", ["werkzeug"]),
         ("search_service/routes.py", "if TYPE_CHECKING:\n    from indexer.embed import x", ["indexer"]),
@@ -106,7 +106,7 @@ def test_imports_keep_the_rules(module: str) -> None:
         ("search_service/engine.py", "import tensorflow.lite as lite", ["tensorflow"]),
         ("search_service/app.py", "import importlib\nimportlib.import_module('indexer.embed')", ["indexer"]),
         ("search_service/web/pages.py", "import flask", ["flask"]),
-        ("shared/snapshot.py", "def f():\n    from pymilvus import MilvusClient", ["pymilvus"]),
+        ("shared/snapshot/snapshot.py", "def f():\n    from pymilvus import MilvusClient", ["pymilvus"]),
         ("indexer/pipeline.py", "def f():\n    import ray", ["ray"]),
     ],
 )
@@ -117,10 +117,10 @@ def test_a_violation_is_found(module: str, source: str, wanted: list[str]) -> No
 @pytest.mark.parametrize(
     ("module", "source"),
     [
-        ("shared/snapshot.py", "from shared.images import SIDE_PX\nimport faiss"),
+        ("shared/snapshot/snapshot.py", "from shared.images.decode import SIDE_PX\nimport faiss"),
         ("indexer/backbone.py", "import keras\nimport tensorflow as tf\nfrom shared.vectors import unit_rows"),
         ("search_service/app.py", "import flask\nfrom werkzeug.exceptions import HTTPException"),
-        ("search_service/engine.py", "from search_service.settings import Settings\nimport shared.snapshot"),
+        ("search_service/engine.py", "from search_service.settings import Settings\nimport shared.snapshot.snapshot"),
         ("search_service/engine.py", "from . import flask\nimport flaskette\n'import flask'"),
     ],
 )

@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shared import __version__
-from shared.data_directory import DataDirectory
-from shared.snapshot import Snapshot
+from shared.snapshot.data_directory import DataDirectory
+from shared.snapshot.snapshot import Snapshot
 
 VARIANTS: dict[str, dict[str, Any]] = {"as built": {}, "int8": {"vectors": "int8"}}
 EFFORTS: list[dict[str, Any]] = [{}]

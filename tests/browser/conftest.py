@@ -18,7 +18,7 @@ from shop import run
 from swapping import Service, running, wait_until
 
 from examples.sample_catalogue.render import render_catalogue
-from shared.data_directory import DataDirectory
+from shared.snapshot.data_directory import DataDirectory
 
 _CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 ITEMS, QUERIES = 7, 2

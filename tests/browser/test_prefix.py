@@ -8,7 +8,7 @@ import pytest
 from prefix_proxy import proxied
 from swapping import running, wait_until
 
-from shared.data_directory import DataDirectory
+from shared.snapshot.data_directory import DataDirectory
 
 _PREFIX = "/site/parecido"
 _SIZES = {"wide": (1280, 860), "narrow": (390, 844)}

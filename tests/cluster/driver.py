@@ -19,8 +19,8 @@ from indexer.embed_image import Embedding
 from indexer.embed_on_ray import OnRay
 from indexer.embedding_cache import EmbeddingCache
 from indexer.read_catalogue import read_catalogue
-from shared.embedder import LiteRtEmbedder
-from shared.images import ImageLimits
+from shared.images.decode import ImageLimits
+from shared.model.embedder import LiteRtEmbedder
 
 SHARD_IMAGES = 10
 

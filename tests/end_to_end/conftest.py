@@ -8,7 +8,7 @@ import pytest
 from milvus_server import MilvusServer
 from swapping import make_snapshots
 
-from shared.data_directory import DataDirectory
+from shared.snapshot.data_directory import DataDirectory
 
 
 @pytest.fixture(scope="session")

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from swapping import IDS, Service, running
 
-from shared.data_directory import DataDirectory
+from shared.snapshot.data_directory import DataDirectory
 
 pytestmark = [
     pytest.mark.tensorflow,

@@ -21,10 +21,10 @@ from examples.sample_catalogue.render import render_catalogue
 from indexer.catalogue_report import examine
 from indexer.originals import Originals
 from search_service.engine import Engine
-from search_service.options import SearchOptions
-from shared.data_directory import DataDirectory
-from shared.images import ImageLimits, decode_image, to_pixels
-from shared.snapshot import Snapshot
+from shared.images.decode import ImageLimits, decode_image, to_pixels
+from shared.retrieval.search_options import SearchOptions
+from shared.snapshot.data_directory import DataDirectory
+from shared.snapshot.snapshot import Snapshot
 
 pytestmark = [pytest.mark.clothing, pytest.mark.tensorflow]
 

@@ -27,8 +27,8 @@ from shop import Done, Shop
 from indexer import embedding_cache
 from search_service.settings import ServiceSettings
 from search_service.wsgi import make_app
-from shared import embedder
-from shared.data_directory import DataDirectory
+from shared.model import embedder
+from shared.snapshot.data_directory import DataDirectory
 
 _ROOT = Path(__file__).parents[2]
 _TESTS = _ROOT / "tests"

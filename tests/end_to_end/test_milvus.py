@@ -23,10 +23,10 @@ from swapping import Service, open_snapshots, running, wait_until
 
 from indexer.milvus_collections import connect
 from search_service.settings import ServiceSettings
-from shared.data_directory import DataDirectory
-from shared.images import ImageLimits, decode_image, to_pixels
+from shared.images.decode import ImageLimits, decode_image, to_pixels
 from shared.manifest import Manifest
-from shared.snapshot import Snapshot
+from shared.snapshot.data_directory import DataDirectory
+from shared.snapshot.snapshot import Snapshot
 
 pytestmark = [pytest.mark.milvus, pytest.mark.clothing, pytest.mark.tensorflow]
 

@@ -11,8 +11,8 @@ from milvus_server import ADDRESS, MilvusServer, drop_collections
 from shop import Done, run
 from swapping import running, wait_until
 
-from shared.data_directory import DataDirectory
 from shared.manifest import Manifest
+from shared.snapshot.data_directory import DataDirectory
 
 pytestmark = [pytest.mark.milvus, pytest.mark.tensorflow]
 

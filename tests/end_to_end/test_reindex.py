@@ -23,11 +23,11 @@ from indexer.embed_image import Embedding
 from indexer.read_catalogue import read_catalogue
 from indexer.report import SilentReporter
 from indexer.writer_lock import writer_lock
-from shared.data_directory import SnapshotPaths
-from shared.images import ImageLimits
-from shared.partition import partition_file
-from shared.snapshot import Snapshot
-from shared.snapshot_lease import SnapshotLease
+from shared.images.decode import ImageLimits
+from shared.index.partition import partition_file
+from shared.snapshot.data_directory import SnapshotPaths
+from shared.snapshot.lease import SnapshotLease
+from shared.snapshot.snapshot import Snapshot
 
 pytestmark = pytest.mark.tensorflow
 

@@ -22,8 +22,8 @@ import pytest
 from real_build import COLOURS, KINDS, RealBuild, name_of
 
 from indexer.publish import set_current
-from shared.data_directory import DataDirectory
-from shared.feedback import Feedback
+from shared.feedback_record import Feedback
+from shared.snapshot.data_directory import DataDirectory
 
 pytestmark = pytest.mark.tensorflow
 

@@ -16,7 +16,7 @@ from fakes import is_leased
 from swapping import DAMAGED, IDS, Service, open_files, running, wait_until
 
 from indexer.publish import set_current
-from shared.data_directory import DataDirectory
+from shared.snapshot.data_directory import DataDirectory
 
 pytestmark = [
     pytest.mark.tensorflow,

@@ -18,9 +18,9 @@ from PIL import Image
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from shared.decode_pool import CPU_S, DecodePool, DecodeTemplate
 from shared.errors import ImageError
-from shared.images import ImageLimits
+from shared.images.decode import ImageLimits
+from shared.images.decode_pool import CPU_S, DecodePool, DecodeTemplate
 
 _THREADS = 2
 _MOST_WALL_S = 10 * CPU_S + 5

@@ -13,12 +13,18 @@ sys.path[:0] = [str(Path(__file__).parents[2]), str(Path(__file__).parents[1])]
 
 # Pillow reads the structure of a file in Python: there coverage leads on.
 with atheris.instrument_imports(
-    include=["PIL", "shared.image_cost", "shared.image_formats", "shared.image_repair", "shared.images"]
+    include=[
+        "PIL",
+        "shared.images.decode_cost",
+        "shared.images.formats",
+        "shared.images.repair",
+        "shared.images.decode",
+    ]
 ):
     from PIL import Image
 
     Image.init()  # imports the plugins
-    from shared.images import ImageLimits, decode_image, to_pixels
+    from shared.images.decode import ImageLimits, decode_image, to_pixels
 
 from hostile_images import hostile_images  # noqa: E402
 

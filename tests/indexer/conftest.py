@@ -15,10 +15,10 @@ from indexer.embed import EmbeddedCatalogue, embed_catalogue
 from indexer.embed_image import Embedding
 from indexer.read_catalogue import read_catalogue
 from indexer.report import SilentReporter
-from shared.catalogue import ItemStore, write_items
-from shared.classifier import Classifier
-from shared.images import ImageLimits
-from shared.snapshot import Snapshot
+from shared.catalogue.items import ItemStore, write_items
+from shared.images.decode import ImageLimits
+from shared.model.classifier import Classifier
+from shared.snapshot.snapshot import Snapshot
 
 _ITEMS = [
     {"item_id": "r1", "category": "warm", "images": ["red.png", "orange.png"], "title": "From $^$ 🚲"},

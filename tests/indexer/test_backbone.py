@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from shared.checksums import sha256_of
-from shared.embedder import LiteRtEmbedder, golden_picture
 from shared.errors import WeightsError
-from shared.images import SIDE_PX
+from shared.images.decode import SIDE_PX
+from shared.model.embedder import LiteRtEmbedder, golden_picture
+from shared.snapshot.checksums import sha256_of
 from shared.vectors import Pixels, unit_rows
 
 pytestmark = [

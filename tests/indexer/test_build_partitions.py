@@ -12,10 +12,10 @@ from indexer import build_partitions as module
 from indexer.build_partitions import ann_recall_at_10, plan_partitions
 from indexer.embed import EmbeddedCatalogue
 from indexer.published import Published
-from shared.catalogue import IndexedItem, Item
-from shared.data_directory import SnapshotPaths
-from shared.partition import Partition, partition_file, rows_file
-from shared.stored_vectors import StoredVectors
+from shared.catalogue.items import IndexedItem, Item
+from shared.index.partition import Partition, partition_file, rows_file
+from shared.index.stored_vectors import StoredVectors
+from shared.snapshot.data_directory import SnapshotPaths
 from shared.vectors import Vectors, unit_rows
 
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from shop import KINDS, Done, Shop
 
 from indexer import evaluation_report
-from shared.snapshot import Snapshot
+from shared.snapshot.snapshot import Snapshot
 
 
 @pytest.fixture

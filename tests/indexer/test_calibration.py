@@ -4,8 +4,8 @@ import pytest
 from indexer.calibration import calibrated, fit_temperature
 from indexer.embed import EmbeddedCatalogue
 from indexer.held_out import HeldOut
-from shared.catalogue import Item
-from shared.classifier import Classifier, softmax
+from shared.catalogue.items import Item
+from shared.model.classifier import Classifier, softmax
 
 
 def _loss(logits: np.ndarray, labels: np.ndarray, temperature: float) -> float:

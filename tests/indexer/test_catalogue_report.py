@@ -13,7 +13,7 @@ from indexer.catalogue_report import CatalogueReport, examine, read_report, repo
 from indexer.near_duplicates import NearDuplicates
 from indexer.report import TerminalReporter
 from indexer.suspect_labels import SuspectLabels
-from shared.snapshot import Snapshot
+from shared.snapshot.snapshot import Snapshot
 
 
 @pytest.fixture

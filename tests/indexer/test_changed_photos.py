@@ -4,7 +4,7 @@ from PIL import Image
 
 from indexer.changed_photos import search_by_changed
 from indexer.report import SilentReporter
-from shared.snapshot import Snapshot
+from shared.snapshot.snapshot import Snapshot
 
 
 def test_plain_pictures_are_found_again_but_not_when_they_are_gone(snapshot: Snapshot, tmp_path: Path) -> None:

@@ -9,8 +9,8 @@ import quick_stages
 from shop import Shop
 
 from indexer import tune_base
-from shared.embedder import embedder_id
 from shared.manifest import Manifest
+from shared.model.embedder import embedder_id
 
 _EXPORTED, _TUNED, _NOTHING = ["export", "train"], ["tune", "train"], list[str]()
 

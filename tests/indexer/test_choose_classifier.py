@@ -18,10 +18,10 @@ from indexer.published import Published, image_keys
 from indexer.read_feedback import LabelledQueries
 from indexer.report import SilentReporter
 from indexer.settings import BuildSettings
-from shared.catalogue import Item
-from shared.classifier import Classifier
-from shared.data_directory import SnapshotPaths
+from shared.catalogue.items import Item
 from shared.manifest import CategoryEntry
+from shared.model.classifier import Classifier
+from shared.snapshot.data_directory import SnapshotPaths
 
 _RECIPE = "r"
 _NAMES = [("cold" if number % 2 else "warm", f"{number}".encode()) for number in range(100)]

@@ -14,14 +14,14 @@ from indexer.choose_index import choose_index, first_copies
 from indexer.embed import EmbeddedCatalogue
 from indexer.index_policy import IndexPolicy
 from indexer.published import Published
-from shared.approximate_index import ApproximateIndex
-from shared.catalogue import Item
-from shared.category_search import Hit
-from shared.data_directory import SnapshotPaths
-from shared.index_kind import IndexKind, parts_of
+from shared.catalogue.items import Item
+from shared.index.approximate_index import ApproximateIndex
+from shared.index.category_search import Hit
+from shared.index.index_kind import IndexKind, parts_of
+from shared.index.partition import Partition
+from shared.index.stored_vectors import StoredVectors, inner_products
 from shared.manifest import CategoryEntry
-from shared.partition import Partition
-from shared.stored_vectors import StoredVectors, inner_products
+from shared.snapshot.data_directory import SnapshotPaths
 from shared.vectors import Vectors, unit_rows
 
 _ROWS, _DIM = 2500, 80

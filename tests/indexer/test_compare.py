@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from indexer.compare import Changes, ItemState, Moved, States, compare, states
-from shared.catalogue import Item
+from shared.catalogue.items import Item
 
 _A, _B, _C = (letter * 32 for letter in (b"a", b"b", b"c"))
 

@@ -1,7 +1,7 @@
 import numpy as np
 
 from indexer.distortion import distorted
-from shared.embedder import golden_picture
+from shared.model.embedder import golden_picture
 
 _PICTURE = golden_picture()[0]
 

@@ -10,7 +10,7 @@ import pytest
 from shop import KINDS, Done, Shop
 
 from indexer.writer_lock import writer_lock
-from shared.partition import partition_file
+from shared.index.partition import partition_file
 
 
 def _files(root: Path) -> dict[str, tuple[int, int, int, bytes]]:

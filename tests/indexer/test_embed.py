@@ -16,7 +16,7 @@ from indexer.embed_image import Embedding
 from indexer.read_catalogue import Problem, read_catalogue
 from indexer.report import SilentReporter
 from shared.errors import CatalogueError
-from shared.images import ImageLimits, decode_image, to_pixels
+from shared.images.decode import ImageLimits, decode_image, to_pixels
 from shared.vectors import Pixels, Vectors
 
 _COLOURS = ["red", "green", "blue", "orange", "purple", "black", "white", "teal"]

@@ -6,7 +6,7 @@ from sklearn.decomposition import PCA
 
 from indexer import embedding_map as module
 from indexer.embedding_map import draw_map, principal_plane, spread_out
-from shared.snapshot import Snapshot
+from shared.snapshot.snapshot import Snapshot
 from shared.vectors import unit_rows
 
 

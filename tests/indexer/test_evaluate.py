@@ -9,8 +9,8 @@ from PIL import ImageColor
 from indexer.evaluate import CategoryFigures, Evaluation, evaluate, show
 from indexer.report import SilentReporter, TerminalReporter
 from shared.errors import CatalogueError
-from shared.known import KnownRule
-from shared.snapshot import Snapshot
+from shared.model.ood_rule import KnownRule
+from shared.snapshot.snapshot import Snapshot
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from indexer.evaluate import judge_queries
 from indexer.evaluation_report import HEADLINES, EvaluationReport, read_before
 from indexer.report import SilentReporter
 from shared.manifest import CategoryEntry
-from shared.snapshot import Snapshot
+from shared.snapshot.snapshot import Snapshot
 
 _VOID = {"meta", "img", "br", "link"}
 

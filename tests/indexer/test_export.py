@@ -5,7 +5,7 @@ import numpy as np
 
 from indexer.embed import EmbeddedCatalogue
 from indexer.export import export
-from shared.snapshot import Snapshot
+from shared.snapshot.snapshot import Snapshot
 
 
 def test_rows_and_paths_go_together_in_the_catalogues_order(

@@ -11,7 +11,7 @@ from indexer.findings import Findings, find, resampled_mean
 from indexer.judged import Judged
 from indexer.report import SilentReporter
 from shared.manifest import CategoryEntry
-from shared.snapshot import Snapshot
+from shared.snapshot.snapshot import Snapshot
 
 
 @pytest.fixture

@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 
 from indexer.discriminant import discriminant_head
 from indexer.report import SilentReporter
-from shared.embedder import LiteRtEmbedder, golden_picture
 from shared.errors import BrokenImage
-from shared.images import SIDE_PX
+from shared.images.decode import SIDE_PX
+from shared.model.embedder import LiteRtEmbedder, golden_picture
 from shared.vectors import Vectors
 
 pytestmark = pytest.mark.tensorflow

@@ -11,11 +11,11 @@ from indexer import fit_known as module
 from indexer.embed import EmbeddedCatalogue
 from indexer.fit_known import MIN_IMAGES, REJECTED, fit_known, thresholds
 from indexer.held_out import HeldOut
-from shared.catalogue import Item
-from shared.clarity import Clarity
-from shared.classifier import Classifier
-from shared.known import KnownRule
-from shared.partition import Partition
+from shared.catalogue.items import Item
+from shared.index.partition import Partition
+from shared.model.classifier import Classifier
+from shared.model.energy_score import Clarity
+from shared.model.ood_rule import KnownRule
 from shared.vectors import unit_rows
 
 _DIM = 6

@@ -15,10 +15,10 @@ from indexer.gate import objections
 from indexer.heads import Heads
 from indexer.held_out import HeldOut
 from indexer.published import Published
-from shared.catalogue import Item
-from shared.classifier import Classifier
-from shared.data_directory import SnapshotPaths
+from shared.catalogue.items import Item
 from shared.manifest import CategoryEntry, Manifest
+from shared.model.classifier import Classifier
+from shared.snapshot.data_directory import SnapshotPaths
 from shared.vectors import unit_rows
 
 _DIM = 16

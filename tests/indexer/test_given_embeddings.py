@@ -13,10 +13,10 @@ from indexer.__main__ import main
 from indexer.choose_base import Base
 from indexer.given_embeddings import NO_BASE, GivenViews, read_given, require_fit
 from indexer.report import SilentReporter
-from shared.data_directory import DataDirectory
 from shared.errors import CatalogueError, ImagesUnavailable, SettingsError
-from shared.images import SIDE_PX
-from shared.snapshot import Snapshot
+from shared.images.decode import SIDE_PX
+from shared.snapshot.data_directory import DataDirectory
+from shared.snapshot.snapshot import Snapshot
 from shared.vectors import unit_rows
 
 _DIM = 24

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from indexer.heads import Heads
-from shared.classifier import Classifier
-from shared.data_directory import SnapshotPaths
 from shared.errors import SnapshotError
-from shared.known import KnownRule
+from shared.model.classifier import Classifier
+from shared.model.ood_rule import KnownRule
+from shared.snapshot.data_directory import SnapshotPaths
 
 _RULE = KnownRule(np.zeros(2), np.ones(2), np.array([0.1, 0.2]), np.ones(2))
 

@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 from indexer import held_out as module
 from indexer.embed import EmbeddedCatalogue
 from indexer.held_out import SHARE, HeldOut, held_out_items
-from shared.catalogue import Item
-from shared.classifier import Classifier
+from shared.catalogue.items import Item
+from shared.model.classifier import Classifier
 from shared.vectors import unit_rows
 
 _CATEGORIES = tuple("abcdefghij")

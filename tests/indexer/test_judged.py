@@ -8,7 +8,7 @@ from indexer.evaluate import judge_queries
 from indexer.held_out import HeldOut
 from indexer.judged import LabelledPhotos, affordable_searches, judge
 from indexer.report import SilentReporter
-from shared.snapshot import Snapshot
+from shared.snapshot.snapshot import Snapshot
 
 
 @pytest.fixture

@@ -14,8 +14,8 @@ from real_build import COLOURS, KINDS, Done, RealBuild, draw, name_of, run_alone
 
 from indexer import __main__ as command_line
 from indexer import pipeline
-from shared.data_directory import DataDirectory
-from shared.snapshot import Snapshot
+from shared.snapshot.data_directory import DataDirectory
+from shared.snapshot.snapshot import Snapshot
 
 pytestmark = pytest.mark.tensorflow
 

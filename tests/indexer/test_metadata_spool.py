@@ -25,7 +25,7 @@ from indexer.pipeline import build
 from indexer.read_catalogue import read_catalogue
 from indexer.report import SilentReporter
 from indexer.settings import BuildSettings
-from shared.catalogue import IndexedItem, Item, ItemStore, write_items
+from shared.catalogue.items import IndexedItem, Item, ItemStore, write_items
 from shared.errors import StorageError
 
 _ROOT = Path(__file__).resolve().parents[2]

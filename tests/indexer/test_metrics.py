@@ -15,7 +15,7 @@ from indexer.metrics import (
     probe_auto,
     reliability,
 )
-from shared.classifier import Classifier
+from shared.model.classifier import Classifier
 
 _PROBABILITIES = np.array([[0.6, 0.3, 0.1], [0.2, 0.5, 0.3], [0.4, 0.35, 0.25], [0.1, 0.2, 0.7]], np.float32)
 

@@ -10,7 +10,7 @@ from indexer import pipeline
 from indexer.milvus_collections import connect, remember_collection
 from indexer.milvus_upload import Upload
 from shared.manifest import Manifest
-from shared.milvus_connection import MilvusConnection
+from shared.milvus.connection import MilvusConnection
 
 pytestmark = pytest.mark.milvus
 

@@ -18,7 +18,7 @@ from indexer.location import location
 from indexer.read_catalogue import Catalogue, read_catalogue
 from indexer.report import SilentReporter
 from shared.errors import CatalogueError
-from shared.images import ImageLimits
+from shared.images.decode import ImageLimits
 
 
 def _write(path: Path, rows: list[dict[str, Any]], row_group_size: int = 2) -> Path:

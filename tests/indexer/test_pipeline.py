@@ -6,7 +6,7 @@ import pytest
 from shop import Shop
 
 from indexer import published
-from shared.images import PREPROCESSINGS
+from shared.images.decode import PREPROCESSINGS
 from shared.manifest import Manifest
 
 _FIRST, _NEWEST = PREPROCESSINGS

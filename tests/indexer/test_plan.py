@@ -9,7 +9,7 @@ from shop import run
 
 from indexer.plan import CLUSTER, MEASURED, ONE_MACHINE, Demand, evaluate, plan, shown
 from shared.errors import SettingsError
-from shared.index_kind import IndexKind
+from shared.index.index_kind import IndexKind
 
 _PAGE = (Path(__file__).parents[2] / "docs" / "explanation" / "capacity.md").read_text(encoding="utf-8")
 

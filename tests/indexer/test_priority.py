@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from indexer.priority import NICENESS
-from shared import inference_threads
+from shared import priority as inference_threads
 
 _ROOT = Path(__file__).parents[2]
 _RUN = "import os; from indexer.priority import give_way; give_way(); give_way(); print(os.nice(0))"

@@ -9,8 +9,8 @@ import pytest
 
 from indexer import publish as module
 from indexer.publish import delete_old_snapshots, published_ids, replace_file, set_current, write_snapshot
-from shared.data_directory import DataDirectory, SnapshotPaths
 from shared.errors import SnapshotError, StorageError
+from shared.snapshot.data_directory import DataDirectory, SnapshotPaths
 
 _ROOT = Path(__file__).parents[2]
 
@@ -165,7 +165,7 @@ _KILL = """
 import os, sys
 from pathlib import Path
 from indexer.publish import write_snapshot
-from shared.data_directory import DataDirectory
+from shared.snapshot.data_directory import DataDirectory
 
 def write(paths):
     paths.root.mkdir()
@@ -283,9 +283,9 @@ def test_before_anything_is_published_nothing_is_deleted(data: DataDirectory) ->
 _HAMMER = """
 import sys, time
 from pathlib import Path
-from shared.data_directory import DataDirectory
+from shared.snapshot.data_directory import DataDirectory
 from shared.errors import SnapshotError
-from shared.snapshot_lease import SnapshotLease
+from shared.snapshot.lease import SnapshotLease
 
 data, until = DataDirectory(Path(sys.argv[1])), time.monotonic() + float(sys.argv[2])
 got = refused = 0

@@ -7,12 +7,12 @@ import pytest
 from fakes import FakeEmbedder
 
 from indexer.published import Published, find_published, image_keys, preprocessing_of, snapshot_states
-from shared.catalogue import IndexedItem, Item, write_items
-from shared.checksums import sha256_of
-from shared.data_directory import DataDirectory, SnapshotPaths
-from shared.images import PREPROCESSING, PREPROCESSINGS
+from shared.catalogue.items import IndexedItem, Item, write_items
+from shared.images.decode import PREPROCESSING, PREPROCESSINGS
+from shared.index.partition import Partition
 from shared.manifest import CategoryEntry, Manifest
-from shared.partition import Partition
+from shared.snapshot.checksums import sha256_of
+from shared.snapshot.data_directory import DataDirectory, SnapshotPaths
 
 _WEIGHTS = b"weights"
 

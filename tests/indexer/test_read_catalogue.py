@@ -9,7 +9,7 @@ import pytest
 from indexer.read_catalogue import Catalogue, Problem, read_catalogue
 from indexer.snapshot_content import write_problems
 from shared.errors import CatalogueError
-from shared.image_formats import SUFFIXES
+from shared.images.formats import SUFFIXES
 
 
 @pytest.fixture

@@ -12,9 +12,9 @@ from indexer import read_feedback as module
 from indexer.embed import EmbeddedCatalogue
 from indexer.read_feedback import LabelledQueries, read_feedback, require_feedback
 from indexer.report import SilentReporter
-from shared.catalogue import Item
+from shared.catalogue.items import Item
 from shared.errors import SettingsError
-from shared.feedback import MAX_LINE_BYTES, Feedback
+from shared.feedback_record import MAX_LINE_BYTES, Feedback
 from shared.vectors import unit_rows
 
 _DIM = 8

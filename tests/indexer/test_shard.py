@@ -11,7 +11,7 @@ from indexer.embed_on_ray import OnRay, take_over_finished
 from indexer.embedding_cache import EmbeddingCache
 from indexer.location import FileStatus, location
 from indexer.shard import DAMAGE, EmbeddedShard, Shard, cut, embed_shard
-from shared.images import ImageLimits
+from shared.images.decode import ImageLimits
 
 _HOW = Embedding(FakeEmbedder(), Augmentation(copies=1), ImageLimits(), 1)
 _COLOURS = ("red", "green", "blue", "white")

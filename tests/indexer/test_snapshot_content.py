@@ -13,9 +13,9 @@ from shop import Shop
 
 from indexer import snapshot_content as module
 from indexer.snapshot_content import new_snapshot_id
-from shared.catalogue import ItemStore
+from shared.catalogue.items import ItemStore
+from shared.catalogue.metadata_filter import MetadataFilter
 from shared.manifest import Manifest
-from shared.metadata_filter import MetadataFilter
 
 _ID = re.compile(r"[0-9]{8}T[0-9]{9}-[0-9a-f]{6}")
 _NOON = datetime(2026, 3, 1, 12, 0, 0, 5_000, UTC)

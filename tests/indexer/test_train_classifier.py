@@ -8,8 +8,8 @@ from indexer.embed import EmbeddedCatalogue
 from indexer.held_out import HeldOut, held_out_items
 from indexer.read_feedback import LabelledQueries
 from indexer.report import SilentReporter
-from shared.catalogue import Item
-from shared.classifier import Classifier
+from shared.catalogue.items import Item
+from shared.model.classifier import Classifier
 from shared.vectors import unit_rows
 
 pytestmark = pytest.mark.tensorflow

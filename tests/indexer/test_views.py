@@ -19,7 +19,7 @@ from indexer.read_catalogue import read_catalogue
 from indexer.report import SilentReporter
 from indexer.views import CachedViews
 from shared.errors import CatalogueError
-from shared.images import ImageLimits
+from shared.images.decode import ImageLimits
 from shared.vectors import Pixels, Vectors
 
 _COLOURS = ("red", "green", "blue", "orange", "purple", "teal")

@@ -7,7 +7,7 @@ from PIL import Image
 
 from indexer.visualize import visualize
 from shared.errors import SettingsError, UnsupportedImage
-from shared.snapshot import Snapshot
+from shared.snapshot.snapshot import Snapshot
 
 
 @pytest.fixture

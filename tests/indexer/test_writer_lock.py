@@ -8,15 +8,15 @@ from pathlib import Path
 import pytest
 
 from indexer.writer_lock import writer_lock
-from shared.data_directory import DataDirectory
 from shared.errors import Busy
+from shared.snapshot.data_directory import DataDirectory
 
 _ROOT = Path(__file__).parents[2]
 _HOLD = """
 import sys, time
 from pathlib import Path
 from indexer.writer_lock import writer_lock
-from shared.data_directory import DataDirectory
+from shared.snapshot.data_directory import DataDirectory
 
 with writer_lock(DataDirectory(Path(sys.argv[1]))):
     print("held", flush=True)

@@ -15,15 +15,15 @@ from search_service.engine import Engine
 from search_service.metrics import Metrics
 from search_service.settings import ServiceSettings
 from search_service.snapshot_watch import Published, SnapshotWatch
-from shared.catalogue import IndexedItem, Item, ItemStore, write_items
-from shared.classifier import Classifier
-from shared.embedder import golden_picture
-from shared.images import ImageLimits, decode_image, to_pixels
-from shared.index_kind import EXACT
-from shared.known import KnownRule
+from shared.catalogue.items import IndexedItem, Item, ItemStore, write_items
+from shared.images.decode import ImageLimits, decode_image, to_pixels
+from shared.index.index_kind import EXACT
+from shared.index.partition import Partition
 from shared.manifest import CategoryEntry, Manifest
-from shared.partition import Partition
-from shared.snapshot import Snapshot
+from shared.model.classifier import Classifier
+from shared.model.embedder import golden_picture
+from shared.model.ood_rule import KnownRule
+from shared.snapshot.snapshot import Snapshot
 from shared.vectors import Vectors, unit_rows
 
 HATS, MUGS, SHOES = "hats/caps 🎩", "mugs", "zapatos niños"

@@ -16,13 +16,13 @@ from search_service.feedback import FeedbackFile
 from search_service.metrics import Metrics
 from search_service.settings import ServiceSettings
 from search_service.snapshot_watch import SnapshotWatch
-from shared.catalogue import IndexedItem, Item, ItemStore, write_items
-from shared.classifier import Classifier
-from shared.embedder import golden_picture
-from shared.index_kind import EXACT
+from shared.catalogue.items import IndexedItem, Item, ItemStore, write_items
+from shared.index.index_kind import EXACT
+from shared.index.partition import Partition
 from shared.manifest import CategoryEntry
-from shared.partition import Partition
-from shared.snapshot import Snapshot
+from shared.model.classifier import Classifier
+from shared.model.embedder import golden_picture
+from shared.snapshot.snapshot import Snapshot
 
 _FORMS = ("NFC", "NFD")
 

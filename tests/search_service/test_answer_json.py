@@ -6,7 +6,6 @@ from dataclasses import replace
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
-from search_service.answer import Answer, Candidate, ItemHit
 from search_service.answer_json import (
     ClassifiedJson,
     SearchedJson,
@@ -16,9 +15,10 @@ from search_service.answer_json import (
 )
 from search_service.catalogue_json import CategoriesJson, ItemJson, categories_json, item_json
 from search_service.schemas import Options
-from search_service.verdict import Verdict
-from shared.catalogue import Item
+from shared.catalogue.items import Item
 from shared.manifest import CategoryEntry
+from shared.retrieval.ood_verdict import Verdict
+from shared.retrieval.results import Answer, Candidate, ItemHit
 
 _TIMING = {"decode": 1.23456, "embed": 0.0, "classify": 0.1, "search": 0.2, "total": 2.0}
 _CANDIDATES = (Candidate("mugs", 0.7512345678), Candidate("hats/caps 🎩", 0.2))

@@ -1,5 +1,5 @@
 from search_service.catalogue_json import categories_json, item_json
-from shared.catalogue import Item
+from shared.catalogue.items import Item
 from shared.manifest import CategoryEntry
 
 _ITEM = Item("a/b c", "mugs", ("mugs/1.png", "mugs/2.png", "mugs/3.png"), {"price": 3, "tags": ["é", 1]})

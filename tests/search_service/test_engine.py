@@ -13,12 +13,9 @@ import pytest
 from fakes import FakeEmbedder, encoded, picture
 from PIL import Image
 
-from search_service.answer import Answer
 from search_service.engine import Engine
-from search_service.options import SearchOptions
 from search_service.query import Query
-from search_service.verdict import NOT_JUDGED, OF_THE_CATALOGUE, Verdict
-from shared.catalogue import ItemStore, write_items
+from shared.catalogue.items import ItemStore, write_items
 from shared.errors import (
     BrokenImage,
     InvalidEmbedding,
@@ -27,7 +24,10 @@ from shared.errors import (
     UnknownItem,
     UnsupportedImage,
 )
-from shared.images import ImageLimits, decode_image, to_pixels
+from shared.images.decode import ImageLimits, decode_image, to_pixels
+from shared.retrieval.ood_verdict import NOT_JUDGED, OF_THE_CATALOGUE, Verdict
+from shared.retrieval.results import Answer
+from shared.retrieval.search_options import SearchOptions
 
 _ALL = SearchOptions(top_k=1000)
 _DIM = 8

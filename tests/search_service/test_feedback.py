@@ -15,7 +15,7 @@ import pytest
 from search_service import feedback as module
 from search_service.feedback import FeedbackFile
 from shared.errors import StorageError
-from shared.feedback import Feedback
+from shared.feedback_record import Feedback
 
 _ROOT = Path(__file__).parents[2]
 _APPEND = """
@@ -24,7 +24,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 import numpy as np
 from search_service.feedback import FeedbackFile
-from shared.feedback import Feedback
+from shared.feedback_record import Feedback
 file = FeedbackFile(Path(sys.argv[1]))
 embedding = np.full(1024, 1 / 32, np.float32)
 sys.stdin.read(1)

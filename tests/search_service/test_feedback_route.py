@@ -21,7 +21,7 @@ from search_service.engine import Engine
 from search_service.feedback import FeedbackFile
 from search_service.metrics import Metrics
 from search_service.settings import ServiceSettings
-from shared.feedback import Feedback
+from shared.feedback_record import Feedback
 
 _GREEN = picture((21, 249, 22), file_format="PNG")
 _BASE64 = base64.b64encode(_GREEN).decode()

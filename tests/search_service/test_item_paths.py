@@ -16,7 +16,7 @@ from search_service.engine import Engine
 from search_service.item_paths import item_path
 from search_service.metrics import Metrics
 from search_service.settings import ServiceSettings
-from shared.catalogue import ItemStore, write_items
+from shared.catalogue.items import ItemStore, write_items
 
 _IDS = [
     *("a", "a/image", "a/similar", "a/image/image", "image", "similar", "/image", "image/", "/similar/"),

@@ -15,7 +15,7 @@ from search_service.engine import Engine
 from search_service.metrics import Metrics
 from search_service.settings import ServiceSettings
 from shared.errors import StoreUnavailable
-from shared.snapshot import Snapshot
+from shared.snapshot.snapshot import Snapshot
 
 pytestmark = pytest.mark.milvus
 

@@ -5,7 +5,7 @@ import pytest
 from search_service.platform_variables import is_platform_variable
 from search_service.settings import _READERS, PREFIX, ServiceSettings
 from shared.errors import SettingsError
-from shared.milvus_address import MilvusAccess
+from shared.milvus.address import MilvusAccess
 
 
 def _kubernetes(service: str, address: str = "10.96.0.7", port: int = 8080, protocol: str = "tcp") -> dict[str, str]:

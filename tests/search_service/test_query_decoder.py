@@ -12,12 +12,12 @@ from PIL import Image
 
 from search_service import query_decoder
 from search_service.admission import Admission
-from search_service.answer import Timing
 from search_service.query_decoder import QueryDecoder
 from search_service.query_vectors import QueryVectors
-from shared.decode_pool import DecodePool, DecodeTemplate
 from shared.errors import BrokenImage, ImageTooCostly, ImageTooLarge, Overloaded
-from shared.images import ImageLimits, decode_image, to_pixels
+from shared.images.decode import ImageLimits, decode_image, to_pixels
+from shared.images.decode_pool import DecodePool, DecodeTemplate
+from shared.retrieval.results import Timing
 
 _LIMITS = ImageLimits(max_bytes=8_000_000, max_pixels=5_000_000, max_memory_bytes=32_000_000)
 _ENDLESS = jpeg_of_scans(1900, 1900, 20_000)

@@ -8,12 +8,12 @@ from fakes import encoded, fake_manifest
 from PIL import Image
 
 from search_service.admission import Admission
-from search_service.answer import Timing
 from search_service.query_decoder import QueryDecoder
 from search_service.query_vectors import QueryVectors
-from shared.decode_pool import template_of_process
 from shared.errors import ImageError, InvalidEmbedding
-from shared.images import PREPROCESSINGS, ImageLimits, decode_image, to_pixels
+from shared.images.decode import PREPROCESSINGS, ImageLimits, decode_image, to_pixels
+from shared.images.decode_pool import template_of_process
+from shared.retrieval.results import Timing
 
 
 @pytest.fixture

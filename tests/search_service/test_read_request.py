@@ -9,7 +9,6 @@ from flask import Request
 from pydantic import BaseModel
 from werkzeug.test import EnvironBuilder
 
-from search_service.options import SearchOptions
 from search_service.query import Query
 from search_service.read_request import (
     Search,
@@ -35,8 +34,9 @@ from search_service.schemas import (
 )
 from search_service.settings import ServiceSettings
 from search_service.told import Told
+from shared.catalogue.metadata_filter import MetadataFilter
 from shared.errors import ImageTooLarge, InvalidEmbedding, InvalidRequest
-from shared.metadata_filter import MetadataFilter
+from shared.retrieval.search_options import SearchOptions
 
 _SETTINGS = ServiceSettings(max_top_k=100, max_offset=7)
 

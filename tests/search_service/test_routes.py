@@ -18,7 +18,7 @@ from search_service.served_catalogue import ServedCatalogue
 from search_service.settings import ServiceSettings
 from search_service.snapshot_watch import Published, SnapshotWatch
 from shared.errors import SnapshotError, SnapshotMissing
-from shared.image_formats import MEDIA_TYPES
+from shared.images.formats import MEDIA_TYPES
 
 _SEARCH_FIELDS = ["snapshot_id", "query", "searched", "hits", "timing_ms"]
 _HIT_FIELDS = ["rank", "item_id", "score", "category", "image_url", "metadata"]

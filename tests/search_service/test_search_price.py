@@ -12,13 +12,13 @@ from search_service import caller as caller_module
 from search_service.admission import Admission
 from search_service.caller import Caller, WorkLimit, set_caller
 from search_service.engine import Engine
-from search_service.options import SearchOptions
 from search_service.query import Query
 from search_service.query_vectors import MOST_PICTURES
 from search_service.search_price import is_costly
-from shared.catalogue import IndexedItem
+from shared.catalogue.items import IndexedItem
+from shared.catalogue.metadata_filter import MetadataFilter
 from shared.errors import ClientGone, Overloaded
-from shared.metadata_filter import MetadataFilter
+from shared.retrieval.search_options import SearchOptions
 
 _FILTER = MetadataFilter.from_json({"brand": "nobody's"})
 

@@ -9,7 +9,7 @@ import pytest
 from fakes import picture
 
 from search_service.served_catalogue import ServedCatalogue
-from shared.catalogue import IndexedItem, Item, ItemStore, write_items
+from shared.catalogue.items import IndexedItem, Item, ItemStore, write_items
 from shared.errors import ImageNotFound, UnknownItem
 
 

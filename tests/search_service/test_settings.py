@@ -8,7 +8,7 @@ import pytest
 from search_service.rate_limit import Rate
 from search_service.settings import ServiceSettings
 from shared.errors import SettingsError
-from shared.images import ImageLimits
+from shared.images.decode import ImageLimits
 
 _DEFAULTS = {
     "data": Path("data"),

@@ -7,8 +7,8 @@ import pytest
 from fakes import fake_manifest
 
 from search_service.try_snapshot import SMALL_ITEMS, needs_trial, try_snapshot
-from shared.data_directory import SnapshotPaths
 from shared.errors import SnapshotError
+from shared.snapshot.data_directory import SnapshotPaths
 
 _SERVED = fake_manifest(items=5, checksums={"embedder.tflite": "0" * 64, "partitions/mugs.faiss": "1" * 64})
 

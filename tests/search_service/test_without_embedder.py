@@ -15,7 +15,7 @@ from search_service.engine import Engine
 from search_service.metrics import Metrics
 from search_service.settings import ServiceSettings
 from search_service.snapshot_watch import SnapshotWatch
-from shared.embedder import NoEmbedder
+from shared.model.embedder import NoEmbedder
 
 
 @pytest.fixture

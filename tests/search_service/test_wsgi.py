@@ -11,8 +11,8 @@ from flask import Flask
 
 from search_service import wsgi
 from search_service.settings import PREFIX, ServiceSettings
-from shared.data_directory import DataDirectory
 from shared.errors import SettingsError
+from shared.snapshot.data_directory import DataDirectory
 
 
 @pytest.fixture(autouse=True)

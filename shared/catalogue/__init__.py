@@ -1,0 +1,1 @@
+"""Items of a snapshot, their metadata and the filters over them."""

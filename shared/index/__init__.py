@@ -1,0 +1,1 @@
+"""One category's vectors and how they are searched."""

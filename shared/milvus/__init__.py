@@ -1,0 +1,1 @@
+"""Partitions whose vectors are in Milvus."""

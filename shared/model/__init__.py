@@ -1,0 +1,1 @@
+"""The exported encoder, the classifier over its embeddings, and OOD detection."""

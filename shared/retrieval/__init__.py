@@ -1,0 +1,1 @@
+"""One search, from embeddings to ranked hits."""

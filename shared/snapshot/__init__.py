@@ -1,0 +1,1 @@
+"""Published snapshots and the data directory that holds them."""
