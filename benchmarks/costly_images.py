@@ -13,7 +13,7 @@ from pathlib import Path
 
 from benchmarks.rows import print_records
 from benchmarks.watched_processes import Watched
-from search_service.query_decoder import QueryDecoder
+from search_service.engine.query_decoder import QueryDecoder
 from shared.errors import ParecidoError
 from shared.images.decode import ImageLimits
 from shared.images.decode_pool import DecodeTemplate, Reason

@@ -20,7 +20,7 @@ from benchmarks.options import option_parser
 from benchmarks.photos import Photo, list_photos, sample, write_catalogue
 from benchmarks.rows import print_records, store
 from indexer.photo_changes import CHANGES
-from search_service.engine import Engine
+from search_service.engine.engine import Engine
 from shared.retrieval.nearest_item_rule import strict_hits
 from shared.retrieval.search_options import SearchOptions
 from shared.snapshot.data_directory import DataDirectory

@@ -4,9 +4,9 @@ import logging
 import os
 import sys
 
-from search_service.auth import ApiKeys, new_key
-from search_service.logs import configure
-from search_service.metrics_directory import metrics_directory
+from search_service.access.api_keys import ApiKeys, new_key
+from search_service.observability.logging_setup import configure
+from search_service.observability.metrics_directory import metrics_directory
 from search_service.server.processes import Server
 from search_service.settings import ServiceSettings
 from shared.errors import ParecidoError, SettingsError

@@ -8,26 +8,26 @@ from urllib.parse import unquote
 from flask import Flask, Response, current_app, g, request
 from werkzeug.routing import BaseConverter
 
-from search_service.admission import Admission
-from search_service.api_docs import ApiDocs, api_docs
-from search_service.auth import ApiKeys
-from search_service.body_limits import max_body_bytes
-from search_service.caller import Caller, set_caller
-from search_service.error_handlers import register_error_handlers
-from search_service.feedback import FeedbackFile
-from search_service.fetch_image import ImageFetcher, fetch_admission
-from search_service.forwarded import TrustedProxies
-from search_service.guard import caller_name, guard
-from search_service.item_paths import ItemPaths
-from search_service.logs import request_id
-from search_service.metrics import Metrics
-from search_service.pages import pages
-from search_service.rate_limit import RateLimit
-from search_service.request_log import log_request
-from search_service.response_headers import add_headers
-from search_service.routes import api
+from search_service.access.access_control import caller_name, guard
+from search_service.access.api_keys import ApiKeys
+from search_service.access.forwarded import TrustedProxies
+from search_service.access.image_fetcher import ImageFetcher, fetch_admission
+from search_service.access.rate_limit import RateLimit
+from search_service.access.security_headers import add_headers
+from search_service.admission.slots import Admission
+from search_service.api.bodies.limits import max_body_bytes
+from search_service.api.error_handlers import register_error_handlers
+from search_service.api.item_paths import ItemPaths
+from search_service.api.routes import api
+from search_service.api.web_pages import pages
+from search_service.engine.feedback_log import FeedbackFile
+from search_service.engine.request_context import Caller, set_caller
+from search_service.observability.logging_setup import request_id
+from search_service.observability.metrics import Metrics
+from search_service.observability.request_log import log_request
+from search_service.openapi.docs_page import ApiDocs, api_docs
 from search_service.settings import ServiceSettings
-from search_service.snapshot_watch import SnapshotWatch
+from search_service.snapshots.watch import SnapshotWatch
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 

@@ -8,12 +8,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
-from search_service.admission import DEADLINE_S, QUEUE
-from search_service.cors import parse_origin
-from search_service.forwarded import parse_prefix
-from search_service.logs import FORMATS, LEVELS
+from search_service.access.cors import parse_origin
+from search_service.access.forwarded import parse_prefix
+from search_service.access.rate_limit import Rate
+from search_service.admission.slots import DEADLINE_S, QUEUE
+from search_service.observability.logging_setup import FORMATS, LEVELS
 from search_service.platform_variables import is_platform_variable
-from search_service.rate_limit import Rate
 from shared.errors import SettingsError
 from shared.images.decode import ImageLimits
 from shared.milvus.address import MilvusAccess

@@ -10,19 +10,19 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 from flask import Flask
 
-from search_service.admission import Admission, costly_searches
+from search_service.access.api_keys import ApiKeys
+from search_service.access.rate_limit import RateLimit
+from search_service.admission.slots import Admission, costly_searches
 from search_service.app import create_app
-from search_service.auth import ApiKeys
-from search_service.engine import Engine
-from search_service.feedback import FeedbackFile
-from search_service.logs import without_native_messages
-from search_service.memory import return_large_blocks
-from search_service.metrics import Metrics
-from search_service.query_decoder import QueryDecoder
-from search_service.rate_limit import RateLimit
+from search_service.engine.engine import Engine
+from search_service.engine.feedback_log import FeedbackFile
+from search_service.engine.query_decoder import QueryDecoder
+from search_service.observability.logging_setup import without_native_messages
+from search_service.observability.metrics import Metrics
+from search_service.server.malloc_tuning import return_large_blocks
 from search_service.settings import ServiceSettings
-from search_service.snapshot_watch import Published, SnapshotWatch
-from search_service.try_snapshot import SMALL_ITEMS, needs_trial, try_snapshot
+from search_service.snapshots.trial import SMALL_ITEMS, needs_trial, try_snapshot
+from search_service.snapshots.watch import Published, SnapshotWatch
 from shared.deadline import Deadline
 from shared.images.decode_pool import DecodeTemplate
 from shared.manifest import Manifest

@@ -40,7 +40,7 @@
         └── ClientGone          nobody waits for the answer any more
 
 Messages say what was wrong, where (file, row, field), what was wanted and what was found. `code` is the stable
-name that the JSON error body carries; `search_service/error_handlers.py` holds the one table from error to status.
+name that the JSON error body carries; `search_service/api/error_handlers.py` holds the one table from error to status.
 """
 
 from typing import ClassVar, Literal

@@ -13,8 +13,8 @@ from typing import Any
 
 from flask import Flask, Response, request
 
-from search_service.admission import Admission
-from search_service.metrics import Metrics
+from search_service.admission.slots import Admission
+from search_service.observability.metrics import Metrics
 from search_service.server.acceptor import Acceptor
 from search_service.server.gateway import Gateway
 from search_service.settings import ServiceSettings

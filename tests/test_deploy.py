@@ -15,9 +15,9 @@ from fakes import fake_manifest
 from prometheus_client.parser import text_string_to_metric_families
 
 from search_service.app import create_app
-from search_service.metrics import Metrics
+from search_service.observability.metrics import Metrics
 from search_service.settings import ServiceSettings
-from search_service.snapshot_watch import SnapshotWatch
+from search_service.snapshots.watch import SnapshotWatch
 from shared.manifest import CategoryEntry
 
 _ROOT = Path(__file__).parents[1]

@@ -12,13 +12,13 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from indexer.__main__ import _parser
 from indexer.settings import BuildSettings
+from search_service.api.error_handlers import STATUS
+from search_service.api.schemas import Options, QueryFields, ToldFields
 from search_service.app import create_app
-from search_service.error_handlers import STATUS
-from search_service.metrics import Metrics
-from search_service.schemas import Options, QueryFields, ToldFields
+from search_service.observability.metrics import Metrics
 from search_service.server.message import HTTP_CODES
 from search_service.settings import ServiceSettings
-from search_service.snapshot_watch import SnapshotWatch
+from search_service.snapshots.watch import SnapshotWatch
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")

@@ -14,9 +14,9 @@ import yaml
 
 from indexer.__main__ import _NOT_PUBLISHED, _parser
 from search_service.app import create_app
-from search_service.metrics import Metrics
+from search_service.observability.metrics import Metrics
 from search_service.settings import ServiceSettings
-from search_service.snapshot_watch import SnapshotWatch
+from search_service.snapshots.watch import SnapshotWatch
 from shared.errors import UsageError
 
 _ROOT = Path(__file__).parents[1]

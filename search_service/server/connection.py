@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 import h11
 
-from search_service.caller import Caller
-from search_service.forwarded import network_of
+from search_service.access.forwarded import network_of
+from search_service.engine.request_context import Caller
 from search_service.server.limits import ConnectionLimits
 from search_service.server.message import MAX_HEAD_BYTES, Answer, HttpError, Request, check_head
 from search_service.server.pace import Pace

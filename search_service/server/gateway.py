@@ -21,14 +21,14 @@ from urllib.parse import unquote
 import h11
 from flask import Flask
 
-from search_service.admission import Admission
-from search_service.answer_json import error_json
-from search_service.body_limits import JSON_BYTES, max_body_bytes, too_large
-from search_service.cors import sharing_headers
-from search_service.error_handlers import error_headers, status_of
-from search_service.forwarded import forwarded_address, forwarded_prefix, network_of, without_prefix
-from search_service.metrics import Metrics
-from search_service.response_headers import ALWAYS, PROTECTED
+from search_service.access.cors import sharing_headers
+from search_service.access.forwarded import forwarded_address, forwarded_prefix, network_of, without_prefix
+from search_service.access.security_headers import ALWAYS, PROTECTED
+from search_service.admission.slots import Admission
+from search_service.api.bodies.limits import JSON_BYTES, max_body_bytes, too_large
+from search_service.api.error_handlers import error_headers, status_of
+from search_service.api.responses import error_json
+from search_service.observability.metrics import Metrics
 from search_service.server.message import Answer, HttpError, Request, origin_form
 from search_service.settings import ServiceSettings
 from shared.errors import ImageTooLarge, Overloaded, ParecidoError

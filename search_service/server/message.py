@@ -10,7 +10,7 @@ from urllib.parse import unquote_to_bytes, urlsplit
 import h11
 from werkzeug.wsgi import FileWrapper
 
-from search_service.caller import Caller
+from search_service.engine.request_context import Caller
 from shared.errors import ParecidoError
 
 WsgiApp = Callable[[dict[str, Any], Callable[..., Any]], Any]

@@ -15,12 +15,12 @@ from typing import Any
 
 from gunicorn.app.base import BaseApplication
 
-from search_service.logs import GunicornLog
-from search_service.rate_limit import RateLimit
+from search_service.access.rate_limit import RateLimit
+from search_service.observability.logging_setup import GunicornLog
+from search_service.observability.worker_counters import SharedCounts
+from search_service.observability.worker_states import WorkerStates
 from search_service.server.worker import HttpWorker
 from search_service.settings import ServiceSettings
-from search_service.shared_counts import SharedCounts
-from search_service.worker_states import WorkerStates
 
 _MEMORY = "/dev/shm"  # noqa: S108  a worker's heartbeat must not wait for a disk
 _SO_ATTACH_FILTER = 26

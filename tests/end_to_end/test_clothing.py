@@ -20,7 +20,7 @@ from examples.sample_catalogue.render import QUERIES as QUERIES_DRAWN
 from examples.sample_catalogue.render import render_catalogue
 from indexer.catalogue_report import examine
 from indexer.originals import Originals
-from search_service.engine import Engine
+from search_service.engine.engine import Engine
 from shared.images.decode import ImageLimits, decode_image, to_pixels
 from shared.retrieval.search_options import SearchOptions
 from shared.snapshot.data_directory import DataDirectory

@@ -11,10 +11,10 @@ from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
 from search_service.app import create_app
-from search_service.engine import Engine
-from search_service.metrics import Metrics
+from search_service.engine.engine import Engine
+from search_service.observability.metrics import Metrics
 from search_service.settings import ServiceSettings
-from search_service.snapshot_watch import Published, SnapshotWatch
+from search_service.snapshots.watch import Published, SnapshotWatch
 from shared.catalogue.items import IndexedItem, Item, ItemStore, write_items
 from shared.images.decode import ImageLimits, decode_image, to_pixels
 from shared.index.index_kind import EXACT

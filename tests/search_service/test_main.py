@@ -9,7 +9,7 @@ import pytest
 from gunicorn.config import Config
 
 from search_service import __main__ as command
-from search_service.auth import ApiKeys
+from search_service.access.api_keys import ApiKeys
 from search_service.server.worker import HttpWorker
 from search_service.settings import PREFIX
 

@@ -11,8 +11,8 @@ from flask.testing import FlaskClient
 from milvus_stores import uploaded
 
 from search_service.app import create_app
-from search_service.engine import Engine
-from search_service.metrics import Metrics
+from search_service.engine.engine import Engine
+from search_service.observability.metrics import Metrics
 from search_service.settings import ServiceSettings
 from shared.errors import StoreUnavailable
 from shared.snapshot.snapshot import Snapshot

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from search_service.rate_limit import Rate
+from search_service.access.rate_limit import Rate
 from search_service.settings import ServiceSettings
 from shared.errors import SettingsError
 from shared.images.decode import ImageLimits

@@ -17,7 +17,7 @@ from contextlib import ExitStack, closing, suppress
 import pytest
 from http_server import LONG_BYTES, WAIT_S, HttpServer, answers, http_server
 
-from search_service.admission import Admission
+from search_service.admission.slots import Admission
 from search_service.server import acceptor, connection
 from search_service.server.acceptor import Acceptor
 from search_service.settings import ServiceSettings

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from fakes import FakeEmbedder, fake_manifest
 
-from search_service.engine import Engine
+from search_service.engine.engine import Engine
 from shared.catalogue.items import IndexedItem, Item, ItemStore, write_items
 from shared.catalogue.metadata_filter import MetadataFilter
 from shared.index.partition import Partition

@@ -1,0 +1,1 @@
+"""Which work runs now, which waits, and which is rejected."""

@@ -1,0 +1,192 @@
+"""Read a multipart form: image files in the field `image`, and text.
+
+Werkzeug's decoder reads it piece by piece: what is wrong with a part is said before its data are kept, and files never
+go to the disk. Text, the heads of parts and the number of parts are bounded; files are bounded by the body's limit.
+"""
+
+import io
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass, field
+
+from flask import Request
+from werkzeug.exceptions import RequestEntityTooLarge
+from werkzeug.http import parse_options_header
+from werkzeug.sansio.multipart import Data, Epilogue, Event, Field, File, MultipartDecoder, NeedData, State
+
+from search_service.api.bodies.json_body import require_no_encoding
+from search_service.api.bodies.limits import JSON_BYTES
+from shared.errors import BodyTooLarge, InvalidRequest
+from shared.shown import shown
+
+IMAGE_FIELD = "image"
+FORM = "multipart/form-data"
+_MAX_PARTS = 1100  # the largest batch, and every option
+_PIECE_BYTES = 64 * 1024
+_MAX_HEAD_BYTES = 256 * 1024
+_CHARSETS = ("utf-8", "us-ascii", "iso-8859-1")
+_PLAIN_ENCODINGS = ("", "7bit", "8bit", "binary")
+_AS_FILE = "expected a file, as `curl -F image=@photo.jpg` sends it"
+
+
+@dataclass
+class _Form:
+    """What has been read so far.
+
+    Attributes:
+        known: the names of text fields that there are.
+        images: the data of the files, in their order.
+        texts: text fields.
+        n_text_bytes: of all text fields.
+        is_image_text: a field `image` came that is text.
+    """
+
+    known: Collection[str]
+    images: list[io.BytesIO] = field(default_factory=list)
+    texts: dict[str, str] = field(default_factory=dict)
+    n_text_bytes: int = 0
+    is_image_text: bool = False
+
+    def begin(self, part: Field | File) -> None:
+        """Check the head of a part.
+
+        Raises:
+            InvalidRequest: its name is not one of the form's, or it is not sent as such a field is.
+        """
+        name: str | None = part.name  # Werkzeug's type says more than its parser checks
+        if name is None:
+            raise InvalidRequest("the form has a part without a name")
+        encoding = part.headers.get("Content-Transfer-Encoding", "").strip().lower()
+        if encoding not in _PLAIN_ENCODINGS:
+            raise InvalidRequest(f"{shown(name)} has Content-Transfer-Encoding {shown(encoding)}; expected plain bytes")
+        if isinstance(part, File):
+            self._begin_file(name, part.filename)
+        elif name == IMAGE_FIELD:
+            self.is_image_text = True
+        elif name not in self.known:
+            raise InvalidRequest(f"there is no field {shown(name)}; there are {', '.join((IMAGE_FIELD, *self.known))}")
+        elif name in self.texts:
+            raise InvalidRequest(f"`{name}` was given more than once")
+
+    def _begin_file(self, name: str, filename: str) -> None:
+        if name != IMAGE_FIELD:
+            if name in self.known:
+                raise InvalidRequest(f"`{name}` was sent as a file; expected text, and one file in the field `image`")
+            raise InvalidRequest(f"there is no field {shown(name)} for a file; expected the image in the field `image`")
+        self.images.append(io.BytesIO())
+
+    def add(self, part: Field | File, data: bytes) -> None:
+        """Take data of a part.
+
+        Raises:
+            BodyTooLarge: all text fields together have more than `JSON_BYTES`.
+        """
+        if isinstance(part, File):
+            self.images[-1].write(data)
+            return
+        self.n_text_bytes += len(data)
+        if self.n_text_bytes > JSON_BYTES:
+            if part.name == IMAGE_FIELD:
+                raise InvalidRequest(f"`image` came as text of more than {JSON_BYTES:,} bytes; {_AS_FILE}")
+            raise BodyTooLarge(
+                f"the text fields of the form, up to {shown(part.name)}, have more than {JSON_BYTES:,} bytes"
+            )
+
+
+def read_parts(request: Request, known: Collection[str], max_images: int) -> tuple[list[bytes], dict[str, str]]:
+    """Read the files `image`, one at least, and the text fields.
+
+    Args:
+        request: not read yet.
+        known: the names of the text fields that there are.
+        max_images: how many files there may be.
+
+    Raises:
+        UnsupportedBody: the body is compressed.
+        InvalidRequest: not such a form, too few or too many files, a field that there isn't, or one twice.
+        BodyTooLarge: too much text.
+    """
+    require_no_encoding(request)
+    form = _Form(known)
+    part: Field | File | None = None
+    text = bytearray()
+    for event in _events(request):
+        if isinstance(event, Field | File):
+            form.begin(event)
+            part, text = event, bytearray()
+        elif isinstance(event, Data) and part is not None:
+            form.add(part, event.data)
+            if isinstance(part, Field) and part.name != IMAGE_FIELD:
+                text += event.data
+                if not event.more_data:
+                    form.texts[part.name] = _text(part, bytes(text))
+    _require_images(form, max_images)
+    return [image.getvalue() for image in form.images], form.texts
+
+
+def _require_images(form: _Form, max_images: int) -> None:
+    n_images = len(form.images)
+    if 1 <= n_images <= max_images and not form.is_image_text:
+        return
+    wanted = "wanted one" if max_images == 1 else f"wanted 1 to {max_images}"
+    if form.is_image_text:
+        wanted = f"{wanted}, but `image` came as text: {_AS_FILE}"
+    raise InvalidRequest(f"found {n_images} files in the field `image`; {wanted}")
+
+
+def _events(request: Request) -> Iterator[Event]:
+    """The parts of a form, in pieces.
+
+    Raises:
+        InvalidRequest: the body is not what the boundary of its content type says, or has too many parts.
+    """
+    boundary = request.mimetype_params.get("boundary", "")
+    if not boundary:
+        raise InvalidRequest(
+            "the form has no boundary in its Content-Type; expected `multipart/form-data; boundary=…`, which HTTP"
+            " clients write themselves where no Content-Type is set by hand"
+        )
+    decoder = MultipartDecoder(boundary.encode("utf-8", "surrogateescape"), _MAX_HEAD_BYTES, max_parts=_MAX_PARTS)
+    while decoder.state is not State.EPILOGUE:
+        piece = request.stream.read(_PIECE_BYTES)
+        try:
+            decoder.receive_data(piece or None)
+            yield from _decoded(decoder)
+        except RequestEntityTooLarge:
+            raise InvalidRequest(_too_much(decoder)) from None
+        except ValueError as error:
+            raise InvalidRequest(_broken(decoder, ended=not piece)) from error
+        if not piece:
+            return
+
+
+def _decoded(decoder: MultipartDecoder) -> Iterator[Event]:
+    while decoder.state is not State.EPILOGUE:
+        event = decoder.next_event()
+        if isinstance(event, NeedData | Epilogue):
+            return
+        yield event
+
+
+def _too_much(decoder: MultipartDecoder) -> str:
+    if decoder.state is State.PREAMBLE:
+        return f"the form does not begin within {_MAX_HEAD_BYTES:,} bytes: its boundary is not in the body"
+    if decoder.state is State.PART:
+        return f"the form has a part whose headers have more than {_MAX_HEAD_BYTES:,} bytes"
+    return f"the form has more than {_MAX_PARTS:,} parts"
+
+
+def _broken(decoder: MultipartDecoder, ended: bool) -> str:
+    if not ended:
+        return "the form has a part without a valid Content-Disposition header"
+    if decoder.state is State.PREAMBLE:
+        return "the form is empty: the boundary of its Content-Type is not in the body"
+    return "the form ends too early: its last boundary, with -- behind it, is missing"
+
+
+def _text(part: Field, data: bytes) -> str:
+    _, parameters = parse_options_header(part.headers.get("Content-Type", ""))
+    charset = parameters.get("charset", "utf-8").lower()
+    try:
+        return data.decode(charset if charset in _CHARSETS else "utf-8")
+    except UnicodeDecodeError:
+        raise InvalidRequest(f"`{part.name}` is not text in UTF-8") from None

@@ -1,0 +1,63 @@
+"""What is served, and how good it was found to be: `GET /v1/status`."""
+
+from typing import Annotated, Any
+
+from pydantic import Field
+from typing_extensions import TypedDict
+
+from search_service.api.responses import Count, Probability, SnapshotId, exactly
+from shared.manifest import Manifest
+
+
+@exactly
+class PartitionJson(TypedDict):
+    """A category and the index over its images."""
+
+    category: str
+    items: Count
+    images: Count
+    index_kind: Annotated[
+        str, Field(description="`exact` (`IndexFlatIP` in older snapshots), or the approximate index.")
+    ]
+    ann_recall_at_10: Annotated[Probability, Field(description="Against exact search, measured when it was built.")]
+
+
+@exactly
+class StatusJson(TypedDict):
+    """What is served."""
+
+    snapshot_id: SnapshotId
+    created_at: Annotated[str, Field(description="When it was built: ISO 8601, UTC.")]
+    parecido_version: Annotated[str, Field(description="What built it.")]
+    backbone: str
+    tuned: Annotated[bool, Field(description="Whether the backbone was tuned on the catalogue.")]
+    items: Count
+    images: Count
+    skipped: Annotated[int, Field(ge=0, description="Entries of the catalogue that were left out.")]
+    categories: list[PartitionJson]
+    classifier: Annotated[dict[str, Any], Field(description="Figures on held-out items, as in the manifest.")]
+
+
+def status_json(manifest: Manifest) -> StatusJson:
+    """What a snapshot says of itself."""
+    return {
+        "snapshot_id": manifest.snapshot_id,
+        "created_at": manifest.created_at,
+        "parecido_version": manifest.parecido_version,
+        "backbone": manifest.backbone,
+        "tuned": bool((manifest.tuning or {}).get("improved")),
+        "items": manifest.items,
+        "images": manifest.images,
+        "skipped": manifest.skipped,
+        "categories": [
+            {
+                "category": entry.name,
+                "items": entry.items,
+                "images": entry.images,
+                "index_kind": entry.index_kind,
+                "ann_recall_at_10": entry.ann_recall_at_10,
+            }
+            for entry in manifest.categories
+        ],
+        "classifier": dict(manifest.classifier),
+    }

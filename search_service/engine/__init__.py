@@ -1,0 +1,1 @@
+"""Queries answered from one snapshot, without the web."""

@@ -1,0 +1,1 @@
+"""Metrics, logs and the states of the worker processes."""

@@ -1,0 +1,301 @@
+"""The OpenAPI 3.1 document, made from the routes and the typed models that read requests and write answers.
+
+A view says what it takes and answers by `@describe`; its docstring is the summary. Nothing here runs in a request but
+for the document's own.
+"""
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Any, TypeVar
+
+from flask import Flask
+from pydantic import BaseModel, TypeAdapter
+from werkzeug.routing import Rule
+
+from search_service.api.error_handlers import STATUS
+from search_service.api.responses import ErrorJson, error_json
+from search_service.api.schemas import MAXIMUM_SETTING
+from search_service.server.message import HTTP_CODES
+from search_service.settings import ServiceSettings
+from shared import __version__
+
+_View = TypeVar("_View", bound=Callable[..., Any])
+_Json = dict[str, Any]
+_SCHEMAS = "#/components/schemas/"
+_JSON = "application/json"
+_OPERATION = "openapi_operation"
+_HEADERS: _Json = {"X-Request-ID": {"$ref": "#/components/headers/X-Request-ID"}}
+# Besides those of `shared/errors.py`.
+_OTHER_CODES = {404: "not_found", 405: "method_not_allowed", 500: "internal", **HTTP_CODES}
+EVERYWHERE = (400, 405, 408, 413, 414, 417, 431, 500, 501, 503, 505)
+"""Statuses of errors that every route may answer with: most are about the request's HTTP, before any route is asked."""
+# Where the table of errors has them: a key is missing, does not reach that far, or has asked too often.
+_GUARDED = (401, 403, 429)
+_SECURITY: _Json = {
+    "ApiKey": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
+    "Bearer": {"type": "http", "scheme": "bearer"},
+}
+
+
+@dataclass(frozen=True)
+class Operation:
+    """What a route takes and answers.
+
+    Attributes:
+        tag: the group that it is shown in.
+        answer: the type of its JSON.
+        errors: statuses of its errors, besides those of every route.
+        status: of a good answer.
+        arguments: of the query string; where there is a `form`, those are its fields.
+        body: of JSON.
+        form: the fields of a multipart form beside `image`.
+        several_images: a form may have several files `image`.
+        media_types: of an answer that is no JSON.
+        others: further statuses without a body, and what they mean.
+        headers: of a good answer.
+        examples: of the JSON body, by name.
+        is_open: to everybody, also where keys are wanted.
+    """
+
+    tag: str
+    answer: Any = None
+    errors: tuple[int, ...] = ()
+    status: int = 200
+    arguments: type[BaseModel] | None = None
+    body: type[BaseModel] | None = None
+    form: type[BaseModel] | None = None
+    several_images: bool = False
+    media_types: tuple[str, ...] = ()
+    others: tuple[tuple[int, str], ...] = ()
+    headers: tuple[tuple[str, str], ...] = ()
+    examples: tuple[tuple[str, Any], ...] = ()
+    is_open: bool = False
+
+    @property
+    def statuses(self) -> list[int]:
+        """Of all errors."""
+        guarded = () if self.is_open else (status for status in _GUARDED if status in STATUS.values())
+        return sorted({*self.errors, *EVERYWHERE, *guarded})
+
+
+def operation_of(view: Callable[..., object]) -> Operation | None:
+    """What was said of a view."""
+    return getattr(view, _OPERATION, None)
+
+
+def describe(operation: Operation) -> Callable[[_View], _View]:
+    """Say what a view takes and answers."""
+
+    def mark(view: _View) -> _View:
+        setattr(view, _OPERATION, operation)
+        return view
+
+    return mark
+
+
+def document(app: Flask, settings: ServiceSettings) -> _Json:
+    """The document of every route that is described."""
+    described = list(_described(app))
+    schemas = _Schemas([operation for _, _, operation in described], settings)
+    paths: dict[str, _Json] = {}
+    for rule, view, operation in described:
+        for method in sorted((rule.methods or set()) - {"HEAD", "OPTIONS"}):
+            paths.setdefault(_path(rule), {})[method.lower()] = _operation(rule, view, operation, schemas)
+    statuses = sorted({status for _, _, operation in described for status in operation.statuses})
+    made: _Json = {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Parecido",
+            "summary": "Finds the products that look alike.",
+            "description": "Answers are JSON where nothing else is said. Fields that are null count as not given.",
+            "version": __version__,
+        },
+        "paths": paths,
+        "components": {
+            "schemas": schemas.components,
+            "responses": {str(status): _error(status) for status in statuses},
+            "headers": {
+                "X-Request-ID": {
+                    "description": "Echoed where it is sane, else made; it is in error bodies and in the log too.",
+                    "required": True,
+                    "schema": {"type": "string"},
+                }
+            },
+        },
+    }
+    if 401 in statuses:
+        made["components"]["securitySchemes"] = _SECURITY
+        made["security"] = [{}, *({name: []} for name in _SECURITY)]  # `{}`: a service may want no key
+    return made
+
+
+class _Schemas:
+    """JSON schemas of all models, each under its name."""
+
+    def __init__(self, operations: list[Operation], settings: ServiceSettings) -> None:
+        self.settings = settings
+        inlined = {model for one in operations for model in (one.arguments, one.form) if model}
+        models = dict.fromkeys(
+            [ErrorJson, *inlined, *(model for one in operations for model in (one.body, one.answer))]
+        )
+        self._references, found = TypeAdapter.json_schemas(
+            [(model, "validation", TypeAdapter(model)) for model in models if model],
+            ref_template=f"{_SCHEMAS}{{model}}",
+        )
+        self._all: _Json = {name: _tidy(schema, settings) for name, schema in found["$defs"].items()}
+        self._inlined = {model.__name__ for model in inlined}
+
+    @property
+    def components(self) -> _Json:
+        """Those that are referred to; the fields of the others are where they are used."""
+        return {name: schema for name, schema in self._all.items() if name not in self._inlined}
+
+    def reference(self, model: Any) -> _Json:
+        return self._references[model, "validation"]
+
+    def properties(self, model: type[BaseModel]) -> _Json:
+        schema: _Json = self._all[model.__name__]
+        properties: _Json = schema.get("properties", {})
+        return properties
+
+
+def _described(app: Flask) -> Iterator[tuple[Rule, Callable[..., Any], Operation]]:
+    for rule in app.url_map.iter_rules():
+        view = app.view_functions[rule.endpoint]
+        operation: Operation | None = getattr(view, _OPERATION, None)
+        if operation is not None:
+            yield rule, view, operation
+
+
+def _path(rule: Rule) -> str:
+    return re.sub(r"<(?:[^<>]*:)?([^<>]*)>", r"{\1}", rule.rule)
+
+
+def _operation(rule: Rule, view: Callable[..., Any], operation: Operation, schemas: _Schemas) -> _Json:
+    summary, _, description = (view.__doc__ or "").partition("\n")
+    made: _Json = {
+        "operationId": rule.endpoint.split(".")[-1],
+        "tags": [operation.tag],
+        "summary": summary,
+        "responses": _responses(operation, schemas),
+    }
+    if description.strip():
+        made["description"] = re.sub(r"\n +", "\n", description).strip()
+    parameters = [_in_path(name) for name in sorted(rule.arguments)]
+    if operation.arguments:
+        parameters += [_in_query(name, schema) for name, schema in schemas.properties(operation.arguments).items()]
+    elif operation.form:
+        options = schemas.properties(operation.form)
+        parameters += [_in_query_or_body(name, schema) for name, schema in options.items()]
+    if parameters:
+        made["parameters"] = parameters
+    if operation.body or operation.form:
+        made["requestBody"] = {"required": True, "content": dict(_contents(operation, schemas))}
+    return made
+
+
+def _in_path(name: str) -> _Json:
+    schema = {"type": "string", "minLength": 1}
+    return {"name": name, "in": "path", "required": True, "description": "Percent-encoded.", "schema": schema}
+
+
+def _in_query(name: str, schema: _Json) -> _Json:
+    said = {"name": name, "in": "query", "description": schema.get("description", "")}
+    if schema.get("type") == "object":
+        return said | {"content": {_JSON: {"schema": schema}}}
+    if schema.get("type") == "array":
+        return said | {"style": "form", "explode": False, "schema": schema}
+    return said | {"schema": schema}
+
+
+def _in_query_or_body(name: str, schema: _Json) -> _Json:
+    said = _in_query(name, schema)
+    return said | {"description": f"{said['description']} Here or in the body, not in both."}
+
+
+def _contents(operation: Operation, schemas: _Schemas) -> Iterator[tuple[str, _Json]]:
+    if operation.form:
+        file: _Json = {"type": "string", "format": "binary", "description": "An image file."}
+        if operation.several_images:
+            file = {"type": "array", "minItems": 1, "maxItems": schemas.settings.max_batch, "items": file}
+        fields = {name: _as_text(schema) for name, schema in schemas.properties(operation.form).items()}
+        yield (
+            "multipart/form-data",
+            {
+                "schema": {
+                    "type": "object",
+                    "properties": {"image": file, **fields},
+                    "required": ["image"],
+                    "additionalProperties": False,
+                }
+            },
+        )
+    if operation.body:
+        content: _Json = {"schema": schemas.reference(operation.body)}
+        if operation.examples:
+            content["examples"] = {name: {"value": value} for name, value in operation.examples}
+        yield _JSON, content
+
+
+def _as_text(schema: _Json) -> _Json:
+    """A form field of a kind that forms don't have."""
+    described = {"type": "string", "description": schema.get("description", "")}
+    if schema.get("type") == "object":
+        return described | {"contentMediaType": _JSON}
+    if schema.get("type") == "array":
+        return described | {"description": f"{described['description']} Separated by commas."}
+    return schema
+
+
+def _responses(operation: Operation, schemas: _Schemas) -> _Json:
+    headers = _HEADERS | {name: _header(text) for name, text in operation.headers}
+    good: _Json = {"description": HTTPStatus(operation.status).phrase, "headers": headers}
+    if operation.answer:
+        good["content"] = {_JSON: {"schema": schemas.reference(operation.answer)}}
+    elif operation.media_types:
+        good["content"] = {media_type: {} for media_type in operation.media_types}
+    responses = {str(operation.status): good}
+    responses |= {str(status): {"description": text, "headers": headers} for status, text in operation.others}
+    return responses | {str(status): {"$ref": f"#/components/responses/{status}"} for status in operation.statuses}
+
+
+def _header(description: str) -> _Json:
+    return {"description": description, "schema": {"type": "string"}}
+
+
+def _error(status: int) -> _Json:
+    codes = [error.code for error, found in STATUS.items() if found == status]
+    codes += [_OTHER_CODES[status]] if status in _OTHER_CODES else []
+    phrase = HTTPStatus(status).phrase
+    made: _Json = {
+        "description": f"{phrase}: {', '.join(f'`{code}`' for code in codes)}" if codes else phrase,
+        "headers": dict(_HEADERS),
+        "content": {
+            _JSON: {
+                "schema": {"$ref": f"{_SCHEMAS}{ErrorJson.__name__}"},
+                "example": error_json(codes[0] if codes else "error", "what was found and what was wanted", "76d3e082"),
+            }
+        },
+    }
+    if status in (429, 503):
+        made["headers"]["Retry-After"] = _header("Seconds until it is worth to ask again.")
+    return made
+
+
+def _tidy(schema: Any, settings: ServiceSettings) -> Any:
+    """Without what the models' Python says but JSON does not, and with the service's own bounds."""
+    if isinstance(schema, list):
+        return [_tidy(one, settings) for one in schema]
+    if not isinstance(schema, Mapping):
+        return schema
+    made: _Json = {}
+    for name, value in schema.items():
+        if name == "properties":
+            made[name] = {field: _tidy(one, settings) for field, one in value.items()}
+        elif name == MAXIMUM_SETTING:
+            made["maxItems" if schema.get("type") == "array" else "maximum"] = getattr(settings, value)
+        elif name not in ("title", "default") or (name == "default" and value is not None):
+            made[name] = _tidy(value, settings)
+    return made

@@ -1,0 +1,1 @@
+"""Following `current`: opening new snapshots and swapping them in."""

@@ -1,0 +1,130 @@
+"""Which searches have to ask for a slot, and what ends them."""
+
+import threading
+import time
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from search_service.admission.search_cost import is_costly
+from search_service.admission.slots import Admission
+from search_service.engine import request_context as caller_module
+from search_service.engine.engine import Engine
+from search_service.engine.query import Query
+from search_service.engine.query_embedding import MOST_PICTURES
+from search_service.engine.request_context import Caller, WorkLimit, set_caller
+from shared.catalogue.items import IndexedItem
+from shared.catalogue.metadata_filter import MetadataFilter
+from shared.errors import ClientGone, Overloaded
+from shared.retrieval.search_options import SearchOptions
+
+_FILTER = MetadataFilter.from_json({"brand": "nobody's"})
+
+
+def _partitions(catalogue: Any, count: int) -> list[Any]:
+    return list(catalogue.snapshot.partitions.values())[:count]
+
+
+@pytest.mark.parametrize(
+    ("options", "is_dear"),
+    [
+        (SearchOptions(), False),
+        (SearchOptions(200), False),
+        (SearchOptions(100, offset=101), True),
+        (SearchOptions(min_score=0.5), False),
+        (SearchOptions(collapse_above=0.99), True),
+        (SearchOptions(group_by="brand"), True),
+        (SearchOptions(filter=_FILTER), True),
+    ],
+)
+def test_options_that_take_long(catalogue, options: SearchOptions, is_dear: bool) -> None:
+    assert is_costly(catalogue.snapshot, options, 1, _partitions(catalogue, 1)) is is_dear
+
+
+def test_a_filter_is_costly_the_first_time(catalogue) -> None:
+    options = SearchOptions(filter=MetadataFilter.from_json({"brand": "asked twice"}))
+    assert is_costly(catalogue.snapshot, options, 1, _partitions(catalogue, 1))
+    catalogue.snapshot.items.passing(options.filter)
+    assert not is_costly(catalogue.snapshot, options, 1, _partitions(catalogue, 1))
+
+
+class _Large:
+    n_rows, is_exact = 60_000, True
+
+
+def test_many_embeddings_by_many_pictures_or_in_many_categories_are_costly(catalogue) -> None:
+    asked = [(1, 1), (2, 1), (1, 2)]
+    found = [is_costly(catalogue.snapshot, SearchOptions(), pictures, [_Large()] * parts) for pictures, parts in asked]
+    assert found == [False, True, True]
+    assert not is_costly(catalogue.snapshot, SearchOptions(), 2, _partitions(catalogue, 2))
+
+
+def test_cheap_searches_never_wait_for_costly_ones(catalogue) -> None:
+    busy = Admission(1, queue=0, is_first_work=False)
+    engine = Engine(catalogue.snapshot, search_admission=busy)
+    costly = SearchOptions(3, collapse_above=0.99)
+    with busy.slot():
+        assert engine.search_item("mug-1", SearchOptions(3)).hits
+        assert engine.search_image(catalogue.image("mug-1"), SearchOptions(3)).hits
+        for search in (
+            lambda: engine.search_item("mug-1", costly),
+            lambda: engine.search_image(catalogue.image("mug-1"), costly),
+        ):
+            with pytest.raises(Overloaded):
+                search()
+        with engine._admission.slot() as slot:  # which the refused one has given back
+            assert slot.take_all()
+        (refused, found) = engine.search_batch(
+            [(Query(item_id="mug-1"), costly), (Query(item_id="mug-1"), SearchOptions(3))]
+        )
+        assert isinstance(refused, Overloaded)
+        assert found.hits
+    assert engine.search_item("mug-1", costly).hits
+
+
+def test_a_search_ends_when_its_client_is_gone(catalogue) -> None:
+    engine, gone = Engine(catalogue.snapshot), threading.Event()
+    set_caller(Caller(time.monotonic() - 1, gone.is_set))
+    try:
+        assert engine.search_item("mug-1", SearchOptions(3)).hits
+        gone.set()
+        with pytest.raises(ClientGone):
+            engine.search_item("mug-1", SearchOptions(3))
+        with pytest.raises(ClientGone):
+            engine.search_batch([(Query(item_id="mug-1"), SearchOptions(3))] * 3)
+    finally:
+        set_caller(None)
+
+
+def test_what_takes_no_time_is_done_for_a_client_that_has_ended_its_own_side(catalogue) -> None:
+    set_caller(Caller(time.monotonic() + 60, lambda: True))
+    try:
+        assert Engine(catalogue.snapshot).search_item("mug-1", SearchOptions(3)).hits
+    finally:
+        set_caller(None)
+
+
+def test_a_search_ends_at_its_deadline(catalogue, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(caller_module, "SEARCH_S", -1.0)
+    with pytest.raises(Overloaded, match="took longer than"):
+        Engine(catalogue.snapshot).search_item("mug-1", SearchOptions(3))
+    WorkLimit(Caller(), time.monotonic() + 60, 60).check()
+
+
+class _Rows:
+    def embeddings(self, rows: Any) -> np.ndarray:
+        return np.asarray(rows)
+
+
+@pytest.mark.parametrize("n_images", [1, 5, MOST_PICTURES, MOST_PICTURES + 1, 300])
+def test_of_an_item_with_many_images_some_are_the_query_spread_evenly(catalogue, n_images: int) -> None:
+    item = replace(catalogue.snapshot.items.by_id("mug-1").item, images=tuple(map(str, range(n_images))))
+    snapshot = replace(catalogue.snapshot, partitions={item.category: _Rows()})
+    chosen = Engine(snapshot)._vectors.of_item(IndexedItem(item, 0, tuple(range(n_images)))).tolist()
+    assert len(chosen) == min(n_images, MOST_PICTURES)
+    assert chosen[0] == 0
+    assert chosen == sorted(set(chosen))
+    if len(chosen) > 1:
+        assert np.ptp(np.diff(chosen)) <= 1
