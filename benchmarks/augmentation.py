@@ -1,7 +1,7 @@
-"""What an augmented copy costs: Keras's layers and ImageDataGenerator against `indexer.augment`.
+"""What an augmented copy costs: Keras's layers and ImageDataGenerator against `indexer.embedding.augmentation`.
 
 All rotate by up to 15°, zoom by up to 15 % and mirror half of the copies of the same 224 px photos. Beside them the
-forward pass of LiteRT with one thread, which an augmented copy needs anyway. `indexer.augment` uses one thread;
+forward pass of LiteRT with one thread, which an augmented copy needs anyway. Our augmentation uses one thread;
 TensorFlow takes what it gets, so processor time tells more than the clock.
 """
 
@@ -25,13 +25,13 @@ from benchmarks.options import option_parser
 from benchmarks.own_process import export_lite0
 from benchmarks.photos import list_photos, sample
 from benchmarks.rows import print_records, store
-from indexer.augment import Augmentation
+from indexer.embedding.augmentation import Augmentation
 from shared.images.decode import ImageLimits, decode_image, to_pixels
 from shared.model.embedder import LiteRtEmbedder
 
 _BATCHES = (1, 16, 64)
 _PHOTOS = max(_BATCHES)
-_AUGMENT = "indexer.augment"
+_AUGMENT = "indexer.embedding.augmentation"
 _FORWARD = "LiteRT forward pass, 1 thread"
 
 Ways = dict[str, tuple[int, Callable[[], object]]]

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.options import REPOSITORY
-from indexer.read_catalogue import Catalogue
+from indexer.catalogue.reader import Catalogue
 
 SMOKE = ("--augmentations", "0", "--report", "off")
 """Options of the builds of a small run, which only shows that it works: they embed a third as much."""

@@ -14,9 +14,9 @@ from typing import Any
 from benchmarks.options import option_parser
 from benchmarks.photos import list_photos, sample, write_catalogue
 from benchmarks.rows import machine, print_records, store
-from indexer.build_report import PAGE
+from indexer.console.progress import UNTOLD, Stage
 from indexer.pipeline import build
-from indexer.report import UNTOLD, Stage
+from indexer.reports.write import PAGE
 from indexer.settings import BuildSettings
 from shared.snapshot.data_directory import DataDirectory
 

@@ -19,12 +19,12 @@ from benchmarks.embedded_photos import embed_photos, open_lite0, some_of
 from benchmarks.options import option_parser
 from benchmarks.photos import list_photos, sample
 from benchmarks.rows import print_records, store
-from indexer.augment import Augmentation
-from indexer.embed import EmbeddedCatalogue
-from indexer.held_out import HeldOut
-from indexer.metrics import category_accuracy_at, expected_calibration_error, interval
-from indexer.report import SilentReporter
-from indexer.train_classifier import train_classifier
+from indexer.classifier.held_out import HeldOut
+from indexer.classifier.train import train_classifier
+from indexer.console.progress import SilentReporter
+from indexer.embedding.augmentation import Augmentation
+from indexer.embedding.embed_catalogue import EmbeddedCatalogue
+from indexer.evaluation.retrieval_metrics import category_accuracy_at, expected_calibration_error, interval
 from shared.model.classifier import PROBE_COVERAGE, covering, ranking
 
 _FOLDS = 5

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from indexer.photo_changes import CHANGES
+from indexer.evaluation.photo_edits import CHANGES
 from shared.catalogue.items import IndexedItem
 from shared.images.decode import ImageLimits, decode_image, to_pixels
 from shared.index.category_search import CategorySearch, search_partitions

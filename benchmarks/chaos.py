@@ -45,7 +45,7 @@ _PAUSE_S = 0.08
 _LOGGED_BUILD = f"""
 import sys, time
 from indexer.__main__ import main
-from indexer.embedding_cache import EmbeddingCache
+from indexer.embedding.cache import EmbeddingCache
 
 put = EmbeddingCache.put
 

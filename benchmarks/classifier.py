@@ -26,12 +26,12 @@ from benchmarks.embedded_photos import embed_photos, open_lite0
 from benchmarks.options import option_parser
 from benchmarks.photos import list_photos, sample
 from benchmarks.rows import print_records, store
-from indexer import train_classifier
-from indexer.augment import Augmentation
-from indexer.embed import EmbeddedCatalogue
-from indexer.held_out import HeldOut
-from indexer.metrics import category_accuracy_at, expected_calibration_error
-from indexer.report import SilentReporter
+from indexer.classifier import train as train_classifier
+from indexer.classifier.held_out import HeldOut
+from indexer.console.progress import SilentReporter
+from indexer.embedding.augmentation import Augmentation
+from indexer.embedding.embed_catalogue import EmbeddedCatalogue
+from indexer.evaluation.retrieval_metrics import category_accuracy_at, expected_calibration_error
 
 _MOST_COPIES = 4
 _CONSTANTS = {

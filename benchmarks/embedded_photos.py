@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 
 from benchmarks.own_process import export_lite0, run_apart
 from benchmarks.photos import Photo, write_catalogue
-from indexer.augment import Augmentation
-from indexer.embed import EmbeddedCatalogue, embed_catalogue
-from indexer.embed_image import Embedding
-from indexer.originals import Originals
-from indexer.report import SilentReporter
+from indexer.console.progress import SilentReporter
+from indexer.data_quality.snapshot_images import Originals
+from indexer.embedding.augmentation import Augmentation
+from indexer.embedding.embed_catalogue import EmbeddedCatalogue, embed_catalogue
+from indexer.embedding.embed_image import Embedding
 from shared.catalogue.items import IndexedItem, Item
 from shared.images.decode import ImageLimits, decode_image, to_pixels
 from shared.index.partition import Partition

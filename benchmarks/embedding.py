@@ -88,7 +88,7 @@ def _run_side_by_side(interpreters: Sequence[Any], pixels: NDArray[np.uint8]) ->
 
 def time_predict(paths: Sequence[Path], rounds: int) -> list[Timed]:
     """Time Keras's `predict` an image; call it through `run_apart`."""
-    from indexer.backbone import load_backbone
+    from indexer.backbone.load import load_backbone
 
     model = load_backbone("efficientnet_lite0", None, print).model
     images = _pixels(paths).astype(np.float32)

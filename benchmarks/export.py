@@ -1,4 +1,4 @@
-"""Exporting the base to LiteRT: `indexer.backbone.export_embedder` against Keras's own `model.export`.
+"""Exporting the base to LiteRT: `indexer.backbone.load.export_embedder` against Keras's own `model.export`.
 
 Seconds, size, and the largest difference from the base itself in any coordinate of the unit embeddings. EfficientNetB0
 has random weights here, which are as many and need no download. Every export runs in a fresh process, since the first
@@ -65,7 +65,7 @@ def export_once(way: str, base: str, paths: Sequence[Path]) -> Export:
     """Export a base and compare it on some photos; call it through `run_apart`."""
     import keras
 
-    from indexer.backbone import load_backbone
+    from indexer.backbone.load import load_backbone
 
     if base == "efficientnet_lite0":
         model = load_backbone(base, None, print).model
@@ -94,7 +94,7 @@ def _embed(exported: bytes, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
 
 
 def _ours(model: Any) -> bytes:
-    from indexer.backbone import export_embedder
+    from indexer.backbone.load import export_embedder
 
     return export_embedder(model)
 

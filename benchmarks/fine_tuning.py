@@ -18,8 +18,8 @@ from benchmarks.changed_queries import Found, search_by_changed
 from benchmarks.options import REPOSITORY, option_parser
 from benchmarks.photos import Photo, list_photos, sample, write_catalogue
 from benchmarks.rows import print_records, store
-from indexer.metrics import interval
-from indexer.photo_changes import CHANGES
+from indexer.evaluation.photo_edits import CHANGES
+from indexer.evaluation.retrieval_metrics import interval
 from shared.manifest import Manifest
 from shared.snapshot.data_directory import DataDirectory
 from shared.snapshot.snapshot import Snapshot

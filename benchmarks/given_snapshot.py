@@ -7,8 +7,8 @@ import argparse
 import time
 from pathlib import Path
 
+from indexer.console.progress import SilentReporter
 from indexer.pipeline import build
-from indexer.report import SilentReporter
 from indexer.settings import BuildSettings
 
 

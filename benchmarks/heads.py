@@ -23,13 +23,13 @@ from benchmarks.options import option_parser
 from benchmarks.photos import Photo, list_photos, sample
 from benchmarks.rows import print_records, store
 from benchmarks.squares import square, squashed
-from indexer import train_classifier
-from indexer.augment import Augmentation
-from indexer.discriminant import discriminant_head
-from indexer.embed import EmbeddedCatalogue
-from indexer.heads import Heads
-from indexer.held_out import HeldOut
-from indexer.report import SilentReporter
+from indexer.classifier import train as train_classifier
+from indexer.classifier.held_out import HeldOut
+from indexer.classifier.lda import discriminant_head
+from indexer.console.progress import SilentReporter
+from indexer.embedding.augmentation import Augmentation
+from indexer.embedding.embed_catalogue import EmbeddedCatalogue
+from indexer.snapshots.classifier_heads import Heads
 from shared.images.decode import ImageLimits, decode_image, to_pixels
 from shared.model.classifier import Classifier
 from shared.model.embedder import LiteRtEmbedder

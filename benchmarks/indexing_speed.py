@@ -8,11 +8,11 @@ from pathlib import Path
 
 from benchmarks.build_process import build_snapshot
 from benchmarks.raw_limit import RawLimit
-from indexer.augment import Augmentation
-from indexer.embed import embed_catalogue
-from indexer.embed_image import Embedding
-from indexer.read_catalogue import Catalogue
-from indexer.report import SilentReporter
+from indexer.catalogue.reader import Catalogue
+from indexer.console.progress import SilentReporter
+from indexer.embedding.augmentation import Augmentation
+from indexer.embedding.embed_catalogue import embed_catalogue
+from indexer.embedding.embed_image import Embedding
 from shared.images.decode import ImageLimits
 from shared.model.embedder import LiteRtEmbedder
 

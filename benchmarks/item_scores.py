@@ -2,7 +2,7 @@
 
 Every training photo is made an item of three pictures, in two ways: with two augmented copies, as the indexer makes
 them, or with two details, as shops show them (60 % of each side, from the top left and from the bottom right).
-Changed photos of some items are the queries (`indexer/photo_changes.py`), and another detail (from the top right).
+Changed photos of some items are the queries, and another detail (from the top right).
 All items are ranked, whatever their category, by
 
 - the original alone,
@@ -27,8 +27,8 @@ from benchmarks.embedded_photos import embed_uploads, open_lite0
 from benchmarks.options import option_parser
 from benchmarks.photos import Photo, list_photos, sample
 from benchmarks.rows import print_records, store
-from indexer.augment import Augmentation
-from indexer.photo_changes import CHANGES
+from indexer.embedding.augmentation import Augmentation
+from indexer.evaluation.photo_edits import CHANGES
 from shared.images.decode import ImageLimits, decode_image, to_pixels
 from shared.model.embedder import LiteRtEmbedder
 from shared.vectors import Vectors

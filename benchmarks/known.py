@@ -37,14 +37,14 @@ from benchmarks.options import option_parser
 from benchmarks.photos import Photo, list_photos, sample
 from benchmarks.rows import print_records, store
 from examples.sample_catalogue.render import render_catalogue
-from indexer import train_classifier
-from indexer.augment import Augmentation
-from indexer.efficientnet_lite0 import imagenet_classes, weights_path
-from indexer.embed import EmbeddedCatalogue
-from indexer.fit_known import fit_known
-from indexer.held_out import HeldOut
-from indexer.metrics import auroc, known_figures
-from indexer.report import SilentReporter
+from indexer.backbone.efficientnet_lite0 import imagenet_classes, weights_path
+from indexer.classifier import train as train_classifier
+from indexer.classifier.fit_ood_rule import fit_known
+from indexer.classifier.held_out import HeldOut
+from indexer.console.progress import SilentReporter
+from indexer.embedding.augmentation import Augmentation
+from indexer.embedding.embed_catalogue import EmbeddedCatalogue
+from indexer.evaluation.retrieval_metrics import auroc, known_figures
 from shared.index.partition import Partition
 from shared.model.energy_score import Clarity
 from shared.model.ood_rule import NEIGHBOURS, KnownRule, mean_cosine, signs

@@ -20,9 +20,9 @@ from benchmarks.options import option_parser
 from benchmarks.own_process import run_apart
 from benchmarks.photos import list_photos, sample
 from benchmarks.rows import print_records, store
-from indexer.catalogue_report import examine
-from indexer.neighbours import nearest_images
-from indexer.originals import Originals
+from indexer.data_quality.nearest_images import nearest_images
+from indexer.data_quality.report import examine
+from indexer.data_quality.snapshot_images import Originals
 from shared.catalogue.items import IndexedItem, Item, ItemStore, write_items
 from shared.index.partition import Partition
 from shared.vectors import Vectors, unit_rows

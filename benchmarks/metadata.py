@@ -20,7 +20,7 @@ import numpy as np
 from benchmarks.options import option_parser
 from benchmarks.own_process import run_apart
 from benchmarks.rows import print_records, store
-from indexer.read_catalogue import read_catalogue
+from indexer.catalogue.reader import read_catalogue
 from shared.catalogue.items import IndexedItem, Item, write_items
 
 _IMAGE = "picture.jpg"

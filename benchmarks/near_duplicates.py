@@ -20,8 +20,8 @@ from benchmarks.embedded_photos import embed_uploads, open_lite0
 from benchmarks.options import option_parser
 from benchmarks.photos import Photo, list_photos, sample
 from benchmarks.rows import print_records, store
-from indexer.contact_sheet import draw_picture, new_sheet, read_picture, save_sheet
-from indexer.photo_changes import CHANGES, COPIES
+from indexer.evaluation.photo_edits import CHANGES, COPIES
+from indexer.reports.contact_sheet import draw_picture, new_sheet, read_picture, save_sheet
 from shared.images.decode import ImageLimits
 from shared.model.embedder import LiteRtEmbedder
 from shared.vectors import Vectors

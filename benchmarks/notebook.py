@@ -14,7 +14,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from indexer.augment import Augmentation
+from indexer.embedding.augmentation import Augmentation
 from shared.images.decode import SIDE_PX
 from shared.model.classifier import Classifier
 from shared.snapshot.data_directory import DataDirectory
@@ -50,7 +50,7 @@ class NotebookSearch:
 
     def __init__(self, data: Path) -> None:
         """Load the published snapshot in `data`, and EfficientNet-Lite0 in Keras."""
-        from indexer.backbone import load_backbone
+        from indexer.backbone.load import load_backbone
 
         directory = DataDirectory(data)
         snapshot = Snapshot.open(directory.paths(directory.current_id()))

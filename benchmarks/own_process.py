@@ -21,6 +21,6 @@ def run_apart(
 
 def export_lite0() -> bytes:
     """EfficientNet-Lite0 as `embedder.tflite` has it; call it through `run_apart`."""
-    from indexer.backbone import export_embedder, load_backbone
+    from indexer.backbone.load import export_embedder, load_backbone
 
     return export_embedder(load_backbone("efficientnet_lite0", None, print).model)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from indexer.read_catalogue import Catalogue, read_catalogue
+from indexer.catalogue.reader import Catalogue, read_catalogue
 from shared.images.formats import SUFFIXES
 
 SPLITS = ("train", "validation")

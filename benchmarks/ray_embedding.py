@@ -29,14 +29,14 @@ from benchmarks.own_process import export_lite0, run_apart
 from benchmarks.photos import list_photos, sample, write_catalogue
 from benchmarks.ray_cluster import RayCluster, environment, ray_cluster
 from benchmarks.rows import print_records, store
-from indexer.augment import Augmentation
-from indexer.embed import EmbeddedCatalogue, Executor, embed_catalogue, on_this_machine
-from indexer.embed_image import Embedding
-from indexer.embed_on_ray import OnRay
-from indexer.embedding_cache import EmbeddingCache
+from indexer.catalogue.reader import Catalogue
+from indexer.embedding.augmentation import Augmentation
+from indexer.embedding.cache import EmbeddingCache
+from indexer.embedding.cluster.ray_executor import OnRay
+from indexer.embedding.cluster.shard import PROGRESS_IMAGES, EmbeddedShard
+from indexer.embedding.embed_catalogue import EmbeddedCatalogue, Executor, embed_catalogue, on_this_machine
+from indexer.embedding.embed_image import Embedding
 from indexer.priority import give_way
-from indexer.read_catalogue import Catalogue
-from indexer.shard import PROGRESS_IMAGES, EmbeddedShard
 from shared.images.decode import ImageLimits
 from shared.model.embedder import LiteRtEmbedder
 

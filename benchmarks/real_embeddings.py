@@ -12,7 +12,7 @@ import numpy as np
 from benchmarks.embedded_photos import embed_uploads, open_lite0
 from benchmarks.photos import Photo, list_photos, sample
 from examples.sample_catalogue.render import render_catalogue
-from indexer.read_catalogue import read_catalogue
+from indexer.catalogue.reader import read_catalogue
 from shared.vectors import Vectors
 
 CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "parecido-benchmarks"

@@ -19,7 +19,7 @@ from benchmarks.embedded_photos import THREADS, embed_uploads
 from benchmarks.options import option_parser
 from benchmarks.photos import Photo, list_photos, sample, write_catalogue
 from benchmarks.rows import print_records, store
-from indexer.photo_changes import CHANGES
+from indexer.evaluation.photo_edits import CHANGES
 from search_service.engine.engine import Engine
 from shared.retrieval.nearest_item_rule import strict_hits
 from shared.retrieval.search_options import SearchOptions

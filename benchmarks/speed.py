@@ -22,7 +22,7 @@ from benchmarks.own_process import export_lite0, run_apart
 from benchmarks.photos import list_photos, sample, write_catalogue
 from benchmarks.query_speed import QuerySpeed, measure_queries
 from benchmarks.rows import print_records, store
-from indexer.augment import Augmentation
+from indexer.embedding.augmentation import Augmentation
 
 
 def main() -> None:

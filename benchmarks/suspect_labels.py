@@ -20,9 +20,9 @@ from benchmarks.embedded_photos import as_originals, embed_uploads, open_lite0
 from benchmarks.options import option_parser
 from benchmarks.photos import Photo, list_photos, sample
 from benchmarks.rows import print_records, store
-from indexer.near_duplicates import find_near_duplicates
-from indexer.neighbours import nearest_images
-from indexer.suspect_labels import doubt, find_suspect_labels, form_opinions
+from indexer.data_quality.near_duplicates import find_near_duplicates
+from indexer.data_quality.nearest_images import nearest_images
+from indexer.data_quality.suspect_labels import doubt, find_suspect_labels, form_opinions
 from shared.vectors import Vectors
 
 _SHARE = 0.03

@@ -20,7 +20,7 @@ from benchmarks.options import option_parser
 from benchmarks.photos import list_photos, sample, write_catalogue
 from benchmarks.rows import print_records, store
 from benchmarks.service_process import Client, service
-from indexer.publish import set_current
+from indexer.snapshots.publish import set_current
 from shared.snapshot.data_directory import DataDirectory
 
 _CLIENTS = 16

@@ -1,7 +1,7 @@
 """Whether a catalogue photo is found again after what happens to photos, with and without indexed augmented copies.
 
 Two snapshots of the training photos, one with `--index-views original`, one with `all`. Photos of the catalogue are the
-queries, changed as `indexer/photo_changes.py` has it, and decoded as uploads are. For each change:
+queries, changed as `indexer/evaluation/photo_edits.py` has it, and decoded as uploads are. For each change:
 
 - the share whose item is first, and among the first ten, in a search of the predicted category, and with probe auto;
 - the share whose item is among the first ten of its own category: what is missing above is the classifier's doing.
@@ -22,7 +22,7 @@ from benchmarks.changed_queries import search_by_changed
 from benchmarks.options import option_parser
 from benchmarks.photos import list_photos, sample, write_catalogue
 from benchmarks.rows import print_records, store
-from indexer.photo_changes import CHANGES
+from indexer.evaluation.photo_edits import CHANGES
 from shared.index.partition import partition_file
 from shared.snapshot.data_directory import DataDirectory
 from shared.snapshot.snapshot import Snapshot

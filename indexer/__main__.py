@@ -16,15 +16,15 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import argcomplete
 
-from indexer.examples import EXAMPLES
-from indexer.index_policy import INDEX_KINDS
-from indexer.location import location
-from indexer.native_logs import without_chatter
-from indexer.near_duplicates import MAX_RATIO
+from indexer.cli.examples import EXAMPLES
+from indexer.cli.shell_completion import snapshot_ids
+from indexer.console.native_stderr import without_chatter
+from indexer.console.progress import TerminalReporter
+from indexer.data_quality.near_duplicates import MAX_RATIO
+from indexer.files.location import location
+from indexer.partitions.index_policy import INDEX_KINDS
 from indexer.priority import give_way
-from indexer.report import TerminalReporter
 from indexer.settings import BACKBONES, EXECUTORS, FINE_TUNE, INDEX_VIEWS, REPORT
-from indexer.shell_completion import snapshot_ids
 from shared import __version__
 from shared.errors import ParecidoError, SettingsError, SnapshotError
 from shared.index.stored_vectors import ENCODINGS
@@ -42,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     argcomplete.autocomplete(parser, always_complete_options=False)
     options = parser.parse_args(arguments)
     # Not before: help and completion need none of what the commands load.
-    from indexer.commands import COMMANDS
+    from indexer.cli.commands import COMMANDS
 
     try:
         result = COMMANDS[options.command](options, TerminalReporter())

@@ -9,20 +9,20 @@ from typing import Any
 
 import numpy as np
 
-from indexer.build_partitions import plan_partitions
-from indexer.choose_base import kept_model
-from indexer.choose_classifier import reason_to_train
-from indexer.compare import Changes, compare, states
-from indexer.each_image import each_image
-from indexer.embed import EmbeddedCatalogue, keep_good
-from indexer.embed_image import read_limited, recipe_of
-from indexer.embedding_cache import EmbeddingCache
-from indexer.location import status_of
-from indexer.published import Published, find_published, image_keys, preprocessing_of, snapshot_states
-from indexer.read_catalogue import Catalogue, read_catalogue
-from indexer.read_feedback import LabelledQueries, read_feedback, require_feedback
-from indexer.report import Reporter, Stage
+from indexer.backbone.choose import kept_model
+from indexer.catalogue.diff import Changes, compare, states
+from indexer.catalogue.reader import Catalogue, read_catalogue
+from indexer.classifier.choose import reason_to_train
+from indexer.classifier.feedback_queries import LabelledQueries, read_feedback, require_feedback
+from indexer.console.progress import Reporter, Stage
+from indexer.embedding.cache import EmbeddingCache
+from indexer.embedding.embed_catalogue import EmbeddedCatalogue, keep_good
+from indexer.embedding.embed_image import read_limited, recipe_of
+from indexer.embedding.image_tasks import each_image
+from indexer.files.location import status_of
+from indexer.partitions.build import plan_partitions
 from indexer.settings import BuildSettings
+from indexer.snapshots.published import Published, find_published, image_keys, preprocessing_of, snapshot_states
 from shared.errors import StorageError
 from shared.model.embedder import embedder_id
 from shared.snapshot.data_directory import DataDirectory

@@ -14,28 +14,28 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from indexer.build_partitions import plan_partitions
-from indexer.build_report import PAGE
-from indexer.catalogue_report import read_report
-from indexer.choose_base import Base, choose_base
-from indexer.choose_classifier import choose_classifier
-from indexer.embed import Executor, embed_catalogue, on_this_machine
-from indexer.embed_image import Embedding
-from indexer.embed_on_ray import OnRay
-from indexer.embedding_cache import EmbeddingCache
-from indexer.gate import objections
-from indexer.given_embeddings import NO_BASE, read_given, require_fit
-from indexer.held_out import HeldOut
-from indexer.milvus_collections import is_whole, move_alias, require_store, tidy
-from indexer.publish import delete_old_snapshots, replace_file, set_current, write_snapshot
-from indexer.published import Published, find_published, preprocessing_of
-from indexer.read_catalogue import Catalogue, Problem, read_catalogue
-from indexer.read_feedback import read_feedback, require_feedback
-from indexer.report import Reporter
+from indexer.assemble_snapshot import SnapshotContent, new_snapshot_id, write_problems
+from indexer.backbone.choose import Base, choose_base
+from indexer.catalogue.reader import Catalogue, Problem, read_catalogue
+from indexer.classifier.choose import choose_classifier
+from indexer.classifier.feedback_queries import read_feedback, require_feedback
+from indexer.classifier.held_out import HeldOut
+from indexer.console.progress import Reporter
+from indexer.data_quality.report import read_report
+from indexer.embedding.cache import EmbeddingCache
+from indexer.embedding.cluster.ray_executor import OnRay
+from indexer.embedding.embed_catalogue import Executor, embed_catalogue, on_this_machine
+from indexer.embedding.embed_image import Embedding
+from indexer.embedding.precomputed import NO_BASE, read_given, require_fit
+from indexer.files.durable_write import storage_error
+from indexer.partitions.build import plan_partitions
+from indexer.publish_gate import objections
+from indexer.reports.write import PAGE
 from indexer.settings import BuildSettings
-from indexer.snapshot_content import SnapshotContent, new_snapshot_id, write_problems
-from indexer.storage import storage_error
-from indexer.writer_lock import writer_lock
+from indexer.snapshots.milvus_collections import is_whole, move_alias, require_store, tidy
+from indexer.snapshots.publish import delete_old_snapshots, replace_file, set_current, write_snapshot
+from indexer.snapshots.published import Published, find_published, preprocessing_of
+from indexer.snapshots.writer_lock import writer_lock
 from shared.errors import CatalogueError, SettingsError
 from shared.manifest import Manifest
 from shared.model.embedder import LiteRtEmbedder, embedder_id

@@ -6,9 +6,9 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from indexer.augment import Augmentation
-from indexer.index_policy import INDEX_KINDS, IndexPolicy
-from indexer.location import absolute, location
+from indexer.embedding.augmentation import Augmentation
+from indexer.files.location import absolute, location
+from indexer.partitions.index_policy import INDEX_KINDS, IndexPolicy
 from shared.errors import SettingsError, SnapshotMissing
 from shared.images.decode import ImageLimits
 from shared.index.index_kind import EXACT

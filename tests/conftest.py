@@ -22,7 +22,7 @@ _CLOTHING = _ROOT.parent / "shared" / "data" / "clothing"
 _EXPORT_LITE0 = """
 import sys
 from pathlib import Path
-from indexer.backbone import export_embedder, load_backbone
+from indexer.backbone.load import export_embedder, load_backbone
 model = load_backbone("efficientnet_lite0", None, print).model
 Path(sys.argv[1]).write_bytes(export_embedder(model))
 """

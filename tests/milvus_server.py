@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from indexer.milvus_collections import connect
+from indexer.snapshots.milvus_collections import connect
 
 _LAUNCHER = Path(__file__).parents[2] / "shared" / "tools" / "milvus-bed.py"
 ADDRESS = "milvus+http://127.0.0.1:19530"

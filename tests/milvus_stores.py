@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
-from indexer.milvus_upload import Upload
+from indexer.partitions.milvus_upload import Upload
 from shared.index.partition import Partition
 from shared.manifest import CategoryEntry, StoreEntry
 from shared.milvus.address import MilvusAccess, MilvusAddress

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import numpy as np
 
-from indexer.build_partitions import plan_partitions, write_partition
-from indexer.embed import EmbeddedCatalogue
-from indexer.index_policy import IndexPolicy
-from indexer.originals import Originals
-from indexer.published import Published
+from indexer.data_quality.snapshot_images import Originals
+from indexer.embedding.embed_catalogue import EmbeddedCatalogue
+from indexer.partitions.build import plan_partitions, write_partition
+from indexer.partitions.index_policy import IndexPolicy
+from indexer.snapshots.published import Published
 from shared.catalogue.items import IndexedItem, Item
 from shared.index.partition import Partition
 from shared.manifest import CategoryEntry

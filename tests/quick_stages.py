@@ -14,11 +14,11 @@ import numpy as np
 from fakes import FakeEmbedder
 from numpy.typing import NDArray
 
-from indexer.calibration import calibrated
-from indexer.discriminant import discriminant_head
-from indexer.embed import EmbeddedCatalogue
-from indexer.heads import Heads
-from indexer.held_out import HeldOut
+from indexer.classifier.calibration import calibrated
+from indexer.classifier.held_out import HeldOut
+from indexer.classifier.lda import discriminant_head
+from indexer.embedding.embed_catalogue import EmbeddedCatalogue
+from indexer.snapshots.classifier_heads import Heads
 from shared.model import embedder
 from shared.model.classifier import Classifier
 from shared.model.energy_score import Clarity
@@ -32,7 +32,7 @@ called: list[str] = []
 
 
 class Picture(NamedTuple):
-    """In the place of `indexer.trunk.Picture`, whose module imports TensorFlow."""
+    """In the place of `indexer.backbone.fine_tuning.trunk.Picture`, whose module imports TensorFlow."""
 
     pixels: NDArray[np.uint8]
     digest: bytes
@@ -96,12 +96,12 @@ def _fine_tune(_: object, pictures: Sequence[Any], labels: NDArray[np.int64], *_
 
 
 STAGES: dict[str, Any] = {
-    "indexer.backbone": SimpleNamespace(
+    "indexer.backbone.load": SimpleNamespace(
         load_backbone=_load_backbone, export_embedder=_export_embedder, pretrained_classes=_pretrained_classes
     ),
-    "indexer.fine_tune": SimpleNamespace(fine_tune=_fine_tune, tuning_steps=lambda *_: 7),
-    "indexer.trunk": SimpleNamespace(Picture=Picture),
-    "indexer.train_classifier": SimpleNamespace(train_classifier=train_nearest_means),
+    "indexer.backbone.fine_tuning.fine_tune": SimpleNamespace(fine_tune=_fine_tune, tuning_steps=lambda *_: 7),
+    "indexer.backbone.fine_tuning.trunk": SimpleNamespace(Picture=Picture),
+    "indexer.classifier.train": SimpleNamespace(train_classifier=train_nearest_means),
 }
 
 
@@ -130,7 +130,7 @@ def exported(model: bytes) -> Iterator[None]:
     )
     trainer = SimpleNamespace(train_classifier=train_discriminant)
     with pytest.MonkeyPatch.context() as patch:
-        for name, stage in (STAGES | {"indexer.backbone": backbone, "indexer.train_classifier": trainer}).items():
+        for name, stage in (STAGES | {"indexer.backbone.load": backbone, "indexer.classifier.train": trainer}).items():
             patch.setitem(sys.modules, name, stage)
         yield
 

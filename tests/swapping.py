@@ -23,7 +23,7 @@ from http_calls import fetch
 from PIL import Image, ImageDraw
 from shop import run
 
-from indexer.publish import set_current
+from indexer.snapshots.publish import set_current
 from shared.manifest import Manifest
 from shared.snapshot.data_directory import DataDirectory
 

@@ -35,14 +35,14 @@ _WEB_MODULES = {
         "wsgi",
     )
 }
-_MILVUS = {"shared/milvus/connection.py", "indexer/milvus_upload.py"}
+_MILVUS = {"shared/milvus/connection.py", "indexer/partitions/milvus_upload.py"}
 # Extras: nothing else needs them.
 _ONLY_IN = {
     "milvus_lite": _MILVUS,
-    "pyarrow": {"indexer/parquet_entries.py"},
+    "pyarrow": {"indexer/catalogue/parquet.py"},
     "pymilvus": _MILVUS,
-    "ray": {"indexer/ray_pool.py"},
-    "upath": {"indexer/location.py"},
+    "ray": {"indexer/embedding/cluster/actor_pool.py"},
+    "upath": {"indexer/files/location.py"},
 }
 _OURS = {"shared": set(), "indexer": {"shared"}, "search_service": {"shared"}}
 
@@ -99,12 +99,24 @@ def test_imports_keep_the_rules(module: str) -> None:
         ("shared/images/decode.py", "from search_service import engine", ["search_service"]),
         ("shared/images/decode.py", "def f():\n    import keras", ["keras"]),
         ("shared/images/decode.py", "import numpy as np, flask as f", ["flask"]),
-        ("indexer/embed.py", "from search_service.engine.engine import Engine", ["search_service"]),
-        ("indexer/embed.py", "class A:\n    def f(self):\n        from werkzeug import http", ["werkzeug"]),
-        ("search_service/api/routes.py", "if TYPE_CHECKING:\n    from indexer.embed import x", ["indexer"]),
+        ("indexer/embedding/views.py", "from search_service.engine.engine import Engine", ["search_service"]),
+        (
+            "indexer/embedding/views.py",
+            "class A:\n    def f(self):\n        from werkzeug import http",
+            ["werkzeug"],
+        ),
+        (
+            "search_service/api/routes.py",
+            "if TYPE_CHECKING:\n    from indexer.embedding.views import x",
+            ["indexer"],
+        ),
         ("search_service/engine/engine.py", "try:\n    import flask.json\nexcept ImportError:\n    pass", ["flask"]),
         ("search_service/engine/engine.py", "import tensorflow.lite as lite", ["tensorflow"]),
-        ("search_service/app.py", "import importlib\nimportlib.import_module('indexer.embed')", ["indexer"]),
+        (
+            "search_service/app.py",
+            "import importlib\nimportlib.import_module('indexer.embedding.views')",
+            ["indexer"],
+        ),
         ("search_service/web/pages.py", "import flask", ["flask"]),
         ("shared/snapshot/snapshot.py", "def f():\n    from pymilvus import MilvusClient", ["pymilvus"]),
         ("indexer/pipeline.py", "def f():\n    import ray", ["ray"]),
@@ -118,7 +130,7 @@ def test_a_violation_is_found(module: str, source: str, wanted: list[str]) -> No
     ("module", "source"),
     [
         ("shared/snapshot/snapshot.py", "from shared.images.decode import SIDE_PX\nimport faiss"),
-        ("indexer/backbone.py", "import keras\nimport tensorflow as tf\nfrom shared.vectors import unit_rows"),
+        ("indexer/backbone/load.py", "import keras\nimport tensorflow as tf\nfrom shared.vectors import unit_rows"),
         ("search_service/app.py", "import flask\nfrom werkzeug.exceptions import HTTPException"),
         (
             "search_service/engine/engine.py",

@@ -13,12 +13,12 @@ from pathlib import Path
 
 import numpy as np
 
-from indexer.augment import Augmentation
-from indexer.embed import embed_catalogue, on_this_machine
-from indexer.embed_image import Embedding
-from indexer.embed_on_ray import OnRay
-from indexer.embedding_cache import EmbeddingCache
-from indexer.read_catalogue import read_catalogue
+from indexer.catalogue.reader import read_catalogue
+from indexer.embedding.augmentation import Augmentation
+from indexer.embedding.cache import EmbeddingCache
+from indexer.embedding.cluster.ray_executor import OnRay
+from indexer.embedding.embed_catalogue import embed_catalogue, on_this_machine
+from indexer.embedding.embed_image import Embedding
 from shared.images.decode import ImageLimits
 from shared.model.embedder import LiteRtEmbedder
 

@@ -16,7 +16,7 @@ import pytest
 from PIL import Image
 
 from benchmarks.ray_cluster import RayCluster, environment, ray_cluster
-from indexer.shard import EmbeddedShard
+from indexer.embedding.cluster.shard import EmbeddedShard
 
 pytestmark = [pytest.mark.ray, pytest.mark.tensorflow]
 

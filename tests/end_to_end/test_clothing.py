@@ -18,8 +18,8 @@ from sklearn.metrics.pairwise import cosine_similarity
 from examples.sample_catalogue.render import CATEGORIES as DRAWN
 from examples.sample_catalogue.render import QUERIES as QUERIES_DRAWN
 from examples.sample_catalogue.render import render_catalogue
-from indexer.catalogue_report import examine
-from indexer.originals import Originals
+from indexer.data_quality.report import examine
+from indexer.data_quality.snapshot_images import Originals
 from search_service.engine.engine import Engine
 from shared.images.decode import ImageLimits, decode_image, to_pixels
 from shared.retrieval.search_options import SearchOptions

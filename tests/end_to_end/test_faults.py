@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from quick_stages import ColourInterpreter
 from shop import Done, Shop
 
-from indexer import embedding_cache
+from indexer.embedding import cache as embedding_cache
 from search_service.settings import ServiceSettings
 from search_service.wsgi import make_app
 from shared.model import embedder

@@ -16,7 +16,7 @@ from fakes import picture
 from flask.testing import FlaskClient
 from shop import Done, Shop
 
-from indexer.read_feedback import LabelledQueries
+from indexer.classifier.feedback_queries import LabelledQueries
 from search_service.settings import ServiceSettings
 from search_service.wsgi import make_app
 from shared.manifest import Manifest
@@ -28,7 +28,7 @@ _GREY = base64.b64encode(picture((70, 80, 90), (64, 64), "PNG")).decode()
 def learned(quick_shop: Shop, monkeypatch: pytest.MonkeyPatch) -> list[LabelledQueries | None]:
     """What each training got to learn from besides the catalogue."""
     given: list[LabelledQueries | None] = []
-    trainer = quick_stages.STAGES["indexer.train_classifier"]
+    trainer = quick_stages.STAGES["indexer.classifier.train"]
     train = trainer.train_classifier
 
     def watch(embedded: Any, held_out: Any, seed: int, stage: Any, queries: LabelledQueries | None = None) -> Any:

@@ -14,7 +14,7 @@ from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.parser import text_string_to_metric_families
 from swapping import DAMAGED, IDS, Service, open_files, running, wait_until
 
-from indexer.publish import set_current
+from indexer.snapshots.publish import set_current
 from shared.manifest import Manifest
 
 pytestmark = [

@@ -21,7 +21,7 @@ from milvus_server import ADDRESS, MilvusServer, drop_collections
 from real_build import command, succeed
 from swapping import Service, open_snapshots, running, wait_until
 
-from indexer.milvus_collections import connect
+from indexer.snapshots.milvus_collections import connect
 from search_service.settings import ServiceSettings
 from shared.images.decode import ImageLimits, decode_image, to_pixels
 from shared.manifest import Manifest

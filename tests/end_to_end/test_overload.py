@@ -19,7 +19,7 @@ from load import Load
 from PIL import Image
 from swapping import IDS, Service, running, wait_until
 
-from indexer.publish import set_current
+from indexer.snapshots.publish import set_current
 
 pytestmark = [
     pytest.mark.tensorflow,

@@ -13,7 +13,7 @@ from load import Load
 from prometheus_client.parser import text_string_to_metric_families
 from swapping import IDS, Service, open_files, running, wait_until
 
-from indexer.publish import set_current
+from indexer.snapshots.publish import set_current
 
 pytestmark = [
     pytest.mark.tensorflow,

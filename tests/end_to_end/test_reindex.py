@@ -16,13 +16,13 @@ import quick_stages
 from partitions import open_partitions
 from shop import KINDS, Done, Hits, Shop, hits_of, published_hits
 
-from indexer import gate
-from indexer.augment import Augmentation
-from indexer.embed import embed_catalogue
-from indexer.embed_image import Embedding
-from indexer.read_catalogue import read_catalogue
-from indexer.report import SilentReporter
-from indexer.writer_lock import writer_lock
+from indexer import publish_gate as gate
+from indexer.catalogue.reader import read_catalogue
+from indexer.console.progress import SilentReporter
+from indexer.embedding.augmentation import Augmentation
+from indexer.embedding.embed_catalogue import embed_catalogue
+from indexer.embedding.embed_image import Embedding
+from indexer.snapshots.writer_lock import writer_lock
 from shared.images.decode import ImageLimits
 from shared.index.partition import partition_file
 from shared.snapshot.data_directory import SnapshotPaths
@@ -102,8 +102,8 @@ def _no_tensorflow(first: _First, monkeypatch: pytest.MonkeyPatch) -> None:
     backbone, trainer = (quick_stages.STAGES[f"indexer.{name}"] for name in ("backbone", "train_classifier"))
     monkeypatch.setattr(backbone, "export_embedder", export)
     monkeypatch.setattr(backbone, "pretrained_classes", lambda *_: None)
-    monkeypatch.setitem(sys.modules, "indexer.backbone", backbone)
-    monkeypatch.setitem(sys.modules, "indexer.train_classifier", trainer)
+    monkeypatch.setitem(sys.modules, "indexer.backbone.load", backbone)
+    monkeypatch.setitem(sys.modules, "indexer.classifier.train", trainer)
     quick_stages.called.clear()
 
 

@@ -21,7 +21,7 @@ from urllib.parse import quote
 import pytest
 from real_build import COLOURS, KINDS, RealBuild, name_of
 
-from indexer.publish import set_current
+from indexer.snapshots.publish import set_current
 from shared.feedback_record import Feedback
 from shared.snapshot.data_directory import DataDirectory
 

@@ -15,7 +15,7 @@ import pytest
 from fakes import is_leased
 from swapping import DAMAGED, IDS, Service, open_files, running, wait_until
 
-from indexer.publish import set_current
+from indexer.snapshots.publish import set_current
 from shared.snapshot.data_directory import DataDirectory
 
 pytestmark = [

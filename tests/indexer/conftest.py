@@ -10,11 +10,11 @@ from fakes import FakeEmbedder, fake_manifest, picture
 from matplotlib.figure import Figure
 from partitions import open_partitions
 
-from indexer.augment import Augmentation
-from indexer.embed import EmbeddedCatalogue, embed_catalogue
-from indexer.embed_image import Embedding
-from indexer.read_catalogue import read_catalogue
-from indexer.report import SilentReporter
+from indexer.catalogue.reader import read_catalogue
+from indexer.console.progress import SilentReporter
+from indexer.embedding.augmentation import Augmentation
+from indexer.embedding.embed_catalogue import EmbeddedCatalogue, embed_catalogue
+from indexer.embedding.embed_image import Embedding
 from shared.catalogue.items import ItemStore, write_items
 from shared.images.decode import ImageLimits
 from shared.model.classifier import Classifier

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from shop import KINDS, Done, Shop
 
-from indexer.writer_lock import writer_lock
+from indexer.snapshots.writer_lock import writer_lock
 from shared.index.partition import partition_file
 
 

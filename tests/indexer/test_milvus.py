@@ -7,8 +7,8 @@ import pytest
 from shop import Hits, Shop
 
 from indexer import pipeline
-from indexer.milvus_collections import connect, remember_collection
-from indexer.milvus_upload import Upload
+from indexer.partitions.milvus_upload import Upload
+from indexer.snapshots.milvus_collections import connect, remember_collection
 from shared.manifest import Manifest
 from shared.milvus.connection import MilvusConnection
 

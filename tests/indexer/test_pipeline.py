@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from shop import Shop
 
-from indexer import published
+from indexer.snapshots import published
 from shared.images.decode import PREPROCESSINGS
 from shared.manifest import Manifest
 

@@ -1,0 +1,226 @@
+"""Everything that goes into a snapshot, and how it is written."""
+
+import hashlib
+import json
+import re
+import secrets
+from collections.abc import Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from functools import cached_property, partial
+from pathlib import Path
+
+from indexer.backbone.choose import Base
+from indexer.catalogue.reader import Problem
+from indexer.classifier.choose import ChosenClassifier
+from indexer.classifier.fit_ood_rule import fit_known
+from indexer.classifier.held_out import HeldOut
+from indexer.console.progress import Reporter
+from indexer.data_quality.report import examine
+from indexer.embedding.embed_catalogue import EmbeddedCatalogue
+from indexer.files.link import link_or_copy
+from indexer.partitions.build import PlannedPartition, write_partition
+from indexer.partitions.milvus_upload import Upload
+from indexer.reports.write import write_build_report
+from indexer.settings import BuildSettings
+from indexer.snapshots.classifier_heads import Heads
+from indexer.snapshots.milvus_collections import connect, remember_collection
+from indexer.snapshots.published import Published
+from shared import __version__
+from shared.catalogue.items import IndexedItem, ItemStore, write_items
+from shared.index.partition import Partition, partition_file
+from shared.manifest import FORMAT_VERSION, CategoryEntry, Manifest
+from shared.milvus.address import EMBEDDED, MilvusAddress
+from shared.model.embedder import Embedder, LiteRtEmbedder, NoEmbedder, embedder_id, golden_picture
+from shared.model.energy_score import Clarity
+from shared.snapshot.data_directory import DataDirectory, SnapshotPaths
+from shared.snapshot.snapshot import Snapshot
+
+_STAMP = re.compile(r"[0-9]{8}T[0-9]{9}(?=-)")
+
+
+@dataclass(frozen=True)
+class SnapshotContent:
+    """What the stages of a build have made.
+
+    Attributes:
+        base: the exported base.
+        embedded: the catalogue's views.
+        chosen: the classifier.
+        held_out: the items that judge it.
+        partitions: planned, one a category, in the order of the classifier's columns.
+        items: with their rows in the partitions.
+        published: the snapshot that partitions are taken over from.
+        image_root: what image paths are relative to.
+        settings: the build's.
+        preprocessing: how images were decoded, one of `shared.images.decode.PREPROCESSINGS`.
+    """
+
+    base: Base
+    embedded: EmbeddedCatalogue
+    chosen: ChosenClassifier
+    held_out: HeldOut
+    partitions: Sequence[PlannedPartition]
+    items: Sequence[IndexedItem]
+    published: Published | None
+    image_root: Path
+    settings: BuildSettings
+    preprocessing: str
+
+    def write(self, paths: SnapshotPaths, snapshot_id: str, reporter: Reporter) -> Manifest:
+        """Write every file into an empty directory, the manifest last.
+
+        Args:
+            paths: of the directory, which does not exist yet.
+            snapshot_id: what the snapshot will be called.
+            reporter: told of progress, and why there is no report where there is none.
+        """
+        paths.partitions.mkdir(parents=True)
+        paths.report.mkdir()
+        self._write_embedder(paths)
+        write_items(paths.items, self.items)
+        entries = []
+        with reporter.stage("build partitions", len(self.partitions)) as stage:
+            for planned in self.partitions:
+                entries.append(write_partition(planned, self.embedded, paths.partitions, self.published))
+                stage.advance()
+        with reporter.stage("fit known queries"):
+            heads = self._write_classifier(paths)
+        written = {entry.name: Partition.open(entry.name, paths.partitions) for entry in entries}
+        with reporter.stage("find duplicates"):
+            found = examine(self.items, written)
+            found.write(paths.report)
+        write_problems(paths.report / "skipped.jsonl", self.embedded.problems)
+        embedder = LiteRtEmbedder(self.base.model, interpreters=1) if self.base.model else NoEmbedder(self._dim)
+        manifest = self._manifest(snapshot_id, tuple(entries), embedder)
+        if self.settings.report == "on" and self.settings.embeddings is None:
+            with closing(ItemStore(paths.items)) as items:
+                snapshot = Snapshot(manifest, embedder, heads.judged, items, written)
+                write_build_report(snapshot, self.held_out, found, self.published, paths.report, reporter)
+        if self.settings.store != EMBEDDED:
+            manifest = self._to_milvus(paths, manifest, written)
+        manifest = replace(manifest, checksums=paths.checksums(), samples=paths.samples())
+        manifest.write(paths.manifest)
+        return manifest
+
+    def _to_milvus(self, paths: SnapshotPaths, manifest: Manifest, written: Mapping[str, Partition]) -> Manifest:
+        """The vectors out of the snapshot's directory into a collection; which item each row shows stays."""
+        store = self.settings.store
+        collection = MilvusAddress.parse(store).collection(manifest.snapshot_id)
+        remember_collection(DataDirectory(self.settings.data), store, collection)
+        with closing(connect(store)) as connection:
+            upload = Upload(connection, collection, written, self.settings.index_kind)
+            categories, entry = upload.run(manifest.categories)
+        for category in written:
+            (paths.partitions / partition_file(category)).unlink()
+        return replace(manifest, categories=categories, store=entry)
+
+    def _write_embedder(self, paths: SnapshotPaths) -> None:
+        published = self.published
+        if not self.base.model:
+            return
+        if published is not None and published.manifest.embedder_id == embedder_id(self.base.model):
+            link_or_copy(published.paths.embedder, paths.embedder)
+        else:
+            paths.embedder.write_bytes(self.base.model)
+
+    def _write_classifier(self, paths: SnapshotPaths) -> Heads:
+        """After the partitions: the rule for known queries of a new classifier is fitted on them."""
+        heads = self.chosen.heads
+        if self.chosen.is_new:
+            opened = partial(Partition.open, directory=paths.partitions)
+            heads = heads.knowing(fit_known(heads.judged, self.held_out, opened, self._pretrained_classes()))
+        heads.write(paths)
+        return heads
+
+    def _pretrained_classes(self) -> Clarity | None:
+        """Of the base, unless it was tuned: then they no longer fit its embeddings."""
+        from indexer.backbone.load import pretrained_classes
+
+        if (self.base.tuning or {}).get("improved") or not self.base.model:
+            return None
+        return pretrained_classes(self.base.name, self.settings.weights)
+
+    @cached_property
+    def content(self) -> str:
+        """A digest of all items with their images and metadata, in order: the same content needs no new snapshot."""
+        digest = hashlib.sha256()
+        for indexed in self.items:
+            item, digests = indexed.item, [one.hex() for one in indexed.digests]
+            told = [item.item_id, item.category, item.images, digests, dict(item.metadata)]
+            digest.update(json.dumps(told, sort_keys=True).encode() + b"\n")
+        return digest.hexdigest()
+
+    def is_published(self) -> bool:
+        """Whether the published snapshot has all of this already."""
+        if self.published is None or self.chosen.is_new:
+            return False
+        manifest = self.published.manifest
+        return (
+            manifest.content == self.content
+            and manifest.embedder_id == embedder_id(self.base.model)
+            and self.published.can_filter
+            and manifest.tuning == self.base.tuning
+            and manifest.settings.get("fine_tune") == self.settings.fine_tune  # or what `auto` decided would be lost
+            and len(manifest.categories) == len(self.partitions)
+            and all(planned.published is not None for planned in self.partitions)
+            and manifest.image_root == str(self.image_root)
+            and self._is_same_store(manifest)
+        )
+
+    def _is_same_store(self, manifest: Manifest) -> bool:
+        if manifest.store is None:
+            return self.settings.store == EMBEDDED
+        same_kind = manifest.settings.get("index_kind") == self.settings.index_kind
+        return manifest.store.address == self.settings.store and same_kind
+
+    @property
+    def _dim(self) -> int:
+        return self.embedded.views.shape[2]
+
+    def _manifest(self, snapshot_id: str, categories: tuple[CategoryEntry, ...], embedder: Embedder) -> Manifest:
+        """Without checksums."""
+        golden = tuple(embedder.embed(golden_picture())[0].tolist()) if self.base.model else ()
+        return Manifest(
+            format_version=FORMAT_VERSION,
+            snapshot_id=snapshot_id,
+            created_at=datetime.now(UTC).isoformat(timespec="seconds"),
+            parecido_version=__version__,
+            backbone=self.base.name,
+            weights=self.base.weights,
+            embedder_id=embedder_id(self.base.model),
+            dim=self.embedded.views.shape[2],
+            metric="inner_product",
+            preprocessing=self.preprocessing,
+            recipe=self.embedded.recipe,
+            index_views=self.settings.index_views,
+            categories=categories,
+            items=len(self.items),
+            images=sum(len(indexed.rows) for indexed in self.items),
+            skipped=len(self.embedded.problems),
+            image_root=str(self.image_root),
+            content=self.content,
+            golden=golden,
+            classifier=self.chosen.figures(self.held_out),
+            settings={**self.settings.as_dict(), "backbone": self.base.name},
+            checksums={},
+            tuning=self.base.tuning,
+        )
+
+
+def new_snapshot_id(existing: Sequence[str]) -> str:
+    """An id that sorts after all existing ones, also where the clock was put back."""
+    now = datetime.now(UTC)
+    stamp = f"{now:%Y%m%dT%H%M%S}{now.microsecond // 1000:03}"
+    latest = max((found[0] for one in existing if (found := _STAMP.match(one))), default="")
+    if stamp <= latest:
+        date, _, time = latest.partition("T")
+        stamp = f"{date}T{int(time) + 1:09}"
+    return f"{stamp}-{secrets.token_hex(3)}"
+
+
+def write_problems(path: Path, problems: Sequence[Problem]) -> None:
+    """A JSON object a line: `file`, `row`, `item_id`, `reason`."""
+    lines = [json.dumps(problem.as_dict(), ensure_ascii=False) + "\n" for problem in problems]
+    path.write_text("".join(lines), encoding="utf-8")

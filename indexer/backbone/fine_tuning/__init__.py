@@ -1,0 +1,1 @@
+"""Fine-tuning of the base network on a catalogue."""

@@ -1,0 +1,187 @@
+"""Training of a base's tail, with a head of its own, on the trunk's features."""
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+from numpy.typing import NDArray
+
+from indexer.backbone.fine_tuning.checkpoint import TuningCheckpoint
+from indexer.backbone.fine_tuning.trunk import Features, foldable_tail
+from indexer.classifier.train import fit_head
+from indexer.console.progress import SilentReporter, Stage
+from shared.vectors import unit_rows
+
+_BATCH = 64
+_LEARNING_RATE = 3e-4
+_WARM_UP_SHARE = 0.05
+_WEIGHT_DECAY = 1e-2
+_DROPOUT = 0.3
+_LABEL_SMOOTHING = 0.1
+_MIXUP = 0.2  # of Zhang et al., 2018, "mixup: Beyond Empirical Risk Minimization"; on the trunk's features
+_JUDGE_BATCH = 128
+RECIPE = (_BATCH, _LEARNING_RATE, _WARM_UP_SHARE, _WEIGHT_DECAY, _DROPOUT, _LABEL_SMOOTHING, _MIXUP)
+"""Names everything that training depends on besides the features, the labels, the number of epochs and the seed."""
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """What is to be learned.
+
+    Attributes:
+        features: of the learned and the judged pictures.
+        labels: `(n_learned + n_judged,)` int64: their categories.
+        epochs: how often each learned picture is shown, each time another view of it.
+        seed: of order, start and dropout.
+    """
+
+    features: Features
+    labels: NDArray[np.int64]
+    epochs: int
+    seed: int
+
+
+class Tuner:
+    """The tail and a linear head on its unit embeddings."""
+
+    def __init__(self, tail: keras.Model, lesson: Lesson) -> None:
+        """Start with the head that fits the tail as it is; from then on the tail's own variables change."""
+        self._tail, self._lesson = foldable_tail(tail), lesson
+        self._embed_batch = tf.function(self._embed, reduce_retracing=True)
+        self._step_batch = tf.function(self._step, reduce_retracing=True)
+        features = lesson.features
+        embeddings = self._embeddings(np.concatenate([features.learned[:, 0], features.judged]))
+        # The head sees unit embeddings, as the published one will, but of the size that the tail gives: so the one
+        # learning rate fits both.
+        self._length = float(np.linalg.norm(embeddings, axis=1).mean())
+        weights, bias = self._fitted_head(embeddings)
+        self._weights = keras.Variable(weights / self._length, name="head_weights")
+        self._bias = keras.Variable(bias, name="head_bias")
+        self._variables = [*_tuned_variables(tail), self._weights, self._bias]
+        self._optimizer = self._make_optimizer()
+
+    def right(self) -> NDArray[np.bool_]:
+        """`(n_judged,)`: which of the judged pictures the head gives their category."""
+        features, labels = self._lesson.features, self._lesson.labels
+        weights, bias = self.head()
+        logits = unit_rows(self._embeddings(features.judged)) @ weights + bias
+        found: NDArray[np.bool_] = logits.argmax(axis=1) == labels[len(features.learned) :]
+        return found
+
+    def head(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """The head as it is now: weights `(dim, n_categories)` and bias `(n_categories,)` for unit embeddings."""
+        return (self._weights.numpy() * self._length).astype(np.float32), self._bias.numpy()
+
+    def train(self, checkpoint: TuningCheckpoint, stage: Stage, say: Callable[[str], None]) -> None:
+        """Train for all epochs, from the checkpoint on if there is one.
+
+        Args:
+            checkpoint: is written after each epoch.
+            stage: is told of each view learned.
+            say: takes a line an epoch, since a log has no bar to tell the time left.
+        """
+        state = [*self._variables, *self._optimizer.variables]
+        done, values = checkpoint.load([tuple(variable.shape) for variable in state])
+        for variable, value in zip(state, values, strict=False):
+            variable.assign(value)
+        epochs, started = self._lesson.epochs, time.monotonic()
+        for epoch in range(epochs):
+            if epoch < done:
+                _advance(stage, len(self._lesson.features.learned))
+            else:
+                self._train_epoch(epoch, stage)
+                checkpoint.save(epoch + 1, [variable.numpy() for variable in state])
+                left_s = (time.monotonic() - started) / (epoch + 1 - done) * (epochs - epoch - 1)
+                say(f"fine-tuning: epoch {epoch + 1} of {epochs}, about {math.ceil(left_s / 60)} min left")
+
+    def _train_epoch(self, epoch: int, stage: Stage) -> None:
+        features, seed = self._lesson.features, self._lesson.seed
+        n_learned, n_views = features.learned.shape
+        first_view = np.random.default_rng(seed).integers(n_views, size=(n_learned,))
+        order = np.random.default_rng([seed, epoch]).permutation(n_learned)
+        for number, places in enumerate(np.array_split(order, self._steps_an_epoch())):
+            views = features.rows[features.learned[places, (first_view[places] + epoch) % n_views]]
+            targets = tf.constant(self._targets(places))
+            self._step_batch(tf.constant(views), targets, *self._chance(epoch, number, len(places)))
+            _advance(stage, len(places))
+
+    def _steps_an_epoch(self) -> int:
+        return max(1, round(len(self._lesson.features.learned) / _BATCH))
+
+    def _targets(self, places: NDArray[np.int64]) -> NDArray[np.float32]:
+        """`(n, n_categories)`: smoothed labels."""
+        n_categories = self._bias.shape[0]
+        one_hot = np.eye(n_categories, dtype=np.float32)[self._lesson.labels[places]]
+        return one_hot * np.float32(1 - _LABEL_SMOOTHING) + np.float32(_LABEL_SMOOTHING / n_categories)
+
+    def _chance(self, epoch: int, step: int, n: int) -> tuple[Any, Any, Any]:
+        """A step's chances: the seed of its dropout, the share of each view in its mixture, and its partner there."""
+        random = np.random.default_rng([self._lesson.seed, epoch, step])
+        seed = tf.constant(random.integers(2**31, size=2), tf.int32)
+        return seed, tf.constant(random.beta(_MIXUP, _MIXUP), tf.float32), tf.constant(random.permutation(n))
+
+    def _step(self, features: Any, targets: Any, dropout_seed: Any, share: Any, partners: Any) -> None:
+        features = _mixed(tf.cast(features, tf.float32), share, partners)
+        targets = _mixed(targets, share, partners)
+        with tf.GradientTape() as tape:
+            unit = tf.nn.l2_normalize(self._embed(features), axis=1)
+            kept = tf.nn.experimental.stateless_dropout(unit * self._length, _DROPOUT, seed=dropout_seed)
+            logits = kept @ self._weights + self._bias
+            loss = tf.reduce_mean(tf.nn.softmax_cross_entropy_with_logits(targets, logits))
+        gradients = tape.gradient(loss, [variable.value for variable in self._variables])
+        self._optimizer.apply(gradients, self._variables)
+
+    def _embed(self, features: Any) -> Any:
+        return self._tail(tf.cast(features, tf.float32), training=False)
+
+    def _embeddings(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
+        """`(n,)` rows of the features → `(n, 1280)` float32, as the tail gives them."""
+        parts = [
+            self._embed_batch(tf.constant(self._lesson.features.rows[rows[start : start + _JUDGE_BATCH]])).numpy()
+            for start in range(0, len(rows), _JUDGE_BATCH)
+        ]
+        return np.concatenate(parts)
+
+    def _fitted_head(self, embeddings: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        unit, n, labels = unit_rows(embeddings), len(self._lesson.features.learned), self._lesson.labels
+        with SilentReporter().stage("head") as silent:
+            weights, bias, _ = fit_head(
+                unit[:n], labels[:n], (unit[n:], labels[n:]), int(labels.max()) + 1, self._lesson.seed, silent
+            )
+        return weights, bias
+
+    def _make_optimizer(self) -> keras.optimizers.Optimizer:
+        steps = self._lesson.epochs * self._steps_an_epoch()
+        warm_up = max(1, round(_WARM_UP_SHARE * steps))
+        # Not from 0: of a small catalogue's few steps the first would be lost.
+        rate = keras.optimizers.schedules.CosineDecay(
+            _LEARNING_RATE / warm_up, max(1, steps - warm_up), warmup_target=_LEARNING_RATE, warmup_steps=warm_up
+        )
+        optimizer = keras.optimizers.AdamW(rate, weight_decay=_WEIGHT_DECAY)
+        optimizer.exclude_from_weight_decay([variable for variable in self._variables if len(variable.shape) == 1])
+        optimizer.build(self._variables)
+        return optimizer
+
+
+def _mixed(rows: Any, share: Any, partners: Any) -> Any:
+    return share * rows + (1 - share) * tf.gather(rows, partners)
+
+
+def _advance(stage: Stage, steps: int) -> None:
+    for _ in range(steps):
+        stage.advance()
+
+
+def _tuned_variables(tail: keras.Model) -> Sequence[keras.Variable]:
+    """All but the normalisations', whose statistics would not be those of so few pictures."""
+    return [
+        variable
+        for layer in tail.layers
+        if not isinstance(layer, keras.layers.BatchNormalization)
+        for variable in layer.trainable_variables
+    ]

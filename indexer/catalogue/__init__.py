@@ -1,0 +1,1 @@
+"""Catalogues as files and lists, read into items."""

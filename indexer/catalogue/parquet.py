@@ -1,0 +1,97 @@
+"""The entries of a Parquet catalogue, read some thousand rows at a time; pyarrow is imported only here."""
+
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import date, datetime, time, timedelta
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+from indexer.catalogue.entries import Entry, check_header
+from indexer.files.location import as_os_error
+from shared.errors import CatalogueError
+
+SUFFIX = ".parquet"
+_ROWS = 4096
+
+
+def parquet_entries(path: Path) -> Iterator[Entry]:
+    """The rows of a file, or of the `.parquet` files in a directory of that name, sorted; a row's number is from 1.
+
+    Raises:
+        CatalogueError: pyarrow is missing, or a file can't be read or lacks a column.
+    """
+    try:
+        from pyarrow import parquet
+    except ImportError as error:
+        raise CatalogueError(
+            f"the catalogue {path} is a Parquet file, which needs pyarrow: install Parecido with the extra `parquet`:"
+            " pip install 'parecido[parquet]'"
+        ) from error
+    for part in _parts(path):
+        with _readable(part), part.open("rb") as file, parquet.ParquetFile(file) as opened:
+            names = opened.schema_arrow.names
+            check_header(part, names)
+            row = 0
+            # The batches of one row group at a time: no more of the file is in memory than that.
+            for group in range(opened.num_row_groups):
+                for batch in opened.iter_batches(_ROWS, row_groups=[group]):
+                    for values in zip(*(column.to_pylist() for column in batch.columns), strict=True):
+                        row += 1
+                        yield _entry(part.name, row, dict(zip(names, values, strict=True)))
+
+
+def _parts(path: Path) -> list[Path]:
+    with _readable(path):
+        if not path.is_dir():
+            return [path]
+        parts = sorted(one for one in path.iterdir() if one.suffix.lower() == SUFFIX)
+    if not parts:
+        raise CatalogueError(f"the directory {path} has no {SUFFIX} files in it")
+    return parts
+
+
+@contextmanager
+def _readable(path: Path) -> Iterator[None]:
+    """Whatever pyarrow or a store's library raises says that the file can't be read."""
+    try:
+        yield
+    except CatalogueError:
+        raise
+    except Exception as error:
+        said = as_os_error(error).strerror if isinstance(error, OSError) else error
+        raise CatalogueError(f"the catalogue {path} can't be read as Parquet: {said}") from error
+
+
+def _entry(file: str, row: int, fields: dict[str, Any]) -> Entry:
+    try:
+        told = {name: _plain(value) for name, value in fields.items()}
+    except ValueError as error:
+        return Entry(file, row, {}, str(error))
+    return Entry(file, row, {name: value for name, value in told.items() if value is not None})
+
+
+def _plain(value: Any) -> Any:
+    """What JSON can hold; pandas writes a missing number as NaN."""
+    if value is None or isinstance(value, bool | int | str):
+        return value
+    if isinstance(value, float | Decimal):
+        return _number(value)
+    if isinstance(value, date | datetime | time):
+        return value.isoformat()
+    if isinstance(value, timedelta):
+        return value.total_seconds()
+    if isinstance(value, list | tuple):
+        return [_plain(one) for one in value]
+    if isinstance(value, dict):
+        return {str(name): _plain(one) for name, one in value.items()}
+    raise ValueError(f"has a value of type {type(value).__name__}: wanted text, numbers, dates, or lists of them")
+
+
+def _number(value: float | Decimal) -> int | float | None:
+    if math.isnan(value):
+        return None
+    if math.isinf(value):
+        raise ValueError("has an infinite number, which is not in JSON")
+    return int(value) if isinstance(value, Decimal) and value == value.to_integral_value() else float(value)

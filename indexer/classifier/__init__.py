@@ -1,0 +1,1 @@
+"""The classifier over frozen embeddings: trained, calibrated, chosen."""

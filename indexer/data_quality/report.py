@@ -1,0 +1,148 @@
+"""What a build has to say of its catalogue: near-duplicate items, and images whose label is doubtful.
+
+Two JSON files in the snapshot's `report/`; `python -m indexer report` shows them to people.
+"""
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from indexer.console.progress import Reporter
+from indexer.data_quality.near_duplicates import MAX_RATIO, Duplicate, NearDuplicates, find_near_duplicates
+from indexer.data_quality.nearest_images import nearest_images
+from indexer.data_quality.snapshot_images import Originals
+from indexer.data_quality.suspect_labels import Suspect, SuspectLabels, find_suspect_labels
+from shared.catalogue.items import IndexedItem
+from shared.index.category_search import CategorySearch
+from shared.snapshot.data_directory import DataDirectory
+from shared.snapshot.snapshot import Snapshot
+
+_NEAR_DUPLICATES = "near_duplicates.json"
+_SUSPECT_LABELS = "suspect_labels.json"
+
+
+@dataclass(frozen=True)
+class CatalogueReport:
+    """What people should look at."""
+
+    near_duplicates: NearDuplicates
+    suspect_labels: SuspectLabels
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return {"near_duplicates": self.near_duplicates.as_dict(), "suspect_labels": self.suspect_labels.as_dict()}
+
+    def sentence(self) -> str | None:
+        """For a person, in one line; None where there is nothing to look at."""
+        groups, contradictions = len(self.near_duplicates.groups), self.near_duplicates.contradictions
+        suspects = len(self.suspect_labels.suspects)
+        if not groups and not suspects:
+            return None
+        return (
+            f"to look at: {groups} groups of near-duplicate items, {contradictions} of them over several categories,"
+            f" and {suspects} doubtful labels"
+        )
+
+    def write(self, directory: Path) -> None:
+        """Write both files into an existing directory."""
+        for name, told in (
+            (_NEAR_DUPLICATES, self.near_duplicates.as_dict()),
+            (_SUSPECT_LABELS, self.suspect_labels.as_dict()),
+        ):
+            (directory / name).write_text(json.dumps(told, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def examine(
+    items: Iterable[IndexedItem], partitions: Mapping[str, CategorySearch], max_ratio: float = MAX_RATIO
+) -> CatalogueReport:
+    """Look for near-duplicates and doubtful labels in what was indexed.
+
+    Args:
+        items: of a snapshot.
+        partitions: of the snapshot, by category.
+        max_ratio: how near two images have to be, as a share of the distance that is usual there.
+    """
+    originals = Originals.of(items, partitions)
+    near = nearest_images(originals)
+    duplicates = find_near_duplicates(originals, near, max_ratio)
+    return CatalogueReport(duplicates, find_suspect_labels(originals, near, duplicates))
+
+
+def read_report(directory: Path) -> CatalogueReport | None:
+    """What a build wrote; None where it was by a version that wrote none, or judged near-duplicates by a cosine."""
+    try:
+        near_duplicates, suspect_labels = (
+            json.loads((directory / name).read_text(encoding="utf-8")) for name in (_NEAR_DUPLICATES, _SUSPECT_LABELS)
+        )
+    except FileNotFoundError:
+        return None
+    if "max_ratio" not in near_duplicates:
+        return None
+    return CatalogueReport(NearDuplicates.from_dict(near_duplicates), SuspectLabels.from_dict(suspect_labels))
+
+
+def report_of(snapshot: Snapshot, data: DataDirectory, max_ratio: float = MAX_RATIO) -> CatalogueReport:
+    """What the build of a snapshot wrote, or where it wrote none, or by another ratio, what is found now.
+
+    Args:
+        snapshot: open, so verified.
+        data: where it lies.
+        max_ratio: how near two images have to be, as a share of the distance that is usual there.
+    """
+    written = read_report(data.paths(snapshot.snapshot_id).report)
+    if written is not None and written.near_duplicates.max_ratio == max_ratio:
+        return written
+    return examine(snapshot.items.without_metadata(), snapshot.partitions, max_ratio)
+
+
+def show(report: CatalogueReport, top: int, reporter: Reporter) -> None:
+    """Tell a person.
+
+    Args:
+        report: what was found.
+        top: how many groups, and how many doubtful labels, are told one by one.
+        reporter: who is told.
+    """
+    duplicates, labels = report.near_duplicates, report.suspect_labels
+    groups = [
+        (
+            number,
+            "same file" if one.same_file else f"{one.cosine:.4f}",
+            one.category,
+            one.item_id,
+            _image(one),
+        )
+        for number, group in enumerate(duplicates.groups[:top], start=1)
+        for one in group.items
+    ]
+    header = ["group", "cosine", "category", "item", "image"]
+    reporter.table("Near-duplicate items, those under several categories first", header, groups)
+    suspects = [
+        (one.doubt, one.category, one.suggested, _votes(one), one.item_id, _image(one)) for one in labels.suspects[:top]
+    ]
+    header = ["doubt", "label", "looks like", "neighbours", "item", "image"]
+    reporter.table("Doubtful labels, the most doubtful first", header, suspects)
+    for shown, found, what in (
+        (top, len(duplicates.groups), "groups"),
+        (top, len(labels.suspects), "doubtful labels"),
+    ):
+        if found > shown:
+            reporter.say(f"{found - shown} more {what}: --top shows more, --json all")
+    if labels.unjudged:
+        reporter.say(f"labels not judged, for want of images: {', '.join(labels.unjudged)}")
+    if not duplicates.exact:
+        reporter.say(
+            "the catalogue is large: near images were looked for in the likely places only, a few may be missing"
+        )
+    reporter.say(report.sentence() or "no near-duplicate items and no doubtful labels")
+
+
+def _votes(suspect: Suspect) -> str:
+    return f"{suspect.neighbours_for_label} : {suspect.neighbours_for_suggested}"
+
+
+def _image(found: Duplicate | Suspect) -> str:
+    """Its path, where the item isn't named by it already."""
+    return "" if found.image == found.item_id else found.image

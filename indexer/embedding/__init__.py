@@ -1,0 +1,1 @@
+"""Images augmented and embedded, through a cache."""

@@ -1,0 +1,1 @@
+"""How good a snapshot is, in figures."""

@@ -1,0 +1,1 @@
+"""Files that are read from anywhere and written durably."""

@@ -1,0 +1,1 @@
+"""One index per category, of the kind that holds its recall."""

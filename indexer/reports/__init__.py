@@ -1,0 +1,1 @@
+"""Figures and pictures as files to look at."""

@@ -1,0 +1,1 @@
+"""Snapshots written, published, listed and deleted."""

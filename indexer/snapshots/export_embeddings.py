@@ -1,0 +1,28 @@
+"""The notebook's files: every image's embedding, and the paths that they belong to."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+
+from indexer.files.location import location
+from shared.snapshot.snapshot import Snapshot
+
+
+def export(snapshot: Snapshot, out: Path) -> int:
+    """Write `embeddings.npy` and `paths.json`, row by row the same images.
+
+    `embeddings.npy` is `(n_images, dim)` float32, unit rows: the originals, in the catalogue's order. `paths.json` is a
+    list of `n_images` absolute paths.
+
+    Returns:
+        How many images there are.
+    """
+    items = list(snapshot.items.without_metadata())
+    rows = [snapshot.partition(indexed.item.category).embeddings(indexed.rows) for indexed in items]
+    root = location(snapshot.manifest.image_root)
+    paths = [str(root / image) for indexed in items for image in indexed.item.images]
+    out.mkdir(parents=True, exist_ok=True)
+    np.save(out / "embeddings.npy", np.concatenate(rows))
+    (out / "paths.json").write_text(json.dumps(paths, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    return len(paths)

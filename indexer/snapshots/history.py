@@ -1,0 +1,173 @@
+"""The snapshots of a data directory: which there are, going back to one, what is different between two."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from indexer.catalogue.diff import Changes, compare
+from indexer.snapshots.milvus_collections import move_alias
+from indexer.snapshots.publish import published_ids, set_current
+from indexer.snapshots.published import snapshot_states
+from indexer.snapshots.writer_lock import writer_lock
+from shared.errors import SnapshotMissing
+from shared.manifest import Manifest
+from shared.snapshot.data_directory import DataDirectory, SnapshotPaths
+from shared.snapshot.snapshot import Snapshot
+
+
+@dataclass(frozen=True)
+class SnapshotSummary:
+    """One snapshot.
+
+    Attributes:
+        snapshot_id: its id.
+        state: `current`, `published` (it was once) or `held back` (by the gate).
+        created_at: ISO 8601, UTC.
+        backbone: the base.
+        categories: how many.
+        items: how many.
+        images: how many.
+        category_accuracy: on held-out items; None where there were none.
+        bytes: of its files, those included that it shares with other snapshots.
+    """
+
+    snapshot_id: str
+    state: str
+    created_at: str
+    backbone: str
+    categories: int
+    items: int
+    images: int
+    category_accuracy: float | None
+    bytes: int
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class SnapshotDiff:
+    """What is different between two snapshots.
+
+    Attributes:
+        before: the one.
+        after: the other.
+        changes: item by item.
+        category_items: each category's number of items in the one and in the other, where they differ.
+        shared_bytes: of the files that both have on the disk once.
+    """
+
+    before: SnapshotSummary
+    after: SnapshotSummary
+    changes: Changes
+    category_items: Mapping[str, tuple[int, int]]
+    shared_bytes: int
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return asdict(self)
+
+
+def list_snapshots(data: DataDirectory) -> list[SnapshotSummary]:
+    """Every snapshot, oldest first.
+
+    Raises:
+        SnapshotMissing: nothing is published here.
+    """
+    current, once_published = data.current_id(), published_ids(data)
+    every = [data.paths(snapshot_id) for snapshot_id in data.ids()]
+    return [_summary(paths, Manifest.read(paths.manifest), current, once_published) for paths in every]
+
+
+def roll_back(data: DataDirectory, snapshot_id: str | None) -> tuple[str, str]:
+    """Publish an earlier snapshot again, after verifying it.
+
+    Args:
+        data: where.
+        snapshot_id: None for the last one before the current one that was published.
+
+    Returns:
+        The ids of what is current now, and of what was.
+
+    Raises:
+        SnapshotMissing: there is no such snapshot.
+        SnapshotError: it is damaged.
+        StoreUnavailable: its vectors are in Milvus, which does not answer, or is loading them.
+        Busy: a build is writing there.
+    """
+    data.current_id()  # nothing was ever published here, most likely a mistyped path: no lock is made then
+    with writer_lock(data):
+        current = data.current_id()
+        once_published = published_ids(data)
+        earlier = [one for one in data.ids() if one < current and one in once_published]
+        if snapshot_id is None and not earlier:
+            found = f"no published snapshot in {data.snapshots} is older than {current}, the current one"
+            raise SnapshotMissing(f"{found}: {_lists(data)}")
+        chosen = snapshot_id or earlier[-1]
+        snapshot = Snapshot.open(existing(data, chosen), interpreters=1)
+        snapshot.close()
+        move_alias(data, snapshot.manifest)
+        set_current(data, chosen)
+    return chosen, current
+
+
+def diff(data: DataDirectory, before: str, after: str) -> SnapshotDiff:
+    """Tell two snapshots apart.
+
+    Raises:
+        SnapshotMissing: one of them does not exist.
+        SnapshotError: one of them is damaged.
+        StorageError: their metadata can't be kept in a temporary file meanwhile.
+    """
+    paths = [existing(data, before), existing(data, after)]
+    current, once_published = data.current_id(), published_ids(data)
+    manifests = [Manifest.read(path.manifest) for path in paths]
+    one, other = (
+        _summary(path, manifest, current, once_published) for path, manifest in zip(paths, manifests, strict=True)
+    )
+    first, second = ({entry.name: entry.items for entry in manifest.categories} for manifest in manifests)
+    counts = {name: (first.get(name, 0), second.get(name, 0)) for name in sorted(first.keys() | second.keys())}
+    return SnapshotDiff(
+        before=one,
+        after=other,
+        changes=compare(*(snapshot_states(path) for path in paths)),
+        category_items={name: pair for name, pair in counts.items() if pair[0] != pair[1]},
+        shared_bytes=_shared_bytes(*paths),
+    )
+
+
+def existing(data: DataDirectory, snapshot_id: str) -> SnapshotPaths:
+    """Where a snapshot lies.
+
+    Raises:
+        SnapshotMissing: there is none of this id.
+    """
+    if snapshot_id not in data.ids():
+        raise SnapshotMissing(f"there is no snapshot {snapshot_id!r} in {data.snapshots}: {_lists(data)}")
+    return data.paths(snapshot_id)
+
+
+def _lists(data: DataDirectory) -> str:
+    return f"`python -m indexer snapshots --data {data.root}` lists what there is"
+
+
+def _summary(paths: SnapshotPaths, manifest: Manifest, current: str, once_published: set[str]) -> SnapshotSummary:
+    snapshot_id = paths.root.name
+    state = "published" if snapshot_id in once_published else "held back"
+    return SnapshotSummary(
+        snapshot_id=snapshot_id,
+        state="current" if snapshot_id == current else state,
+        created_at=manifest.created_at,
+        backbone=manifest.backbone,
+        categories=len(manifest.categories),
+        items=manifest.items,
+        images=manifest.images,
+        category_accuracy=manifest.classifier["category_accuracy"],
+        bytes=sum(path.stat().st_size for path in paths.files()),
+    )
+
+
+def _shared_bytes(one: SnapshotPaths, other: SnapshotPaths) -> int:
+    inodes = {path.stat().st_ino for path in one.files()}
+    return sum(path.stat().st_size for path in other.files() if path.stat().st_ino in inodes)

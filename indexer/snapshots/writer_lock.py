@@ -1,0 +1,63 @@
+"""One build at a time in a data directory, and the clearing away of what killed ones have left."""
+
+import fcntl
+import json
+import os
+import shutil
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import BinaryIO
+
+from indexer.files.durable_write import storage_error
+from shared.errors import Busy, StorageError
+from shared.snapshot.data_directory import DataDirectory
+
+
+@contextmanager
+def writer_lock(data: DataDirectory) -> Iterator[None]:
+    """Hold the data directory for writing; the kernel lets go of it should the process be killed.
+
+    Whoever holds it may clear away what killed builds have left: nobody else is writing.
+
+    Raises:
+        Busy: another process holds it; it says which.
+        StorageError: the directory can't be written.
+    """
+    with _open(data) as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.seek(0)
+            raise Busy(
+                f"another build is writing to {data.root}: {file.read().decode().strip() or 'unknown'};"
+                " wait until it has ended"
+            ) from None
+        holder = {"pid": os.getpid(), "host": socket.gethostname(), "since": f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"}
+        _clear_leftovers(data)  # first: it makes room on a full disk
+        try:
+            file.truncate(0)
+            file.write(json.dumps(holder).encode())
+        except OSError as error:
+            raise _cannot_write(data, error) from error
+        yield
+
+
+def _open(data: DataDirectory) -> BinaryIO:
+    try:
+        return data.lock.open("a+b", buffering=0)
+    except OSError as error:
+        raise _cannot_write(data, error) from error
+
+
+def _cannot_write(data: DataDirectory, error: OSError) -> StorageError:
+    return storage_error(f"the data directory {data.root} can't be written", data.root, error)
+
+
+def _clear_leftovers(data: DataDirectory) -> None:
+    for directory in data.snapshots.glob(".*"):
+        shutil.rmtree(directory, ignore_errors=True)
+    for name in (data.current.name, data.published.name, data.build_settings.name):
+        for file in data.root.glob(f".{name}.*"):
+            file.unlink(missing_ok=True)

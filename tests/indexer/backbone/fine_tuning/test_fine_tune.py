@@ -1,0 +1,370 @@
+"""Most of these tune a tiny base that is cut where EfficientNet-Lite0 is; the real networks are tried at the end.
+
+They begin with a head that NumPy fits: Keras takes longer to begin with one than all the tuning does. Where it matters
+what is learned, and with a real network, the head is fitted as it is in a build.
+"""
+
+import errno
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from indexer.classifier.lda import discriminant_head
+from indexer.console.progress import SilentReporter
+from shared.errors import BrokenImage
+from shared.images.decode import SIDE_PX
+from shared.model.embedder import LiteRtEmbedder, golden_picture
+from shared.vectors import Vectors
+
+pytestmark = pytest.mark.tensorflow
+
+_HUES = np.array([(200, 60, 60), (60, 200, 60), (60, 60, 200), (190, 190, 50), (50, 190, 190)])
+
+
+@pytest.fixture(scope="module")
+def tuning() -> Any:
+    from indexer.backbone.fine_tuning import fine_tune
+
+    return fine_tune
+
+
+@pytest.fixture(scope="module")
+def tuner() -> Any:
+    from indexer.backbone.fine_tuning import trainer as tuner
+
+    return tuner
+
+
+def _quick_head(learned: Vectors, labels: NDArray[np.int64], _: Any, n_categories: int, *__: Any) -> Any:
+    return (*discriminant_head(learned, labels, n_categories), 1)
+
+
+@pytest.fixture(autouse=True)
+def _quick(request: pytest.FixtureRequest, tuning: Any, tuner: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    from indexer.classifier import train as train_classifier
+
+    monkeypatch.setattr(tuning, "_MAX_EPOCHS", 3)
+    monkeypatch.setattr(tuning, "_COPIES", 1)
+    monkeypatch.setattr(train_classifier, "_MAX_EPOCHS", 2)
+    if request.function not in (test_tuning_learns, test_lite0_is_tuned):
+        monkeypatch.setattr(tuner, "fit_head", _quick_head)
+
+
+def _tiny_base() -> Any:
+    """`(n, 224, 224, 3)` → `(n, 8)`, with the layers that tails have: both kinds of convolution and a shortcut."""
+    import keras
+    from keras import layers
+
+    from indexer.backbone.load import Backbone
+
+    keras.utils.clear_session()  # or the layers' names, which count on within a process, get into the exported bytes
+    keras.utils.set_random_seed(4)
+    images = layers.Input((SIDE_PX, SIDE_PX, 3))
+    x = layers.Rescaling(1 / 128, offset=-1)(images)
+    x = layers.AveragePooling2D(16)(x)
+    x = layers.Conv2D(6, 3, padding="same", use_bias=False, name="stem")(x)
+    x = cut = layers.BatchNormalization(name="blocks.8._bn2")(x)
+    x = layers.Conv2D(6, 1, use_bias=False, name="expand")(x)
+    x = layers.ReLU(6.0)(layers.BatchNormalization(name="bn0")(x))
+    x = layers.DepthwiseConv2D(3, padding="same", use_bias=False, name="depthwise")(x)
+    x = layers.ReLU(6.0)(layers.BatchNormalization(name="bn1")(x))
+    x = layers.Add()([x, cut])
+    x = layers.Conv2D(8, 1, name="with_bias")(x)
+    x = layers.GlobalAveragePooling2D()(layers.ReLU(6.0)(x))
+    return Backbone("efficientnet_lite0", "none", keras.Model(images, x))
+
+
+def _pictures(labels: NDArray[np.int64]) -> list[Any]:
+    """Plain pictures in a hue of their category's, each a little different."""
+    from indexer.backbone.fine_tuning.trunk import Picture
+
+    random = np.random.default_rng(0)
+    shade = random.normal(0, 12, (len(labels), 1, 1, 3)) + _HUES[labels % len(_HUES)][:, np.newaxis, np.newaxis]
+    noise = random.normal(0, 8, (len(labels), SIDE_PX, SIDE_PX, 1))
+    pixels = np.clip(shade + noise, 0, 255).astype(np.uint8)
+    return [Picture(one, number.to_bytes(32, "big")) for number, one in enumerate(pixels)]
+
+
+def _labels(categories: int, each: int) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """`each` pictures of every category, the first of which is held out."""
+    labels = np.repeat(np.arange(categories), each)
+    return labels, np.arange(len(labels)) % each == 0
+
+
+def _tune(
+    tuning: Any,
+    base: Any,
+    labels: NDArray[np.int64],
+    held: NDArray[np.bool_],
+    *,
+    seed: int = 0,
+    resume: Path | None = None,
+    say: Callable[[str], None] = print,
+    stage: Any = None,
+) -> Any:
+    with SilentReporter().stage("tune") as silent:
+        return tuning.fine_tune(base, _pictures(labels), labels, held, seed, stage or silent, resume, say)
+
+
+def _force(tuner: Any, monkeypatch: pytest.MonkeyPatch, frozen: int, tuned: int) -> None:
+    """Say that of 8 judged pictures so many are right."""
+    found = iter([np.arange(8) < frozen, np.arange(8) < tuned])
+    monkeypatch.setattr(tuner.Tuner, "right", lambda _: next(found))
+
+
+def _weights(base: Any) -> bytes:
+    return b"".join(array.tobytes() for array in base.model.get_weights())
+
+
+class _Counter:
+    """A stage that counts, and may end all with a kill."""
+
+    def __init__(self, kill_at: int | None = None) -> None:
+        self.count = 0
+        self._kill_at = kill_at
+
+    def advance(self) -> None:
+        self.count += 1
+        if self.count == self._kill_at:
+            raise KeyboardInterrupt
+
+
+def test_a_tuned_base_differs_in_the_tail_alone_and_is_exported_as_before(
+    tuning: Any, tuner: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _force(tuner, monkeypatch, 4, 6)
+    base = _tiny_base()
+    before = {variable.path: variable.numpy() for variable in base.model.variables}
+    (labels, held), stage = _labels(3, 8), _Counter()
+    found = _tune(tuning, base, labels, held, stage=stage)
+    assert stage.count == tuning.tuning_steps(labels, held, 0) == 24 + 3 * 21
+    assert found.figures.improved
+    assert (found.figures.frozen_accuracy, found.figures.tuned_accuracy) == (0.5, 0.75)
+    assert (found.figures.learned, found.figures.held_out, found.figures.epochs) == (21, 3, 3)
+    assert found.figures.reason == ""
+    assert found.figures.seconds > 0
+    assert (found.head.weights.shape, found.head.bias.shape) == ((8, 3), (3,))
+    assert found.head.labels.tolist() == [0, 1, 2]
+    changed = {name for name, value in before.items() if not np.array_equal(value, _variable(base, name))}
+    assert changed == {"expand/kernel", "depthwise/kernel", "with_bias/kernel", "with_bias/bias"}
+    embedder = LiteRtEmbedder(found.model)
+    reference = np.asarray(base.model(golden_picture().astype(np.float32)))[0]
+    assert embedder.embed(golden_picture())[0] @ reference / np.linalg.norm(reference) > 0.9999
+
+
+def _variable(base: Any, path: str) -> Any:
+    return next(variable for variable in base.model.variables if variable.path == path).numpy()
+
+
+def test_a_base_that_tuning_does_not_help_stays_as_it_was(
+    tuning: Any, tuner: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from indexer.backbone.load import export_embedder
+
+    _force(tuner, monkeypatch, 6, 7)
+    base = _tiny_base()
+    before = _weights(base)
+    found = _tune(tuning, base, *_labels(3, 8))
+    assert not found.figures.improved
+    assert found.head is None
+    assert _weights(base) == before
+    assert found.model == export_embedder(base.model)
+    assert found.figures.reason == "held-out category accuracy is 0.7500 frozen, 0.8750 tuned"
+
+
+@pytest.mark.parametrize(
+    ("won", "lost", "better"), [(0, 0, False), (1, 0, False), (2, 0, True), (3, 1, False), (5, 1, True), (1, 5, False)]
+)
+def test_better_is_what_chance_would_hardly_give(tuning: Any, won: int, lost: int, better: bool) -> None:
+    tuned = np.array([True] * won + [False] * lost + [True, False])
+    frozen = np.array([False] * won + [True] * lost + [True, False])
+    assert tuning.clearly_better(tuned, frozen) is better
+
+
+class _WithBroken(list[Any]):
+    """Some of the pictures can't be read."""
+
+    broken: frozenset[int] = frozenset()
+
+    def __getitem__(self, place: Any) -> Any:
+        if place in self.broken:
+            raise BrokenImage(f"{place} is broken")
+        return super().__getitem__(place)
+
+
+def test_pictures_that_cannot_be_read_are_left_out(tuning: Any, tuner: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of category 1 nothing is left to learn, so that its held-out picture is not judged either."""
+    labels, held = _labels(4, 8)
+    pictures = _WithBroken(_pictures(labels))
+    pictures.broken = frozenset({3, 24, *range(9, 16)})
+    _force(tuner, monkeypatch, 0, 8)
+    stage = _Counter()
+    found = tuning.fine_tune(_tiny_base(), pictures, labels, held, 0, stage)
+    assert (found.figures.learned, found.figures.held_out) == (28 - 1 - 7, 4 - 1 - 1)
+    assert found.head.labels.tolist() == [0, 2, 3]
+    assert found.head.weights.shape == (8, 3)
+    pictures.broken = frozenset(range(8, 32))
+    found = tuning.fine_tune(_tiny_base(), pictures, labels, held, 0, _Counter())
+    assert found.figures.reason == "too few of the pictures can be read"
+
+
+def test_without_room_for_the_features_nothing_is_begun(
+    tuning: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A disk that is full by half: the file would grow, but its pages could not be written."""
+    from indexer.backbone.fine_tuning import trunk
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(trunk.os, "posix_fallocate", full)
+    stage = _Counter()
+    with pytest.raises(OSError, match="No space left"):
+        _tune(tuning, _tiny_base(), *_labels(3, 8), resume=tmp_path / "tuning", stage=stage)
+    assert stage.count == 0
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_tuning_learns(tuning: Any, tuner: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tuning, "_MAX_EPOCHS", 40)
+    monkeypatch.setattr(tuner, "_LEARNING_RATE", 0.02)
+    monkeypatch.setattr(tuner, "_DROPOUT", 0.0)
+    found = _tune(tuning, _tiny_base(), *_labels(5, 10))
+    assert found.figures.improved
+    assert found.figures.tuned_accuracy >= found.figures.frozen_accuracy + 0.2
+
+
+def _killed_then_resumed(
+    tuning: Any, tuner: Any, monkeypatch: pytest.MonkeyPatch, path: Path, damage: Callable[[Path], None]
+) -> tuple[bytes, list[int], list[str]]:
+    """Kill tuning in its last epoch, do `damage`, tune again.
+
+    Returns:
+        The model, the epochs that the second run trained, and what it said.
+    """
+    labels, held = _labels(3, 8)
+    with pytest.raises(KeyboardInterrupt):
+        _tune(tuning, _tiny_base(), labels, held, resume=path, stage=_Counter(kill_at=24 + 21 + 21 + 1))
+    damage(path)
+    trained: list[int] = []
+    original = tuner.Tuner._train_epoch
+    with monkeypatch.context() as patched:
+        patched.setattr(
+            tuner.Tuner,
+            "_train_epoch",
+            lambda self, epoch, stage: (trained.append(epoch), original(self, epoch, stage)),
+        )
+        _force(tuner, patched, 0, 8)
+        said: list[str] = []
+        found = _tune(tuning, _tiny_base(), labels, held, resume=path, say=said.append)
+    assert list(path.parent.iterdir()) == []
+    return found.model, trained, said
+
+
+def test_after_a_kill_it_goes_on_and_comes_to_the_same_and_with_another_seed_to_another(
+    tuning: Any, tuner: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    path = tmp_path / "tuning"
+    model, trained, said = _killed_then_resumed(tuning, tuner, monkeypatch, path, lambda _: None)
+    assert trained == [2]
+    assert said == ["fine-tuning: epoch 3 of 3, about 0 min left"]
+    anew, trained, said = _killed_then_resumed(
+        tuning, tuner, monkeypatch, path, lambda path: path.write_bytes(path.read_bytes()[:-100]) and None
+    )
+    assert trained == [0, 1, 2]
+    assert said[0] == f"tuning starts anew: its checkpoint {path} is damaged"
+    assert [line.split(",")[0] for line in said[1:]] == [f"fine-tuning: epoch {epoch} of 3" for epoch in (1, 2, 3)]
+    assert model == anew
+    _force(tuner, monkeypatch, 0, 8)
+    assert model != _tune(tuning, _tiny_base(), *_labels(3, 8), seed=1).model
+
+
+def test_other_labels_do_not_go_on_from_a_checkpoint(tuning: Any, tmp_path: Path) -> None:
+    labels, held = _labels(3, 8)
+    path, said = tmp_path / "tuning", list[str]()
+    with pytest.raises(KeyboardInterrupt):
+        _tune(tuning, _tiny_base(), labels, held, resume=path, stage=_Counter(kill_at=60))
+    others = labels[::-1].copy(), held[::-1].copy()
+    with pytest.raises(KeyboardInterrupt):  # it has said so by then
+        _tune(tuning, _tiny_base(), *others, resume=path, say=said.append, stage=_Counter(kill_at=25))
+    assert said[0] == f"tuning starts anew: its checkpoint {path} belongs to other pictures or settings"
+
+
+@pytest.mark.parametrize(
+    ("categories", "each", "held_out", "reason"),
+    [(1, 5, True, "there is only one category"), (3, 2, False, "too few pictures to hold any out")],
+)
+def test_where_nothing_can_be_tuned_the_base_is_exported_as_it_is(
+    tuning: Any, categories: int, each: int, held_out: bool, reason: str
+) -> None:
+    base = _tiny_base()
+    before = _weights(base)
+    labels, held = _labels(categories, each)
+    found = _tune(tuning, base, labels, held & held_out)
+    assert (found.figures.improved, found.figures.reason, found.figures.tuned_accuracy) == (False, reason, None)
+    assert _weights(base) == before
+    assert tuning.tuning_steps(labels, held & held_out, 0) == 0
+    assert LiteRtEmbedder(found.model).dim == 8
+
+
+@pytest.mark.parametrize(("categories", "each"), [(2, 2), (100, 2)])
+def test_few_pictures_and_many_categories(tuning: Any, categories: int, each: int) -> None:
+    found = _tune(tuning, _tiny_base(), *_labels(categories, each))
+    assert found.figures.learned == categories * (each - 1)
+    assert 0 <= found.figures.tuned_accuracy <= 1
+
+
+def test_of_a_large_catalogue_some_of_each_category_are_taken(tuning: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tuning, "_VIEWS", 100)
+    labels = np.repeat(np.arange(4), [500, 300, 198, 2])
+    held = np.zeros(1000, np.bool_)
+    held[::10] = True
+    plan = tuning._plan(labels, held, 0)
+    assert plan.epochs == 1
+    assert plan.copies == 0
+    assert not held[plan.learned].any()
+    assert np.bincount(labels[plan.learned]).tolist() == [50, 30, 19, 1]
+    assert held[plan.judged].all()
+
+
+def test_lite0_is_tuned(tuning: Any, tuner: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    from indexer.backbone.load import load_backbone
+
+    monkeypatch.setattr(tuning, "_MAX_EPOCHS", 1)
+    _force(tuner, monkeypatch, 0, 8)
+    base = load_backbone("efficientnet_lite0", None, print)
+    before = {variable.path: variable.numpy() for variable in base.model.variables}
+    found = _tune(tuning, base, *_labels(2, 6))
+    changed = {name for name, value in before.items() if not np.array_equal(value, _variable(base, name))}
+    tuned_blocks = {name.split(".")[1] for name in changed if name.startswith("blocks")}
+    assert tuned_blocks == {str(number) for number in range(9, 16)}
+    assert not any("bn" in name for name in changed)
+    assert LiteRtEmbedder(found.model).dim == 1280
+
+
+def test_in_both_networks_the_parts_and_the_folded_tail_give_what_the_whole_gives() -> None:
+    import keras
+
+    from indexer.backbone.fine_tuning.trunk import foldable_tail, split_base
+    from indexer.backbone.load import Backbone, load_backbone
+
+    b0 = keras.applications.EfficientNetB0(weights=None, include_top=False, pooling="avg")
+    random = np.random.default_rng(3)
+    for layer in b0.layers:
+        if isinstance(layer, keras.layers.BatchNormalization):
+            shape = layer.gamma.shape
+            layer.set_weights([random.uniform(0.8, 1.2, shape) for _ in range(2)] + layer.get_weights()[2:])
+    for base in (Backbone("efficientnet_b0", "none", b0), load_backbone("efficientnet_lite0", None, print)):
+        trunk, tail = split_base(base)
+        pictures = golden_picture().astype(np.float32)
+        whole = np.asarray(base.model(pictures, training=False))
+        features = trunk(pictures, training=False)
+        assert features.shape == (1, 14, 14, 112)
+        assert np.abs(np.asarray(tail(features, training=False)) - whole).max() < 1e-5 * np.abs(whole).max()
+        folded = foldable_tail(tail)
+        assert np.abs(np.asarray(folded(features, training=False)) - whole).max() < 1e-4 * np.abs(whole).max()
+        assert sum(layer.name.endswith(".scaled") for layer in folded.layers) == 22

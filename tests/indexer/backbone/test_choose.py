@@ -1,0 +1,172 @@
+"""Whole builds with stand-ins for TensorFlow: which base is exported or tuned, and when the published one stays."""
+
+import errno
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import quick_stages
+from shop import Shop
+
+from indexer.backbone.fine_tuning import stage as tune_base
+from shared.manifest import Manifest
+from shared.model.embedder import embedder_id
+
+_EXPORTED, _TUNED, _NOTHING = ["export", "train"], ["tune", "train"], list[str]()
+
+
+@pytest.fixture
+def build(quick_shop: Shop, quick_stages_called: list[str]) -> Callable[..., list[str]]:
+    """Build with some options; the stages that were run."""
+
+    def build(*options: object) -> list[str]:
+        quick_stages_called.clear()
+        done = quick_shop.build(*options)
+        assert done.status == 0, done.err
+        return list(quick_stages_called)
+
+    return build
+
+
+@pytest.fixture
+def enough(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For `auto`, the small shop is large."""
+    monkeypatch.setattr(tune_base, "MIN_LEARNED", 20)
+    monkeypatch.setattr(tune_base, "MIN_JUDGED", 6)
+
+
+def _manifest(shop: Shop) -> Manifest:
+    return Manifest.read(shop.current().manifest)
+
+
+def test_a_tuned_base_becomes_the_snapshots_one_embedder(quick_shop: Shop, build: Callable[..., list[str]]) -> None:
+    before = _manifest(quick_shop)
+    assert before.tuning is None
+    assert build("--fine-tune", "on") == _TUNED
+    after = _manifest(quick_shop)
+    assert after.embedder_id == embedder_id(quick_stages.TUNED) != before.embedder_id
+    assert quick_shop.current().embedder.read_bytes() == quick_stages.TUNED
+    assert after.tuning is not None
+    assert after.tuning["improved"] is True
+    assert after.settings["fine_tune"] == "on"
+    assert after.classifier["category_accuracy"] is not None
+
+
+def test_of_both_bases_embeddings_stay_in_the_cache(quick_shop: Shop, quick_stages_called: list[str]) -> None:
+    embedded = [
+        quick_shop.build("--fine-tune", fine_tune, "--force").json["embedded"] for fine_tune in ("on", "off", "on")
+    ]
+    assert embedded == [72, 0, 0]
+
+
+def test_a_reindex_keeps_the_tuned_base_until_retrain(quick_shop: Shop, build: Callable[..., list[str]]) -> None:
+    build("--fine-tune", "on")
+    tuning = _manifest(quick_shop).tuning
+    assert build() == _NOTHING
+    quick_shop.remove("discs 1")
+    assert build() == _NOTHING
+    assert _manifest(quick_shop).tuning == tuning
+    assert build("--catalogue", quick_shop.catalogue, "--augmentations", 1) == _NOTHING  # as published
+    assert build("--retrain") == _TUNED
+    assert build("--retrain", "--fine-tune", "off", "--force") == _EXPORTED
+
+
+@pytest.mark.usefixtures("enough")
+@pytest.mark.parametrize(
+    ("published", "wanted", "stages"),
+    [
+        ("off", "auto", _TUNED),
+        ("auto", "auto", _NOTHING),
+        ("auto", "on", _NOTHING),
+        ("on", "auto", _NOTHING),
+        ("on", "on", _NOTHING),
+        ("on", "off", _EXPORTED),
+    ],
+)
+def test_what_is_published_and_wanted_decides(
+    build: Callable[..., list[str]], published: str, wanted: str, stages: list[str]
+) -> None:
+    build("--fine-tune", published)
+    assert build("--fine-tune", wanted, "--force") == stages
+
+
+def test_auto_leaves_a_small_catalogue_alone_once_and_for_all(
+    quick_shop: Shop, build: Callable[..., list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done = quick_shop.build("--fine-tune", "auto", "--backbone", "efficientnet_b0")
+    assert done.status == 0
+    assert "30 images to learn and 6 to judge by are too few" in done.err
+    assert _manifest(quick_shop).tuning is None
+    monkeypatch.setattr(tune_base, "MIN_LEARNED", 20)
+    monkeypatch.setattr(tune_base, "MIN_JUDGED", 6)
+    assert build() == _NOTHING
+    assert build("--retrain") == _TUNED
+
+
+def test_a_base_that_tuning_did_not_help_is_not_tried_again(
+    quick_shop: Shop, build: Callable[..., list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    helped = quick_stages.STAGES["indexer.backbone.fine_tuning.fine_tune"].fine_tune
+
+    def not_helped(*arguments: Any) -> Any:
+        found = helped(*arguments)
+        found.model, found.head = quick_stages.MODEL, None
+        told = {"improved": False, "reason": "it is worse"}
+        found.figures.__dict__.update(**told, as_dict=lambda: told)
+        return found
+
+    monkeypatch.setattr(quick_stages.STAGES["indexer.backbone.fine_tuning.fine_tune"], "fine_tune", not_helped)
+    done = quick_shop.build("--fine-tune", "on", "--backbone", "efficientnet_b0")
+    assert "the base stays as it was: it is worse" in done.err
+    assert _manifest(quick_shop).tuning == {"improved": False, "reason": "it is worse"}
+    assert build() == _NOTHING
+    assert build("--fine-tune", "off") == _NOTHING
+
+
+def test_images_that_cannot_be_read_are_reported_as_ever(quick_shop: Shop, quick_stages_called: list[str]) -> None:
+    quick_shop.picture("discs", 3, shade=0.1).write_bytes(b"no picture")
+
+    stage = quick_stages.STAGES["indexer.backbone.fine_tuning.fine_tune"]
+    tuned = stage.fine_tune
+    unreadable: list[str] = []
+
+    def fine_tune(base: object, pictures: Any, labels: Any, *others: object) -> Any:
+        good = []
+        for place in range(len(pictures)):
+            try:
+                good.append(pictures[place])
+            except Exception as error:
+                unreadable.append(str(error))
+                good.append(pictures[place - 1])
+        return tuned(base, good, labels, *others)
+
+    stage.fine_tune = fine_tune
+    try:
+        done = quick_shop.build("--fine-tune", "on")
+    finally:
+        stage.fine_tune = tuned
+    assert (done.status, done.json["skipped"]) == (0, 1), done.err
+    assert unreadable == [
+        "discs-3.png is in no format that can be read: it is a text file; "
+        "expected one of JPEG, PNG, WEBP, GIF, TIFF, BMP, AVIF"
+    ]
+
+
+def test_a_dry_run_tells_that_everything_would_be_embedded(quick_shop: Shop, quick_stages_called: list[str]) -> None:
+    assert quick_shop.build("--dry-run").json["images_to_embed"] == 0
+    assert quick_shop.build("--dry-run", "--fine-tune", "on").json["images_to_embed"] == 36
+    assert quick_stages_called == []
+
+
+def test_a_full_disk_ends_tuning_and_leaves_what_is_published(
+    quick_shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    before = quick_shop.data.current_id()
+    monkeypatch.setattr(quick_stages.STAGES["indexer.backbone.fine_tuning.fine_tune"], "fine_tune", full)
+    done = quick_shop.build("--fine-tune", "on")
+    assert (done.status, done.json["error"]["code"]) == (1, "storage")
+    assert "fine-tuning can't keep its features" in done.json["error"]["message"]
+    assert quick_shop.data.current_id() == before

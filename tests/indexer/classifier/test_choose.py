@@ -1,0 +1,270 @@
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+from fakes import fake_manifest
+
+from indexer.backbone.choose import Base
+from indexer.classifier.choose import CHANGED, FEEDBACK, ChosenClassifier, choose_classifier, reason_to_train
+from indexer.classifier.feedback_queries import LabelledQueries
+from indexer.classifier.held_out import HeldOut
+from indexer.console.progress import SilentReporter
+from indexer.embedding.embed_catalogue import EmbeddedCatalogue
+from indexer.settings import BuildSettings
+from indexer.snapshots.classifier_heads import Heads
+from indexer.snapshots.published import Published, image_keys
+from shared.catalogue.items import Item
+from shared.manifest import CategoryEntry
+from shared.model.classifier import Classifier
+from shared.snapshot.data_directory import SnapshotPaths
+
+_RECIPE = "r"
+_NAMES = [("cold" if number % 2 else "warm", f"{number}".encode()) for number in range(100)]
+_TRAINED = (True, 7, 0)
+_BASE = Base("efficientnet_lite0", "none", b"model")
+
+
+@pytest.fixture(autouse=True)
+def _trainer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Training stands in for itself: what is tested is whether it is called."""
+    trainer = SimpleNamespace(train_classifier=lambda *_: (_heads("trained"), 7))
+    monkeypatch.setitem(sys.modules, "indexer.classifier.train", trainer)
+
+
+class _Published(Published):
+    """A snapshot of `_NAMES`, with no files."""
+
+    image_keys = image_keys(_NAMES)
+
+    def heads(self) -> Any:
+        return _heads("kept")
+
+
+def _heads(name: str) -> Any:
+    return Heads(f"{name}, served", f"{name}, judged")
+
+
+def _published(changed: int = 0, recipe: str = _RECIPE, feedback: str | None = None) -> Published:
+    categories = tuple(CategoryEntry(name, 50, 50, 50, "IndexFlatIP", 1.0) for name in ("cold", "warm"))
+    figures = {"category_accuracy": 0.9, "epochs": 3, CHANGED: changed, FEEDBACK: feedback}
+    return _Published(
+        SnapshotPaths(Path("gone")), fake_manifest(recipe=recipe, categories=categories, classifier=figures)
+    )
+
+
+def _embedded(images: list[tuple[str, bytes]]) -> EmbeddedCatalogue:
+    items = tuple(Item(str(number), category, ("x.png",)) for number, (category, _) in enumerate(images))
+    digests = tuple(digest for _, digest in images)
+    views = np.ones((len(images), 1, 1), np.float32)
+    return EmbeddedCatalogue(items, np.arange(len(images)), digests, views, (), len(images), _RECIPE)
+
+
+def _queries(digest: str) -> LabelledQueries:
+    return LabelledQueries(np.ones((2, 1), np.float32), ("cold", "warm"), digest)
+
+
+def _choose(
+    images: list[tuple[str, bytes]],
+    published: Published | None,
+    retrain: bool = False,
+    queries: LabelledQueries | None = None,
+) -> tuple[Any, ...]:
+    """Whether it is new, its epochs, and the images changed since it was trained."""
+    settings = BuildSettings(Path("c"), Path("d"), retrain=retrain)
+    embedded = _embedded(images)
+    chosen = choose_classifier(settings, published, embedded, HeldOut.of(embedded, 0), _BASE, SilentReporter(), queries)
+    assert chosen.queries is queries
+    assert chosen.heads == _heads("trained" if chosen.is_new else "kept")
+    return chosen.is_new, chosen.epochs, chosen.changed
+
+
+def _kept(changed: int) -> tuple[bool, int, int]:
+    return False, 3, changed
+
+
+def _edited(count: int) -> list[tuple[str, bytes]]:
+    return [(category, b"new " + digest) for category, digest in _NAMES[:count]] + _NAMES[count:]
+
+
+def _moved(count: int) -> list[tuple[str, bytes]]:
+    other = {"cold": "warm", "warm": "cold"}
+    return [(other[category], digest) for category, digest in _NAMES[:count]] + _NAMES[count:]
+
+
+def test_the_first_build_trains() -> None:
+    assert _choose(_NAMES, None) == _TRAINED
+
+
+def test_nothing_changed_keeps_the_classifier_and_its_count_of_changes() -> None:
+    assert _choose(_NAMES, _published(changed=3)) == _kept(3)
+
+
+def test_retrain_trains_whatever_has_changed() -> None:
+    assert _choose(_NAMES, _published(), retrain=True) == _TRAINED
+
+
+def test_another_recipe_trains() -> None:
+    assert _choose(_NAMES, _published(recipe="another")) == _TRAINED
+
+
+@pytest.mark.parametrize("change", [_edited, _moved])
+def test_an_image_that_was_edited_or_moved_counts_once(change: Any) -> None:
+    assert _choose(change(5), _published()) == _kept(5)
+    assert _choose(change(6), _published()) == _TRAINED
+
+
+def test_images_that_came_or_went_count() -> None:
+    came = [*_NAMES, *[("cold", f"new {number}".encode()) for number in range(5)]]
+    assert _choose(came, _published()) == _kept(5)
+    assert _choose(_NAMES[4:], _published()) == _kept(4)
+    assert _choose(_NAMES[5:], _published()) == _TRAINED  # 5 of 95 are over 5 %
+
+
+def test_changes_add_up_until_it_is_trained_again() -> None:
+    assert _choose(_edited(2), _published(changed=3)) == _kept(5)
+    assert _choose(_edited(2), _published(changed=4)) == _TRAINED
+
+
+def test_a_category_that_came_or_went_trains() -> None:
+    assert _choose([*_NAMES, ("hats", b"hat")], _published()) == _TRAINED
+    assert _choose([one for one in _NAMES if one[0] == "cold"], _published()) == _TRAINED
+
+
+def test_feedback_that_came_changed_or_went_trains() -> None:
+    assert _choose(_NAMES, _published(), queries=_queries("new")) == _TRAINED
+    assert _choose(_NAMES, _published(feedback="old"), queries=_queries("new")) == _TRAINED
+    assert _choose(_NAMES, _published(feedback="old")) == _TRAINED
+    assert _choose(_NAMES, _published(changed=3, feedback="old"), queries=_queries("old")) == _kept(3)
+
+
+def test_a_snapshot_from_before_there_was_feedback_learned_from_none() -> None:
+    published = _published()
+    figures = {name: figure for name, figure in published.manifest.classifier.items() if name != FEEDBACK}
+    old = _Published(published.paths, replace(published.manifest, classifier=figures))
+    assert _choose(_NAMES, old) == _kept(0)
+    assert _choose(_NAMES, old, queries=_queries("new")) == _TRAINED
+
+
+def test_the_reason_names_feedback() -> None:
+    reason = reason_to_train(_published(), _RECIPE, {"cold", "warm"}, image_keys(_NAMES), queries=_queries("new"))
+    assert reason == "the feedback changed since it was last"
+
+
+@pytest.mark.parametrize(
+    ("categories", "wanted"),
+    [
+        ({"cold", "warm"}, None),
+        ({"cold", "warm", "hats"}, "categories are new: hats"),
+        ({"cold"}, "categories are gone: warm"),
+        ({"cold", *"abcdef"}, "categories are new: a, b, c and 3 more, gone: warm"),
+    ],
+)
+def test_the_reason_names_categories(categories: set[str], wanted: str | None) -> None:
+    assert reason_to_train(_published(), _RECIPE, categories, image_keys(_NAMES)) == wanted
+
+
+def test_the_reason_counts_images() -> None:
+    reason = reason_to_train(_published(changed=4), _RECIPE, {"cold", "warm"}, image_keys(_edited(2)))
+    assert reason == "6 of 100 images changed since it was last, more than 5%"
+
+
+def test_the_figures_are_those_of_held_out_items() -> None:
+    """A head that calls everything cold is right about half of what is held out, whatever it learned."""
+    embedded = _embedded(_NAMES)
+    held_out = HeldOut.of(embedded, 0)
+    head = Classifier(("cold", "warm"), np.zeros((1, 2), np.float32), np.array([9.0, 0.0], np.float32), 2.0)
+    heads = Heads(_by_axis(1.0), head)  # the one that is served has learned them
+    figures = ChosenClassifier(heads, False, 3, 5).figures(held_out)
+    assert figures["items"] == figures["images"] == 16
+    assert figures["category_accuracy"] == 0.5
+    assert figures["expected_calibration_error"] == pytest.approx(1 / (1 + np.exp(-4.5)) - 0.5)
+    assert (figures["temperature"], figures["epochs"], figures[CHANGED]) == (2.0, 3, 5)
+    assert (figures["feedback_queries"], figures[FEEDBACK]) == (0, None)
+    figures = ChosenClassifier(heads, False, 3, 5, _queries("new")).figures(held_out)
+    assert (figures["feedback_queries"], figures[FEEDBACK]) == (2, "new")
+
+
+def test_choosing_does_not_import_tensorflow() -> None:
+    code = "import indexer.classifier.choose, indexer.backbone.choose, sys; sys.exit('tensorflow' in sys.modules)"
+    root = Path(__file__).parents[3]
+    assert subprocess.run([sys.executable, "-c", code], cwd=root, check=False).returncode == 0
+
+
+# Heads that were tuned with the base
+
+
+def _by_axis(sign: float, categories: tuple[str, ...] = ("cold", "warm")) -> Classifier:
+    """Says `warm` of what lies along the first axis, and `cold` of what lies along the second; or the contrary."""
+    weights = np.zeros((2, len(categories)), np.float32)
+    weights[0, 1] = weights[1, 0] = sign
+    return Classifier(categories, weights, np.zeros(len(categories), np.float32))
+
+
+def _along_axes() -> EmbeddedCatalogue:
+    embedded = _embedded(_NAMES)
+    axes = [int(category == "cold") for category, _ in _NAMES]
+    return replace(embedded, views=np.eye(2, dtype=np.float32)[axes][:, np.newaxis])
+
+
+class _Tuned(_Published):
+    """Its base was tuned, and so was its head."""
+
+    head = _by_axis(2)
+
+    def heads(self) -> Heads:
+        return Heads.of_one(self.head)
+
+
+def _tuned(changed: int = 6, recipe: str = _RECIPE, *, improved: bool = True) -> Published:
+    published = _published(changed, recipe)
+    return _Tuned(published.paths, replace(published.manifest, tuning={"improved": improved}))
+
+
+def _head(
+    monkeypatch: pytest.MonkeyPatch, trained: Classifier, base: Base = _BASE, published: Published | None = None
+) -> Classifier:
+    """What is chosen where there is a reason to train and training gives this."""
+    monkeypatch.setattr(
+        sys.modules["indexer.classifier.train"], "train_classifier", lambda *_: (Heads.of_one(trained), 7)
+    )
+    settings, embedded = BuildSettings(Path("c"), Path("d"), retrain=True), _along_axes()
+    chosen = choose_classifier(settings, published, embedded, HeldOut.of(embedded, 0), base, SilentReporter())
+    assert (chosen.is_new, chosen.epochs, chosen.changed) == _TRAINED
+    assert chosen.heads.served is chosen.heads.judged
+    return chosen.heads.served
+
+
+@pytest.mark.parametrize(("trained", "wanted"), [(1.0, "tuned"), (12.0, "trained"), (2.0, "tuned")])
+@pytest.mark.parametrize("just_now", [True, False])
+def test_the_head_that_was_tuned_with_the_base_stays_unless_held_out_items_prefer_another(
+    monkeypatch: pytest.MonkeyPatch, trained: float, wanted: str, just_now: bool
+) -> None:
+    """The temperature that fits 2 is at its bound, so that it counts as 10."""
+    base, published = (replace(_BASE, head=_by_axis(2)), None) if just_now else (_BASE, _tuned())
+    new = _by_axis(trained)
+    found = _head(monkeypatch, new, base, published)
+    assert (found is new) == (wanted == "trained")
+    if wanted == "tuned":
+        assert found.weights is (base.head or _Tuned.head).weights
+        assert found.temperature == pytest.approx(0.2, rel=0.01)
+
+
+@pytest.mark.parametrize(
+    ("base", "published"),
+    [
+        (_BASE, None),
+        (_BASE, _tuned(improved=False)),
+        (_BASE, _tuned(recipe="another")),
+        (replace(_BASE, head=_by_axis(9, ("cold", "warm", "wet"))), None),
+    ],
+)
+def test_where_no_head_was_tuned_for_this_the_trained_one_is_taken(
+    monkeypatch: pytest.MonkeyPatch, base: Base, published: Published | None
+) -> None:
+    new = _by_axis(-1)
+    assert _head(monkeypatch, new, base, published) is new

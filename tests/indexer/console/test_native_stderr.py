@@ -1,0 +1,41 @@
+"""In a process of its own: what is tested is what a program writes past Python."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+_ROOT = Path(__file__).parents[3]
+_PROGRAM = """
+import os, sys
+from indexer.console.native_stderr import without_chatter
+
+def native(line):
+    os.write(2, line.encode() + b"\\n")
+
+with without_chatter():
+    native("WARNING: All log messages before absl::InitializeLog() is called are written to STDERR")
+    native("I0000 00:00:1795886610.402713    9106 cudart_stub.cc:31] Could not find cuda drivers on your machine")
+    native("INFO: Created TensorFlow Lite XNNPACK delegate for CPU.")
+    native("E0000 00:00:1795886610.402713    9106 model.cc:7] the model is broken")
+    native("*** a library gives up")
+    print("what Python says – é", file=sys.stderr)
+    assert os.isatty(2) is False
+print("after", file=sys.stderr)
+native("INFO: Created TensorFlow Lite, no more concern of ours")
+raise KeyError("a traceback")
+"""
+
+
+def test_chatter_alone_is_dropped() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", _PROGRAM], cwd=_ROOT, capture_output=True, text=True, check=False, timeout=120
+    )
+    told = done.stderr.splitlines()
+    assert done.returncode == 1
+    assert set(told[:3]) == {
+        "E0000 00:00:1795886610.402713    9106 model.cc:7] the model is broken",
+        "*** a library gives up",
+        "what Python says – é",
+    }
+    assert told[3:5] == ["after", "INFO: Created TensorFlow Lite, no more concern of ours"]
+    assert told[-1] == "KeyError: 'a traceback'"

@@ -1,0 +1,10 @@
+from pathlib import Path
+
+from indexer.embedding.embed_image import read_limited
+from shared.images.decode import ImageLimits
+
+
+def test_a_huge_file_is_not_read_whole(tmp_path: Path) -> None:
+    (tmp_path / "huge.jpg").write_bytes(bytes(1000))
+    assert len(read_limited(tmp_path / "huge.jpg", ImageLimits(max_bytes=10))) == 11
+    assert len(read_limited(tmp_path / "huge.jpg", ImageLimits(max_bytes=1000))) == 1000

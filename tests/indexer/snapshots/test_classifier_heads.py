@@ -1,0 +1,56 @@
+"""A head as it is served and as it was judged: what of it is written, and what is read of older snapshots."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from indexer.snapshots.classifier_heads import Heads
+from shared.errors import SnapshotError
+from shared.model.classifier import Classifier
+from shared.model.ood_rule import KnownRule
+from shared.snapshot.data_directory import SnapshotPaths
+
+_RULE = KnownRule(np.zeros(2), np.ones(2), np.array([0.1, 0.2]), np.ones(2))
+
+
+def _head(scale: float) -> Classifier:
+    weights = scale * np.arange(6, dtype=np.float32).reshape(3, 2)
+    return Classifier(("a", "b"), weights, np.zeros(2, np.float32), 1.5, np.array([0.3, 0.9], np.float32))
+
+
+def test_both_are_written_and_share_the_rule(tmp_path: Path) -> None:
+    paths = SnapshotPaths(tmp_path)
+    Heads(_head(1), _head(2)).knowing(_RULE).write(paths)
+    found = Heads.open(paths)
+    assert (found.served.weights == _head(1).weights).all()
+    assert (found.judged.weights == _head(2).weights).all()
+    for one in (found.served, found.judged):
+        assert (one.temperature, one.own_probabilities.tolist()) == (1.5, pytest.approx([0.3, 0.9]))
+        assert one.known is not None
+        assert one.known.thresholds.tolist() == [0.1, 0.2]
+    assert Classifier.open(paths.judged_classifier).known is None  # 1.3 MB of clarity need not be there twice
+
+
+def test_one_that_is_served_as_it_was_judged_is_written_once(tmp_path: Path) -> None:
+    paths = SnapshotPaths(tmp_path)
+    heads = Heads.of_one(_head(1)).knowing(_RULE)
+    assert heads.served is heads.judged
+    heads.write(paths)
+    assert paths.files() == [paths.classifier]
+    found = Heads.open(paths)
+    assert found.served is found.judged
+
+
+def test_a_damaged_one_is_no_older_snapshot(tmp_path: Path) -> None:
+    paths = SnapshotPaths(tmp_path)
+    Heads(_head(1), _head(2)).write(paths)
+    paths.judged_classifier.write_bytes(b"PK")
+    with pytest.raises(SnapshotError, match=r"classifier\.judged\.npz can't be read"):
+        Heads.open(paths)
+
+
+def test_no_rule_takes_one_away() -> None:
+    heads = Heads(replace(_head(1), known=_RULE), _head(2)).knowing(None)
+    assert (heads.served.known, heads.judged.known) == (None, None)

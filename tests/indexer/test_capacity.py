@@ -1,0 +1,133 @@
+"""The calculator against sums done by hand, and docs/explanation/capacity.md against the calculator."""
+
+import json
+import math
+from pathlib import Path
+
+import pytest
+from shop import run
+
+from indexer.capacity import CLUSTER, MEASURED, ONE_MACHINE, Demand, evaluate, plan, shown
+from shared.errors import SettingsError
+from shared.index.index_kind import IndexKind
+
+_PAGE = (Path(__file__).parents[2] / "docs" / "explanation" / "capacity.md").read_text(encoding="utf-8")
+
+
+def _rows(header: str, after: str = "") -> list[list[str]]:
+    """The cells of a table, without backticks; the first with that header after some heading."""
+    text = _PAGE[_PAGE.index(after) :]
+    lines = text[text.index(header) :].splitlines()[2:]
+    rows = []
+    for line in lines:
+        if not line.startswith("|"):
+            break
+        rows.append([cell.strip().replace("`", "") for cell in line.strip("|").split("|")])
+    return rows
+
+
+def test_a_hundred_million_by_hand() -> None:
+    found = plan(Demand(100_000_000, copies=0, cores=10, memory_gb_each=100, hours=10, queries_per_s=1000))
+    one = {line.name: line.value for line in found.one_machine}
+    # 144 photos a second on two cores are 720 on ten.
+    assert one["embedding_hours"] == pytest.approx(100_000_000 / 720 / 3600)
+    assert one["cache_disk_gb"] == pytest.approx(100_000_000 * 5120 * 1.103 / 1e9)
+    assert one["memory_gb"] == pytest.approx(1.2 + 265 + 0.129 + 577.2)
+    assert one["machines"] == math.ceil(1000 / 44 / 10) == 3
+    cluster = {line.name: line.value for line in found.cluster}
+    assert cluster["embedding_nodes"] == math.ceil(100_000_000 / 72 / 36_000 / 10) == 4
+    assert cluster["insert_hours"] == pytest.approx(100_000_000 / 3700 / 3600)
+    assert cluster["milvus_nodes"] == math.ceil(524.8 / 70) == 8
+
+
+def test_copies_cost_what_was_measured_with_two() -> None:
+    [hours] = [line.value for line in plan(Demand(51_900 * 3600, copies=2, cores=2)).one_machine][:1]
+    assert hours == pytest.approx(1000)
+
+
+def test_a_graph_takes_what_the_shipped_kind_takes() -> None:
+    assert MEASURED["graph_bytes"].value == IndexKind("P256,HNSW16,SQfp16", 1280).bytes_per_vector
+    assert MEASURED["vector_bytes"].value == 4 * 1280
+
+
+def test_a_small_catalogue_meets_no_limit_and_a_huge_one_meets_all() -> None:
+    assert plan(Demand(1_000_000)).limits == ()
+    limits = plan(Demand(10_000_000_000)).limits
+    assert [limit.partition(":")[0] for limit in limits] == ["one machine", "one machine", "cluster", "cluster"]
+    assert "at least 208 catalogues" in limits[2]
+
+
+@pytest.mark.parametrize(
+    ("formula", "value"), [("a + 2 * b", 7), ("(a - b) / 4", -0.5), ("ceil(b / 2)", 2), ("max(a, b, 2.5)", 3)]
+)
+def test_formulas_are_arithmetic(formula: str, value: float) -> None:
+    assert evaluate(formula, {"a": 1, "b": 3}) == value
+
+
+def test_a_name_that_nobody_gives_is_an_error() -> None:
+    with pytest.raises(KeyError, match="nowhere"):
+        evaluate("nowhere + 1", {})
+    with pytest.raises(KeyError, match="open"):
+        evaluate("open(a)", {"a": 1})
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("images", 0), ("cores", 0), ("hours", 0.0), ("memory_gb_each", math.nan), ("copies", 65)]
+)
+def test_a_demand_that_can_not_be_is_refused(name: str, value: float) -> None:
+    with pytest.raises(SettingsError, match=f"{name} is "):
+        Demand(**{"images": 1, name: value})
+
+
+def test_the_command_prints_all_of_it(tmp_path: Path) -> None:
+    done = run("plan", "--items", 50_000_000, "--images", 2, "--data", tmp_path)
+    assert done.status == 0
+    assert done.json["demand"]["images"] == 100_000_000
+    assert done.json["cluster"]["milvus_nodes"]["formula"] in done.err
+    assert json.dumps(done.json["one_machine"]["disk_gb"]["value"]) == json.dumps(
+        {line.name: line.value for line in plan(Demand(100_000_000)).one_machine}["disk_gb"]
+    )
+    assert run("plan", "--items", 0).status == 2
+
+
+def test_the_page_has_the_measured_figures() -> None:
+    told = [
+        [
+            name,
+            f"{one.value:.4g}",
+            one.unit or "–",
+            one.what,
+            one.by if " " in one.by else f"python -m benchmarks.{one.by}",
+        ]
+        for name, one in MEASURED.items()
+    ]
+    assert _rows("| figure | value |") == told
+
+
+@pytest.mark.parametrize(("formulas", "heading"), [(ONE_MACHINE, "## One machine"), (CLUSTER, "## Ray and Milvus")])
+def test_the_page_has_the_formulas(formulas, heading: str) -> None:
+    told = [[one.name, one.unit or "–", one.formula, one.what] for one in formulas]
+    assert _rows("| result | unit |", heading) == told
+
+
+def test_the_page_has_the_results() -> None:
+    plans = [plan(Demand(images)) for images in (10**6, 10**8, 10**10)]
+    told = [
+        [f"{way}: {line.name}", *(shown(getattr(one, name)[place]) for one in plans)]
+        for way, name in (("one machine", "one_machine"), ("cluster", "cluster"))
+        for place, line in enumerate(getattr(plans[0], name))
+    ]
+    assert _rows("| result | 1,000,000 |") == told
+
+
+def test_what_the_docs_say_elsewhere_is_what_the_formulas_use() -> None:
+    benchmarks = (Path(__file__).parents[2] / "docs" / "reference" / "benchmarks.md").read_text(encoding="utf-8")
+    for told in (
+        "originals alone | 144 photos/s",
+        "(three forward passes) | 51.9 photos/s",
+        "| 16 | 88 |",
+        "129 MB a worker",
+    ):
+        assert told in benchmarks
+    assert "53 MB for 20,000 more" in benchmarks
+    assert MEASURED["item_bytes"].value == 53e6 / 20_000

@@ -1,0 +1,216 @@
+"""The gate, with real little classifiers: nearest means, learned from what is not held out."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+from fakes import fake_manifest
+from numpy.typing import NDArray
+
+from indexer import publish_gate as gate
+from indexer.classifier.held_out import HeldOut
+from indexer.embedding.embed_catalogue import EmbeddedCatalogue
+from indexer.publish_gate import objections
+from indexer.snapshots.classifier_heads import Heads
+from indexer.snapshots.published import Published
+from shared.catalogue.items import Item
+from shared.manifest import CategoryEntry, Manifest
+from shared.model.classifier import Classifier
+from shared.snapshot.data_directory import SnapshotPaths
+from shared.vectors import unit_rows
+
+_DIM = 16
+_EACH = 300  # of which 45 are held out
+
+
+@dataclass(frozen=True)
+class _State:
+    """A catalogue, its classifier, and what the manifest would say."""
+
+    classifier: Classifier
+    held_out: HeldOut
+    manifest: Manifest
+
+
+def _catalogue(
+    categories: str, seed: int = 0, each: int = _EACH, spread: float = 1.0, scrambled: float = 0.0
+) -> EmbeddedCatalogue:
+    """Items around a direction for each category; a share of the labels went wrong."""
+    random = np.random.default_rng(seed)
+    truth = np.repeat(np.arange(len(categories)), each)
+    centres = np.random.default_rng(5).normal(size=(26, _DIM))[[ord(one) - ord("a") for one in categories]]
+    rows = unit_rows(centres[truth] + spread * random.normal(size=(len(truth), _DIM)))
+    wrong = random.random(len(truth)) < scrambled
+    labels = np.where(wrong, random.permutation(truth), truth)
+    items = tuple(Item(f"sku-{n}", categories[label], ("x.jpg",)) for n, label in enumerate(labels))
+    return EmbeddedCatalogue(items, np.arange(len(items)), (b"",) * len(items), rows[:, np.newaxis], (), len(items))
+
+
+def _nearest_means(embedded: EmbeddedCatalogue, learned: NDArray[np.bool_]) -> Classifier:
+    categories = tuple(sorted({item.category for item in embedded.items}))
+    labels = np.array([categories.index(item.category) for item in embedded.items])
+    means = np.stack([embedded.originals[(labels == label) & learned].mean(axis=0) for label in range(len(categories))])
+    weights = np.ascontiguousarray(unit_rows(means).T * 10).astype(np.float32)
+    return Classifier(categories, weights, np.zeros(len(categories), np.float32))
+
+
+def _state(
+    embedded: EmbeddedCatalogue, classifier: Classifier | None = None, recall: float = 1.0, recipe: str = "r"
+) -> _State:
+    held_out = HeldOut.of(embedded, 0)
+    chosen = classifier or _nearest_means(embedded, ~held_out.items)
+    categories = tuple(
+        CategoryEntry(name, 1, 1, 1, "IndexFlatIP", recall)
+        for name in sorted({item.category for item in embedded.items})
+    )
+    figures = {"images": held_out.n_images, "category_accuracy": held_out.category_accuracy(chosen)}
+    return _State(chosen, held_out, fake_manifest(categories=categories, classifier=figures, recipe=recipe))
+
+
+def _publish(state: _State, root: Path) -> Published:
+    paths = SnapshotPaths(root)
+    Heads.of_one(state.classifier).write(paths)
+    return Published(paths, state.manifest)
+
+
+def _objections(candidate: _State, published: Published | None) -> list[str]:
+    return objections(candidate.manifest, candidate.classifier, candidate.held_out, published)
+
+
+def _figure(accuracy: float | None, images: int, published: Published) -> Published:
+    figures = {"images": images, "category_accuracy": accuracy}
+    manifest = fake_manifest(categories=published.manifest.categories, classifier=figures, recipe="another")
+    return Published(published.paths, manifest)
+
+
+@pytest.fixture
+def published(tmp_path: Path) -> Published:
+    """Three categories that are told apart nine times in ten."""
+    state = _state(_catalogue("abc"))
+    assert 0.9 < state.manifest.classifier["category_accuracy"] < 1
+    return _publish(state, tmp_path)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_as_good_or_a_little_worse_is_published(published: Published, seed: int) -> None:
+    """Another day's items of the same kind."""
+    assert _objections(_state(_catalogue("abc", seed)), published) == []
+
+
+def test_a_first_build_is_published(published: Published) -> None:
+    assert _objections(_state(_catalogue("abc", scrambled=1.0)), None) == []
+
+
+@pytest.mark.parametrize("scrambled", [0.3, 1.0])
+def test_a_catalogue_whose_labels_went_wrong_is_held_back_by_the_figure_at_publishing_time(
+    published: Published, scrambled: float
+) -> None:
+    """On today's labels the published classifier is no better: they are what is wrong."""
+    candidate = _state(_catalogue("abc", scrambled=scrambled))
+    said = _objections(candidate, published)
+    was, now = (one.classifier["category_accuracy"] for one in (published.manifest, candidate.manifest))
+    assert said[0] == (
+        f"category_accuracy on {candidate.held_out.n_images} held-out images is {now:.4f}; the published snapshot had"
+        f" when it was published {was:.4f}, wanted no less than {was - 0.03:.4f}"
+    )
+    if scrambled == 1.0:
+        assert len(said) == 1
+
+
+def test_a_classifier_that_was_trained_badly_is_held_back_by_the_same_items(published: Published) -> None:
+    """The catalogue has become easier, so that even a bad classifier reaches the old figure."""
+    embedded = _catalogue("abc", seed=1, spread=0.5)
+    held_out = HeldOut.of(embedded, 0)
+    assert held_out.category_accuracy(published.heads().judged) > 0.99
+    good, blind = _nearest_means(embedded, ~held_out.items), np.random.default_rng(2)
+    bad = next(
+        one
+        for one in (
+            Classifier(
+                good.categories,
+                good.weights + blind.normal(0, 2.5, good.weights.shape).astype(np.float32),
+                good.bias,
+            )
+            for _ in range(1000)
+        )
+        if 0.92 < (held_out.category_accuracy(one) or 0) < 0.96
+    )
+    published = _figure(0.93, 200, published)
+    same_recipe = Published(published.paths, fake_manifest(**{**vars(published.manifest), "recipe": "r"}))
+    (said,) = _objections(_state(embedded, bad), same_recipe)
+    assert "; the published snapshot has on the same items " in said
+    assert _objections(_state(embedded, good), same_recipe) == []
+    # Embeddings made otherwise say nothing to the published classifier: its figure alone counts.
+    assert _objections(_state(embedded, bad), published) == []
+
+
+def test_new_categories_do_not_count(published: Published) -> None:
+    """Three that are never told apart from the first ones: over all, the accuracy is far below what it was."""
+    embedded = _catalogue("abcxyz")
+    held_out = HeldOut.of(embedded, 0)
+    good = _nearest_means(embedded, ~held_out.items)
+    weights = np.concatenate([good.weights[:, :3], np.full((_DIM, 3), 0, np.float32)], axis=1)
+    blind = Classifier(good.categories, weights, np.array([0, 0, 0, -99, -99, -99], np.float32))
+    candidate = _state(embedded, blind)
+    assert candidate.manifest.classifier["category_accuracy"] < 0.5
+    assert _objections(candidate, published) == []
+    weights[:, :3] = weights[:, [1, 0, 2]]
+    assert len(_objections(_state(embedded, Classifier(good.categories, weights, blind.bias)), published)) == 2
+
+
+def test_a_category_that_is_gone_does_not_count(published: Published) -> None:
+    assert _objections(_state(_catalogue("ab")), published) == []
+
+
+def test_another_recipe_is_judged_by_the_figure_at_publishing_time_alone(published: Published) -> None:
+    assert _objections(_state(_catalogue("abc"), recipe="another"), published) == []
+    (said,) = _objections(_state(_catalogue("abc", scrambled=0.5), recipe="another"), published)
+    assert "had when it was published" in said
+
+
+@pytest.mark.parametrize(("each", "held_back"), [(220, False), (224, True)])  # 3 × 33 or 34 held-out images
+def test_too_few_held_out_images_of_today_tell_nothing(published: Published, each: int, held_back: bool) -> None:
+    candidate = _state(_catalogue("abc", each=each))
+    wrong = Classifier(candidate.classifier.categories, -candidate.classifier.weights, candidate.classifier.bias)
+    found = _objections(_state(_catalogue("abc", each=each), wrong), published)
+    assert (candidate.held_out.n_images >= 100) == held_back == bool(found)
+
+
+@pytest.mark.parametrize(
+    ("accuracy", "images", "held_back"), [(0.9, 100, True), (0.9, 99, False), (None, 0, False), (0.1, 200, False)]
+)
+def test_too_few_held_out_images_of_then_tell_nothing(
+    published: Published, accuracy: float | None, images: int, held_back: bool
+) -> None:
+    candidate = _state(_catalogue("abc", scrambled=0.5))
+    assert bool(_objections(candidate, _figure(accuracy, images, published))) == held_back
+
+
+def test_the_limit_is_met_to_the_image(published: Published) -> None:
+    candidate = _state(_catalogue("abc"))
+    now = candidate.manifest.classifier["category_accuracy"]
+    assert _objections(candidate, _figure(now + 0.0299, 200, published)) == []
+    (said,) = _objections(candidate, _figure(now + 0.0301, 200, published))
+    assert f"is {now:.4f}; the published snapshot had" in said
+
+
+def _all(names: Sequence[str], recall: float) -> list[str]:
+    return [f"ann_recall_at_10 of {name!r} is {recall:.4f}; wanted 0.99" for name in names]
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_an_index_that_misses_hits_is_held_back_even_at_first(published: Published, first: bool) -> None:
+    before = None if first else published
+    embedded = _catalogue("abc")
+    assert _objections(_state(embedded, recall=0.98), before) == _all("abc", 0.98)
+    assert _objections(_state(embedded, recall=0.99), before) == []
+
+
+def test_every_objection_is_said(published: Published) -> None:
+    assert len(_objections(_state(_catalogue("abc", scrambled=1.0), recall=0.5), published)) == 4
+
+
+def test_the_limits_are_those_that_the_documentation_names() -> None:
+    assert (gate.MAX_ACCURACY_LOSS, gate.MIN_ANN_RECALL_AT_10) == (0.03, 0.99)
