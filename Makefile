@@ -3,7 +3,7 @@ PYTHON ?= python3
 DATA ?= data
 PORT ?= 8080
 FUZZ_S ?= 600
-BENCHMARKS ?= speed transforms reindexing swapping load
+BENCHMARKS ?= speed quality.transforms indexing.incremental_build serving.snapshot_swap serving.load
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
@@ -68,13 +68,13 @@ rollback: $(STAMP) ## publish the snapshot before the current one again
 
 bench: $(STAMP) ## the benchmarks, small (BENCHMARKS=load for fewer); see docs/reference/benchmarks.md for the full ones
 	set -e; for one in $(BENCHMARKS); do $(BIN)/python -m benchmarks.$$one --smoke; done
-	$(BIN)/python -m benchmarks.scale --smoke --peers hnswlib,parecido
+	$(BIN)/python -m benchmarks.ann.scale --smoke --peers hnswlib,parecido
 
 bench-scale: $(STAMP) ## ours against vector libraries and databases, 100,000 vectors (ARGS='--size 1000000')
-	$(BIN)/python -m benchmarks.scale $(ARGS)
+	$(BIN)/python -m benchmarks.ann.scale $(ARGS)
 
 chaos: $(STAMP) ## kill 200 builds at random moments and check what is left
-	$(BIN)/python -m benchmarks.chaos $(ARGS)
+	$(BIN)/python -m benchmarks.chaos.kill_builds $(ARGS)
 
 fuzz: $(STAMP) ## decode mutated images for FUZZ_S=600 seconds in processes that may die, and as long in one; a find ends it
 	$(BIN)/python tests/fuzz/decode_pool.py $(FUZZ_S)

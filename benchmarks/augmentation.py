@@ -20,11 +20,11 @@ import tensorflow as tf
 from keras.src.legacy.preprocessing.image import ImageDataGenerator
 from numpy.typing import NDArray
 
-from benchmarks.contest import time_in_turns
-from benchmarks.options import option_parser
-from benchmarks.own_process import export_lite0
-from benchmarks.photos import list_photos, sample
-from benchmarks.rows import print_records, store
+from benchmarks.harness.contest import time_in_turns
+from benchmarks.harness.options import option_parser
+from benchmarks.harness.own_process import export_lite0
+from benchmarks.harness.photos import list_photos, sample
+from benchmarks.harness.rows import print_records, store
 from indexer.embedding.augmentation import Augmentation
 from shared.images.decode import ImageLimits, decode_image, to_pixels
 from shared.model.embedder import LiteRtEmbedder

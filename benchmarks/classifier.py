@@ -22,10 +22,10 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import keras
 import numpy as np
 
-from benchmarks.embedded_photos import embed_photos, open_lite0
-from benchmarks.options import option_parser
-from benchmarks.photos import list_photos, sample
-from benchmarks.rows import print_records, store
+from benchmarks.harness.embedded_photos import embed_photos, open_lite0
+from benchmarks.harness.options import option_parser
+from benchmarks.harness.photos import list_photos, sample
+from benchmarks.harness.rows import print_records, store
 from indexer.classifier import train as train_classifier
 from indexer.classifier.held_out import HeldOut
 from indexer.console.progress import SilentReporter

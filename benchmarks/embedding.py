@@ -15,12 +15,12 @@ import numpy as np
 from ai_edge_litert.interpreter import Interpreter
 from numpy.typing import NDArray
 
-from benchmarks.contest import Timed, time_in_turns
-from benchmarks.options import option_parser
-from benchmarks.own_process import export_lite0, run_apart
-from benchmarks.photos import list_photos, sample
-from benchmarks.raw_limit import forward
-from benchmarks.rows import print_records, store
+from benchmarks.harness.contest import Timed, time_in_turns
+from benchmarks.harness.options import option_parser
+from benchmarks.harness.own_process import export_lite0, run_apart
+from benchmarks.harness.photos import list_photos, sample
+from benchmarks.harness.raw_limit import forward
+from benchmarks.harness.rows import print_records, store
 from shared.images.decode import ImageLimits, decode_image, to_pixels
 
 _BATCHES = (1, 4, 16)

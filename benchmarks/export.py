@@ -18,11 +18,11 @@ import numpy as np
 from ai_edge_litert.interpreter import Interpreter
 from numpy.typing import NDArray
 
-from benchmarks.options import option_parser
-from benchmarks.own_process import run_apart
-from benchmarks.photos import list_photos, sample
-from benchmarks.raw_limit import forward
-from benchmarks.rows import print_records, store
+from benchmarks.harness.options import option_parser
+from benchmarks.harness.own_process import run_apart
+from benchmarks.harness.photos import list_photos, sample
+from benchmarks.harness.raw_limit import forward
+from benchmarks.harness.rows import print_records, store
 from shared.images.decode import SIDE_PX, ImageLimits, decode_image, to_pixels
 from shared.vectors import unit_rows
 

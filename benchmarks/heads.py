@@ -18,10 +18,10 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.embedded_photos import THREADS, embed_photos, open_lite0
-from benchmarks.options import option_parser
-from benchmarks.photos import Photo, list_photos, sample
-from benchmarks.rows import print_records, store
+from benchmarks.harness.embedded_photos import THREADS, embed_photos, open_lite0
+from benchmarks.harness.options import option_parser
+from benchmarks.harness.photos import Photo, list_photos, sample
+from benchmarks.harness.rows import print_records, store
 from benchmarks.squares import square, squashed
 from indexer.classifier import train as train_classifier
 from indexer.classifier.held_out import HeldOut

@@ -23,10 +23,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from benchmarks.embedded_photos import embed_uploads, open_lite0
-from benchmarks.options import option_parser
-from benchmarks.photos import Photo, list_photos, sample
-from benchmarks.rows import print_records, store
+from benchmarks.harness.embedded_photos import embed_uploads, open_lite0
+from benchmarks.harness.options import option_parser
+from benchmarks.harness.photos import Photo, list_photos, sample
+from benchmarks.harness.rows import print_records, store
 from indexer.embedding.augmentation import Augmentation
 from indexer.evaluation.photo_edits import CHANGES
 from shared.images.decode import ImageLimits, decode_image, to_pixels

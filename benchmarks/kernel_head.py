@@ -17,10 +17,10 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.model_selection import StratifiedKFold
 
-from benchmarks.embedded_photos import embed_photos, open_lite0, some_of
-from benchmarks.options import option_parser
-from benchmarks.photos import list_photos, sample
-from benchmarks.rows import print_records, store
+from benchmarks.harness.embedded_photos import embed_photos, open_lite0, some_of
+from benchmarks.harness.options import option_parser
+from benchmarks.harness.photos import list_photos, sample
+from benchmarks.harness.rows import print_records, store
 from indexer.classifier.calibration import fit_temperature
 from indexer.classifier.held_out import HeldOut
 from indexer.classifier.train import train_classifier

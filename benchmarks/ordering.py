@@ -24,10 +24,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from benchmarks.embedded_photos import embed_uploads, open_lite0
-from benchmarks.options import option_parser
-from benchmarks.photos import Photo
-from benchmarks.rows import print_records, store
+from benchmarks.harness.embedded_photos import embed_uploads, open_lite0
+from benchmarks.harness.options import option_parser
+from benchmarks.harness.photos import Photo
+from benchmarks.harness.rows import print_records, store
 from examples.sample_catalogue.render import render_catalogue
 from shared.model.embedder import LiteRtEmbedder
 from shared.vectors import Vectors, unit_rows

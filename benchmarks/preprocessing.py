@@ -22,10 +22,10 @@ from sklearn.model_selection import StratifiedKFold, cross_val_predict
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
-from benchmarks.embedded_photos import open_lite0
-from benchmarks.options import option_parser
-from benchmarks.photos import Photo, list_photos, sample
-from benchmarks.rows import print_records, store
+from benchmarks.harness.embedded_photos import open_lite0
+from benchmarks.harness.options import option_parser
+from benchmarks.harness.photos import Photo, list_photos, sample
+from benchmarks.harness.rows import print_records, store
 from benchmarks.squares import border_colour, square, squashed
 from shared.images.decode import ImageLimits, decode_image, to_pixels
 from shared.model.embedder import LiteRtEmbedder

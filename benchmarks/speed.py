@@ -15,13 +15,13 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from benchmarks.indexing_speed import EmbeddingStage, image_paths, measure_build, measure_embedding
-from benchmarks.notebook import NotebookSpeed, measure_notebook
-from benchmarks.options import option_parser
-from benchmarks.own_process import export_lite0, run_apart
-from benchmarks.photos import list_photos, sample, write_catalogue
-from benchmarks.query_speed import QuerySpeed, measure_queries
-from benchmarks.rows import print_records, store
+from benchmarks.baseline.notebook import NotebookSpeed, measure_notebook
+from benchmarks.harness.options import option_parser
+from benchmarks.harness.own_process import export_lite0, run_apart
+from benchmarks.harness.photos import list_photos, sample, write_catalogue
+from benchmarks.harness.rows import print_records, store
+from benchmarks.indexing.embedding_throughput import EmbeddingStage, image_paths, measure_build, measure_embedding
+from benchmarks.serving.query_latency import QuerySpeed, measure_queries
 from indexer.embedding.augmentation import Augmentation
 
 

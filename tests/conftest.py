@@ -7,14 +7,14 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-import quick_stages
-from made_once import made_once
-from real_build import RealBuild, run_alone
-from shop import Shop
 from xdist.scheduler import LoadScopeScheduling
 
 from shared.model import embedder
 from shared.snapshot.data_directory import DataDirectory
+from tests.support.builders import quick_stages
+from tests.support.builders.real_build import RealBuild, run_alone
+from tests.support.builders.shop import Shop
+from tests.support.made_once import made_once
 
 _ROOT = Path(__file__).parents[1]
 _CLOTHING = _ROOT.parent / "shared" / "data" / "clothing"

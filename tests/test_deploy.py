@@ -11,7 +11,6 @@ from typing import Any, NoReturn
 
 import pytest
 import yaml
-from fakes import fake_manifest
 from prometheus_client.parser import text_string_to_metric_families
 
 from search_service.app import create_app
@@ -19,6 +18,7 @@ from search_service.observability.metrics import Metrics
 from search_service.settings import ServiceSettings
 from search_service.snapshots.watch import SnapshotWatch
 from shared.manifest import CategoryEntry
+from tests.support.fakes import fake_manifest
 
 _ROOT = Path(__file__).parents[1]
 _PROMETHEUS = _ROOT / "deploy" / "prometheus"
@@ -176,7 +176,7 @@ def test_prometheus_takes_the_example_and_the_alerts() -> None:
 
 
 def test_the_alerts_fire_when_they_should_and_not_before() -> None:
-    _promtool("test", "rules", Path(__file__).with_name("alerts_test.yml"))
+    _promtool("test", "rules", _ROOT / "tests" / "support" / "alerts_test.yml")
 
 
 def test_every_expression_of_the_dashboard_parses(tmp_path) -> None:

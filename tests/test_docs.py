@@ -178,5 +178,8 @@ def test_no_placeholder_is_left(page: Path) -> None:
 def test_benchmarks_that_are_named_exist() -> None:
     sources = [*PAGES, *(path for package in ("indexer", "shared") for path in (ROOT / package).glob("*.py"))]
     for source in sources:
-        for name in re.findall(r"benchmarks[./]([a-z_]+)(?:\.py)?", source.read_text(encoding="utf-8")):
-            assert (ROOT / "benchmarks" / f"{name}.py").exists() or name in ("results", "md"), (source.name, name)
+        for name in re.findall(
+            r"benchmarks[./]([a-z_]+(?:[./][a-z_]+)*?)(?:\.py)?\b(?![./][a-z])", source.read_text(encoding="utf-8")
+        ):
+            path = ROOT / "benchmarks" / name.replace(".", "/")
+            assert path.with_suffix(".py").exists() or path.is_dir() or name in ("results", "md"), (source.name, name)

@@ -19,7 +19,7 @@ from shared.model.energy_score import Clarity
 from shared.model.ood_rule import NEIGHBOURS, WEIGHTS, WEIGHTS_WITH_CLARITY, KnownRule, mean_cosine, signs
 from shared.vectors import Vectors
 
-# Chosen on the clothing photos, benchmarks/known.py; docs/explanation/relevance.md.
+# Chosen on the clothing photos, benchmarks/quality/ood_detection.py; docs/explanation/relevance.md.
 REJECTED = 0.02
 """The share of held-out images that score below the threshold."""
 MIN_IMAGES = 50

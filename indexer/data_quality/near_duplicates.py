@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from indexer.data_quality.nearest_images import Neighbours
 from indexer.data_quality.snapshot_images import Originals
 
-# Chosen by benchmarks/near_duplicates.py; docs/reference/benchmarks.md.
+# Chosen by benchmarks/quality/near_duplicates.py; docs/reference/benchmarks.md.
 MAX_RATIO = 0.25
 _USUAL_NEIGHBOUR = 10
 _LEAST_SHARE_OF_MEDIAN = 0.3

@@ -20,7 +20,7 @@ from indexer.data_quality.near_duplicates import NearDuplicates
 from indexer.data_quality.nearest_images import Neighbours
 from indexer.data_quality.snapshot_images import Originals
 
-# Chosen on the clothing photos, benchmarks/suspect_labels.py; docs/reference/benchmarks.md.
+# Chosen on the clothing photos, benchmarks/quality/suspect_labels.py; docs/reference/benchmarks.md.
 VOTERS = 10
 MIN_DOUBT = 0.3
 _NEIGHBOURS_WEIGHT = 0.3

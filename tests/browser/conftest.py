@@ -12,13 +12,13 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
-import quick_stages
-from http_calls import fetch
-from shop import run
-from swapping import Service, running, wait_until
 
 from examples.sample_catalogue.render import render_catalogue
 from shared.snapshot.data_directory import DataDirectory
+from tests.support.builders import quick_stages
+from tests.support.builders.shop import run
+from tests.support.processes.http_calls import fetch
+from tests.support.processes.swapping import Service, running, wait_until
 
 _CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 ITEMS, QUERIES = 7, 2

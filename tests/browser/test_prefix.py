@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from prefix_proxy import proxied
-from swapping import running, wait_until
 
 from shared.snapshot.data_directory import DataDirectory
+from tests.support.processes.prefix_proxy import proxied
+from tests.support.processes.swapping import running, wait_until
 
 _PREFIX = "/site/parecido"
 _SIZES = {"wide": (1280, 860), "narrow": (390, 844)}

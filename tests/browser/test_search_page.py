@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fakes import encoded
 from PIL import Image
+
+from tests.support.fakes import encoded
 
 WATCH, MOUSE, BICYCLE = "watch", "mouse", "bicycle"
 

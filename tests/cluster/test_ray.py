@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from benchmarks.ray_cluster import RayCluster, environment, ray_cluster
 from indexer.embedding.cluster.shard import EmbeddedShard
+from tests.support.processes.ray_cluster import RayCluster, environment, ray_cluster
 
 pytestmark = [pytest.mark.ray, pytest.mark.tensorflow]
 
@@ -161,7 +161,7 @@ def test_what_a_killed_driver_finished_is_not_embedded_again(
 
 
 def test_a_build_embeds_there_and_is_searched_as_one_from_here(cluster: RayCluster, tmp_path: Path) -> None:
-    from shop import Shop, published_hits  # TensorFlow is used by the builds' own processes only
+    from tests.support.builders.shop import Shop, published_hits  # TensorFlow is used by the builds' own processes only
 
     shop = Shop(tmp_path / "shop").draw()
     hits = []

@@ -13,16 +13,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from load import Counts, Load
-from stack import Stack, stack, wait_until
 
 from examples.sample_catalogue.render import CATEGORIES, render_catalogue
+from tests.support.processes.load import Counts, Load
+from tests.support.processes.stack import Stack, stack, wait_until
 
 pytestmark = pytest.mark.docker
 
 _CLIENTS = 16
 _SERVICE_IMAGE_BYTES = 700_000_000
-_LOAD = Path(__file__).parents[1] / "load.py"
+_LOAD = Path(__file__).parents[1] / "support" / "processes" / "load.py"
 
 
 @pytest.fixture(scope="session", autouse=True)

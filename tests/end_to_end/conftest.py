@@ -5,10 +5,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from milvus_server import MilvusServer
-from swapping import make_snapshots
 
 from shared.snapshot.data_directory import DataDirectory
+from tests.support.processes.milvus_server import MilvusServer
+from tests.support.processes.swapping import make_snapshots
 
 
 @pytest.fixture(scope="session")

@@ -11,9 +11,9 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from swapping import IDS, Service, running
 
 from shared.snapshot.data_directory import DataDirectory
+from tests.support.processes.swapping import IDS, Service, running
 
 pytestmark = [
     pytest.mark.tensorflow,

@@ -8,10 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from fakes import encoded
-from partitions import make_originals
 from PIL import Image, ImageOps
-from real_build import succeed
 from sklearn.metrics import accuracy_score, confusion_matrix, top_k_accuracy_score
 from sklearn.metrics.pairwise import cosine_similarity
 
@@ -25,6 +22,9 @@ from shared.images.decode import ImageLimits, decode_image, to_pixels
 from shared.retrieval.search_options import SearchOptions
 from shared.snapshot.data_directory import DataDirectory
 from shared.snapshot.snapshot import Snapshot
+from tests.support.builders.partitions import make_originals
+from tests.support.builders.real_build import succeed
+from tests.support.fakes import encoded
 
 pytestmark = [pytest.mark.clothing, pytest.mark.tensorflow]
 

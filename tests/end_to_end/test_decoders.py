@@ -8,11 +8,11 @@ from collections.abc import Callable
 from http.client import HTTPConnection
 
 import pytest
-from fakes import picture
-from hostile_images import jpeg_of_scans
-from swapping import IDS, Service, running, set_current
 
-from benchmarks.process_memory import children
+from tests.support.fakes import picture
+from tests.support.hostile_images import jpeg_of_scans
+from tests.support.processes.process_memory import children
+from tests.support.processes.swapping import IDS, Service, running, set_current
 
 pytestmark = [
     pytest.mark.tensorflow,

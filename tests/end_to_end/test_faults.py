@@ -21,17 +21,16 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from quick_stages import ColourInterpreter
-from shop import Done, Shop
 
 from indexer.embedding import cache as embedding_cache
 from search_service.settings import ServiceSettings
 from search_service.wsgi import make_app
 from shared.model import embedder
 from shared.snapshot.data_directory import DataDirectory
+from tests.support.builders.quick_stages import ColourInterpreter
+from tests.support.builders.shop import Done, Shop
 
 _ROOT = Path(__file__).parents[2]
-_TESTS = _ROOT / "tests"
 _VIEWS = 2
 
 
@@ -452,17 +451,17 @@ class Clock(real_datetime):
 datetime.datetime = Clock
 time.time = lambda: real_time() + offset
 time.time_ns = lambda: real_ns() + int(offset * 1e9)
-sys.path[:0] = sys.argv[2:4]
-import quick_stages
+sys.path.insert(0, sys.argv[2])
+from tests.support.builders import quick_stages
 quick_stages.install()
 from indexer.__main__ import main
-sys.exit(main(sys.argv[4:]))
+sys.exit(main(sys.argv[3:]))
 """
 
 
 def _run_at(ago: timedelta, *arguments: object) -> dict[str, Any]:
     """A command in a process whose clock is behind by so much."""
-    command = [sys.executable, "-c", _AT, str(-ago.total_seconds()), str(_ROOT), str(_TESTS), *map(str, arguments)]
+    command = [sys.executable, "-c", _AT, str(-ago.total_seconds()), str(_ROOT), *map(str, arguments)]
     done = subprocess.run([*command, "--json"], cwd=_ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])

@@ -11,15 +11,15 @@ from typing import Any
 
 import numpy as np
 import pytest
-import quick_stages
-from fakes import picture
 from flask.testing import FlaskClient
-from shop import Done, Shop
 
 from indexer.classifier.feedback_queries import LabelledQueries
 from search_service.settings import ServiceSettings
 from search_service.wsgi import make_app
 from shared.manifest import Manifest
+from tests.support.builders import quick_stages
+from tests.support.builders.shop import Done, Shop
+from tests.support.fakes import picture
 
 _GREY = base64.b64encode(picture((70, 80, 90), (64, 64), "PNG")).decode()
 

@@ -12,10 +12,10 @@ from collections.abc import Iterator
 from http.client import HTTPConnection
 
 import pytest
-from hostile_images import hostile_images
-from swapping import IDS, running
 
-from benchmarks.watched_processes import Watched, memory_bytes
+from tests.support.hostile_images import hostile_images
+from tests.support.processes.swapping import IDS, running
+from tests.support.processes.watched_processes import Watched, memory_bytes
 
 pytestmark = [
     pytest.mark.tensorflow,

@@ -4,12 +4,12 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.chaos import Chaos
+from benchmarks.chaos.kill_builds import Chaos
 
 _STAND_INS = f"""
 import sys
-sys.path.insert(0, {str(Path(__file__).parents[1])!r})
-import quick_stages
+sys.path.insert(0, {str(Path(__file__).parents[2])!r})
+from tests.support.builders import quick_stages
 quick_stages.install()
 """
 

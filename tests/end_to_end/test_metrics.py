@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.parser import text_string_to_metric_families
-from swapping import DAMAGED, IDS, Service, open_files, running, wait_until
 
 from indexer.snapshots.publish import set_current
 from shared.manifest import Manifest
+from tests.support.processes.swapping import DAMAGED, IDS, Service, open_files, running, wait_until
 
 pytestmark = [
     pytest.mark.tensorflow,

@@ -16,10 +16,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from load import Load
-from milvus_server import ADDRESS, MilvusServer, drop_collections
-from real_build import command, succeed
-from swapping import Service, open_snapshots, running, wait_until
 
 from indexer.snapshots.milvus_collections import connect
 from search_service.settings import ServiceSettings
@@ -27,6 +23,10 @@ from shared.images.decode import ImageLimits, decode_image, to_pixels
 from shared.manifest import Manifest
 from shared.snapshot.data_directory import DataDirectory
 from shared.snapshot.snapshot import Snapshot
+from tests.support.builders.real_build import command, succeed
+from tests.support.processes.load import Load
+from tests.support.processes.milvus_server import ADDRESS, MilvusServer, drop_collections
+from tests.support.processes.swapping import Service, open_snapshots, running, wait_until
 
 pytestmark = [pytest.mark.milvus, pytest.mark.clothing, pytest.mark.tensorflow]
 

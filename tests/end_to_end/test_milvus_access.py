@@ -5,14 +5,14 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-import quick_stages
-from certificates import certify
-from milvus_server import ADDRESS, MilvusServer, drop_collections
-from shop import Done, run
-from swapping import running, wait_until
 
 from shared.manifest import Manifest
 from shared.snapshot.data_directory import DataDirectory
+from tests.support.builders import quick_stages
+from tests.support.builders.shop import Done, run
+from tests.support.processes.certificates import certify
+from tests.support.processes.milvus_server import ADDRESS, MilvusServer, drop_collections
+from tests.support.processes.swapping import running, wait_until
 
 pytestmark = [pytest.mark.milvus, pytest.mark.tensorflow]
 

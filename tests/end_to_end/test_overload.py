@@ -15,11 +15,11 @@ from contextlib import closing
 from typing import Any
 
 import pytest
-from load import Load
 from PIL import Image
-from swapping import IDS, Service, running, wait_until
 
 from indexer.snapshots.publish import set_current
+from tests.support.processes.load import Load
+from tests.support.processes.swapping import IDS, Service, running, wait_until
 
 pytestmark = [
     pytest.mark.tensorflow,

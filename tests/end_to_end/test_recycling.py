@@ -9,11 +9,11 @@ import time
 from pathlib import Path
 
 import pytest
-from load import Load
 from prometheus_client.parser import text_string_to_metric_families
-from swapping import IDS, Service, open_files, running, wait_until
 
 from indexer.snapshots.publish import set_current
+from tests.support.processes.load import Load
+from tests.support.processes.swapping import IDS, Service, open_files, running, wait_until
 
 pytestmark = [
     pytest.mark.tensorflow,

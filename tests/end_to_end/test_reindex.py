@@ -12,9 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-import quick_stages
-from partitions import open_partitions
-from shop import KINDS, Done, Hits, Shop, hits_of, published_hits
 
 from indexer import publish_gate as gate
 from indexer.catalogue.reader import read_catalogue
@@ -28,6 +25,9 @@ from shared.index.partition import partition_file
 from shared.snapshot.data_directory import SnapshotPaths
 from shared.snapshot.lease import SnapshotLease
 from shared.snapshot.snapshot import Snapshot
+from tests.support.builders import quick_stages
+from tests.support.builders.partitions import open_partitions
+from tests.support.builders.shop import KINDS, Done, Hits, Shop, hits_of, published_hits
 
 pytestmark = pytest.mark.tensorflow
 

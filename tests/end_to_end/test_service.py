@@ -19,11 +19,11 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
-from real_build import COLOURS, KINDS, RealBuild, name_of
 
 from indexer.snapshots.publish import set_current
 from shared.feedback_record import Feedback
 from shared.snapshot.data_directory import DataDirectory
+from tests.support.builders.real_build import COLOURS, KINDS, RealBuild, name_of
 
 pytestmark = pytest.mark.tensorflow
 

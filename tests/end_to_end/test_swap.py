@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fakes import is_leased
-from swapping import DAMAGED, IDS, Service, open_files, running, wait_until
 
 from indexer.snapshots.publish import set_current
 from shared.snapshot.data_directory import DataDirectory
+from tests.support.fakes import is_leased
+from tests.support.processes.swapping import DAMAGED, IDS, Service, open_files, running, wait_until
 
 pytestmark = [
     pytest.mark.tensorflow,

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import atheris
 
-sys.path[:0] = [str(Path(__file__).parents[2]), str(Path(__file__).parents[1])]
+sys.path.insert(0, str(Path(__file__).parents[2]))
 
 # Pillow reads the structure of a file in Python: there coverage leads on.
 with atheris.instrument_imports(
@@ -26,9 +26,8 @@ with atheris.instrument_imports(
     Image.init()  # imports the plugins
     from shared.images.decode import ImageLimits, decode_image, to_pixels
 
-from hostile_images import hostile_images  # noqa: E402
-
-from shared.errors import ImageError  # noqa: E402
+from shared.errors import ImageError
+from tests.support.hostile_images import hostile_images
 
 _SEED_BYTES = 4096
 _LIMITS = ImageLimits(max_memory_bytes=32 * 1024 * 1024)

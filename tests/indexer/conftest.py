@@ -6,9 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from fakes import FakeEmbedder, fake_manifest, picture
 from matplotlib.figure import Figure
-from partitions import open_partitions
 
 from indexer.catalogue.reader import read_catalogue
 from indexer.console.progress import SilentReporter
@@ -19,6 +17,8 @@ from shared.catalogue.items import ItemStore, write_items
 from shared.images.decode import ImageLimits
 from shared.model.classifier import Classifier
 from shared.snapshot.snapshot import Snapshot
+from tests.support.builders.partitions import open_partitions
+from tests.support.fakes import FakeEmbedder, fake_manifest, picture
 
 _ITEMS = [
     {"item_id": "r1", "category": "warm", "images": ["red.png", "orange.png"], "title": "From $^$ 🚲"},

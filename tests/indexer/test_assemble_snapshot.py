@@ -9,13 +9,13 @@ from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import pytest
-from shop import Shop
 
 from indexer import assemble_snapshot as module
 from indexer.assemble_snapshot import new_snapshot_id
 from shared.catalogue.items import ItemStore
 from shared.catalogue.metadata_filter import MetadataFilter
 from shared.manifest import Manifest
+from tests.support.builders.shop import Shop
 
 _ID = re.compile(r"[0-9]{8}T[0-9]{9}-[0-9a-f]{6}")
 _NOON = datetime(2026, 3, 1, 12, 0, 0, 5_000, UTC)

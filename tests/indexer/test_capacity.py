@@ -5,11 +5,11 @@ import math
 from pathlib import Path
 
 import pytest
-from shop import run
 
 from indexer.capacity import CLUSTER, MEASURED, ONE_MACHINE, Demand, evaluate, plan, shown
 from shared.errors import SettingsError
 from shared.index.index_kind import IndexKind
+from tests.support.builders.shop import run
 
 _PAGE = (Path(__file__).parents[2] / "docs" / "explanation" / "capacity.md").read_text(encoding="utf-8")
 

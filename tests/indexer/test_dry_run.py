@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from shop import KINDS, Done, Shop
 
 from indexer.snapshots.writer_lock import writer_lock
 from shared.index.partition import partition_file
+from tests.support.builders.shop import KINDS, Done, Shop
 
 
 def _files(root: Path) -> dict[str, tuple[int, int, int, bytes]]:

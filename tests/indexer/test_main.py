@@ -8,14 +8,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from fakes import picture
 from PIL import Image
-from real_build import COLOURS, KINDS, Done, RealBuild, draw, name_of, run_alone
 
 from indexer import __main__ as command_line
 from indexer import pipeline
 from shared.snapshot.data_directory import DataDirectory
 from shared.snapshot.snapshot import Snapshot
+from tests.support.builders.real_build import COLOURS, KINDS, Done, RealBuild, draw, name_of, run_alone
+from tests.support.fakes import picture
 
 pytestmark = pytest.mark.tensorflow
 

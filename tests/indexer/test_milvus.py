@@ -4,13 +4,13 @@ import json
 from contextlib import closing
 
 import pytest
-from shop import Hits, Shop
 
 from indexer import pipeline
 from indexer.partitions.milvus_upload import Upload
 from indexer.snapshots.milvus_collections import connect, remember_collection
 from shared.manifest import Manifest
 from shared.milvus.connection import MilvusConnection
+from tests.support.builders.shop import Hits, Shop
 
 pytestmark = pytest.mark.milvus
 

@@ -3,11 +3,11 @@
 from pathlib import Path
 
 import pytest
-from shop import Shop
 
 from indexer.snapshots import published
 from shared.images.decode import PREPROCESSINGS
 from shared.manifest import Manifest
+from tests.support.builders.shop import Shop
 
 _FIRST, _NEWEST = PREPROCESSINGS
 

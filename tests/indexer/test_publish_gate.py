@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from fakes import fake_manifest
 from numpy.typing import NDArray
 
 from indexer import publish_gate as gate
@@ -20,6 +19,7 @@ from shared.manifest import CategoryEntry, Manifest
 from shared.model.classifier import Classifier
 from shared.snapshot.data_directory import SnapshotPaths
 from shared.vectors import unit_rows
+from tests.support.fakes import fake_manifest
 
 _DIM = 16
 _EACH = 300  # of which 45 are held out

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from fakes import FakeEmbedder, fake_manifest, picture
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
@@ -25,6 +24,7 @@ from shared.model.embedder import golden_picture
 from shared.model.ood_rule import KnownRule
 from shared.snapshot.snapshot import Snapshot
 from shared.vectors import Vectors, unit_rows
+from tests.support.fakes import FakeEmbedder, fake_manifest, picture
 
 HATS, MUGS, SHOES = "hats/caps 🎩", "mugs", "zapatos niños"
 

@@ -8,7 +8,6 @@ from urllib.parse import quote
 
 import pytest
 from flask.testing import FlaskClient
-from milvus_stores import uploaded
 
 from search_service.app import create_app
 from search_service.engine.engine import Engine
@@ -16,6 +15,7 @@ from search_service.observability.metrics import Metrics
 from search_service.settings import ServiceSettings
 from shared.errors import StoreUnavailable
 from shared.snapshot.snapshot import Snapshot
+from tests.support.builders.milvus_stores import uploaded
 
 pytestmark = pytest.mark.milvus
 

@@ -6,13 +6,13 @@ import threading
 from collections.abc import Callable, Iterator
 
 import pytest
-from fakes import is_leased
 from flask import Flask
 
 from search_service import wsgi
 from search_service.settings import PREFIX, ServiceSettings
 from shared.errors import SettingsError
 from shared.snapshot.data_directory import DataDirectory
+from tests.support.fakes import is_leased
 
 
 @pytest.fixture(autouse=True)

@@ -7,7 +7,7 @@
 5. Export the whole.
 
 The head that was trained along comes with the base: one that is trained on a tuned base's embeddings afterwards does
-worse (benchmarks/fine_tuning.py), since the tail has made the very pictures that it would learn from too easy.
+worse (benchmarks/quality/fine_tuning.py), since the tail has made the very pictures that it would learn from too easy.
 """
 
 import hashlib
@@ -31,7 +31,7 @@ from indexer.backbone.fine_tuning.trunk import Features, Picture, compute_featur
 from indexer.backbone.load import Backbone, export_embedder
 from indexer.console.progress import Stage
 
-# Chosen by held-out pictures of the clothing photos; benchmarks/fine_tuning.py measures what tuning brings.
+# Chosen by held-out pictures of the clothing photos; benchmarks/quality/fine_tuning.py measures what tuning brings.
 _VIEWS = 31_000
 _MAX_EPOCHS = 24
 _COPIES = 6

@@ -5,12 +5,12 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-import quick_stages
-from shop import Shop
 
 from indexer.backbone.fine_tuning import stage as tune_base
 from shared.manifest import Manifest
 from shared.model.embedder import embedder_id
+from tests.support.builders import quick_stages
+from tests.support.builders.shop import Shop
 
 _EXPORTED, _TUNED, _NOTHING = ["export", "train"], ["tune", "train"], list[str]()
 

@@ -6,7 +6,6 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
-from fakes import FakeEmbedder, picture
 from pyarrow import parquet
 
 from indexer.catalogue import parquet as parquet_entries
@@ -19,6 +18,7 @@ from indexer.embedding.embed_image import Embedding
 from indexer.files.location import location
 from shared.errors import CatalogueError
 from shared.images.decode import ImageLimits
+from tests.support.fakes import FakeEmbedder, picture
 
 
 def _write(path: Path, rows: list[dict[str, Any]], row_group_size: int = 2) -> Path:

@@ -7,9 +7,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from shop import Shop
 
 from indexer import __main__ as command_line
+from tests.support.builders.shop import Shop
 
 _KINDS = {"checks": "long-sleeved shirts", "discs": "t-shirts", "stripes": "trousers"}
 _ID = "6075b4a5-5b1a-4ce0-aea0-9dbfbca7c35c"

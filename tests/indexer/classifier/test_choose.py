@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from fakes import fake_manifest
 
 from indexer.backbone.choose import Base
 from indexer.classifier.choose import CHANGED, FEEDBACK, ChosenClassifier, choose_classifier, reason_to_train
@@ -22,6 +21,7 @@ from shared.catalogue.items import Item
 from shared.manifest import CategoryEntry
 from shared.model.classifier import Classifier
 from shared.snapshot.data_directory import SnapshotPaths
+from tests.support.fakes import fake_manifest
 
 _RECIPE = "r"
 _NAMES = [("cold" if number % 2 else "warm", f"{number}".encode()) for number in range(100)]

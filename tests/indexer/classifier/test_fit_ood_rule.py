@@ -5,7 +5,6 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 import scipy.special
-from shop import Shop
 
 from indexer.classifier import fit_ood_rule as module
 from indexer.classifier.fit_ood_rule import MIN_IMAGES, REJECTED, fit_known, thresholds
@@ -17,6 +16,7 @@ from shared.model.classifier import Classifier
 from shared.model.energy_score import Clarity
 from shared.model.ood_rule import KnownRule
 from shared.vectors import unit_rows
+from tests.support.builders.shop import Shop
 
 _DIM = 6
 _CENTRES = np.random.default_rng(7).normal(size=(3, _DIM))

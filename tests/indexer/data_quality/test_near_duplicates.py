@@ -2,12 +2,12 @@ import json
 
 import numpy as np
 import pytest
-from partitions import clusters, make_originals
 
 from indexer.data_quality.near_duplicates import MAX_RATIO, NearDuplicates, find_near_duplicates
 from indexer.data_quality.nearest_images import nearest_images
 from indexer.data_quality.snapshot_images import Originals
 from shared.vectors import Vectors, unit_rows
+from tests.support.builders.partitions import clusters, make_originals
 
 
 def _apart(n: int) -> Vectors:

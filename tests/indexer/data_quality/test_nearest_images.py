@@ -1,11 +1,11 @@
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from partitions import clusters, make_originals
 
 from indexer.data_quality import nearest_images as module
 from indexer.data_quality.nearest_images import NEIGHBOURS, Neighbours, nearest_images
 from shared.vectors import Vectors, unit_rows
+from tests.support.builders.partitions import clusters, make_originals
 
 
 def _cosines(embeddings: Vectors) -> NDArray[np.float32]:

@@ -5,8 +5,6 @@ import shutil
 from contextlib import closing
 
 import pytest
-from partitions import clusters, make_originals
-from shop import Shop
 
 from indexer.console.progress import TerminalReporter
 from indexer.data_quality import report as module
@@ -14,6 +12,8 @@ from indexer.data_quality.near_duplicates import NearDuplicates
 from indexer.data_quality.report import CatalogueReport, examine, read_report, report_of, show
 from indexer.data_quality.suspect_labels import SuspectLabels
 from shared.snapshot.snapshot import Snapshot
+from tests.support.builders.partitions import clusters, make_originals
+from tests.support.builders.shop import Shop
 
 
 @pytest.fixture

@@ -1,10 +1,10 @@
 import numpy as np
 import pytest
-from partitions import make_originals, open_partitions
 
 from indexer.data_quality import snapshot_images as module
 from indexer.data_quality.snapshot_images import Originals
 from indexer.embedding.embed_catalogue import EmbeddedCatalogue
+from tests.support.builders.partitions import make_originals, open_partitions
 
 
 @pytest.mark.parametrize("index_views", ["original", "all"])

@@ -4,7 +4,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from partitions import clusters, make_originals
 
 from indexer.data_quality import suspect_labels as module
 from indexer.data_quality.near_duplicates import NearDuplicates, find_near_duplicates
@@ -12,6 +11,7 @@ from indexer.data_quality.nearest_images import nearest_images
 from indexer.data_quality.snapshot_images import Originals
 from indexer.data_quality.suspect_labels import SuspectLabels, doubt, find_suspect_labels, form_opinions
 from shared.vectors import Vectors, unit_rows
+from tests.support.builders.partitions import clusters, make_originals
 
 
 def _find(originals: Originals) -> SuspectLabels:

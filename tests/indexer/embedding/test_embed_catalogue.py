@@ -4,8 +4,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from fakes import FakeEmbedder, picture
-from hostile_images import jpeg_of_scans, png
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -18,6 +16,8 @@ from indexer.embedding.embed_image import Embedding
 from shared.errors import CatalogueError
 from shared.images.decode import ImageLimits, decode_image, to_pixels
 from shared.vectors import Pixels, Vectors
+from tests.support.fakes import FakeEmbedder, picture
+from tests.support.hostile_images import jpeg_of_scans, png
 
 _COLOURS = ["red", "green", "blue", "orange", "purple", "black", "white", "teal"]
 

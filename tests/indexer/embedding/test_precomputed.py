@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import quick_stages
 
 from indexer.__main__ import main
 from indexer.backbone.choose import Base
@@ -18,6 +17,7 @@ from shared.images.decode import SIDE_PX
 from shared.snapshot.data_directory import DataDirectory
 from shared.snapshot.snapshot import Snapshot
 from shared.vectors import unit_rows
+from tests.support.builders import quick_stages
 
 _DIM = 24
 

@@ -10,12 +10,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from shop import Shop
 
 from indexer.embedding.cache import EmbeddingCache
 from indexer.embedding.prune_cache import Pruned, prune_cache
 from indexer.snapshots.writer_lock import writer_lock
 from shared.errors import StorageError
+from tests.support.builders.shop import Shop
 
 _DAY_S = 86_400
 

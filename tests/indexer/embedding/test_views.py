@@ -9,7 +9,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from fakes import FakeEmbedder, picture
 
 from indexer.catalogue.reader import read_catalogue
 from indexer.console.progress import SilentReporter
@@ -21,6 +20,7 @@ from indexer.embedding.views import CachedViews
 from shared.errors import CatalogueError
 from shared.images.decode import ImageLimits
 from shared.vectors import Pixels, Vectors
+from tests.support.fakes import FakeEmbedder, picture
 
 _COLOURS = ("red", "green", "blue", "orange", "purple", "teal")
 

@@ -3,7 +3,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from fakes import FakeEmbedder, picture
 from PIL import ImageColor
 
 from indexer.console.progress import SilentReporter, TerminalReporter
@@ -11,6 +10,7 @@ from indexer.evaluation.evaluate import CategoryFigures, Evaluation, evaluate, s
 from shared.errors import CatalogueError
 from shared.model.ood_rule import KnownRule
 from shared.snapshot.snapshot import Snapshot
+from tests.support.fakes import FakeEmbedder, picture
 
 
 @pytest.fixture

@@ -4,9 +4,7 @@ from pathlib import Path
 import faiss
 import numpy as np
 import pytest
-from fakes import fake_manifest
 from numpy.typing import NDArray
-from partitions import make_partitions, open_partitions
 
 from indexer.embedding.embed_catalogue import EmbeddedCatalogue
 from indexer.partitions import build as module
@@ -17,6 +15,8 @@ from shared.index.partition import Partition, partition_file, rows_file
 from shared.index.stored_vectors import StoredVectors
 from shared.snapshot.data_directory import SnapshotPaths
 from shared.vectors import Vectors, unit_rows
+from tests.support.builders.partitions import make_partitions, open_partitions
+from tests.support.fakes import fake_manifest
 
 
 def _random(n: int, dim: int = 16, seed: int = 0) -> Vectors:

@@ -7,8 +7,6 @@ from pathlib import Path
 import faiss
 import numpy as np
 import pytest
-from fakes import fake_manifest
-from partitions import make_partitions
 
 from indexer.embedding.embed_catalogue import EmbeddedCatalogue
 from indexer.partitions.index_policy import IndexPolicy
@@ -23,6 +21,8 @@ from shared.index.stored_vectors import StoredVectors, inner_products
 from shared.manifest import CategoryEntry
 from shared.snapshot.data_directory import SnapshotPaths
 from shared.vectors import Vectors, unit_rows
+from tests.support.builders.partitions import make_partitions
+from tests.support.fakes import fake_manifest
 
 _ROWS, _DIM = 2500, 80
 _KINDS = {

@@ -1,12 +1,12 @@
 from pathlib import Path
 
-from fakes import picture
 from PIL import Image
 
 from indexer.data_quality.near_duplicates import Duplicate, Group, NearDuplicates
 from indexer.data_quality.report import CatalogueReport
 from indexer.data_quality.suspect_labels import Suspect, SuspectLabels
 from indexer.reports.catalogue_sheet import draw_report
+from tests.support.fakes import picture
 
 
 def _group(*categories: str, cosine: float = 0.97) -> Group:

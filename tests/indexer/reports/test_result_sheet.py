@@ -2,12 +2,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from fakes import picture
 from PIL import Image
 
 from indexer.reports.result_sheet import visualize
 from shared.errors import SettingsError, UnsupportedImage
 from shared.snapshot.snapshot import Snapshot
+from tests.support.fakes import picture
 
 
 @pytest.fixture

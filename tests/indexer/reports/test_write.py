@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from shop import KINDS, Done, Shop
 
 from indexer.reports import evaluation_report
 from shared.snapshot.snapshot import Snapshot
+from tests.support.builders.shop import KINDS, Done, Shop
 
 
 @pytest.fixture

@@ -5,13 +5,13 @@ import shutil
 from pathlib import Path
 
 import pytest
-from shop import Done, Shop
 
 from indexer import publish_gate as gate
 from indexer.snapshots.history import diff, existing, list_snapshots, roll_back
 from indexer.snapshots.publish import published_ids
 from indexer.snapshots.writer_lock import writer_lock
 from shared.errors import Busy, SnapshotError, SnapshotMissing
+from tests.support.builders.shop import Done, Shop
 
 
 def _build(shop: Shop, price: int, *options: object) -> str:

@@ -4,7 +4,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from fakes import FakeEmbedder
 
 from indexer.snapshots.published import Published, find_published, image_keys, preprocessing_of, snapshot_states
 from shared.catalogue.items import IndexedItem, Item, write_items
@@ -13,6 +12,7 @@ from shared.index.partition import Partition
 from shared.manifest import CategoryEntry, Manifest
 from shared.snapshot.checksums import sha256_of
 from shared.snapshot.data_directory import DataDirectory, SnapshotPaths
+from tests.support.fakes import FakeEmbedder
 
 _WEIGHTS = b"weights"
 

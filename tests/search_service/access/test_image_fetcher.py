@@ -15,7 +15,6 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from certificates import certify
 
 from search_service.access import image_fetcher as fetch_image
 from search_service.access.image_fetcher import (
@@ -28,6 +27,7 @@ from search_service.access.image_fetcher import (
     public_address,
 )
 from shared.errors import ImageNotFetched, ImageTooLarge, InvalidRequest, Overloaded, UrlNotAllowed
+from tests.support.processes.certificates import certify
 
 _OK = b"HTTP/1.1 200 OK\r\n"
 _IMAGE = b"the bytes of an image"

@@ -8,13 +8,13 @@ from contextlib import ExitStack, closing
 from urllib.parse import quote, urljoin, urlsplit
 
 import pytest
-from prefix_proxy import proxied
-from served import served
 
 from search_service.app import create_app
 from search_service.engine.engine import Engine
 from search_service.observability.metrics import Metrics
 from search_service.settings import ServiceSettings
+from tests.support.processes.prefix_proxy import proxied
+from tests.support.processes.served import served
 
 _PREFIX = "/site/parecido"
 _ITEM = "hats/caps/1.png"

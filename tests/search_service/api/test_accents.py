@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from fakes import FakeEmbedder, fake_manifest
 from flask.testing import FlaskClient
 
 from search_service.app import create_app
@@ -23,6 +22,7 @@ from shared.manifest import CategoryEntry
 from shared.model.classifier import Classifier
 from shared.model.embedder import golden_picture
 from shared.snapshot.snapshot import Snapshot
+from tests.support.fakes import FakeEmbedder, fake_manifest
 
 _FORMS = ("NFC", "NFD")
 

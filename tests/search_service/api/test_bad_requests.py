@@ -9,7 +9,6 @@ from contextlib import closing
 
 import numpy as np
 import pytest
-from fakes import encoded, picture
 from flask.testing import FlaskClient
 from PIL import Image
 from werkzeug.test import TestResponse
@@ -18,6 +17,7 @@ from search_service.app import create_app
 from search_service.engine.engine import Engine
 from search_service.observability.metrics import Metrics
 from search_service.settings import ServiceSettings
+from tests.support.fakes import encoded, picture
 
 _PNG = picture("blue", file_format="PNG")
 _BASE64 = base64.b64encode(_PNG).decode()

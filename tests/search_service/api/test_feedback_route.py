@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from fakes import picture
 from flask.testing import FlaskClient
 from prometheus_client.parser import text_string_to_metric_families
 from werkzeug.test import TestResponse
@@ -22,6 +21,7 @@ from search_service.engine.feedback_log import FeedbackFile
 from search_service.observability.metrics import Metrics
 from search_service.settings import ServiceSettings
 from shared.feedback_record import Feedback
+from tests.support.fakes import picture
 
 _GREEN = picture((21, 249, 22), file_format="PNG")
 _BASE64 = base64.b64encode(_GREEN).decode()

@@ -9,7 +9,6 @@ from pathlib import Path
 from urllib.parse import quote, unquote
 
 import pytest
-from served import served
 
 from search_service.api.item_paths import item_path
 from search_service.app import create_app
@@ -17,6 +16,7 @@ from search_service.engine.engine import Engine
 from search_service.observability.metrics import Metrics
 from search_service.settings import ServiceSettings
 from shared.catalogue.items import ItemStore, write_items
+from tests.support.processes.served import served
 
 _IDS = [
     *("a", "a/image", "a/similar", "a/image/image", "image", "similar", "/image", "image/", "/similar/"),

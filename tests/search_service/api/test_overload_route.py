@@ -5,7 +5,6 @@ import io
 from contextlib import ExitStack
 
 import pytest
-from fakes import picture
 from flask.testing import FlaskClient
 
 from search_service.admission.slots import Admission
@@ -14,6 +13,7 @@ from search_service.engine.engine import Engine
 from search_service.engine.request_context import current_caller
 from search_service.observability.metrics import Metrics
 from search_service.settings import ServiceSettings
+from tests.support.fakes import picture
 
 _GREEN = picture((20, 250, 21))
 _JSON = {"image_base64": base64.b64encode(_GREEN).decode()}

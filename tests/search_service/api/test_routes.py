@@ -7,7 +7,6 @@ from collections.abc import Callable
 from urllib.parse import quote
 
 import pytest
-from fakes import picture
 from flask.testing import FlaskClient
 
 from search_service.app import create_app
@@ -19,6 +18,7 @@ from search_service.settings import ServiceSettings
 from search_service.snapshots.watch import Published, SnapshotWatch
 from shared.errors import SnapshotError, SnapshotMissing
 from shared.images.formats import MEDIA_TYPES
+from tests.support.fakes import picture
 
 _SEARCH_FIELDS = ["snapshot_id", "query", "searched", "hits", "timing_ms"]
 _HIT_FIELDS = ["rank", "item_id", "score", "category", "image_url", "metadata"]

@@ -1,10 +1,10 @@
 """What is served, and examples of what is in it."""
 
 import pytest
-from fakes import fake_manifest
 from flask.testing import FlaskClient
 
 from search_service.api.status_response import status_json
+from tests.support.fakes import fake_manifest
 
 
 def test_the_status_tells_what_the_manifest_has(catalogue, client: FlaskClient) -> None:

@@ -6,7 +6,6 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from fakes import FakeEmbedder, picture
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
@@ -16,6 +15,7 @@ from search_service.observability.metrics import Metrics
 from search_service.settings import ServiceSettings
 from search_service.snapshots.watch import SnapshotWatch
 from shared.model.embedder import NoEmbedder
+from tests.support.fakes import FakeEmbedder, picture
 
 
 @pytest.fixture

@@ -6,11 +6,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from fakes import picture
 
 from search_service.engine.catalogue_lookup import ServedCatalogue
 from shared.catalogue.items import IndexedItem, Item, ItemStore, write_items
 from shared.errors import ImageNotFound, UnknownItem
+from tests.support.fakes import picture
 
 
 @pytest.fixture

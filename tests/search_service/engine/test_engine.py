@@ -10,7 +10,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from fakes import FakeEmbedder, encoded, picture
 from PIL import Image
 
 from search_service.engine.engine import Engine
@@ -28,6 +27,7 @@ from shared.images.decode import ImageLimits, decode_image, to_pixels
 from shared.retrieval.ood_verdict import NOT_JUDGED, OF_THE_CATALOGUE, Verdict
 from shared.retrieval.results import Answer
 from shared.retrieval.search_options import SearchOptions
+from tests.support.fakes import FakeEmbedder, encoded, picture
 
 _ALL = SearchOptions(top_k=1000)
 _DIM = 8

@@ -6,8 +6,6 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
-from fakes import encoded, picture
-from hostile_images import jpeg_of_scans, png
 from PIL import Image
 
 from search_service.admission.slots import Admission
@@ -18,6 +16,8 @@ from shared.errors import BrokenImage, ImageTooCostly, ImageTooLarge, Overloaded
 from shared.images.decode import ImageLimits, decode_image, to_pixels
 from shared.images.decode_pool import DecodePool, DecodeTemplate
 from shared.retrieval.results import Timing
+from tests.support.fakes import encoded, picture
+from tests.support.hostile_images import jpeg_of_scans, png
 
 _LIMITS = ImageLimits(max_bytes=8_000_000, max_pixels=5_000_000, max_memory_bytes=32_000_000)
 _ENDLESS = jpeg_of_scans(1900, 1900, 20_000)

@@ -4,7 +4,6 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from fakes import encoded, fake_manifest
 from PIL import Image
 
 from search_service.admission.slots import Admission
@@ -14,6 +13,7 @@ from shared.errors import ImageError, InvalidEmbedding
 from shared.images.decode import PREPROCESSINGS, ImageLimits, decode_image, to_pixels
 from shared.images.decode_pool import template_of_process
 from shared.retrieval.results import Timing
+from tests.support.fakes import encoded, fake_manifest
 
 
 @pytest.fixture

@@ -4,11 +4,11 @@ from datetime import UTC, datetime
 
 import numpy as np
 import pytest
-from fakes import FakeEmbedder
 
 from search_service.engine.user_feedback import Told
 from shared.errors import InvalidRequest, UnknownCategory, UnknownItem
 from shared.vectors import Vectors
+from tests.support.fakes import FakeEmbedder
 
 
 def _queries(catalogue, category: str, count: int = 1) -> Vectors:

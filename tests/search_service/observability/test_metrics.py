@@ -8,7 +8,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from fakes import fake_manifest, picture
 from flask.testing import FlaskClient
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -20,6 +19,7 @@ from search_service.settings import ServiceSettings
 from search_service.snapshots.watch import Published, SnapshotWatch
 from shared.errors import SnapshotError, SnapshotMissing
 from shared.manifest import CategoryEntry, Manifest
+from tests.support.fakes import fake_manifest, picture
 
 _FAMILIES = {
     "parecido_requests": "counter",

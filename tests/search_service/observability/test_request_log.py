@@ -7,13 +7,13 @@ import logging
 from collections.abc import Iterator
 
 import pytest
-from fakes import picture
 
 from search_service.app import create_app
 from search_service.observability.logging_setup import JsonFormatter, request_id
 from search_service.observability.metrics import Metrics
 from search_service.settings import ServiceSettings
 from search_service.snapshots.watch import SnapshotWatch
+from tests.support.fakes import picture
 
 _IMAGE = picture((20, 20, 250))
 

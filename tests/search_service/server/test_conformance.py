@@ -7,7 +7,8 @@ their order. A request that two servers may see the end of differently is refuse
 from collections.abc import Iterator
 
 import pytest
-from http_server import HttpServer, http_server
+
+from tests.support.processes.http_server import HttpServer, http_server
 
 _GET = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
 

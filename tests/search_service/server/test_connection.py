@@ -15,12 +15,12 @@ from collections.abc import Iterator
 from contextlib import ExitStack, closing, suppress
 
 import pytest
-from http_server import LONG_BYTES, WAIT_S, HttpServer, answers, http_server
 
 from search_service.admission.slots import Admission
 from search_service.server import acceptor, connection
 from search_service.server.acceptor import Acceptor
 from search_service.settings import ServiceSettings
+from tests.support.processes.http_server import LONG_BYTES, WAIT_S, HttpServer, answers, http_server
 
 _FORM = "Content-Type: multipart/form-data; boundary=b"
 _GET = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"

@@ -6,11 +6,11 @@ from concurrent.futures import ThreadPoolExecutor
 
 import h11
 import pytest
-from http_server import http_server
 
 from search_service.server.gateway import Lane, kind_of
 from search_service.server.message import HttpError
 from shared.errors import Overloaded
+from tests.support.processes.http_server import http_server
 
 _FORM = "multipart/form-data; boundary=b"
 _JSON = "application/json"

@@ -4,11 +4,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from fakes import fake_manifest
 
 from search_service.snapshots.trial import SMALL_ITEMS, needs_trial, try_snapshot
 from shared.errors import SnapshotError
 from shared.snapshot.data_directory import SnapshotPaths
+from tests.support.fakes import fake_manifest
 
 _SERVED = fake_manifest(items=5, checksums={"embedder.tflite": "0" * 64, "partitions/mugs.faiss": "1" * 64})
 

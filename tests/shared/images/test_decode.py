@@ -8,13 +8,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from fakes import encoded, picture
 from PIL import Image, ImageOps
 
 from shared.errors import BrokenImage, ImageError, ImageTooLarge, UnsupportedImage
 from shared.images import decode as images
 from shared.images.decode import PREPROCESSINGS, SIDE_PX, ImageLimits, decode_image, to_pixels
 from shared.images.formats import FORMATS, SUFFIXES
+from tests.support.fakes import encoded, picture
 
 _LIMITS = ImageLimits()
 _OPTIONS = {

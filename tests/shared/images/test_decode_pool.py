@@ -18,13 +18,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from fakes import encoded, picture
-from hostile_images import jpeg_of_scans, png
 from PIL import Image
 
 from shared.errors import BrokenImage, ImageTooCostly, ImageTooLarge, Overloaded, UnsupportedImage
 from shared.images.decode import SIDE_PX, ImageLimits, decode_image, to_pixels
 from shared.images.decode_pool import DecodePool, DecodeTemplate, memory_budget
+from tests.support.fakes import encoded, picture
+from tests.support.hostile_images import jpeg_of_scans, png
 
 _ROOT = Path(__file__).parents[3]
 _LIMITS = ImageLimits(max_bytes=4_000_000, max_pixels=4_000_000, max_memory_bytes=32_000_000)
@@ -346,10 +346,10 @@ def test_a_decoder_can_do_little_and_knows_little(pool, monkeypatch) -> None:
 
 _PROGRAM = """
 import sys
-sys.path[:0] = {paths!r}
+sys.path.insert(0, {root!r})
 from shared.images.decode_pool import DecodePool, DecodeTemplate
 from shared.images.decode import ImageLimits
-from fakes import picture
+from tests.support.fakes import picture
 template = DecodeTemplate(ImageLimits())
 pool = DecodePool(template, 1)
 pool.decode(picture("red"))
@@ -359,8 +359,7 @@ print(template._running._process.pid, pool._places.queue[-1].process, flush=True
 
 
 def _program(then: str) -> "subprocess.Popen[str]":
-    paths = [str(_ROOT), str(_ROOT / "tests")]
-    program = _PROGRAM.format(paths=paths, then=textwrap.dedent(then))
+    program = _PROGRAM.format(root=str(_ROOT), then=textwrap.dedent(then))
     return subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True)
 
 
@@ -375,7 +374,10 @@ def test_nothing_is_left_behind_when_the_process_is_killed() -> None:
 
 @linux
 def test_nothing_is_left_behind_while_an_image_is_decoded() -> None:
-    then = "from hostile_images import jpeg_of_scans; pool.decode(jpeg_of_scans(6000, 6000, 20_000), cpu_s=300)"
+    then = """
+        from tests.support.hostile_images import jpeg_of_scans
+        pool.decode(jpeg_of_scans(6000, 6000, 20_000), cpu_s=300)
+    """
     with _program(then) as program:
         processes = list(map(int, program.stdout.readline().split()))
         time.sleep(0.5)

@@ -4,12 +4,12 @@ import io
 import zipfile
 
 import pytest
-from fakes import encoded
 from PIL import Image
 
 from shared.errors import BrokenImage, UnsupportedImage
 from shared.images.decode import ImageLimits, decode_image
 from shared.images.formats import FORMATS, MEDIA_TYPES, image_format, other_kind
+from tests.support.fakes import encoded
 
 
 def _ftyp(*brands: bytes) -> bytes:

@@ -5,12 +5,12 @@ from collections import Counter
 
 import numpy as np
 import pytest
-from hostile_images import hostile_images
 
-from benchmarks.watched_processes import Watched
 from shared.errors import BrokenImage, ImageError, ImageTooCostly, ImageTooLarge, UnsupportedImage
 from shared.images.decode import SIDE_PX, ImageLimits
 from shared.images.decode_pool import DecodePool, DecodeTemplate
+from tests.support.hostile_images import hostile_images
+from tests.support.processes.watched_processes import Watched
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 

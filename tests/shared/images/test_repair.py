@@ -6,11 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from fakes import encoded
 from PIL import Image
 
 from shared.errors import BrokenImage
 from shared.images.decode import ImageLimits, decode_image
+from tests.support.fakes import encoded
 
 _HEADER_END = 33  # of a PNG: the signature and IHDR
 _HUGE = b"x" * 9_000_000

@@ -5,13 +5,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from milvus_stores import uploaded
 
 from shared.errors import FilterTooWide
 from shared.index.category_search import CategorySearch, Hit, search_partitions
 from shared.index.partition import Partition
 from shared.milvus import partition as milvus_partition
 from shared.vectors import Vectors, unit_rows
+from tests.support.builders.milvus_stores import uploaded
 
 _DIM = 16
 _CATEGORIES = ("a/b", "ç 🎩")

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from fakes import FakeEmbedder, encoded, picture
 from PIL import Image
 
 from shared.errors import SnapshotError
 from shared.images.decode import SIDE_PX, ImageLimits, decode_image, to_pixels
 from shared.model.embedder import Embedder, LiteRtEmbedder, check_golden, embedder_id, golden_picture
 from shared.vectors import Pixels
+from tests.support.fakes import FakeEmbedder, encoded, picture
 
 _DIM = 1280
 

@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from fakes import FakeEmbedder, fake_manifest
 
 from search_service.engine.engine import Engine
 from shared.catalogue.items import IndexedItem, Item, ItemStore, write_items
@@ -23,6 +22,7 @@ from shared.retrieval.results import MAX_DUPLICATES, Answer
 from shared.retrieval.search_options import SearchOptions
 from shared.snapshot.snapshot import Snapshot
 from shared.vectors import Vectors, unit_rows
+from tests.support.fakes import FakeEmbedder, fake_manifest
 
 _CATEGORIES = ("bikes", "mugs", "shoes")
 _N_ITEMS = 400

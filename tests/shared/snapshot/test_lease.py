@@ -10,11 +10,11 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from fakes import is_leased
 
 from shared.errors import SnapshotError
 from shared.snapshot.data_directory import SnapshotPaths
 from shared.snapshot.lease import SnapshotLease
+from tests.support.fakes import is_leased
 
 _ROOT = Path(__file__).parents[3]
 _HOLD = """

@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from fakes import fake_manifest, picture
 
 from shared.catalogue.items import IndexedItem, Item, write_items
 from shared.errors import SnapshotError, UnknownCategory
@@ -22,6 +21,7 @@ from shared.snapshot import data_directory as module
 from shared.snapshot.data_directory import DataDirectory, SnapshotPaths
 from shared.snapshot.snapshot import Snapshot, check_files
 from shared.vectors import Pixels
+from tests.support.fakes import fake_manifest, picture
 
 _ID = "20250102T030405-abcdef"
 _COLOURS = {"Warm & Hot": ("red", "orange", "yellow"), "cold": ("blue", "navy")}

@@ -16,7 +16,6 @@ from typing import Any
 import faiss
 import numpy as np
 import pytest
-from fakes import fake_manifest
 
 from shared.catalogue.items import IndexedItem, Item, ItemStore, write_items
 from shared.deadline import Deadline
@@ -30,6 +29,7 @@ from shared.model.classifier import Classifier
 from shared.snapshot.data_directory import SnapshotPaths
 from shared.snapshot.snapshot import Snapshot
 from shared.vectors import Vectors, unit_rows
+from tests.support.fakes import fake_manifest
 
 _ID = "20250102T030405-abcdef"
 _DIM, _ROWS = 32, 400

@@ -5,9 +5,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from shop import Shop
 
 from indexer.embedding.cluster.actor_pool import _is_loopback
+from tests.support.builders.shop import Shop
 
 _ROOT = Path(__file__).parents[4]
 

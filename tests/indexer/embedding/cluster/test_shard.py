@@ -3,7 +3,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from fakes import FakeEmbedder, picture
 
 from indexer.embedding.augmentation import Augmentation
 from indexer.embedding.cache import EmbeddingCache
@@ -12,6 +11,7 @@ from indexer.embedding.cluster.shard import DAMAGE, EmbeddedShard, Shard, cut, e
 from indexer.embedding.embed_image import EmbeddedImage, Embedding, embed_bytes
 from indexer.files.location import FileStatus, location
 from shared.images.decode import ImageLimits
+from tests.support.fakes import FakeEmbedder, picture
 
 _HOW = Embedding(FakeEmbedder(), Augmentation(copies=1), ImageLimits(), 1)
 _COLOURS = ("red", "green", "blue", "white")

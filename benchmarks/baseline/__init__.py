@@ -1,0 +1,1 @@
+"""The notebook that the product began as."""

@@ -1,0 +1,70 @@
+"""`python -m indexer build` as a user runs it (Linux: its peak memory is asked of the kernel)."""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from benchmarks.harness.options import REPOSITORY
+from indexer.catalogue.reader import Catalogue
+
+SMOKE = ("--augmentations", "0", "--report", "off")
+"""Options of the builds of a small run, which only shows that it works: they embed a third as much."""
+_WATCH_S = 0.25
+
+
+def _nothing() -> None:
+    pass
+
+
+@dataclass(frozen=True)
+class Build:
+    """A build that ended well.
+
+    Attributes:
+        summary: what `--json` printed.
+        process_s: seconds from start to end of the process.
+        peak_mb: the most memory that it had resident.
+    """
+
+    summary: dict[str, Any]
+    process_s: float
+    peak_mb: float
+
+
+def build_snapshot(catalogue: Catalogue, data: Path, *options: str, watch: Callable[[], None] = _nothing) -> Build:
+    """Index a catalogue that was read from a file; see `build`."""
+    where = ("--catalogue", str(catalogue.path), "--image-root", str(catalogue.image_root))
+    return build(data, *where, *options, watch=watch)
+
+
+def build(data: Path, *options: str, watch: Callable[[], None] = _nothing) -> Build:
+    """Index with EfficientNet-Lite0, whose weights are always there.
+
+    Args:
+        data: the data directory; fresh, or embeddings that are already known are reused.
+        options: of `indexer build`.
+        watch: is called four times a second while the process runs.
+    """
+    command = [sys.executable, "-m", "indexer", "build", "--json", "--backbone", "efficientnet_lite0"]
+    with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
+        started = time.perf_counter()
+        process = subprocess.Popen(
+            [*command, "--data", str(data), *options], cwd=REPOSITORY, stdout=out, stderr=err, text=True
+        )
+        while (ended := os.wait4(process.pid, os.WNOHANG))[0] == 0:
+            watch()
+            time.sleep(_WATCH_S if time.perf_counter() - started > 10 * _WATCH_S else 0.01)
+        process_s = time.perf_counter() - started
+        process.returncode = os.waitstatus_to_exitcode(ended[1])
+        out.seek(0)
+        err.seek(0)
+        if process.returncode != 0:
+            raise SystemExit(f"the build failed with {process.returncode}:\n{err.read()}")
+        return Build(json.loads(out.read().splitlines()[-1]), process_s, ended[2].ru_maxrss / 1024)

@@ -1,0 +1,127 @@
+"""Filters: what the index of the metadata costs a build, and what a filter costs a search.
+
+A drawn catalogue: each item has text of its own, a brand of 200, a colour of 12, a price, and a list of sizes. Its
+`items.sqlite` is written, and once more with the metadata where no filter reaches them. Then filters, rare to broad:
+how long it takes to find the items that pass, which a service remembers, and an exact search of those among random
+vectors, beside a search of all.
+"""
+
+import hashlib
+import sqlite3
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import faiss
+import numpy as np
+
+from benchmarks.harness.options import option_parser
+from benchmarks.harness.rows import print_records, store
+from shared.catalogue.items import IndexedItem, Item, ItemStore, write_items
+from shared.catalogue.metadata_filter import MetadataFilter
+from shared.catalogue.metadata_index import passing
+from shared.index.partition import Partition
+from shared.vectors import unit_rows
+
+_REPEATS = 5
+_DIM = 1280
+_MOST_VECTORS = 100_000
+_FILTERS: dict[str, dict[str, Any]] = {
+    "one item": {"title": "product 77 of the catalogue"},
+    "one brand": {"brand": "brand 7"},
+    "a price range": {"price": {"gte": 100, "lt": 110}},
+    "two colours": {"colour": ["colour 1", "colour 2"]},
+    "brand, colour, price": {"brand": "brand 7", "colour": "colour 3", "price": {"lt": 500}},
+    "half of all": {"price": {"lt": 500}},
+    "all but a few": {"price": {"gte": 1}},
+}
+
+
+def main() -> None:
+    """Measure, print and store."""
+    parser = option_parser("filters", __doc__)
+    parser.add_argument("--items", type=int, default=100_000, help="(default: 100,000)")
+    options = parser.parse_args()
+    n_items = 2000 if options.smoke else options.items
+    with tempfile.TemporaryDirectory(prefix="parecido-benchmark-") as directory:
+        builds = _measure_builds(Path(directory), n_items)
+        with closing(ItemStore(Path(directory) / "with.sqlite")) as items:
+            searches = _measure_filters(Path(directory) / "with.sqlite", items)
+    print_records(f"Writing {n_items:,} items", builds)
+    print_records(f"Filters over {n_items:,} items, searches in {min(n_items, _MOST_VECTORS):,} of them", searches)
+    store("filters", options.smoke, {"items": n_items, "builds": builds, "searches": searches})
+
+
+def _measure_builds(directory: Path, n_items: int) -> list[dict[str, Any]]:
+    records = []
+    for name, reachable in (("without", False), ("with", True)):
+        path = directory / f"{name}.sqlite"
+        started = time.perf_counter()
+        write_items(path, _drawn_items(n_items, reachable))
+        taken_s = time.perf_counter() - started
+        records.append({"index": name, "bytes_an_item": path.stat().st_size / n_items, "seconds": taken_s})
+    return records
+
+
+def _drawn_items(n_items: int, reachable: bool) -> Iterator[IndexedItem]:
+    """Items with metadata; where no filter is to reach these, they are within an object."""
+    draw = np.random.default_rng(0)
+    brands, colours = draw.integers(200, size=n_items), draw.integers(12, size=n_items)
+    prices, sizes = draw.integers(100_000, size=n_items) / 100, draw.integers(36, 46, size=(n_items, 3))
+    for number in range(n_items):
+        metadata = {
+            "title": f"product {number} of the catalogue",
+            "brand": f"brand {brands[number]}",
+            "colour": f"colour {colours[number]}",
+            "price": float(prices[number]),
+            "sizes": sizes[number].tolist(),
+        }
+        item = Item(f"item-{number}", "shoes", (f"{number}.jpg",), metadata if reachable else {"within": metadata})
+        yield IndexedItem(item, number, (number,), (hashlib.sha256(number.to_bytes(8)).digest(),))
+
+
+def _measure_filters(path: Path, items: ItemStore) -> list[dict[str, Any]]:
+    n_rows = min(len(items), _MOST_VECTORS)
+    faiss.omp_set_num_threads(1)  # as in the service
+    vectors = unit_rows(np.random.default_rng(1).normal(size=(n_rows + 1, _DIM)))
+    partition, query = Partition.build("shoes", vectors[1:], np.arange(n_rows)), vectors[:1]
+    del vectors
+    records = []
+    with closing(sqlite3.connect(path)) as connection:
+        for name, given in _FILTERS.items():
+            wanted = MetadataFilter.from_json(given)
+            allowed = passing(connection, wanted, items.n_numbers)
+            records.append(
+                {
+                    "filter": name,
+                    "pass": int(allowed.sum()),
+                    "find_ms": 1000 * _seconds(lambda: passing(connection, wanted, items.n_numbers)),  # noqa: B023
+                    "search_ms": 1000 * _seconds(lambda: partition.search(query, 10, allowed)),  # noqa: B023
+                }
+            )
+    records.append(
+        {
+            "filter": "none",
+            "pass": len(items),
+            "find_ms": None,
+            "search_ms": 1000 * _seconds(lambda: partition.search(query, 10)),
+        }
+    )
+    return records
+
+
+def _seconds(work: Callable[[], object]) -> float:
+    """The best of several."""
+    taken = []
+    for _ in range(_REPEATS):
+        started = time.perf_counter()
+        work()
+        taken.append(time.perf_counter() - started)
+    return min(taken)
+
+
+if __name__ == "__main__":
+    main()

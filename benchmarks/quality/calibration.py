@@ -1,0 +1,79 @@
+"""How sure the classifier is against how often it is right, and what `probe: auto` makes of that: cross-validated.
+
+All photos, of both splits, are divided into five folds; each is judged by a head that the indexer trains on the other
+four (EfficientNet-Lite0, frozen, two augmented copies), several times over with other seeds.
+"""
+
+import os
+from collections.abc import Iterator
+from typing import Any
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import keras
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.model_selection import StratifiedKFold
+
+from benchmarks.harness.embedded_photos import embed_photos, open_lite0, some_of
+from benchmarks.harness.options import option_parser
+from benchmarks.harness.photos import list_photos, sample
+from benchmarks.harness.rows import print_records, store
+from indexer.classifier.held_out import HeldOut
+from indexer.classifier.train import train_classifier
+from indexer.console.progress import SilentReporter
+from indexer.embedding.augmentation import Augmentation
+from indexer.embedding.embed_catalogue import EmbeddedCatalogue
+from indexer.evaluation.retrieval_metrics import category_accuracy_at, expected_calibration_error, interval
+from shared.model.classifier import PROBE_COVERAGE, covering, ranking
+
+_FOLDS = 5
+
+
+def main() -> None:
+    """Embed once, cross-validate with every seed, print and store."""
+    options = option_parser("calibration", __doc__).parse_args()
+    seeds = range(1 if options.smoke else 3)
+    photos = sample(list_photos(options.photos), 400) if options.smoke else list_photos(options.photos)
+    embedder = open_lite0()
+    embedded = embed_photos(photos, options.photos, embedder, Augmentation().copies)
+    rows = [{"seed": str(seed), **_judged(embedded, seed)} for seed in seeds]
+    mean = {name: float(np.mean([row[name] for row in rows])) for name in rows[0] if name != "seed"}
+    print_records(f"{len(photos)} photos in {_FOLDS} folds", [*rows, {"seed": "mean", **mean}])
+    for name in ("category_accuracy", "probe_auto_coverage"):
+        low, high = interval(mean[name], len(photos))
+        print(f"{name}: {mean[name]:.4f}, 95 % interval {low:.4f} to {high:.4f}")
+    store("calibration", options.smoke, {"photos": len(photos), "seeds": rows, "mean": mean})
+
+
+def _judged(embedded: EmbeddedCatalogue, seed: int) -> dict[str, Any]:
+    truth = embedded.columns(np.arange(len(embedded.digests)), embedded.categories)
+    probabilities = np.zeros((len(truth), len(embedded.categories)), np.float32)
+    counts = {"auto": np.zeros(len(truth)), "adding up": np.zeros(len(truth))}
+    for learned, judged in _folds(truth, seed):
+        keras.utils.clear_session()  # what earlier folds left
+        part = some_of(embedded, learned)
+        with SilentReporter().stage("") as stage:
+            heads, _ = train_classifier(part, HeldOut.of(part, seed), seed, stage)
+        head = heads.served
+        assert head.categories == embedded.categories
+        found = probabilities[judged] = head.probabilities(embedded.originals_of(judged))
+        counts["auto"][judged] = [head.needed(row, PROBE_COVERAGE) for row in found]
+        counts["adding up"][judged] = [covering(row, PROBE_COVERAGE) for row in found]
+    place = np.argmax(ranking(probabilities) == truth[:, np.newaxis], axis=1)
+    return {
+        "category_accuracy": category_accuracy_at(1, probabilities, truth),
+        "expected_calibration_error": expected_calibration_error(probabilities, truth),
+        "probe_auto_coverage": float((place < counts["auto"]).mean()),
+        "probe_auto_partitions": float(counts["auto"].mean()),
+        "coverage where probabilities add up to it": float((place < counts["adding up"]).mean()),
+        "its partitions": float(counts["adding up"].mean()),
+    }
+
+
+def _folds(truth: NDArray[np.int64], seed: int) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
+    yield from StratifiedKFold(_FOLDS, shuffle=True, random_state=seed).split(truth, truth)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""How fast and how robustly queries are answered."""

@@ -1,0 +1,325 @@
+"""HTTP servers behind which the service could run, each with one small application: speed, and hostile clients.
+
+- Requests a second of one and of eight clients, for all servers in turns, on connections that are kept.
+- `/healthz`, each time on a new connection, while other clients hold theirs without getting on.
+- What comes in answer to requests that no application should see, and whether it is a JSON error body.
+- When a connection is ended that sends no whole request, or does not read its answer.
+
+Every server has one process, eight threads where it has threads, room for 1,000 connections and timeouts of ten
+seconds where it has such options. Clients share the cores with it, and come from one address. The servers have an
+environment of their own (`peers/versions.toml`); ours is `search_service/server`, with its default settings.
+"""
+
+import http.client
+import os
+import select
+import selectors
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, closing, contextmanager, suppress
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+
+from benchmarks.ann.environments import peer_python
+from benchmarks.ann.real_embeddings import CACHE
+from benchmarks.harness.options import REPOSITORY, option_parser
+from benchmarks.harness.rows import print_records, store
+from tests.support.processes.process_memory import family_mb
+
+_OURS = "ours"
+_COMMANDS = {
+    _OURS: "benchmarks.serving.http.ours {port}",
+    "waitress": "waitress --listen=127.0.0.1:{port} --threads=8 --connection-limit=1000 --channel-timeout=10 "
+    "--cleanup-interval=1 --max-request-header-size=32768 --asyncore-use-poll benchmarks.serving.http.app:wsgi",
+    "hypercorn": "hypercorn --bind 127.0.0.1:{port} --backlog 1024 --keep-alive 10 --read-timeout 10 "
+    "benchmarks.serving.http.app:asgi",
+    "uvicorn, h11": "uvicorn --port {port} --http h11 --limit-concurrency 1000 --timeout-keep-alive 10 "
+    "--no-access-log --h11-max-incomplete-event-size 32768 benchmarks.serving.http.app:asgi",
+    "uvicorn, httptools": "uvicorn --port {port} --http httptools --limit-concurrency 1000 --timeout-keep-alive 10 "
+    "--no-access-log benchmarks.serving.http.app:asgi",
+    "granian, WSGI": "granian --port {port} --interface wsgi --blocking-threads 8 --backpressure 1000 "
+    "--http1-header-read-timeout 10000 --http1-buffer-size 32768 benchmarks.serving.http.app:wsgi",
+    "granian, ASGI": "granian --port {port} --interface asginl --backpressure 1000 "
+    "--http1-header-read-timeout 10000 --http1-buffer-size 32768 benchmarks.serving.http.app:asgi",
+    "tornado": "benchmarks.serving.http.tornado {port}",
+    "gunicorn, gthread": "gunicorn --bind 127.0.0.1:{port} --worker-class gthread --threads 8 --keep-alive 10 "
+    "--worker-connections 1000 --no-control-socket benchmarks.serving.http.app:wsgi",
+    "gunicorn, asgi": "gunicorn --bind 127.0.0.1:{port} --worker-class asgi --keep-alive 10 --timeout 10 "
+    "--worker-connections 1000 --no-control-socket benchmarks.serving.http.app:asgi",
+}
+_GET = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"
+_POST = b"POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 60000\r\n\r\n"
+_CHUNKED = b"POST /echo HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+_LARGE = b"GET /large HTTP/1.1\r\nHost: x\r\n\r\n"
+_SPEED = {"GET": _GET, "POST of 60 KB": _POST + bytes(60_000)}
+_HOLDS = {  # how many connections, what each sends first, and five times a second
+    "100 trickle an upload": (100, _POST, b"a"),
+    "1,100 have sent a byte": (1100, b"P", b""),
+    "80 don't read 5 MB": (80, _LARGE, b""),
+    "75 in a chunk": (75, _CHUNKED + b'fffff\r\n{"a":\r\n0\r\n\r\n', b""),
+}
+_WRONG = {
+    "malformed": b"GET\r\n\r\n",
+    "head of 140 KB": b"GET /healthz HTTP/1.1\r\nHost: x\r\nX: " + b"a" * 140_000 + b"\r\n\r\n",
+    "Expect: wonders": b"POST /echo HTTP/1.1\r\nHost: x\r\nExpect: wonders\r\nContent-Length: 2\r\n\r\n{}",
+    "two lengths": b"POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\n{}a",
+}
+_ENDLESS = {  # what is sent first, and five times a second
+    "head without an end": (b"GET / HTTP/1.1\r\nHost: x\r\nX: ", b"a"),
+    "body that drips": (_POST, b"a"),
+    "silence": (b"", b""),
+    "answer not read": (_LARGE, b""),
+}
+_ANSWER_S = 5.0
+_DRIP_S = 0.2
+_ESTABLISHED = "01"  # in /proc/net/tcp
+
+
+@dataclass(frozen=True)
+class Running:
+    """A server that answers.
+
+    Attributes:
+        name: of `_COMMANDS`.
+        port: where it listens, on 127.0.0.1.
+        pid: of the process that was started.
+    """
+
+    name: str
+    port: int
+    pid: int
+
+
+def main() -> None:
+    """Run the benchmark."""
+    parser = option_parser("http_servers", __doc__)
+    names = list(_COMMANDS)
+    parser.add_argument("--servers", nargs="*", choices=names, default=names, help="default: all")
+    parser.add_argument("--environments", type=Path, default=CACHE / "environments", help="virtual environments")
+    options = parser.parse_args()
+    seconds, rounds, watched_s = (0.3, 1, 3) if options.smoke else (2.0, 3, 30)
+    python = peer_python("http_servers", options.environments.resolve())
+    servers = [(name, Path(sys.executable) if name == _OURS else python) for name in options.servers]
+    with ExitStack() as stack:
+        running = [stack.enter_context(_running(*one)) for one in servers]
+        speed = _speed(running, seconds, rounds)
+        print_records("Requests a second, 1 and 8 clients", speed)
+        wrong = [{"server": one.name} | {kind: _reply(one, sent) for kind, sent in _WRONG.items()} for one in running]
+        print_records("Answers to what no application should see", wrong)
+        ended = _ended(running, watched_s)
+        print_records(f"Answered or closed after so many seconds; –: not within {watched_s}", ended)
+    held = [_beside(*one, seconds) for one in servers]
+    print_records("/healthz meanwhile, p50 / p99 in ms; resident megabytes above the quiet ones; –: no answer", held)
+    store("http_servers", options.smoke, {"speed": speed, "held": held, "wrong": wrong, "ended": ended})
+
+
+@contextmanager
+def _running(name: str, python: Path) -> Iterator[Running]:
+    """Run a server until the block is left."""
+    with socket.create_server(("127.0.0.1", 0)) as found:
+        port = found.getsockname()[1]
+    command = _COMMANDS[name].format(port=port)
+    environment = os.environ | {"PYTHONPATH": str(REPOSITORY)}
+    with tempfile.TemporaryFile("w+") as log:
+        process = subprocess.Popen(
+            [str(python), "-m", *command.split()], cwd=REPOSITORY, env=environment, stdout=log, stderr=log
+        )
+        try:
+            running = Running(name, port, process.pid)
+            until_s = time.monotonic() + 60
+            while _healthz_s(running) is None:
+                if process.poll() is not None or time.monotonic() > until_s:
+                    log.seek(0)
+                    raise SystemExit(f"{name} did not start:\n{log.read()}")
+                time.sleep(0.1)
+            yield running
+        finally:
+            process.terminate()
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(5)
+            process.kill()
+            process.wait()
+
+
+def _healthz_s(server: Running) -> float | None:
+    """Seconds of one request on a connection of its own; None where it was not answered well."""
+    began_s = time.perf_counter()
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=_ANSWER_S)
+    with closing(connection), suppress(OSError, http.client.HTTPException):
+        connection.request("GET", "/healthz")
+        response = connection.getresponse()
+        response.read()
+        return time.perf_counter() - began_s if response.status == 200 else None
+    return None
+
+
+def _speed(servers: Sequence[Running], seconds: float, rounds: int) -> list[dict[str, object]]:
+    """Medians over rounds in which all servers have their turns."""
+    cases = [(f"{kind}, {n}", request, n) for kind, request in _SPEED.items() for n in (1, 8)]
+    found: dict[tuple[str, str], list[float]] = {}
+    for _ in range(rounds):
+        for label, request, n_clients in cases:
+            for server in servers:
+                per_s = _per_s(server, request, n_clients, seconds)
+                found.setdefault((server.name, label), []).append(per_s)
+    return [
+        {"server": one.name} | {label: round(statistics.median(found[one.name, label])) for label, _, _ in cases}
+        for one in servers
+    ]
+
+
+def _per_s(server: Running, request: bytes, n_clients: int, seconds: float) -> float:
+    """Requests a second of clients that ask again at once; all are in one thread, which costs the least."""
+    n_answers, began_s = 0, time.perf_counter()
+    with selectors.DefaultSelector() as selector, ExitStack() as stack:
+
+        def connect() -> None:
+            client = stack.enter_context(socket.create_connection(("127.0.0.1", server.port), timeout=30))
+            selector.register(client, selectors.EVENT_READ, bytearray())
+            client.sendall(request)
+
+        for _ in range(n_clients):
+            connect()
+        while time.perf_counter() - began_s < seconds:
+            for key, _ in selector.select(timeout=1):
+                client, answer = key.fileobj, key.data
+                assert isinstance(client, socket.socket)
+                received = client.recv(65536)
+                answer += received
+                if _is_whole(answer):
+                    assert answer.startswith(b"HTTP/1.1 200"), answer
+                    n_answers += 1
+                    answer.clear()
+                    with suppress(OSError):
+                        client.sendall(request)
+                elif not received:  # some close a connection after so many requests
+                    selector.unregister(client)
+                    connect()
+    return n_answers / (time.perf_counter() - began_s)
+
+
+def _is_whole(answer: bytes) -> bool:
+    head, end, body = answer.partition(b"\r\n\r\n")
+    return bool(end) and len(body) >= int(head.lower().partition(b"content-length:")[2].partition(b"\r\n")[0])
+
+
+def _reply(server: Running, sent: bytes) -> str:
+    """Status of the answer, and whether it is JSON."""
+    answer = b""
+    with suppress(OSError), _connected(server) as client:
+        with suppress(OSError):  # it may be answered before all is sent
+            client.sendall(sent)
+        while b"\r\n\r\n" not in answer and (received := client.recv(65536)):
+            answer += received
+    if not answer:
+        return "none"
+    is_json = b"\r\ncontent-type: application/json" in answer.partition(b"\r\n\r\n")[0].lower()
+    return f"{answer.split()[1].decode(errors='replace')} {'JSON' if is_json else 'plain'}"
+
+
+def _ended(servers: Sequence[Running], watched_s: float) -> list[dict[str, object]]:
+    """Seconds until each connection was answered or closed; all are watched at once."""
+    ended: dict[tuple[str, str], float | None] = {}
+
+    def watch(server: Running, kind: str) -> None:
+        first, drip = _ENDLESS[kind]
+        with _connected(server) as client:
+            client.sendall(first)
+            ended[server.name, kind] = _ended_s(client, drip, first != _LARGE, watched_s)
+
+    with ThreadPoolExecutor(len(servers) * len(_ENDLESS)) as pool:
+        list(pool.map(watch, *zip(*product(servers, _ENDLESS), strict=True)))
+    return [{"server": one.name} | {kind: ended[one.name, kind] for kind in _ENDLESS} for one in servers]
+
+
+def _ended_s(client: socket.socket, drip: bytes, reads: bool, watched_s: float) -> float | None:
+    began_s = time.monotonic()
+    while time.monotonic() - began_s < watched_s:
+        if (reads and select.select([client], [], [], 0)[0]) or not _is_kept(client):
+            return round(time.monotonic() - began_s, 1)
+        with suppress(OSError):
+            client.sendall(drip)
+        time.sleep(_DRIP_S)
+    return None
+
+
+def _is_kept(client: socket.socket) -> bool:
+    """Tell whether the server keeps its end open, which a client that does not read can't see (Linux)."""
+    ends = tuple(f":{end[1]:04X}" for end in (client.getpeername(), client.getsockname()))
+    lines = (line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:])
+    return any(line[1].endswith(ends[0]) and line[2].endswith(ends[1]) and line[3] == _ESTABLISHED for line in lines)
+
+
+def _beside(name: str, python: Path, seconds: float) -> dict[str, object]:
+    """Measure `/healthz` beside each kind of held connections, each time of a new process."""
+    record: dict[str, object] = {"server": name}
+    resident_mb: list[float] = []
+    for kind, (n_connections, first, drip) in {"nobody else": (0, b"", b""), **_HOLDS}.items():
+        with _running(name, python) as server, _held(server, n_connections, first, drip):
+            time.sleep(seconds / 3)
+            took_ms, until_s = list[float](), time.monotonic() + seconds
+            while time.monotonic() < until_s:
+                took_s = _healthz_s(server)
+                took_ms.append(1000 * (took_s if took_s is not None else float("inf")))
+                time.sleep(0.02)
+            record[kind] = _shown(took_ms)
+            resident_mb.append(family_mb(server.pid)["Rss"])
+    return record | {"MB more": round(max(resident_mb) - resident_mb[0])}
+
+
+def _shown(took_ms: Sequence[float]) -> str:
+    if min(took_ms) == float("inf"):
+        return "–"
+    times = sorted(took_ms)
+    return " / ".join(f"{times[min(len(times) - 1, int(len(times) * share))]:.0f}" for share in (0.5, 0.99))
+
+
+@contextmanager
+def _held(server: Running, n_connections: int, first: bytes, drip: bytes) -> Iterator[None]:
+    """Connections that are not read; each sends something first, and a drip from time to time."""
+    stopped = threading.Event()
+    with ExitStack() as stack:
+        clients = []
+        for _ in range(n_connections):
+            with suppress(OSError):
+                clients.append(stack.enter_context(_connected(server, 2.0)))
+                clients[-1].sendall(first)
+
+        def go_on() -> None:
+            while drip and not stopped.wait(_DRIP_S):
+                for client in clients:
+                    with suppress(OSError):
+                        client.send(drip, socket.MSG_DONTWAIT)
+
+        thread = threading.Thread(target=go_on)
+        thread.start()
+        try:
+            yield
+        finally:
+            stopped.set()
+            thread.join()
+
+
+def _connected(server: Running, timeout_s: float = _ANSWER_S) -> socket.socket:
+    """A connection with a small buffer, so that what is not read stays with the server."""
+    client = socket.socket()
+    client.settimeout(timeout_s)
+    client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    try:
+        client.connect(("127.0.0.1", server.port))
+    except OSError:
+        client.close()
+        raise
+    return client
+
+
+if __name__ == "__main__":
+    main()

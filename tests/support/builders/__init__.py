@@ -1,0 +1,1 @@
+"""Catalogues, snapshots and builds for tests."""
