@@ -6,6 +6,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -23,6 +24,7 @@ pytestmark = [pytest.mark.ray, pytest.mark.tensorflow]
 _DRIVER = Path(__file__).with_name("driver.py")
 _IMAGES = 160
 _KILLED_AFTER = 50
+_RUN_LIMIT_S = 240.0
 _ATTEMPTS = 3
 """Until a raylet is killed in the middle of a shard, and not in the instant after it."""
 
@@ -61,7 +63,7 @@ def cluster() -> Iterator[RayCluster]:
 
 
 class _Run:
-    """A driver, its cache and its shards."""
+    """A driver, its cache and its shards; it is killed after `_RUN_LIMIT_S`, so that no test waits for ever."""
 
     def __init__(self, catalogue: Path, model: Path, root: Path, address: str = "") -> None:
         self.shards = root / "shards"
@@ -76,6 +78,9 @@ class _Run:
             self.process = subprocess.Popen(
                 command, env=environment(), stdout=subprocess.PIPE, stderr=errors, text=True
             )
+        limit = threading.Timer(_RUN_LIMIT_S, self.process.kill)
+        limit.daemon = True
+        limit.start()
         return self
 
     def wait_for(self, images: int) -> None:
@@ -175,6 +180,7 @@ def test_a_build_embeds_there_and_is_searched_as_one_from_here(cluster: RayClust
             capture_output=True,
             text=True,
             check=False,
+            timeout=_RUN_LIMIT_S,
         )
         assert done.returncode == 0, done.stderr
         assert json.loads(done.stdout.splitlines()[-1])["embedded"] == 2 * 36

@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any
 
 _ROOT = Path(__file__).resolve().parents[3]
-_START_S = 900.0  # machines that do other work take long
+_START_S = 180.0  # machines that do other work take long
+_STOP_S = 30.0
 _OBJECT_STORE_BYTES = 200_000_000
 
 
@@ -87,7 +88,7 @@ class RayCluster:
             for pid, _ in [*self._processes(node), (node.pid, "")]:
                 with suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
-            node.wait()
+            node.wait(_STOP_S)
 
     @staticmethod
     def _processes(node: subprocess.Popen[bytes]) -> list[tuple[int, str]]:
