@@ -17,7 +17,6 @@ from tests.support.builders.shop import Shop
 from tests.support.made_once import made_once
 
 _ROOT = Path(__file__).parents[1]
-_CLOTHING = _ROOT.parent / "shared" / "data" / "clothing"
 
 _EXPORT_LITE0 = """
 import sys
@@ -38,6 +37,18 @@ class _ByFile(LoadScopeScheduling):  # type: ignore[misc]
 
     def _split_scope(self, nodeid: str) -> str:
         return "programs" if nodeid.startswith(_OF_PROGRAMS) else nodeid.partition("::")[0]
+
+
+_LIMIT_S = {"tensorflow": 300, "browser": 300, "milvus": 600, "clothing": 900, "ray": 900, "docker": 1200}
+
+
+@pytest.hookimpl(trylast=True)  # after the conftest of a folder has marked its tests
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Give each slow kind of test its time limit, unless the test has one of its own."""
+    for item in items:
+        limits_s = [limit_s for name, limit_s in _LIMIT_S.items() if item.get_closest_marker(name)]
+        if limits_s and item.get_closest_marker("timeout") is None:
+            item.add_marker(pytest.mark.timeout(max(limits_s)))
 
 
 _seconds_of_worker: Counter[str] = Counter()
@@ -62,9 +73,13 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> LoadScope
 @pytest.fixture(scope="session")
 def clothing() -> Path:
     """Real product photos, `{train,validation}/<category>/*.jpg`; mark the test `clothing`."""
-    if not _CLOTHING.is_dir():
-        pytest.skip(f"the photos of alexeygrigorev/clothing-dataset-small are not in {_CLOTHING}")
-    return _CLOTHING
+    photos = Path(os.environ.get("PHOTOS", "")).resolve()
+    if not (photos / "train").is_dir() or not (photos / "validation").is_dir():
+        pytest.skip(
+            "NOT MEASURED ON REAL PHOTOS: PHOTOS names no directory with `train` and `validation` of the data set"
+            " alexeygrigorev/clothing-dataset-small"
+        )
+    return photos
 
 
 @pytest.fixture(scope="session")
