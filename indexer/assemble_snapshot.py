@@ -2,8 +2,6 @@
 
 import hashlib
 import json
-import re
-import secrets
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
@@ -12,14 +10,14 @@ from functools import cached_property, partial
 from pathlib import Path
 
 from indexer.backbone.choose import Base
-from indexer.catalogue.reader import Problem
+from indexer.catalogue.problems import write_problems
 from indexer.classifier.choose import ChosenClassifier
 from indexer.classifier.fit_ood_rule import fit_known
 from indexer.classifier.held_out import HeldOut
 from indexer.console.progress import Reporter
 from indexer.data_quality.report import examine
 from indexer.embedding.embed_catalogue import EmbeddedCatalogue
-from indexer.files.link import link_or_copy
+from indexer.files.durable_write import link_or_copy
 from indexer.partitions.build import PlannedPartition, write_partition
 from indexer.partitions.milvus_upload import Upload
 from indexer.reports.write import write_build_report
@@ -36,8 +34,6 @@ from shared.model.embedder import Embedder, LiteRtEmbedder, NoEmbedder, embedder
 from shared.model.energy_score import Clarity
 from shared.snapshot.data_directory import DataDirectory, SnapshotPaths
 from shared.snapshot.snapshot import Snapshot
-
-_STAMP = re.compile(r"[0-9]{8}T[0-9]{9}(?=-)")
 
 
 @dataclass(frozen=True)
@@ -207,20 +203,3 @@ class SnapshotContent:
             checksums={},
             tuning=self.base.tuning,
         )
-
-
-def new_snapshot_id(existing: Sequence[str]) -> str:
-    """An id that sorts after all existing ones, also where the clock was put back."""
-    now = datetime.now(UTC)
-    stamp = f"{now:%Y%m%dT%H%M%S}{now.microsecond // 1000:03}"
-    latest = max((found[0] for one in existing if (found := _STAMP.match(one))), default="")
-    if stamp <= latest:
-        date, _, time = latest.partition("T")
-        stamp = f"{date}T{int(time) + 1:09}"
-    return f"{stamp}-{secrets.token_hex(3)}"
-
-
-def write_problems(path: Path, problems: Sequence[Problem]) -> None:
-    """A JSON object a line: `file`, `row`, `item_id`, `reason`."""
-    lines = [json.dumps(problem.as_dict(), ensure_ascii=False) + "\n" for problem in problems]
-    path.write_text("".join(lines), encoding="utf-8")

@@ -11,15 +11,16 @@ import numpy as np
 
 from indexer.backbone.choose import kept_model
 from indexer.catalogue.diff import Changes, compare, states
-from indexer.catalogue.reader import Catalogue, read_catalogue
+from indexer.catalogue.model import Catalogue
+from indexer.catalogue.reader import read_catalogue
 from indexer.classifier.choose import reason_to_train
 from indexer.classifier.feedback_queries import LabelledQueries, read_feedback, require_feedback
 from indexer.console.progress import Reporter, Stage
 from indexer.embedding.cache import EmbeddingCache
 from indexer.embedding.embed_catalogue import EmbeddedCatalogue, keep_good
-from indexer.embedding.embed_image import read_limited, recipe_of
+from indexer.embedding.embed_image import recipe_of
 from indexer.embedding.image_tasks import each_image
-from indexer.files.location import status_of
+from indexer.files.location import read_limited, status_of
 from indexer.partitions.build import plan_partitions
 from indexer.settings import BuildSettings
 from indexer.snapshots.published import Published, find_published, image_keys, preprocessing_of, snapshot_states

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.harness.options import REPOSITORY
-from indexer.catalogue.reader import Catalogue
+from indexer.catalogue.model import Catalogue
 
 SMOKE = ("--augmentations", "0", "--report", "off")
 """Options of the builds of a small run, which only shows that it works: they embed a third as much."""

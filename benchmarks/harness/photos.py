@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from indexer.catalogue.reader import Catalogue, read_catalogue
+from indexer.catalogue.model import Catalogue
+from indexer.catalogue.reader import read_catalogue
 from shared.images.formats import SUFFIXES
 
 SPLITS = ("train", "validation")

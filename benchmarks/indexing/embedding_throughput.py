@@ -8,7 +8,7 @@ from pathlib import Path
 
 from benchmarks.harness.build_process import build_snapshot
 from benchmarks.harness.raw_limit import RawLimit
-from indexer.catalogue.reader import Catalogue
+from indexer.catalogue.model import Catalogue
 from indexer.console.progress import SilentReporter
 from indexer.embedding.augmentation import Augmentation
 from indexer.embedding.embed_catalogue import embed_catalogue

@@ -28,7 +28,7 @@ from benchmarks.harness.own_process import export_lite0, run_apart
 from benchmarks.harness.photos import list_photos, sample, write_catalogue
 from benchmarks.harness.rows import print_records, store
 from benchmarks.indexing.embedding_throughput import CORES
-from indexer.catalogue.reader import Catalogue
+from indexer.catalogue.model import Catalogue
 from indexer.embedding.augmentation import Augmentation
 from indexer.embedding.cache import EmbeddingCache
 from indexer.embedding.cluster.ray_executor import OnRay

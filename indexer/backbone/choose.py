@@ -9,10 +9,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from indexer.catalogue.reader import Catalogue
+from indexer.catalogue.model import Catalogue
 from indexer.console.progress import Reporter
 from indexer.settings import BuildSettings
-from indexer.snapshots.published import Published
+from indexer.snapshots.published import Published, is_tuned
 from shared.model.classifier import Classifier
 
 if TYPE_CHECKING:
@@ -68,11 +68,6 @@ def _is_tuned_as_wanted(settings: BuildSettings, published: Published) -> bool:
         return False
     # `auto` had its say when the base was chosen, unless it was not asked then.
     return was_tried or (settings.fine_tune == "auto" and published.manifest.settings.get("fine_tune") == "auto")
-
-
-def is_tuned(published: Published) -> bool:
-    """Whether the published base is another one than as pretrained."""
-    return bool((published.manifest.tuning or {}).get("improved"))
 
 
 def _new_base(settings: BuildSettings, catalogue: Catalogue, reporter: Reporter) -> Base:

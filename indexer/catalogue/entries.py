@@ -3,26 +3,16 @@
 import csv
 import json
 import os
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from indexer.catalogue.model import Entry, check_header
 from shared.errors import CatalogueError
 from shared.images.formats import SUFFIXES
 
 # Pictures that a shop may well have, but that we can't read: said, rather than passed over like a text file.
 _FOREIGN_SUFFIXES = frozenset({".heic", ".heif", ".jp2", ".jxl", ".psd", ".svg", ".raw", ".cr2", ".nef", ".dng"})
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """A row of a catalogue file, or an image in a folder, before it is checked; `error` where it can't even be read."""
-
-    file: str
-    row: int | None
-    fields: dict[str, Any]
-    error: str | None = None
 
 
 def read_entries(path: Path) -> Iterator[Entry]:
@@ -113,20 +103,6 @@ def _csv_entries(path: Path) -> Iterator[Entry]:
             raise CatalogueError(f"the catalogue {path} is not in UTF-8: {error}") from error
         except csv.Error as error:
             raise CatalogueError(f"the catalogue {path} is no CSV file: row {rows.reader.line_num}: {error}") from error
-
-
-def check_header(path: Path, names: Iterable[str]) -> None:
-    """Refuse a table that lacks a column which every item needs.
-
-    Raises:
-        CatalogueError: it names the columns.
-    """
-    names = list(names)
-    missing = [name for name in ("item_id", "category") if name not in names]
-    if "image" not in names and "images" not in names:
-        missing.append("image (or images)")
-    if missing:
-        raise CatalogueError(f"the header of {path} lacks {', '.join(missing)}; found {', '.join(names) or 'nothing'}")
 
 
 def _json_lines_entries(path: Path) -> Iterator[Entry]:

@@ -8,7 +8,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from indexer.catalogue.entries import Entry, check_header
+from indexer.catalogue.model import Entry, check_header
 from indexer.files.location import as_os_error
 from shared.errors import CatalogueError
 

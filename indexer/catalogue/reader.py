@@ -13,12 +13,13 @@ import re
 import sys
 import unicodedata
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from indexer.catalogue.entries import Entry, is_unicode, read_entries, shown
+from indexer.catalogue.entries import is_unicode, read_entries, shown
 from indexer.catalogue.metadata_spool import MetadataSpool, spooled
+from indexer.catalogue.model import Catalogue, Entry, EntryError, Problem
 from indexer.console.progress import UNTOLD, Stage
 from indexer.files.location import absolute, exists, is_url, location
 from shared.catalogue.items import Item
@@ -27,64 +28,6 @@ from shared.errors import CatalogueError
 _KNOWN_FIELDS = ("item_id", "category", "image", "images")
 _MAX_NAME_CHARS = 500
 _NO_FIELDS: dict[str, Any] = {}
-
-
-@dataclass(frozen=True)
-class Problem:
-    """An entry that was left out.
-
-    Attributes:
-        file: the catalogue file or the image, as the user would name it.
-        row: the line in a catalogue file, from 1, the header being 1; None for folders.
-        item_id: where it is known.
-        reason: one sentence.
-    """
-
-    file: str
-    row: int | None
-    item_id: str | None
-    reason: str
-
-    def as_dict(self) -> dict[str, Any]:
-        """For JSON."""
-        return asdict(self)
-
-    def sentence(self) -> str:
-        """For a person."""
-        return f"{self.file if self.row is None else f'{self.file}, row {self.row}'}: {self.reason}"
-
-
-class EntryError(Exception):
-    """Why one entry can't be used."""
-
-
-@dataclass(frozen=True)
-class Catalogue:
-    """A catalogue as read.
-
-    Attributes:
-        path: what the user named.
-        image_root: what image paths are relative to.
-        items: in the catalogue's order (folders: sorted).
-        sources: for each item, where it was read, for messages.
-        problems: entries left out.
-    """
-
-    path: Path
-    image_root: Path
-    items: tuple[Item, ...]
-    sources: tuple[Entry, ...]
-    problems: tuple[Problem, ...]
-
-    @property
-    def n_images(self) -> int:
-        """How many images the items have."""
-        return sum(len(item.images) for item in self.items)
-
-    @property
-    def entries(self) -> int:
-        """How many there were, good and bad: what `--max-bad` is a share of."""
-        return self.n_images + len(self.problems)
 
 
 def read_catalogue(

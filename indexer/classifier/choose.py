@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from indexer.backbone.choose import Base, is_tuned
+from indexer.backbone.choose import Base
 from indexer.classifier.calibration import calibrated
 from indexer.classifier.feedback_queries import LabelledQueries
 from indexer.classifier.held_out import HeldOut
@@ -23,7 +23,7 @@ from indexer.console.progress import Reporter
 from indexer.embedding.embed_catalogue import EmbeddedCatalogue
 from indexer.settings import BuildSettings
 from indexer.snapshots.classifier_heads import Heads
-from indexer.snapshots.published import Published, image_keys
+from indexer.snapshots.published import Published, image_keys, is_tuned
 from shared.model.classifier import Classifier
 
 MAX_CHANGED_SHARE = 0.05

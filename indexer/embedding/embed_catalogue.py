@@ -12,7 +12,7 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from indexer.catalogue.reader import Catalogue, Problem
+from indexer.catalogue.model import Catalogue, Problem
 from indexer.console.progress import Stage
 from indexer.embedding.embed_image import EmbeddedImage, Embedding, embed_again, embed_file, known
 from indexer.embedding.image_tasks import Task, each_image

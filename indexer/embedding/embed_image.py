@@ -9,7 +9,7 @@ import numpy as np
 from indexer.embedding.augmentation import Augmentation
 from indexer.embedding.cache import EmbeddingCache
 from indexer.embedding.decoding import decode_pixels
-from indexer.files.location import as_os_error, is_url, status_of
+from indexer.files.location import is_url, read_limited, status_of
 from shared.errors import CatalogueError
 from shared.images.decode import PREPROCESSING, ImageLimits
 from shared.model.embedder import Embedder
@@ -110,18 +110,3 @@ def embed_again(path: Path, digest: bytes, how: Embedding) -> Vectors:
     if how.cache is not None:
         how.cache.put(digest, views)
     return views
-
-
-def read_limited(path: Path, limits: ImageLimits) -> bytes:
-    """A file's bytes, but never many more than `limits` allow.
-
-    Raises:
-        OSError: it can't be read.
-    """
-    try:
-        with path.open("rb") as file:
-            return file.read(limits.max_bytes + 1)
-    except Exception as error:
-        if is_url(path):
-            raise as_os_error(error) from error
-        raise

@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
-from indexer.catalogue.reader import Catalogue, Problem
+from indexer.catalogue.model import Catalogue, Problem
 from indexer.console.progress import Stage
 from shared.errors import ImageError
 

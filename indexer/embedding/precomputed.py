@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 from indexer.backbone.choose import Base
 from indexer.catalogue.entries import read_entries
 from indexer.catalogue.metadata_spool import MetadataSpool, spooled
-from indexer.catalogue.reader import EntryError, described_row
+from indexer.catalogue.model import EntryError
+from indexer.catalogue.reader import described_row
 from indexer.console.progress import Stage
 from indexer.embedding.embed_catalogue import EmbeddedCatalogue
 from shared.catalogue.items import Item

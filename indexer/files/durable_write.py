@@ -20,6 +20,18 @@ def storage_error(what: str, where: Path, error: Exception) -> StorageError:
     return StorageError(f"{what}: {reason}; {free_mb:,.0f} MB are free. What is published stays published")
 
 
+def replace_file(path: Path, text: str) -> None:
+    """Replace a small file whole, or not at all.
+
+    Raises:
+        StorageError: the disk is full, or can't be written.
+    """
+    try:
+        replace_whole(path, text.encode())
+    except OSError as error:
+        raise storage_error(f"{path} can't be written", path.parent, error) from error
+
+
 def replace_whole(path: Path, content: bytes) -> None:
     """Replace a file, or leave it as it is; a kill does either.
 
@@ -44,3 +56,11 @@ def flush(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def link_or_copy(source: Path, target: Path) -> None:
+    """A hard link costs neither time nor space; not every file system has them."""
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copyfile(source, target)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import NamedTuple, cast
 
 from shared.errors import SettingsError
+from shared.images.decode import ImageLimits
 
 _LOCAL = ("file", "local")
 _EXTRA = "install Parecido with the extra `parquet`: pip install 'parecido[parquet]'"
@@ -86,6 +87,21 @@ def status_of(path: Path) -> FileStatus:
         return FileStatus(status.st_size, status.st_mtime_ns)
     told = repr(sorted(status.as_info().items(), key=lambda one: one[0])).encode()
     return FileStatus(status.st_size, int.from_bytes(hashlib.sha256(told).digest()[:7]))
+
+
+def read_limited(path: Path, limits: ImageLimits) -> bytes:
+    """A file's bytes, but never many more than `limits` allow.
+
+    Raises:
+        OSError: it can't be read.
+    """
+    try:
+        with path.open("rb") as file:
+            return file.read(limits.max_bytes + 1)
+    except Exception as error:
+        if is_url(path):
+            raise as_os_error(error) from error
+        raise
 
 
 def as_os_error(error: Exception) -> OSError:

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from indexer.embedding.embed_catalogue import EmbeddedCatalogue
-from indexer.files.link import link_or_copy
+from indexer.files.durable_write import link_or_copy
 from indexer.partitions.index_policy import IndexPolicy
 from indexer.partitions.index_tuning import choose_index
 from indexer.snapshots.published import Published

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from indexer.embedding.decoding import decode_small
-from indexer.embedding.embed_image import read_limited
+from indexer.files.location import read_limited
 from shared.errors import ImageError, SettingsError
 from shared.images.decode import ImageLimits
 

@@ -7,8 +7,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from indexer.embedding.decoding import decode_pixels, decode_small
-from indexer.embedding.embed_image import read_limited
-from indexer.files.location import location
+from indexer.files.location import location, read_limited
 from indexer.reports.contact_sheet import THUMBNAIL_PX, check_suffix, draw_picture, new_sheet, read_picture, save_sheet
 from shared.catalogue.items import Item
 from shared.errors import SettingsError, UnsupportedImage

@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable
 from contextlib import closing
 
-from indexer.snapshots.publish import replace_file
+from indexer.files.durable_write import replace_file
 from shared.errors import ParecidoError, SettingsError, SnapshotError, StoreUnavailable
 from shared.manifest import Manifest
 from shared.milvus.address import EMBEDDED, MilvusAccess, MilvusAddress, collection_part

@@ -13,7 +13,7 @@ import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 
-from indexer.files.durable_write import flush, replace_whole, storage_error
+from indexer.files.durable_write import flush, replace_file, storage_error
 from shared.errors import ParecidoError
 from shared.manifest import Manifest
 from shared.snapshot.data_directory import DataDirectory, SnapshotPaths
@@ -103,18 +103,6 @@ def published_ids(data: DataDirectory) -> set[str]:
         return set(data.published.read_text(encoding="utf-8").split())
     except (OSError, UnicodeDecodeError):
         return set(data.ids()) if data.current.exists() else set()
-
-
-def replace_file(path: Path, text: str) -> None:
-    """Replace a small file whole, or not at all.
-
-    Raises:
-        StorageError: the disk is full, or can't be written.
-    """
-    try:
-        replace_whole(path, text.encode())
-    except OSError as error:
-        raise storage_error(f"{path} can't be written", path.parent, error) from error
 
 
 def _flush_tree(root: Path) -> None:

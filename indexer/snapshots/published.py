@@ -63,6 +63,11 @@ class Published:
             return items.can_filter
 
 
+def is_tuned(published: Published) -> bool:
+    """Whether the published base is another one than as pretrained."""
+    return bool((published.manifest.tuning or {}).get("improved"))
+
+
 def snapshot_states(paths: SnapshotPaths) -> States:
     """Every item of a snapshot on the disk, for comparing; the metadata are in a temporary file meanwhile.
 

@@ -9,12 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from indexer.backbone.choose import Base
-from indexer.catalogue.reader import Catalogue
+from indexer.catalogue.model import Catalogue
 from indexer.classifier.held_out import held_out_items
 from indexer.console.progress import Reporter
 from indexer.embedding.decoding import decode_pixels
-from indexer.embedding.embed_image import read_limited
 from indexer.files.durable_write import storage_error
+from indexer.files.location import read_limited
 from indexer.settings import BuildSettings
 from indexer.snapshots.published import preprocessing_of
 from shared.images.decode import ImageLimits

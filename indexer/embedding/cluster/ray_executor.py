@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from indexer.catalogue.reader import Catalogue
+from indexer.catalogue.model import Catalogue
 from indexer.console.progress import Stage
 from indexer.embedding.cache import EmbeddingCache
 from indexer.embedding.cluster.shard import DAMAGE, SUFFIX, EmbeddedShard, Shard, cut

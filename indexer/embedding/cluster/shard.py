@@ -23,10 +23,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from indexer.embedding.cache import UNSETTLED_NS, EmbeddingCache
-from indexer.embedding.embed_image import EmbeddedImage, Embedding, embed_bytes, read_limited
+from indexer.embedding.embed_image import EmbeddedImage, Embedding, embed_bytes
 from indexer.embedding.image_tasks import attempt
 from indexer.files.durable_write import flush
-from indexer.files.location import FileStatus, is_url, location, status_of
+from indexer.files.location import FileStatus, is_url, location, read_limited, status_of
 from shared.vectors import Vectors
 
 SUFFIX = ".npz"

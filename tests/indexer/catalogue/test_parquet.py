@@ -9,7 +9,8 @@ import pytest
 from pyarrow import parquet
 
 from indexer.catalogue import parquet as parquet_entries
-from indexer.catalogue.reader import Catalogue, read_catalogue
+from indexer.catalogue.model import Catalogue
+from indexer.catalogue.reader import read_catalogue
 from indexer.console.progress import SilentReporter
 from indexer.embedding.augmentation import Augmentation
 from indexer.embedding.cache import EmbeddingCache

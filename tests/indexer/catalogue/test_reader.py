@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from indexer.assemble_snapshot import write_problems
-from indexer.catalogue.reader import Catalogue, Problem, read_catalogue
+from indexer.catalogue.model import Catalogue, Problem
+from indexer.catalogue.problems import write_problems
+from indexer.catalogue.reader import read_catalogue
 from shared.errors import CatalogueError
 from shared.images.formats import SUFFIXES
 

@@ -7,7 +7,8 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from indexer.catalogue.reader import Problem, read_catalogue
+from indexer.catalogue.model import Problem
+from indexer.catalogue.reader import read_catalogue
 from indexer.console.progress import SilentReporter
 from indexer.embedding import decoding
 from indexer.embedding.augmentation import Augmentation

@@ -1,6 +1,6 @@
 from pathlib import Path
 
-from indexer.embedding.embed_image import read_limited
+from indexer.files.location import read_limited
 from shared.images.decode import ImageLimits
 
 

@@ -7,8 +7,9 @@ from types import SimpleNamespace
 
 import pytest
 
+from indexer.files.durable_write import replace_file
 from indexer.snapshots import publish as module
-from indexer.snapshots.publish import delete_old_snapshots, published_ids, replace_file, set_current, write_snapshot
+from indexer.snapshots.publish import delete_old_snapshots, published_ids, set_current, write_snapshot
 from shared.errors import SnapshotError, StorageError
 from shared.snapshot.data_directory import DataDirectory, SnapshotPaths
 

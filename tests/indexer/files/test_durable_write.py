@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from indexer.files.link import link_or_copy
+from indexer.files.durable_write import link_or_copy
 
 
 @pytest.fixture
