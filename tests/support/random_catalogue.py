@@ -1,4 +1,4 @@
-"""A small catalogue of drawn pictures that changes by chance."""
+"""A small catalogue of random images that changes at random."""
 
 import json
 import random
@@ -11,28 +11,28 @@ _CATEGORIES = ("ellipse", "line", "rectangle")
 _SIDE_PX = 120
 
 
-class DrawnCatalogue:
-    """JSON lines, an image an item.
+class RandomCatalogue:
+    """A JSON-lines catalogue with one image per item.
 
     Attributes:
-        path: the catalogue file; its images lie beside it.
-        rows: what it says.
+        path: The catalogue file; its images are in the same directory.
+        rows: Its entries.
     """
 
-    def __init__(self, root: Path, pictures: int, chance: random.Random) -> None:
-        """Draw it.
+    def __init__(self, root: Path, images: int, rng: random.Random) -> None:
+        """Generate the catalogue.
 
         Args:
-            root: a directory.
-            pictures: how many.
-            chance: decides what is drawn and changed.
+            root: Directory of the catalogue.
+            images: Number of images.
+            rng: Source of images and changes.
         """
         self.path = root / "items.jsonl"
         self.rows: list[dict[str, Any]] = []
         self._root = root
-        self._random = chance
-        self._drawn = 0
-        for _ in range(pictures):
+        self._random = rng
+        self._n_images = 0
+        for _ in range(images):
             self._add()
         self._write()
 
@@ -43,11 +43,11 @@ class DrawnCatalogue:
         self._write()
 
     def _add(self) -> None:
-        self._drawn += 1
+        self._n_images += 1
         category = self._random.choice(_CATEGORIES)
-        name = f"{self._drawn}.png"
+        name = f"{self._n_images}.png"
         self._draw(name, category)
-        self.rows.append({"item_id": f"item {self._drawn}", "category": category, "image": name, "price": 1})
+        self.rows.append({"item_id": f"item {self._n_images}", "category": category, "image": name, "price": 1})
 
     def _remove(self) -> None:
         self.rows.remove(self._any())
@@ -60,10 +60,10 @@ class DrawnCatalogue:
         self._any()["category"] = self._random.choice(_CATEGORIES)
 
     def _rename(self) -> None:
-        self._drawn += 1
+        self._n_images += 1
         row = self._any()
-        (self._root / row["image"]).rename(self._root / f"{self._drawn}.png")
-        row["image"] = f"{self._drawn}.png"
+        (self._root / row["image"]).rename(self._root / f"{self._n_images}.png")
+        row["image"] = f"{self._n_images}.png"
 
     def _reprice(self) -> None:
         self._any()["price"] += 1
