@@ -1,13 +1,12 @@
-"""How fast indexing and searching are, against the raw limit and against the notebook's way.
+"""Speed of indexing and of queries, compared with the raw limit and with the baseline notebook.
 
-- Indexing: the embedding stage without and with the default augmented copies, and the whole build as a process, against
-  plain Pillow decoding and bare LiteRT forward passes of the same photos on all cores.
-- A query: one client over HTTP to a real service, against decoding and a forward pass of the same photos in this
-  process with as many threads.
-- The notebook's way: ImageDataGenerator, `model.predict` an image, two `predict` a query, scikit-learn.
+- Indexing: the embedding stage without and with the default augmented copies, and a complete build, against plain
+  Pillow decoding and bare LiteRT inference of the same photos on all cores.
+- Queries: one HTTP client of a real service, against decoding and inference of the same photos with as many threads.
+- The baseline notebook: ImageDataGenerator, one `model.predict` per image and two per query, scikit-learn.
 
-The embedding stage and the queries alternate with the raw limit in short blocks, so that noise hits both; for the whole
-build it is taken before and after. The notebook's way runs last, in a process of its own, on a sample.
+The embedding stage and the queries alternate with the raw limit in short blocks, so that noise affects both; for the
+complete build the raw limit is measured before and after. The notebook runs last, in its own process, on a sample.
 """
 
 import tempfile
@@ -16,8 +15,8 @@ from dataclasses import asdict
 from pathlib import Path
 
 from benchmarks.baseline.notebook import NotebookSpeed, measure_notebook
+from benchmarks.harness.fresh_process import export_lite0, run_in_fresh_process
 from benchmarks.harness.options import option_parser
-from benchmarks.harness.own_process import export_lite0, run_apart
 from benchmarks.harness.photos import list_photos, sample, write_catalogue
 from benchmarks.harness.rows import print_records, store
 from benchmarks.indexing.embedding_throughput import EmbeddingStage, image_paths, measure_build, measure_embedding
@@ -32,25 +31,25 @@ def main() -> None:
     train = list_photos(options.photos, "train")
     catalogue_photos = sample(train, 100 if smoke else len(train))
     queries = [photo.path for photo in sample(list_photos(options.photos, "validation"), 30 if smoke else 200)]
-    model = run_apart(export_lite0)
+    model = run_in_fresh_process(export_lite0)
     with tempfile.TemporaryDirectory(prefix="parecido-benchmark-") as directory:
         data = Path(directory, "data")
         catalogue = write_catalogue(catalogue_photos, options.photos, Path(directory, "catalogue.jsonl"))
         paths = image_paths(catalogue)
         for path in [*paths, *queries]:
-            path.read_bytes()  # so that nobody pays for the disk
+            path.read_bytes()  # so that no measurement includes reading from disk
         copies = (0, Augmentation().copies)
         stages = [measure_embedding(catalogue, model, number, 25 if smoke else 256) for number in copies]
         print_records("Embedding stage, all cores", [asdict(stage) for stage in stages])
         build = measure_build(catalogue, model, data)
-        print_records("Whole build", [asdict(build)])
+        print_records("Complete build", [asdict(build)])
         searches = [measure_queries(data, model, queries, threads, 1 if smoke else 3) for threads in (1, 2)]
         print_records("A query over HTTP, one client", [asdict(search) for search in searches])
         sampled = [photo.path for photo in sample(catalogue_photos, 8 if smoke else 60)]
-        notebook = run_apart(measure_notebook, data, sampled, queries[: 8 if smoke else 40])
-    print_records("The notebook's way", [asdict(notebook)])
+        notebook = run_in_fresh_process(measure_notebook, data, sampled, queries[: 8 if smoke else 40])
+    print_records("Baseline notebook", [asdict(notebook)])
     compared = _compare(stages, searches[0], notebook)
-    print_records("Against the notebook's way", compared)
+    print_records("Against the baseline notebook", compared)
     figures = {
         "embedding_stage": [asdict(stage) for stage in stages],
         "build": asdict(build),
@@ -69,11 +68,11 @@ def _compare(
     pairs = {
         "index an original, ms": (notebook.index_original_ms, 1000 / original.photos_per_s),
         f"index a photo and {augmented.copies} copies, ms": (notebook.index_ms, 1000 / augmented.photos_per_s),
-        "index, ms a view": (notebook.index_ms / views, 1000 / augmented.photos_per_s / views),
-        "a query (ours over HTTP), ms": (notebook.query_ms, search.p50_ms),
+        "index, ms per view": (notebook.index_ms / views, 1000 / augmented.photos_per_s / views),
+        "a query (Parecido over HTTP), ms": (notebook.query_ms, search.p50_ms),
     }
     return [
-        {"figure": name, "notebook": theirs, "ours": ours, "times as fast": theirs / ours}
+        {"figure": name, "notebook": theirs, "parecido": ours, "times as fast": theirs / ours}
         for name, (theirs, ours) in pairs.items()
     ]
 

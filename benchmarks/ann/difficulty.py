@@ -1,10 +1,10 @@
-"""How hard drawn vectors are to search, beside the real embeddings that they are drawn around."""
+"""Difficulty of searching synthetic vectors, compared with the real embeddings that they are based on."""
 
 from collections.abc import Mapping
 
 import numpy as np
 
-from benchmarks.ann.drawn_vectors import Cloud, local_intrinsic_dimension
+from benchmarks.ann.synthetic_vectors import Cloud, local_intrinsic_dimension
 from benchmarks.harness.rows import print_records
 from shared.vectors import Vectors
 
@@ -13,10 +13,10 @@ _MANY = 30_000
 
 
 def print_difficulty(real: Mapping[str, Vectors]) -> None:
-    """Print median local intrinsic dimension and cosines to the first and tenth neighbour, a category a line.
+    """Print, per category, the median local intrinsic dimension and the cosines to the first and tenth neighbour.
 
-    A third of the photos, 200 at most, are the queries among the rest; as many vectors are drawn for queries and to
-    search among, and once more many to search among, as the estimate grows with the density.
+    A third of the photos, at most 200, are queries against the rest. As many synthetic vectors are
+    compared, and a large set too, since the estimate grows with the density.
     """
     rng = np.random.default_rng(0)
     records = []
@@ -24,11 +24,11 @@ def print_difficulty(real: Mapping[str, Vectors]) -> None:
         mixed = photos[rng.permutation(len(photos))]
         n_queries = min(_MOST_QUERIES, len(photos) // 3)
         cloud = Cloud.of(photos)
-        drawn = cloud.draw(n_queries, rng)
+        synthetic_queries = cloud.sample(n_queries, rng)
         sets = {
             "real": (mixed[:n_queries], mixed[n_queries:]),
-            "drawn": (drawn, cloud.draw(len(photos) - n_queries, rng)),
-            f"{_MANY:,} drawn": (drawn, cloud.draw(_MANY, rng)),
+            "synthetic": (synthetic_queries, cloud.sample(len(photos) - n_queries, rng)),
+            f"{_MANY:,} synthetic": (synthetic_queries, cloud.sample(_MANY, rng)),
         }
         record: dict[str, object] = {"category": category, "photos": len(photos)}
         for name, (queries, among) in sets.items():

@@ -1,7 +1,7 @@
-"""Kinds of approximate indexes over the largest category of drawn vectors: recall and time by effort.
+"""Kinds of approximate indexes on the largest category of synthetic vectors: recall and time by search parameter.
 
-An index proposes rows, which are compared with the vectors themselves, as in `shared.index.partition`; one thread. The
-vectors and queries are those of `benchmarks.ann.scale`; none of the queries is a row.
+The index finds candidates and the original vectors re-rank them, as in `shared.index.partition`, with one thread.
+Vectors and queries are those of `benchmarks.ann.scale`; no query is a row.
 """
 
 import time
@@ -11,8 +11,8 @@ from typing import Any
 import faiss
 import numpy as np
 
-from benchmarks.ann.drawn_set import NEIGHBOURS, DrawnSet, make_set
 from benchmarks.ann.real_embeddings import CACHE, real_embeddings
+from benchmarks.ann.synthetic_set import NEIGHBOURS, SyntheticSet, make_synthetic_set
 from benchmarks.harness.options import option_parser
 from benchmarks.harness.rows import machine, print_records, store
 from shared.index.approximate_index import ApproximateIndex, RowsOfPlaces
@@ -24,7 +24,7 @@ _KINDS = (
     *("P128,HNSW16,SQfp16", "P128,HNSW16,SQ8", "P256,HNSW16,SQfp16", "P256,HNSW16,SQ8", "HNSW16,SQfp16"),
     "IVF512,PQ320x4fs",
 )
-_EFFORTS = (24, 32, 48, 64, 96)
+_SEARCH_PARAMS = (24, 32, 48, 64, 96)
 _LIST_DEPTH = 100
 _TRAINED_ON = 20_000
 _QUERIES = 1000
@@ -38,25 +38,25 @@ def main() -> None:
     parser.add_argument("--kinds", nargs="+", default=_KINDS, help=f"(default: {' '.join(_KINDS)})")
     options = parser.parse_args()
     size = _SMOKE_SIZE if options.smoke else options.size
-    drawn = make_set(CACHE / "scale" / str(size), real_embeddings(options.photos), size, _QUERIES, seed=0)
-    vectors, queries, tenth = _largest_category(drawn)
+    dataset = make_synthetic_set(CACHE / "scale" / str(size), real_embeddings(options.photos), size, _QUERIES, seed=0)
+    vectors, queries, tenth = _largest_category(dataset)
     kinds = [kind for kind in options.kinds if not options.smoke or "IVF" not in kind]
     records = [record for kind in kinds for record in _measured(kind, vectors, queries, tenth)]
     print_records(f"{vectors.n_rows:,} vectors of {vectors.dim} dimensions", records)
     store("index_kinds", options.smoke, {"machine": machine(), "size": size, "kinds": records})
 
 
-def _largest_category(drawn: DrawnSet) -> tuple[StoredVectors, Vectors, Vectors]:
-    """Its vectors, its queries, and each query's score of the tenth nearest."""
-    members = np.flatnonzero(np.load(drawn.categories) == 0)
-    asked = np.load(drawn.query_categories) == 0
-    rows, queries = np.load(drawn.vectors, mmap_mode="r"), np.load(drawn.queries)[asked]
-    furthest = rows[np.load(drawn.nearest)[asked][:, NEIGHBOURS - 1]]
+def _largest_category(dataset: SyntheticSet) -> tuple[StoredVectors, Vectors, Vectors]:
+    """Return the vectors and queries of category 0, and the score of each query's tenth neighbour."""
+    members = np.flatnonzero(np.load(dataset.categories) == 0)
+    asked = np.load(dataset.query_categories) == 0
+    rows, queries = np.load(dataset.vectors, mmap_mode="r"), np.load(dataset.queries)[asked]
+    furthest = rows[np.load(dataset.nearest)[asked][:, NEIGHBOURS - 1]]
     return StoredVectors.of_pieces(iter([rows[members]])), queries, np.einsum("ij,ij->i", queries, furthest)
 
 
 def _measured(name: str, vectors: StoredVectors, queries: Vectors, tenth: Vectors) -> list[dict[str, Any]]:
-    """One record an effort."""
+    """Return one record per search parameter."""
     kind = IndexKind(name, vectors.dim)
     sample = np.random.default_rng(0).permutation(vectors.n_rows)[:_TRAINED_ON]
     started = time.perf_counter()
@@ -68,10 +68,10 @@ def _measured(name: str, vectors: StoredVectors, queries: Vectors, tenth: Vector
     faiss.omp_set_num_threads(1)
     places = RowsOfPlaces(np.arange(vectors.n_rows + 1), np.arange(vectors.n_rows))
     records = []
-    for effort in _EFFORTS:
-        depth = min(effort if kind.is_graph else _LIST_DEPTH, vectors.n_rows)
-        told = ApproximateIndex(index, places, SearchSettings(name, effort, depth))
-        about = {"kind": name, "bytes": kind.bytes_per_vector, "build_s": build_s, "effort": effort, "depth": depth}
+    for params in _SEARCH_PARAMS:
+        depth = min(params if kind.is_graph else _LIST_DEPTH, vectors.n_rows)
+        told = ApproximateIndex(index, places, SearchSettings(name, params, depth))
+        about = {"kind": name, "bytes": kind.bytes_per_vector, "build_s": build_s, "params": params, "depth": depth}
         records.append({**about, **_searched(told, vectors, queries, tenth.tolist())})
     faiss.omp_set_num_threads(threads)
     return records
@@ -80,7 +80,7 @@ def _measured(name: str, vectors: StoredVectors, queries: Vectors, tenth: Vector
 def _searched(
     index: ApproximateIndex, vectors: StoredVectors, queries: Vectors, tenth: Sequence[float]
 ) -> dict[str, float]:
-    """Recall of the ten nearest, and processor time."""
+    """Return recall@10 and the median CPU time of a search."""
     took_s, right = [], 0
     for query, wanted in zip(queries, tenth, strict=True):
         started = time.thread_time()

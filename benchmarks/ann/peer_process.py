@@ -1,4 +1,4 @@
-"""The driver's side of a library that runs as a process of its own: `peers/serve.py` is the other."""
+"""Client of a library that runs in its own process (`peers/serve.py`)."""
 
 import json
 import os
@@ -12,7 +12,7 @@ from benchmarks.ann.environments import OURS, PEERS
 from benchmarks.harness.options import REPOSITORY
 from tests.support.processes.process_memory import family_mb
 
-# Whatever a library makes threads with: a search has one, as many run side by side in a service.
+# Limits every kind of threads: a search uses one thread, since a service runs many searches in parallel.
 _ONE_THREAD = dict.fromkeys(
     (
         "OMP_NUM_THREADS",
@@ -30,20 +30,20 @@ _END_S = 10
 
 
 class PeerFailed(Exception):
-    """A library said no, or its process ended."""
+    """The library reported an error, or its process ended."""
 
 
 class PeerProcess:
-    """One process that holds one library."""
+    """A process that holds one library."""
 
     def __init__(self, python: Path, peer: Path, one_thread: bool, log: Path) -> None:
-        """Start it.
+        """Start the process.
 
         Args:
-            python: the interpreter of the library's environment.
-            peer: its file, as those in `peers/`.
-            one_thread: for searches; a build may use all cores.
-            log: takes what the library prints.
+            python: Interpreter of the library's environment.
+            peer: Module of the library, as in `peers/`.
+            one_thread: True for searches; a build may use all cores.
+            log: Receives the library's output.
         """
         environment = {**os.environ, "PYTHONPATH": str(REPOSITORY) if peer.stem == OURS else ""}
         environment |= _ONE_THREAD if one_thread else {}
@@ -60,10 +60,10 @@ class PeerProcess:
         self._log = log
 
     def ask(self, what: str, **arguments: Any) -> dict[str, Any]:
-        """Have one thing done and wait for it.
+        """Send a request and wait for the answer.
 
         Raises:
-            PeerFailed: it was not done.
+            PeerFailed: The request failed.
         """
         assert self._process.stdin is not None
         assert self._process.stdout is not None
@@ -85,7 +85,7 @@ class PeerProcess:
         return family_mb(self._process.pid)
 
     def end(self) -> None:
-        """End it, the hard way if it will not."""
+        """Stop the process; kill it if it does not stop in time."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         self._process.stdin.close()
@@ -99,7 +99,7 @@ class PeerProcess:
 
 @contextmanager
 def peer_process(python: Path, peer: Path, one_thread: bool, log: Path) -> Iterator[PeerProcess]:
-    """Run one until the block is left; the arguments are those of `PeerProcess`."""
+    """Run a `PeerProcess` until the block is left; same arguments."""
     process = PeerProcess(python, peer, one_thread, log)
     try:
         yield process

@@ -1,4 +1,4 @@
-"""Embeddings of real photos by category, which benchmarks draw vectors around; kept, since embedding takes a while."""
+"""Embeddings of real photos by category, cached on disk: the basis of synthetic vectors."""
 
 import hashlib
 import os
@@ -19,29 +19,29 @@ CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "pareci
 _SAMPLE_ITEMS = 150
 
 
-def real_embeddings(photos: Path) -> dict[str, Vectors]:
-    """Of each category `(n_photos, dim)` float32, unit rows, by EfficientNet-Lite0 as it was pretrained.
+def real_embeddings(photos: Path | None) -> dict[str, Vectors]:
+    """Return `(n_photos, dim)` float32 unit rows per category, by the pretrained EfficientNet-Lite0.
 
     Args:
-        photos: what `--photos` named. Where it does not exist, the sample catalogue is rendered and embedded instead.
+        photos: Value of `--photos`; without it the rendered sample catalogue is used.
     """
     with _photos_of(photos, _SAMPLE_ITEMS) as found:
         return _embeddings(found)
 
 
-def query_images(photos: Path, count: int) -> list[bytes]:
-    """The files of some photos, or of pictures of the sample catalogue."""
+def query_images(photos: Path | None, count: int) -> list[bytes]:
+    """Return the file contents of some photos, or of images of the sample catalogue."""
     with _photos_of(photos, count) as found:
         return [photo.path.read_bytes() for photo in sample(found, count)]
 
 
 @contextmanager
-def _photos_of(photos: Path, n_items: int) -> Iterator[list[Photo]]:
-    """The photos that there are, or else pictures of so many rendered items a category, while the block runs."""
-    if photos.is_dir():
+def _photos_of(photos: Path | None, n_items: int) -> Iterator[list[Photo]]:
+    """Yield the photos, or images of `n_items` rendered items per category if no photos are given."""
+    if photos is not None:
         yield list_photos(photos)
         return
-    print(f"there is no {photos}: the rendered sample catalogue is used")
+    print("no photos given (--photos or PHOTOS): using the rendered sample catalogue")
     with tempfile.TemporaryDirectory(prefix="parecido-benchmark-") as directory:
         catalogue = read_catalogue(render_catalogue(Path(directory), n_items), None)
         root = catalogue.image_root

@@ -1,12 +1,12 @@
-"""Search inside one category among many vectors: ours against other libraries, all in one run.
+"""Search within one category of a large catalogue: Parecido against other libraries, in one run.
 
-Vectors are drawn around real embeddings, as hard to search as those (`--difficulty` shows it), in 10 categories of
-which the largest has a third of all. Each library has an environment and a process of its own (`peers/`), filters by
-category or has an index a category, and is tuned to a recall@10 of at least 0.99 against exact search by the knobs it
-has; one that stays below is shown at its best. A build may use all cores; a search has one thread.
+The vectors are synthetic, as hard to search as real embeddings (`--difficulty` compares them), in 10 categories; the
+largest has a third of all. Each library runs in its own virtual environment and process (`peers/`), filters by category
+or has one index per category, and is tuned to a recall@10 of at least 0.99 against exact search; one that stays below
+is shown at its best. A build may use all cores, a search uses one thread.
 
-What was measured before is not measured again (`--again` does). At the end ours and the best others take turns with the
-same queries, so that a busy machine slows all of them alike.
+Stored results are reused unless `--again` is given. At the end Parecido and the best others answer the same queries in
+interleaved blocks, so that other load on the machine affects all of them equally.
 """
 
 import argparse
@@ -16,13 +16,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.ann.contender import WANTED_RECALL, Contender, contenders
+from benchmarks.ann.contender import TARGET_RECALL, Contender, contenders
 from benchmarks.ann.difficulty import print_difficulty
-from benchmarks.ann.drawn_set import DrawnSet, make_set
 from benchmarks.ann.environments import OURS, PEERS
+from benchmarks.ann.interleaved_search import search_interleaved
 from benchmarks.ann.peer_process import PeerFailed
 from benchmarks.ann.real_embeddings import CACHE, real_embeddings
-from benchmarks.ann.taking_turns import take_turns
+from benchmarks.ann.synthetic_set import SyntheticSet, make_synthetic_set
 from benchmarks.harness.options import option_parser
 from benchmarks.harness.rows import machine, print_records, read, store
 
@@ -40,13 +40,13 @@ def main() -> None:
         return
     size = _SMOKE_SIZE if options.smoke else options.size
     directory = options.directory / (str(size) if options.skew == 1 else f"{size}-skew-{options.skew:g}")
-    drawn = make_set(directory, real, size, _QUERIES, options.seed, options.skew)
+    dataset = make_synthetic_set(directory, real, size, _QUERIES, options.seed, options.skew)
     about = {"size": size, "seed": options.seed, "skew": options.skew, "machine": machine()}
-    candidates = [one for named in options.peers for one in _described(named, options.environments, drawn)]
+    candidates = [one for named in options.peers for one in _described(named, options.environments, dataset)]
     measured: dict[str, Mapping[str, Any]] = {}
     best: list[str] = []
     for candidate in candidates:
-        row = _measured(candidate, drawn, about, options)
+        row = _measured(candidate, dataset, about, options)
         if "failed" not in row:
             measured[candidate.name] = row
         best = best_beside(measured, options.beside)
@@ -54,21 +54,24 @@ def main() -> None:
             if one.name in measured and one.name not in best:
                 one.forget()  # a million vectors fill the disk a few times only
     if not measured:
-        raise SystemExit("nothing could be measured")
+        raise SystemExit("no library could be measured")
     _print(size, list(measured.values()))
     beside = [one for one in candidates if one.name in best]
     if len(beside) > 1:
-        records = take_turns(drawn, [(one, measured[one.name]["tuned"]["effort"]) for one in beside])
-        print_records(f"Taking turns, {size:,} vectors", records)
+        records = search_interleaved(dataset, [(one, measured[one.name]["tuned"]["params"]) for one in beside])
+        print_records(f"Interleaved, {size:,} vectors", records)
         store("scale_turns", options.smoke, {**about, "turns": records})
 
 
 def _options() -> argparse.Namespace:
     parser = option_parser("scale", __doc__)
     parser.add_argument("--size", type=int, default=100_000, help="vectors (default: 100,000)")
-    parser.add_argument("--seed", type=int, default=0, help="of the drawing (default: 0)")
+    parser.add_argument("--seed", type=int, default=0, help="random seed (default: 0)")
     parser.add_argument(
-        "--skew", type=float, default=1.0, help="of the categories' sizes; with 2 one has 65 %% of all (default: 1)"
+        "--skew",
+        type=float,
+        default=1.0,
+        help="skew of category sizes; 2 puts 65 %% into the largest (default: 1)",
     )
     parser.add_argument(
         "--peers",
@@ -76,9 +79,9 @@ def _options() -> argparse.Namespace:
         default=_ALL,
         help=f"of {','.join(_ALL)}, or one variant of one, as hnswlib:M 16 (default: all)",
     )
-    parser.add_argument("--beside", type=int, default=3, help="of the best others take turns with ours (default: 3)")
-    parser.add_argument("--again", action="store_true", help="measure also what was measured before")
-    parser.add_argument("--difficulty", action="store_true", help="only compare drawn vectors with real ones")
+    parser.add_argument("--beside", type=int, default=3, help="how many others run interleaved (default: 3)")
+    parser.add_argument("--again", action="store_true", help="ignore stored results")
+    parser.add_argument("--difficulty", action="store_true", help="only compare synthetic vectors with real ones")
     for name, what in (("environments", "virtual environments"), ("directory", "vectors and indexes")):
         place = CACHE / ("environments" if name == "environments" else "scale")
         parser.add_argument(f"--{name}", type=_path, default=place, help=f"for {what} (default: {place})")
@@ -89,21 +92,21 @@ def _path(text: str) -> Path:
     return Path(text).resolve()
 
 
-def _described(named: str, environments: Path, drawn: DrawnSet) -> list[Contender]:
-    """A peer's variants, or the one that is named; none where it can't be installed or loaded, which is said."""
+def _described(named: str, environments: Path, dataset: SyntheticSet) -> list[Contender]:
+    """Return a peer's variants, or the named one; print why and return none if it cannot be installed or loaded."""
     peer, _, variant = named.partition(":")
     try:
-        found = contenders(PEERS / f"{peer}.py", environments, drawn.directory)
+        found = contenders(PEERS / f"{peer}.py", environments, dataset.directory)
         return [one for one in found if variant in ("", one.variant)]
     except (PeerFailed, subprocess.CalledProcessError) as error:
-        print(f"{peer} is left out: {error}")
+        print(f"{peer} is skipped: {error}")
         return []
 
 
 def _measured(
-    one: Contender, drawn: DrawnSet, about: Mapping[str, Any], options: argparse.Namespace
+    one: Contender, dataset: SyntheticSet, about: Mapping[str, Any], options: argparse.Namespace
 ) -> Mapping[str, Any]:
-    """The figures of one, of this run or one before."""
+    """Return the result of a contender, measured now or stored by an earlier run."""
     row = {**about, "peer": one.peer, "variant": one.variant, "versions": one.versions, "settings": one.settings}
     if not options.again:
         stored = [{"skew": 1.0} | old for old in read("scale")]
@@ -112,7 +115,7 @@ def _measured(
             return before[-1]
     print(f"{one.name} …", flush=True)
     try:
-        row |= one.measure(drawn)
+        row |= one.measure(dataset)
     except PeerFailed as error:
         print(f"{one.name} failed: {error}")
         row["failed"] = str(error)
@@ -122,7 +125,7 @@ def _measured(
 
 
 def best_beside(measured: Mapping[str, Mapping[str, Any]], count: int) -> list[str]:
-    """The names of ours and of the quickest others: each library once, those that miss the recall last."""
+    """Return the names of Parecido and the fastest others: each library once, those below the target recall last."""
     ours = [name for name, row in measured.items() if row["peer"] == OURS]
     others = [name for name, row in measured.items() if row["peer"] != OURS]
     quickest: dict[str, str] = {}
@@ -132,12 +135,12 @@ def best_beside(measured: Mapping[str, Mapping[str, Any]], count: int) -> list[s
 
 
 def _rank(row: Mapping[str, Any]) -> tuple[bool, float]:
-    return row["tuned"]["recall"] < WANTED_RECALL, row["tuned"]["p50_ms"]
+    return row["tuned"]["recall"] < TARGET_RECALL, row["tuned"]["p50_ms"]
 
 
 def _print(size: int, rows: Sequence[Mapping[str, Any]]) -> None:
     print_records(
-        f"{size:,} vectors, tuned to a recall of {WANTED_RECALL}",
+        f"{size:,} vectors, tuned to a recall@10 of {TARGET_RECALL}",
         [
             {
                 "library": f"{row['peer']}, {row['variant']}",
@@ -146,10 +149,10 @@ def _print(size: int, rows: Sequence[Mapping[str, Any]]) -> None:
                 "p99, ms": row["tuned"]["p99_ms"],
                 "queries/s": row["tuned"]["queries_per_s"],
                 "build, s": row["build_s"],
-                "bytes a vector": row["disk_bytes"] // size,
+                "bytes per vector": row["disk_bytes"] // size,
                 "PSS of 1, MB": row["memory_mb"]["1"].get("pss"),
                 "of 4, MB": row["memory_mb"]["4"].get("pss"),
-                "told": json.dumps(row["tuned"]["effort"]),
+                "search parameters": json.dumps(row["tuned"]["params"]),
             }
             for row in sorted(rows, key=_rank)
         ],

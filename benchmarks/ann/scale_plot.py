@@ -14,7 +14,7 @@ from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-from benchmarks.ann.contender import WANTED_RECALL
+from benchmarks.ann.contender import TARGET_RECALL
 from benchmarks.ann.environments import OURS
 from benchmarks.harness.options import REPOSITORY
 from benchmarks.harness.rows import read
@@ -46,7 +46,7 @@ def main() -> None:
     mpl.use("agg")
     for name, figure in (("scale-recall", draw_recall(of_size)), ("scale-size", draw_sizes(rows))):
         figure.savefig(options.out / f"{name}.png", dpi=_DPI)
-        print(f"drawn: {options.out / name}.png")
+        print(f"wrote {options.out / name}.png")
 
 
 def latest(rows: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
@@ -57,12 +57,12 @@ def latest(rows: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
 
 
 def draw_recall(rows: Sequence[Mapping[str, Any]]) -> Figure:
-    """Recall against queries a second: a line a library and variant, a point for each effort of its searches."""
+    """Recall against queries a second: a line a library and variant, a point for each params of its searches."""
     figure, axes = _figure()
     for row, style in _styled(rows):
         points = [one for one in row["curve"] if one["recall"] >= _LEAST_RECALL]
         axes.plot([one["recall"] for one in points], [one["queries_per_s"] for one in points], **style)
-    axes.axvline(WANTED_RECALL, color="0.8", zorder=0)
+    axes.axvline(TARGET_RECALL, color="0.8", zorder=0)
     axes.set(
         yscale="log",
         xlabel="recall@10 against exact search",
@@ -80,7 +80,7 @@ def draw_sizes(rows: Sequence[Mapping[str, Any]]) -> Figure:
     last = {(row["peer"], row["variant"]): row for row in rows}
     for row, style in _styled(list(last.values())):
         same = [one for one in rows if (one["peer"], one["variant"]) == (row["peer"], row["variant"])]
-        reached = [one for one in same if one["tuned"]["recall"] >= WANTED_RECALL]
+        reached = [one for one in same if one["tuned"]["recall"] >= TARGET_RECALL]
         if reached:
             axes.plot([one["size"] for one in reached], [one["tuned"]["p50_ms"] for one in reached], **style)
     axes.set(
@@ -88,7 +88,7 @@ def draw_sizes(rows: Sequence[Mapping[str, Any]]) -> Figure:
         yscale="log",
         xlabel="vectors in ten categories",
         ylabel="median time of a search, ms",
-        title=f"The cost of a search inside one category at a recall of {WANTED_RECALL}",
+        title=f"The cost of a search inside one category at a recall of {TARGET_RECALL}",
     )
     _label(axes.yaxis)
     _label(axes.xaxis)

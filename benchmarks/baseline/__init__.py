@@ -1,1 +1,1 @@
-"""The notebook that the product began as."""
+"""The baseline notebook, which benchmarks compare with."""

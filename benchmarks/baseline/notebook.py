@@ -1,7 +1,7 @@
-"""The notebook's way of indexing and searching, reproduced faithfully; call `measure_notebook` through `run_apart`.
+"""The baseline notebook: indexing and searching as a typical Keras notebook does.
 
-Indexing: `load_img`, copies by ImageDataGenerator, `model.predict` an image. A query: `predict` for the class and again
-for the embedding, scikit-learn's `cosine_similarity` over the category's embeddings, `argsort`.
+Indexing: `load_img`, copies by ImageDataGenerator, one `model.predict` per image. A query: `predict` for the class and
+again for the embedding, scikit-learn's `cosine_similarity` over the category's embeddings, `argsort`.
 """
 
 import statistics
@@ -46,7 +46,7 @@ class NotebookSpeed:
 
 
 class NotebookSearch:
-    """A query as the notebook had it, on a snapshot's classifier and embeddings."""
+    """A query as in the baseline notebook, on a snapshot's classifier and embeddings."""
 
     def __init__(self, data: Path) -> None:
         """Load the published snapshot in `data`, and EfficientNet-Lite0 in Keras."""

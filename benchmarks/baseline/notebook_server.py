@@ -1,6 +1,6 @@
-"""The notebook's way of searching behind Flask's development server, as tutorials have it: `DATA PORT`.
+"""The baseline notebook's search behind Flask's development server; arguments: `DATA PORT`.
 
-`POST /search` takes a form with a file `image`; `GET /readyz` answers when the model is loaded.
+`POST /search` takes a form with a file `image`; `GET /readyz` answers 200 once the model is loaded.
 """
 
 import io
@@ -21,12 +21,12 @@ def main() -> None:
 
     @app.post("/search")
     def search() -> Response:
-        """Search by the uploaded image."""
+        """Search with the uploaded image."""
         return jsonify(searcher.search(io.BytesIO(request.files["image"].read())))
 
     @app.get("/readyz")
     def ready() -> Response:
-        """Say that it is up."""
+        """Report that the model is loaded."""
         return jsonify("ready")
 
     app.run(port=int(sys.argv[2]))

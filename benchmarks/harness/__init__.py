@@ -1,1 +1,1 @@
-"""What the benchmarks have in common: options, rows, processes."""
+"""Options, result rows and processes shared by the benchmarks."""

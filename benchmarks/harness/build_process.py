@@ -1,4 +1,4 @@
-"""`python -m indexer build` as a user runs it (Linux: its peak memory is asked of the kernel)."""
+"""Run `python -m indexer build` as a user does, and measure its time and peak memory (Linux)."""
 
 import json
 import os
@@ -15,7 +15,7 @@ from benchmarks.harness.options import REPOSITORY
 from indexer.catalogue.model import Catalogue
 
 SMOKE = ("--augmentations", "0", "--report", "off")
-"""Options of the builds of a small run, which only shows that it works: they embed a third as much."""
+"""Build options of smoke runs: a third of the views, no report."""
 _WATCH_S = 0.25
 
 
@@ -25,12 +25,12 @@ def _nothing() -> None:
 
 @dataclass(frozen=True)
 class Build:
-    """A build that ended well.
+    """A successful build.
 
     Attributes:
-        summary: what `--json` printed.
-        process_s: seconds from start to end of the process.
-        peak_mb: the most memory that it had resident.
+        summary: The JSON summary.
+        process_s: Run time of the process.
+        peak_mb: Peak resident memory.
     """
 
     summary: dict[str, Any]
@@ -39,18 +39,18 @@ class Build:
 
 
 def build_snapshot(catalogue: Catalogue, data: Path, *options: str, watch: Callable[[], None] = _nothing) -> Build:
-    """Index a catalogue that was read from a file; see `build`."""
+    """Index a catalogue read from a file; see `build`."""
     where = ("--catalogue", str(catalogue.path), "--image-root", str(catalogue.image_root))
     return build(data, *where, *options, watch=watch)
 
 
 def build(data: Path, *options: str, watch: Callable[[], None] = _nothing) -> Build:
-    """Index with EfficientNet-Lite0, whose weights are always there.
+    """Build with EfficientNet-Lite0, whose weights are installed.
 
     Args:
-        data: the data directory; fresh, or embeddings that are already known are reused.
-        options: of `indexer build`.
-        watch: is called four times a second while the process runs.
+        data: Data directory; cached embeddings in it are reused.
+        options: Options of `indexer build`.
+        watch: Called four times a second while the process runs.
     """
     command = [sys.executable, "-m", "indexer", "build", "--json", "--backbone", "efficientnet_lite0"]
     with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:

@@ -1,4 +1,4 @@
-"""Photos with their embeddings, an item a photo, as the indexer's stages take them; and those of changed photos."""
+"""Embeddings of photos (one item per photo) as the indexer's stages take them, and of edited photos."""
 
 import os
 import tempfile
@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.harness.own_process import export_lite0, run_apart
+from benchmarks.harness.fresh_process import export_lite0, run_in_fresh_process
 from benchmarks.harness.photos import Photo, write_catalogue
 from indexer.console.progress import SilentReporter
 from indexer.data_quality.snapshot_images import Originals
@@ -27,18 +27,18 @@ THREADS = os.cpu_count() or 1
 
 
 def open_lite0() -> LiteRtEmbedder:
-    """EfficientNet-Lite0 as a snapshot has it, without tuning."""
-    return LiteRtEmbedder(run_apart(export_lite0), THREADS)
+    """Open the exported EfficientNet-Lite0, without fine-tuning."""
+    return LiteRtEmbedder(run_in_fresh_process(export_lite0), THREADS)
 
 
 def embed_photos(photos: Sequence[Photo], root: Path, embedder: Embedder, copies: int) -> EmbeddedCatalogue:
     """Embed photos.
 
     Args:
-        photos: all below `root`.
-        root: what item ids are relative to.
-        embedder: with an interpreter for each of `THREADS`.
-        copies: augmented copies a photo.
+        photos: Photos below `root`.
+        root: Directory that item ids are relative to.
+        embedder: Has an interpreter for each of `THREADS`.
+        copies: Augmented copies per photo.
     """
     with tempfile.TemporaryDirectory(prefix="parecido-benchmark-") as directory, SilentReporter().stage("") as stage:
         catalogue = write_catalogue(photos, root, Path(directory, "catalogue.jsonl"))
@@ -46,21 +46,21 @@ def embed_photos(photos: Sequence[Photo], root: Path, embedder: Embedder, copies
         return embed_catalogue(catalogue, how, stage)
 
 
-def some_of(embedded: EmbeddedCatalogue, places: NDArray[np.int64]) -> EmbeddedCatalogue:
-    """Some of the photos, as a catalogue of their own."""
+def subset(embedded: EmbeddedCatalogue, indices: NDArray[np.int64]) -> EmbeddedCatalogue:
+    """Return the catalogue of the photos at `indices`."""
     return replace(
         embedded,
-        items=tuple(embedded.items[place] for place in places),
-        image_items=np.arange(len(places)),
-        digests=tuple(embedded.digests[place] for place in places),
-        views=embedded.views[places],
+        items=tuple(embedded.items[index] for index in indices),
+        image_items=np.arange(len(indices)),
+        digests=tuple(embedded.digests[index] for index in indices),
+        views=embedded.views[indices],
     )
 
 
 def embed_uploads(
     embedder: Embedder, photos: Sequence[Photo], change: Callable[[Path], bytes] = Path.read_bytes
 ) -> Vectors:
-    """`(n_photos, dim)` float32, unit rows, of what a change makes of each photo."""
+    """Return `(n_photos, dim)` float32 unit rows: the embeddings of the edited photos."""
 
     def embed(photo: Photo) -> Vectors:
         image = decode_image(change(photo.path), ImageLimits())
@@ -71,7 +71,7 @@ def embed_uploads(
 
 
 def as_originals(embeddings: Vectors, photos: Sequence[Photo], categories: Sequence[str]) -> Originals:
-    """What a snapshot would hold of these photos, each an item, under categories of the caller's choice."""
+    """Return the photos as a snapshot would hold them, one item each, with the given categories."""
     partitions, rows = {}, np.zeros(len(photos), dtype=np.int64)
     labels = np.array(categories)
     for category in sorted(set(categories)):

@@ -1,18 +1,18 @@
-"""The options that every benchmark takes."""
+"""The command-line options of all benchmarks."""
 
 import argparse
+import os
 from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-_PHOTOS = Path("../shared/data/clothing")
 
 
 def option_parser(name: str, description: str | None) -> argparse.ArgumentParser:
-    """A parser with `--photos` and `--smoke`, to which a benchmark adds its own.
+    """Return a parser with `--photos` and `--smoke`, to which a benchmark adds its own options.
 
     Args:
-        name: of the benchmark's module.
-        description: its docstring.
+        name: Module of the benchmark below `benchmarks`.
+        description: Its docstring.
     """
     parser = argparse.ArgumentParser(
         f"python -m benchmarks.{name}",
@@ -21,9 +21,16 @@ def option_parser(name: str, description: str | None) -> argparse.ArgumentParser
     )
     parser.add_argument(
         "--photos",
-        type=lambda text: Path(text).resolve(),
-        default=(REPOSITORY / _PHOTOS).resolve(),
-        help=f"with `train` and `validation`, each a folder a category (default: {_PHOTOS}, from the repository)",
+        type=_existing_directory,
+        default=os.environ.get("PHOTOS") or None,
+        help="directory with train/<category>/*.jpg and validation/<category>/*.jpg (default: the variable PHOTOS)",
     )
-    parser.add_argument("--smoke", action="store_true", help="a small run that only shows that it works")
+    parser.add_argument("--smoke", action="store_true", help="a small run that only shows that the benchmark works")
     return parser
+
+
+def _existing_directory(text: str) -> Path:
+    path = Path(text).resolve()
+    if not path.is_dir():
+        raise argparse.ArgumentTypeError(f"{text} is not a directory")
+    return path

@@ -1,4 +1,4 @@
-"""Labelled photos: where they lie, and what they show."""
+"""Labelled photos on disk, and catalogues made of them."""
 
 import json
 import random
@@ -11,52 +11,61 @@ from indexer.catalogue.reader import read_catalogue
 from shared.images.formats import SUFFIXES
 
 SPLITS = ("train", "validation")
+_EXPECTED = (
+    "give --photos DIR or PHOTOS=DIR, a directory with train/<category>/*.jpg and validation/<category>/*.jpg,"
+    " such as github.com/alexeygrigorev/clothing-dataset-small"
+)
 
 
 @dataclass(frozen=True)
 class Photo:
-    """One photo.
+    """A labelled photo.
 
     Attributes:
-        path: of its file.
-        category: what it shows.
+        path: Image file.
+        category: Name of its folder.
     """
 
     path: Path
     category: str
 
 
-def list_photos(photos: Path, *splits: str) -> list[Photo]:
-    """The photos in `photos/<split>/<category>/`, sorted.
+def list_photos(photos: Path | None, *splits: str) -> list[Photo]:
+    """Return the photos in `photos/<split>/<category>/`, sorted.
 
     Args:
-        photos: what `--photos` named.
-        splits: some of `SPLITS`; all of them by default.
+        photos: Value of `--photos`.
+        splits: Some of `SPLITS`; all by default.
+
+    Raises:
+        SystemExit: No directory is given, or it has no photos in this layout.
     """
-    found = [
+    if photos is None:
+        raise SystemExit("this benchmark needs photos: " + _EXPECTED)
+    listed = [
         Photo(path, path.parent.name)
         for split in splits or SPLITS
         for path in sorted((photos / split).glob("*/*"))
         if path.suffix.lower() in SUFFIXES
     ]
-    if not found:
-        raise SystemExit(f"there are no photos in {photos}: wanted train/ and validation/, each a folder a category")
-    return found
+    if not listed:
+        raise SystemExit(f"no photos in {photos}: " + _EXPECTED)
+    return listed
 
 
 def sample(photos: Sequence[Photo], count: int, seed: int = 0) -> list[Photo]:
-    """At most `count` of the photos, in their order; the same seed gives the same ones."""
+    """Return at most `count` random photos in their original order; the same seed gives the same photos."""
     chosen = random.Random(seed).sample(range(len(photos)), min(count, len(photos)))  # noqa: S311
-    return [photos[place] for place in sorted(chosen)]
+    return [photos[index] for index in sorted(chosen)]
 
 
 def write_catalogue(photos: Sequence[Photo], root: Path, path: Path) -> Catalogue:
-    """Write a JSON-lines catalogue with an item a photo, and read it back.
+    """Write a JSON-lines catalogue with one item per photo, and read it back.
 
     Args:
-        photos: all below `root`.
-        root: what image paths, and so item ids, are relative to.
-        path: the file to write.
+        photos: Photos below `root`.
+        root: Directory that image paths, and so item ids, are relative to.
+        path: File to write.
     """
     lines = []
     for photo in photos:

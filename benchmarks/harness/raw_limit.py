@@ -1,4 +1,4 @@
-"""The raw limit: what plain Pillow and bare LiteRT take, with nothing of ours around them."""
+"""The raw limit: decoding by plain Pillow and inference by bare LiteRT, without any of Parecido's code."""
 
 import io
 import threading
@@ -18,15 +18,15 @@ _WARM_UP = 3
 
 
 class RawLimit:
-    """LiteRT interpreters, each with a thread of its own to feed it."""
+    """LiteRT interpreters with one feeding thread each."""
 
     def __init__(self, model: bytes, interpreters: int, threads: int) -> None:
-        """Make and warm the interpreters.
+        """Create the interpreters and warm them up.
 
         Args:
-            model: the bytes of `embedder.tflite`.
-            interpreters: how many run at once.
-            threads: threads within one inference.
+            model: Bytes of `embedder.tflite`.
+            interpreters: Number of concurrent inferences.
+            threads: Threads per inference.
         """
         self._interpreters = [_allocated(model, threads) for _ in range(interpreters)]
         black = np.zeros((1, SIDE_PX, SIDE_PX, 3), np.uint8)
@@ -35,13 +35,13 @@ class RawLimit:
                 forward(litert, black)
 
     def query_s(self, data: bytes) -> float:
-        """Seconds from an image file's bytes to its embedding."""
+        """Return the seconds from the bytes of an image file to its embedding."""
         started = time.perf_counter()
         forward(self._interpreters[0], decode(data))
         return time.perf_counter() - started
 
     def index_s(self, paths: Sequence[Path], passes: int) -> float:
-        """Seconds to read and decode each file once and run the network on it `passes` times, on all interpreters."""
+        """Return the seconds to read and decode each file once and run `passes` inferences, on all interpreters."""
         rest = iter(paths)  # shared: each thread takes the next one
 
         def work(litert: Any) -> None:
@@ -60,13 +60,13 @@ class RawLimit:
 
 
 def decode(data: bytes) -> NDArray[np.uint8]:
-    """An image file's bytes → `(1, 224, 224, 3)` uint8: full-size decoding, then squashed to the square."""
+    """Return `(1, 224, 224, 3)` uint8: the file decoded at full size and resized to a square."""
     image = Image.open(io.BytesIO(data)).convert("RGB")
     return np.asarray(image.resize((SIDE_PX, SIDE_PX), Image.Resampling.BILINEAR))[np.newaxis]
 
 
 def forward(litert: Any, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """One pass of an allocated interpreter: `(n, 224, 224, 3)` uint8 → `(n, dim)` float32."""
+    """Run one inference: `(n, 224, 224, 3)` uint8 → `(n, dim)` float32."""
     litert.set_tensor(litert.get_input_details()[0]["index"], pixels)
     litert.invoke()
     embeddings: NDArray[np.float32] = litert.get_tensor(litert.get_output_details()[0]["index"])

@@ -1,4 +1,4 @@
-"""Rows of figures: stored as JSON lines, and printed as a table."""
+"""Results: stored as JSON lines and printed as tables."""
 
 import json
 import os
@@ -14,12 +14,12 @@ _RESULTS = Path(__file__).resolve().parents[1] / "results"
 
 
 def store(name: str, smoke: bool, figures: Mapping[str, Any]) -> None:
-    """Append a row to `results/<name>.jsonl`: the figures, and what is needed to judge them later.
+    """Append a row to `results/<name>.jsonl`: figures, time, version, cores and load.
 
     Args:
-        name: of the benchmark.
-        smoke: whether the run was a small one.
-        figures: whatever was measured.
+        name: Name of the benchmark.
+        smoke: True for smoke runs.
+        figures: The measured figures.
     """
     _RESULTS.mkdir(exist_ok=True)
     row = {
@@ -37,7 +37,7 @@ def store(name: str, smoke: bool, figures: Mapping[str, Any]) -> None:
 
 
 def read(name: str) -> list[dict[str, Any]]:
-    """The rows that were stored so far, the latest last."""
+    """Return the stored rows, latest last."""
     path = _RESULTS / f"{name}.jsonl"
     if not path.exists():
         return []
@@ -45,17 +45,17 @@ def read(name: str) -> list[dict[str, Any]]:
 
 
 def machine() -> str:
-    """The processor's name, where the kernel tells it."""
+    """Return the name of the processor if the kernel reports it, else the architecture."""
     try:
-        told = Path("/proc/cpuinfo").read_text(encoding="utf-8")
+        cpuinfo = Path("/proc/cpuinfo").read_text(encoding="utf-8")
     except OSError:
         return platform.machine()
-    names = [line.split(":", 1)[1].strip() for line in told.splitlines() if line.startswith("model name")]
+    names = [line.split(":", 1)[1].strip() for line in cpuinfo.splitlines() if line.startswith("model name")]
     return names[0] if names else platform.machine()
 
 
 def print_table(title: str, header: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-    """Print figures for a person: the first column is text, the others are aligned to the right."""
+    """Print a table whose first column is text; the others are aligned to the right."""
     shown = [[*header], *([_shown(cell) for cell in row] for row in rows)]
     widths = [max(len(row[column]) for row in shown) for column in range(len(header))]
     print(f"\n{title}")
@@ -67,7 +67,7 @@ def print_table(title: str, header: Sequence[str], rows: Sequence[Sequence[objec
 
 
 def print_records(title: str, records: Sequence[Mapping[str, object]]) -> None:
-    """Print records that have the same keys, which head the columns."""
+    """Print records with the same keys, which become the column headers."""
     print_table(title, list(records[0]), [list(record.values()) for record in records])
 
 

@@ -1,4 +1,4 @@
-"""A real service process, and a client that speaks HTTP with it (Linux: memory is read from /proc)."""
+"""A service process and an HTTP client for it (Linux: memory is read from /proc)."""
 
 import http.client
 import os
@@ -29,9 +29,9 @@ class Service:
     """A running service.
 
     Attributes:
-        port: where it listens, on 127.0.0.1.
-        pid: of the process that was started; the workers are its children.
-        ready_s: seconds from its start until `/readyz` answered 200.
+        port: Port on 127.0.0.1.
+        pid: Process id of the parent of the workers.
+        ready_s: Seconds from start until `/readyz` answered 200.
     """
 
     port: int
@@ -39,7 +39,7 @@ class Service:
     ready_s: float
 
     def worker_mb(self) -> dict[str, float]:
-        """Megabytes a worker, the mean over all: `Rss`, and `Pss`, which counts what is shared by its share."""
+        """Return the mean memory per worker: `Rss`, and `Pss`, which divides shared pages among the processes."""
         sizes = [memory_mb(worker) for worker in children(self.pid)]
         return {name: sum(size[name] for size in sizes) / len(sizes) for name in ("Rss", "Pss")}
 
@@ -49,8 +49,8 @@ def service(data: Path, **settings: str | int) -> Iterator[Service]:
     """Run the service until the block is left.
 
     Args:
-        data: the data directory to serve.
-        settings: others of the service, such as `workers`.
+        data: The data directory to serve.
+        settings: Further settings of the service, such as `workers`.
     """
     port = _free_port()
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PARECIDO_")}
@@ -65,7 +65,7 @@ def service(data: Path, **settings: str | int) -> Iterator[Service]:
 
 @contextmanager
 def notebook_service(data: Path) -> Iterator[int]:
-    """Run the notebook's way behind Flask's development server until the block is left; gives its port."""
+    """Run the baseline notebook behind Flask's development server until the block is left; yield its port."""
     port = _free_port()
     environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
     command = ["-m", "benchmarks.baseline.notebook_server", str(data.resolve()), str(port)]
@@ -75,7 +75,7 @@ def notebook_service(data: Path) -> Iterator[int]:
 
 @contextmanager
 def _started(command: list[str], port: int, environment: dict[str, str], log_path: Path) -> Iterator[tuple[int, float]]:
-    """Run Python until the block is left; gives its pid, and the seconds until `/readyz` answered 200."""
+    """Run Python until the block is left; yield its pid and the seconds until `/readyz` answered 200."""
     with log_path.open("w") as log:
         started = time.perf_counter()
         process = subprocess.Popen([sys.executable, *command], cwd=REPOSITORY, env=environment, stdout=log, stderr=log)
@@ -91,16 +91,16 @@ def _started(command: list[str], port: int, environment: dict[str, str], log_pat
 
 
 class Client:
-    """One client with one connection, which is kept alive."""
+    """A client with one keep-alive connection."""
 
     def __init__(self, port: int) -> None:
-        """Connect, and send a first request so that later ones find the connection open."""
+        """Connect and send a first request, so that later ones reuse the connection."""
         self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
         self._connection.request("GET", "/healthz")
         self._connection.getresponse().read()
 
     def search(self, image: bytes) -> bytes:
-        """Upload an image as a browser's form does and read the whole answer."""
+        """Upload an image as a browser form does and read the complete response."""
         body, content_type = multipart(image)
         self._connection.request("POST", "/v1/search", body, {"Content-Type": content_type})
         response = self._connection.getresponse()
@@ -115,7 +115,7 @@ class Client:
 
 
 def multipart(image: bytes) -> tuple[bytes, str]:
-    """The body of an upload as a browser's form has it, and its content type."""
+    """Return body and content type of a browser's form upload."""
     return _BEFORE_IMAGE + image + _AFTER_IMAGE, f"multipart/form-data; boundary={_BOUNDARY}"
 
 
@@ -131,6 +131,6 @@ def _is_ready(port: int) -> bool:
 
 
 def _free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return int(found.getsockname()[1])
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        return int(bound.getsockname()[1])

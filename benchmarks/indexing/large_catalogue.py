@@ -19,8 +19,8 @@ from pathlib import Path
 from PIL import Image
 
 from benchmarks.harness.build_process import Build, build_snapshot
+from benchmarks.harness.fresh_process import export_lite0, run_in_fresh_process
 from benchmarks.harness.options import option_parser
-from benchmarks.harness.own_process import export_lite0, run_apart
 from benchmarks.harness.photos import Photo, list_photos, write_catalogue
 from benchmarks.harness.raw_limit import RawLimit
 from benchmarks.harness.rows import print_records, store
@@ -65,7 +65,7 @@ def main() -> None:
     parser.add_argument("--augmentations", default="0", help="copies an image (default: 0)")
     options = parser.parse_args()
     images = 600 if options.smoke else options.images
-    model = run_apart(export_lite0)
+    model = run_in_fresh_process(export_lite0)
     with tempfile.TemporaryDirectory(prefix="parecido-benchmark-") as directory:
         root = Path(directory)
         crops = _crop(list_photos(options.photos), images, root / "crops")

@@ -16,8 +16,8 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.harness.embedded_photos import embed_uploads, open_lite0
+from benchmarks.harness.fresh_process import run_in_fresh_process
 from benchmarks.harness.options import option_parser
-from benchmarks.harness.own_process import run_apart
 from benchmarks.harness.photos import list_photos, sample
 from benchmarks.harness.rows import print_records, store
 from indexer.data_quality.nearest_images import nearest_images
@@ -65,8 +65,8 @@ def main() -> None:
     rows = []
     for n_images in [500] if options.smoke else options.images:
         with tempfile.TemporaryDirectory(prefix="parecido-benchmark-") as directory:
-            copies = run_apart(_make, embeddings, labels, n_images, Path(directory))
-            rows.append({"images": n_images, **asdict(run_apart(_examine, Path(directory), copies))})
+            copies = run_in_fresh_process(_make, embeddings, labels, n_images, Path(directory))
+            rows.append({"images": n_images, **asdict(run_in_fresh_process(_examine, Path(directory), copies))})
     print_records("The report of a large catalogue", rows)
     store("large_report", options.smoke, {"reports": rows})
 

@@ -17,8 +17,8 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from benchmarks.harness.fresh_process import run_in_fresh_process
 from benchmarks.harness.options import option_parser
-from benchmarks.harness.own_process import run_apart
 from benchmarks.harness.rows import print_records, store
 from indexer.catalogue.reader import read_catalogue
 from shared.catalogue.items import IndexedItem, Item, write_items
@@ -40,7 +40,7 @@ def main() -> None:
         _draw_catalogue(full, n_items, has_metadata=True)
         _draw_catalogue(bare, n_items, has_metadata=False)
         records = [
-            {"metadata": name, **run_apart(measure, path, held)}
+            {"metadata": name, **run_in_fresh_process(measure, path, held)}
             for name, path, held in (("in a file", full, False), ("held", full, True), ("none", bare, False))
         ]
         megabytes = full.stat().st_size / 1e6

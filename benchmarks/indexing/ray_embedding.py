@@ -23,8 +23,8 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.harness.fresh_process import export_lite0, run_in_fresh_process
 from benchmarks.harness.options import option_parser
-from benchmarks.harness.own_process import export_lite0, run_apart
 from benchmarks.harness.photos import list_photos, sample, write_catalogue
 from benchmarks.harness.rows import print_records, store
 from benchmarks.indexing.embedding_throughput import CORES
@@ -71,7 +71,7 @@ def main() -> None:
         options.views, options.block, options.blocks = 400, 300, 1
     os.environ.update(environment())
     give_way()  # as workers do
-    model = run_apart(export_lite0)
+    model = run_in_fresh_process(export_lite0)
     photos = list_photos(options.photos)
     with tempfile.TemporaryDirectory(prefix="parecido-benchmark-") as directory, ray_cluster(1, CORES - 1) as cluster:
         root = Path(directory)

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.model_selection import StratifiedKFold
 
-from benchmarks.harness.embedded_photos import embed_photos, open_lite0, some_of
+from benchmarks.harness.embedded_photos import embed_photos, open_lite0, subset
 from benchmarks.harness.options import option_parser
 from benchmarks.harness.photos import list_photos, sample
 from benchmarks.harness.rows import print_records, store
@@ -52,7 +52,7 @@ def _judged(embedded: EmbeddedCatalogue, seed: int) -> dict[str, Any]:
     counts = {"auto": np.zeros(len(truth)), "adding up": np.zeros(len(truth))}
     for learned, judged in _folds(truth, seed):
         keras.utils.clear_session()  # what earlier folds left
-        part = some_of(embedded, learned)
+        part = subset(embedded, learned)
         with SilentReporter().stage("") as stage:
             heads, _ = train_classifier(part, HeldOut.of(part, seed), seed, stage)
         head = heads.served

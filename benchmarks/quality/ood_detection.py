@@ -31,7 +31,7 @@ import numpy as np
 import sklearn
 from numpy.typing import NDArray
 
-from benchmarks.harness.embedded_photos import embed_photos, open_lite0, some_of
+from benchmarks.harness.embedded_photos import embed_photos, open_lite0, subset
 from benchmarks.harness.options import option_parser
 from benchmarks.harness.photos import Photo, list_photos, sample
 from benchmarks.harness.rows import print_records, store
@@ -170,7 +170,7 @@ def _without(pair: Sequence[str], learned: EmbeddedCatalogue, queries: EmbeddedC
 def _part(embedded: EmbeddedCatalogue, left_out: Sequence[str]) -> EmbeddedCatalogue:
     """The items of other categories; each has one image."""
     kept = np.array([number for number, item in enumerate(embedded.items) if item.category not in left_out])
-    return some_of(embedded, kept)
+    return subset(embedded, kept)
 
 
 def _partitions(embedded: EmbeddedCatalogue) -> dict[str, Partition]:

@@ -20,8 +20,8 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.harness.build_process import SMOKE, build_snapshot
+from benchmarks.harness.fresh_process import run_in_fresh_process
 from benchmarks.harness.options import option_parser
-from benchmarks.harness.own_process import run_apart
 from benchmarks.harness.photos import list_photos, sample, write_catalogue
 from benchmarks.harness.raw_limit import RawLimit
 from benchmarks.harness.rows import print_records, store
@@ -136,7 +136,7 @@ def main() -> None:
         build_snapshot(catalogue, data.root, *(SMOKE if options.smoke else ()))
         raw = _Raw(data.paths(data.current_id()).embedder.read_bytes(), photos)
         with service(data.root) as running:
-            run_apart(ask_without_pause, running.port, _PATH, images, _CORES, 1.0)  # warm up
+            run_in_fresh_process(ask_without_pause, running.port, _PATH, images, _CORES, 1.0)  # warm up
             rows = [_throughput(running.port, _PATH, images, clients, seconds, raw) for clients in _CLIENTS]
             print_records("Clients who ask without pause", [asdict(row) for row in rows])
             alone = _alone(running, images, seconds, raw)
@@ -147,9 +147,9 @@ def main() -> None:
             if memory:
                 print_records("Memory of the worker", memory)
         with notebook_service(data.root) as port:
-            run_apart(ask_without_pause, port, "/search", images, 1, 1.0)
+            run_in_fresh_process(ask_without_pause, port, "/search", images, 1, 1.0)
             notebook = [_throughput(port, "/search", images, clients, seconds, raw) for clients in (1, 4)]
-        print_records("The notebook's way behind Flask's development server", [asdict(row) for row in notebook])
+        print_records("Baseline notebook behind Flask's development server", [asdict(row) for row in notebook])
     print_records("Side by side", _side_by_side(rows, notebook))
     figures = {
         "throughput": [asdict(row) for row in rows],
@@ -165,7 +165,7 @@ def _throughput(port: int, path: str, images: Sequence[bytes], clients: int, sec
     """In short blocks that take turns with the raw limit, so that noise hits both."""
     blocks, raw_per_s = [], [raw.per_s()]
     for _ in range(_BLOCKS):
-        blocks.append(run_apart(ask_without_pause, port, path, images, clients, seconds / _BLOCKS))
+        blocks.append(run_in_fresh_process(ask_without_pause, port, path, images, clients, seconds / _BLOCKS))
         raw_per_s.append(raw.per_s())
     waited = [one for block in blocks for one in block.waited_ms]
     took_s = sum(block.seconds for block in blocks)
@@ -187,18 +187,18 @@ def _alone(running: Service, images: Sequence[bytes], seconds: float, raw: _Raw)
     """One client's median against a raw query with all cores' threads; blocks take turns."""
     ours, theirs = [], []
     for _ in range(_BLOCKS):
-        ours += run_apart(ask_without_pause, running.port, _PATH, images, 1, seconds / _BLOCKS).waited_ms
+        ours += run_in_fresh_process(ask_without_pause, running.port, _PATH, images, 1, seconds / _BLOCKS).waited_ms
         theirs.append(raw.alone_ms())
     p50_ms, raw_p50_ms = _percentile(ours, 50), statistics.median(theirs)
     return {"p50_ms": p50_ms, "raw_p50_ms": raw_p50_ms, "p50_ratio": p50_ms / raw_p50_ms}
 
 
 def _overload(running: Service, images: Sequence[bytes], seconds: float, raw: _Raw) -> Overload:
-    before = run_apart(ask_without_pause, running.port, _PATH, images, 1, seconds / 2)
+    before = run_in_fresh_process(ask_without_pause, running.port, _PATH, images, 1, seconds / 2)
     normal_ms = _NORMAL * _percentile(before.waited_ms, 50)
     per_s = _OVERLOAD * raw.per_s()
     deadline_ms = 1000 * ServiceSettings().queue_deadline_s
-    asked, after = run_apart(_overload_and_after, running.port, images, per_s, seconds)
+    asked, after = run_in_fresh_process(_overload_and_after, running.port, images, per_s, seconds)
     return Overload(
         sent_per_s=per_s,
         per_s=len(asked.waited_ms) / asked.seconds,
@@ -231,7 +231,7 @@ def _memory(running: Service, images: Sequence[bytes], requests: int) -> list[di
     rows: list[dict[str, float | int]] = []
     done = 0
     while requests and done < requests:
-        asked = run_apart(ask_without_pause, running.port, _PATH, images, 2 * _CORES, 5.0)
+        asked = run_in_fresh_process(ask_without_pause, running.port, _PATH, images, 2 * _CORES, 5.0)
         done += len(asked.waited_ms)
         if done >= len(rows) * requests / 10:
             rows.append({"searches": done, **{f"{name}_mb": size for name, size in running.worker_mb().items()}})

@@ -1,6 +1,6 @@
-"""Clients that search over HTTP, all in one process; call these through `run_apart`, so that they have a process.
+"""HTTP clients that search concurrently; call these by `run_in_fresh_process`.
 
-Each is a bare connection, kept alive: what they need of the cores, `Asked.cpu_s` tells.
+Each client is one keep-alive connection; `Asked.cpu_s` is the CPU time of all clients.
 """
 
 import asyncio

@@ -14,11 +14,11 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from benchmarks.ann.drawn_set import make_set
-from benchmarks.ann.given_snapshot import build_given
+from benchmarks.ann.precomputed_snapshot import build_precomputed
 from benchmarks.ann.real_embeddings import CACHE, query_images, real_embeddings
+from benchmarks.ann.synthetic_set import make_synthetic_set
+from benchmarks.harness.fresh_process import run_in_fresh_process
 from benchmarks.harness.options import option_parser
-from benchmarks.harness.own_process import run_apart
 from benchmarks.harness.rows import machine, print_records, store
 from benchmarks.harness.service_process import Client, Service, service
 from shared.vectors import Vectors
@@ -62,9 +62,9 @@ def _snapshot(directory: Path, real: dict[str, Vectors], size: int) -> Path:
     """The data directory of a catalogue of so many items, built unless it is there."""
     data = directory / "data"
     if not (data / "current").exists():
-        drawn = make_set(directory / "set", real, size, n_queries=_SOME_QUERIES, seed=0)
+        drawn = make_synthetic_set(directory / "set", real, size, n_queries=_SOME_QUERIES, seed=0)
         print(f"building a snapshot of {size:,} items", flush=True)
-        run_apart(build_given, drawn.vectors, drawn.items, data)
+        run_in_fresh_process(build_precomputed, drawn.vectors, drawn.items, data)
     return data
 
 

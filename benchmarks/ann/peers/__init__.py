@@ -1,1 +1,1 @@
-"""A file a library that finds neighbours, each run by `serve.py` in an environment that holds this library alone."""
+"""One module per nearest-neighbour library; `serve.py` runs each in an environment that contains only that library."""

@@ -1,4 +1,4 @@
-"""Chroma: one collection, filtered by category; or a collection a category."""
+"""Chroma: one collection, filtered by category; or a collection per category."""
 
 from importlib.metadata import version
 from pathlib import Path
@@ -11,14 +11,14 @@ from numpy.typing import NDArray
 
 VARIANTS: dict[str, dict[str, Any]] = {
     "filtered": {"apart": False, "max_neighbors": 16, "ef_construction": 200},
-    "a collection a category": {"apart": True, "max_neighbors": 16, "ef_construction": 200},
+    "a collection per category": {"apart": True, "max_neighbors": 16, "ef_construction": 200},
 }
-EFFORTS = [{"ef_search": ef} for ef in (10, 16, 32, 64, 128, 256, 512, 1024)]
+SEARCH_PARAMS = [{"ef_search": ef} for ef in (10, 16, 32, 64, 128, 256, 512, 1024)]
 _CHUNK = 1000
 
 
 def versions() -> dict[str, str]:
-    """Of what does the work."""
+    """Return the versions of the measured packages."""
     return {"chromadb": version("chromadb")}
 
 
@@ -49,13 +49,13 @@ class Opened:
     def __init__(self, directory: Path, settings: dict[str, Any]) -> None:
         self._apart = settings["apart"]
         self._directory = directory
-        self._effort: dict[str, Any] = {}
+        self._params: dict[str, Any] = {}
         self._open()
 
-    def search(self, query: NDArray[np.float32], category: int, k: int, effort: dict[str, Any]) -> Any:
-        """Row numbers of the nearest."""
-        if effort != self._effort:
-            self._tell(effort)
+    def search(self, query: NDArray[np.float32], category: int, k: int, params: dict[str, Any]) -> Any:
+        """Return the row numbers of the nearest neighbours."""
+        if params != self._params:
+            self._set_params(params)
         if self._apart:
             found = self._collections[f"category-{category}"].query(query[np.newaxis], n_results=k, include=[])
         else:
@@ -66,10 +66,10 @@ class Opened:
     def _open(self) -> None:
         self._collections = {one.name: one for one in _client(self._directory).list_collections()}
 
-    def _tell(self, effort: dict[str, Any]) -> None:
-        """An index that is open goes on as it was opened: so it is opened again."""
+    def _set_params(self, params: dict[str, Any]) -> None:
+        """Set search parameters; they take effect when the client is opened again."""
         for collection in self._collections.values():
-            collection.modify(configuration={"hnsw": effort})
+            collection.modify(configuration={"hnsw": params})
         SharedSystemClient.clear_system_cache()
         self._open()
-        self._effort = effort
+        self._params = params

@@ -1,4 +1,4 @@
-"""hnswlib: an index a category, each in memory."""
+"""hnswlib: one index per category, each in memory."""
 
 from importlib.metadata import version
 from pathlib import Path
@@ -12,17 +12,17 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "M 16": {"M": 16, "ef_construction": 200},
     "M 32": {"M": 32, "ef_construction": 200},
 }
-EFFORTS = [{"ef": ef} for ef in (10, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024)]
+SEARCH_PARAMS = [{"ef": ef} for ef in (10, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024)]
 _CHUNK = 16_384
 
 
 def versions() -> dict[str, str]:
-    """Of what does the work."""
+    """Return the versions of the measured packages."""
     return {"hnswlib": version("hnswlib")}
 
 
 def build(rows: NDArray[np.float32], categories: NDArray[np.int64], directory: Path, settings: dict[str, Any]) -> None:
-    """A file a category."""
+    """Write one file per category."""
     (directory / "dim").write_text(str(rows.shape[1]))
     for category in np.unique(categories).tolist():
         members = np.flatnonzero(categories == category)
@@ -46,8 +46,8 @@ class Opened:
             index.set_num_threads(1)
             self._indexes[int(path.stem)] = index
 
-    def search(self, query: NDArray[np.float32], category: int, k: int, effort: dict[str, Any]) -> Any:
-        """Row numbers of the nearest."""
+    def search(self, query: NDArray[np.float32], category: int, k: int, params: dict[str, Any]) -> Any:
+        """Return the row numbers of the nearest neighbours."""
         index = self._indexes[category]
-        index.set_ef(max(k, effort["ef"]))
+        index.set_ef(max(k, params["ef"]))
         return index.knn_query(query, k)[0][0]

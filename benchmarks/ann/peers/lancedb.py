@@ -14,7 +14,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "IVF_HNSW_SQ": {"index_type": "IVF_HNSW_SQ", "num_partitions": 1, "m": 16, "ef_construction": 200},
     "IVF_PQ": {"index_type": "IVF_PQ", "num_sub_vectors": 160},
 }
-EFFORTS = [
+SEARCH_PARAMS = [
     {"nprobes": nprobes, "ef": ef, "refine_factor": refine}
     for nprobes, ef, refine in (
         (4, 32, 2),
@@ -31,7 +31,7 @@ _CHUNK = 4096
 
 
 def versions() -> dict[str, str]:
-    """Of what does the work."""
+    """Return the versions of the measured packages."""
     return {"lancedb": version("lancedb"), "pyarrow": version("pyarrow")}
 
 
@@ -63,10 +63,10 @@ class Opened:
         self._table = lancedb.connect(str(directory)).open_table("vectors")
         self._graph = "HNSW" in settings["index_type"]
 
-    def search(self, query: NDArray[np.float32], category: int, k: int, effort: dict[str, Any]) -> Any:
-        """Row numbers of the nearest."""
+    def search(self, query: NDArray[np.float32], category: int, k: int, params: dict[str, Any]) -> Any:
+        """Return the row numbers of the nearest neighbours."""
         search = self._table.search(query).where(f"category = {category}", prefilter=True).select(["id"]).limit(k)
-        search = search.nprobes(effort["nprobes"]).refine_factor(effort["refine_factor"])
+        search = search.nprobes(params["nprobes"]).refine_factor(params["refine_factor"])
         if self._graph:
-            search = search.ef(effort["ef"])
+            search = search.ef(params["ef"])
         return search.to_arrow()["id"].to_numpy()

@@ -1,4 +1,4 @@
-"""Milvus Lite: one collection, a named partition a category."""
+"""Milvus Lite: one collection, a named partition per category."""
 
 from importlib.metadata import version
 from pathlib import Path
@@ -9,13 +9,13 @@ from numpy.typing import NDArray
 from pymilvus import DataType, MilvusClient
 
 VARIANTS: dict[str, dict[str, Any]] = {"HNSW": {"M": 16, "efConstruction": 200}}
-EFFORTS = [{"ef": ef} for ef in (10, 16, 32, 64, 128, 256, 512, 1024)]
+SEARCH_PARAMS = [{"ef": ef} for ef in (10, 16, 32, 64, 128, 256, 512, 1024)]
 _CHUNK = 1000
 _NAME = "vectors"
 
 
 def versions() -> dict[str, str]:
-    """Of what does the work."""
+    """Return the versions of the measured packages."""
     return {"milvus-lite": version("milvus-lite"), "pymilvus": version("pymilvus")}
 
 
@@ -50,13 +50,13 @@ class Opened:
         self._client = MilvusClient(str(directory / "vectors.db"))
         self._client.load_collection(_NAME)
 
-    def search(self, query: NDArray[np.float32], category: int, k: int, effort: dict[str, Any]) -> Any:
-        """Row numbers of the nearest."""
+    def search(self, query: NDArray[np.float32], category: int, k: int, params: dict[str, Any]) -> Any:
+        """Return the row numbers of the nearest neighbours."""
         found = self._client.search(
             _NAME,
             [query],
             limit=k,
-            search_params={"metric_type": "IP", "params": effort},
+            search_params={"metric_type": "IP", "params": params},
             partition_names=[f"category_{category}"],
         )
         return [hit["id"] for hit in found[0]]

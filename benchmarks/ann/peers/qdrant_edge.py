@@ -1,4 +1,4 @@
-"""Qdrant Edge: one shard whose graph is built a tenant, as Qdrant advises, and filtered by category."""
+"""Qdrant Edge: one shard whose graph is built per tenant, as Qdrant recommends, and filtered by category."""
 
 from importlib.metadata import version
 from pathlib import Path
@@ -31,14 +31,14 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "f32": {"payload_m": 16, "ef_construct": 200, "int8": False},
     "int8 rescored": {"payload_m": 16, "ef_construct": 200, "int8": True},
 }
-EFFORTS = [{"hnsw_ef": ef} for ef in (10, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024)]
+SEARCH_PARAMS = [{"hnsw_ef": ef} for ef in (10, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024)]
 _CHUNK = 1024
 # In KB: past any size here, so that there is one segment, as there is one index a category elsewhere.
 _ONE_SEGMENT_KB = 1_000_000_000
 
 
 def versions() -> dict[str, str]:
-    """Of what does the work."""
+    """Return the versions of the measured packages."""
     return {"qdrant-edge-py": version("qdrant-edge-py")}
 
 
@@ -88,9 +88,9 @@ class Opened:
         self._shard = EdgeShard.load(str(directory / "shard"), _config(int((directory / "dim").read_text()), settings))
         self._rescore = QuantizationSearchParams(rescore=True, oversampling=2.0) if settings["int8"] else None
 
-    def search(self, query: NDArray[np.float32], category: int, k: int, effort: dict[str, Any]) -> Any:
-        """Row numbers of the nearest."""
+    def search(self, query: NDArray[np.float32], category: int, k: int, params: dict[str, Any]) -> Any:
+        """Return the row numbers of the nearest neighbours."""
         of_category = Filter(must=[FieldCondition("category", match=MatchValue(str(category)))])
-        params = SearchParams(hnsw_ef=effort["hnsw_ef"], quantization=self._rescore)
+        params = SearchParams(hnsw_ef=params["hnsw_ef"], quantization=self._rescore)
         request = SearchRequest(Query.Nearest(query.tolist()), k, filter=of_category, params=params)
         return [point.id for point in self._shard.search(request)]

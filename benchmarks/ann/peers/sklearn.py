@@ -1,4 +1,4 @@
-"""scikit-learn's NearestNeighbors, an exact search as a notebook does it: one a category, in memory."""
+"""scikit-learn's NearestNeighbors, exact search as in the baseline notebook: one per category, in memory."""
 
 from importlib.metadata import version
 from pathlib import Path
@@ -10,16 +10,16 @@ from numpy.typing import NDArray
 from sklearn.neighbors import NearestNeighbors
 
 VARIANTS: dict[str, dict[str, Any]] = {"brute": {"metric": "cosine", "algorithm": "brute"}}
-EFFORTS: list[dict[str, Any]] = [{}]
+SEARCH_PARAMS: list[dict[str, Any]] = [{}]
 
 
 def versions() -> dict[str, str]:
-    """Of what does the work."""
+    """Return the versions of the measured packages."""
     return {"scikit-learn": version("scikit-learn")}
 
 
 def build(rows: NDArray[np.float32], categories: NDArray[np.int64], directory: Path, settings: dict[str, Any]) -> None:
-    """A file a category."""
+    """Write one file per category."""
     for category in np.unique(categories).tolist():
         members = np.flatnonzero(categories == category)
         fitted = NearestNeighbors(**settings).fit(rows[members])
@@ -32,7 +32,7 @@ class Opened:
     def __init__(self, directory: Path, settings: dict[str, Any]) -> None:
         self._fitted = {int(path.stem): joblib.load(path) for path in directory.glob("*.joblib")}
 
-    def search(self, query: NDArray[np.float32], category: int, k: int, effort: dict[str, Any]) -> Any:
-        """Row numbers of the nearest."""
+    def search(self, query: NDArray[np.float32], category: int, k: int, params: dict[str, Any]) -> Any:
+        """Return the row numbers of the nearest neighbours."""
         fitted, members = self._fitted[category]
         return members[fitted.kneighbors(query[np.newaxis], k, return_distance=False)[0]]

@@ -1,4 +1,4 @@
-"""USearch: an index a category, each mapped; vectors as half floats, which it recommends."""
+"""USearch: one index per category, each memory-mapped; half-precision vectors, as its documentation recommends."""
 
 from importlib.metadata import version
 from pathlib import Path
@@ -11,17 +11,17 @@ from usearch.index import Index
 VARIANTS: dict[str, dict[str, Any]] = {
     "f16": {"dtype": "f16", "connectivity": 16, "expansion_add": 200},
 }
-EFFORTS = [{"expansion_search": ef} for ef in (10, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024)]
+SEARCH_PARAMS = [{"expansion_search": ef} for ef in (10, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024)]
 _CHUNK = 16_384
 
 
 def versions() -> dict[str, str]:
-    """Of what does the work."""
+    """Return the versions of the measured packages."""
     return {"usearch": version("usearch")}
 
 
 def build(rows: NDArray[np.float32], categories: NDArray[np.int64], directory: Path, settings: dict[str, Any]) -> None:
-    """A file a category."""
+    """Write one file per category."""
     for category in np.unique(categories).tolist():
         members = np.flatnonzero(categories == category)
         index = Index(ndim=rows.shape[1], metric="ip", **settings)
@@ -37,8 +37,8 @@ class Opened:
     def __init__(self, directory: Path, settings: dict[str, Any]) -> None:
         self._indexes = {int(path.stem): Index.restore(str(path), view=True) for path in directory.glob("*.usearch")}
 
-    def search(self, query: NDArray[np.float32], category: int, k: int, effort: dict[str, Any]) -> Any:
-        """Row numbers of the nearest."""
+    def search(self, query: NDArray[np.float32], category: int, k: int, params: dict[str, Any]) -> Any:
+        """Return the row numbers of the nearest neighbours."""
         index = self._indexes[category]
-        index.expansion_search = max(k, effort["expansion_search"])
+        index.expansion_search = max(k, params["expansion_search"])
         return index.search(query, k, threads=1).keys

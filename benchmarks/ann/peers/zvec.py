@@ -1,4 +1,4 @@
-"""Zvec: one collection, filtered by category; or a collection a category."""
+"""Zvec: one collection, filtered by category; or a collection per category."""
 
 from importlib.metadata import version
 from pathlib import Path
@@ -10,19 +10,19 @@ from numpy.typing import NDArray
 
 VARIANTS: dict[str, dict[str, Any]] = {
     "filtered": {"apart": False, "m": 16, "ef_construction": 200},
-    "a collection a category": {"apart": True, "m": 16, "ef_construction": 200},
+    "a collection per category": {"apart": True, "m": 16, "ef_construction": 200},
 }
-EFFORTS = [{"ef": ef} for ef in (10, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024)]
+SEARCH_PARAMS = [{"ef": ef} for ef in (10, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024)]
 _CHUNK = 1000
 
 
 def versions() -> dict[str, str]:
-    """Of what does the work."""
+    """Return the versions of the measured packages."""
     return {"zvec": version("zvec")}
 
 
 def build(rows: NDArray[np.float32], categories: NDArray[np.int64], directory: Path, settings: dict[str, Any]) -> None:
-    """A directory a collection."""
+    """Write one directory per collection."""
     zvec.init(log_level=zvec.LogLevel.ERROR)
     groups = (
         {str(one): np.flatnonzero(categories == one) for one in np.unique(categories).tolist()}
@@ -59,9 +59,9 @@ class Opened:
         self._collections = {path.name: zvec.open(str(path), read) for path in directory.iterdir()}
         self._apart = settings["apart"]
 
-    def search(self, query: NDArray[np.float32], category: int, k: int, effort: dict[str, Any]) -> Any:
-        """Row numbers of the nearest."""
-        wanted = zvec.Query(field_name="vector", vector=query, param=zvec.HnswQueryParam(ef=effort["ef"]))
+    def search(self, query: NDArray[np.float32], category: int, k: int, params: dict[str, Any]) -> Any:
+        """Return the row numbers of the nearest neighbours."""
+        wanted = zvec.Query(field_name="vector", vector=query, param=zvec.HnswQueryParam(ef=params["ef"]))
         if self._apart:
             found = self._collections[str(category)].query(wanted, topk=k, output_fields=[])
         else:

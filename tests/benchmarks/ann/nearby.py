@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 VARIANTS = {"plain": {"broken": False}, "broken": {"broken": True}}
-EFFORTS = [{"share": 0.5}, {"share": 0.9}, {"share": 1.0}]
+SEARCH_PARAMS = [{"share": 0.5}, {"share": 0.9}, {"share": 1.0}]
 
 
 def versions() -> dict[str, str]:
@@ -26,10 +26,10 @@ class Opened:
     def __init__(self, directory: Path, settings: dict[str, Any]) -> None:
         self._all = dict(np.load(directory / "all.npz"))
 
-    def search(self, query: Any, category: int, k: int, effort: dict[str, Any]) -> Any:
-        if effort.get("end"):
+    def search(self, query: Any, category: int, k: int, params: dict[str, Any]) -> Any:
+        if params.get("end"):
             print("out of memory", file=sys.stderr, flush=True)
             os._exit(7)
         members = np.flatnonzero(self._all["categories"] == category)
-        members = members[: int(len(members) * effort["share"])]
+        members = members[: int(len(members) * params["share"])]
         return members[np.argsort(-(self._all["rows"][members] @ query))[:k]]

@@ -26,7 +26,7 @@ def test_each_library_and_variant_has_a_line() -> None:
     assert lines["a, one"].get_color() == lines["a, two"].get_color() != lines["parecido, one"].get_color()
 
 
-def test_only_what_reaches_the_recall_is_drawn_against_the_size() -> None:
+def test_only_libraries_that_reach_the_recall_are_plotted_by_size() -> None:
     rows = latest([_row("a", 1000, 1.0), _row("a", 10_000, 3.0), _row("a", 100_000, 9.0, recall=0.9)])
     [axes] = draw_sizes(rows).axes
     [line] = axes.lines

@@ -1,6 +1,6 @@
-"""Drawn vectors on the disk, with queries and their exact neighbours: what everything is measured with.
+"""Synthetic vectors on disk, with queries and their exact neighbours.
 
-Only the categories of the rows are ever in memory as a whole.
+They are written and read in chunks: only the category labels are ever in memory completely.
 """
 
 import hashlib
@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.ann.drawn_vectors import Cloud, draw_pieces
+from benchmarks.ann.synthetic_vectors import Cloud, generate_chunks
 from shared.vectors import Vectors
 
 N_CATEGORIES = 10
@@ -22,11 +22,11 @@ _FORMAT = 1
 
 
 @dataclass(frozen=True)
-class DrawnSet:
-    """The files of a set.
+class SyntheticSet:
+    """The files of a synthetic data set.
 
     Attributes:
-        directory: holds them, and nothing else.
+        directory: Contains these files and nothing else.
     """
 
     directory: Path
@@ -43,12 +43,12 @@ class DrawnSet:
 
     @property
     def items(self) -> Path:
-        """JSON lines, an item a row: `item_id`, which is the row's number, and `category`."""
+        """JSON lines, one item per row: `item_id` (the row number) and `category`."""
         return self.directory / "items.jsonl"
 
     @property
     def queries(self) -> Path:
-        """`(n_queries, dim)` float32, unit rows, drawn as the vectors are, none of them a row."""
+        """`(n_queries, dim)` float32, unit rows, from the same distribution as the vectors; none of them is a row."""
         return self.directory / "queries.npy"
 
     @property
@@ -61,53 +61,53 @@ class DrawnSet:
         """`(n_queries, NEIGHBOURS)` int64: the nearest rows within the query's category, by exact search."""
         return self.directory / "nearest.npy"
 
-    def recall(self, found: Sequence[Sequence[int]]) -> float:
-        """The share of the exact neighbours that were found, for the first `len(found)` queries."""
-        exact = np.load(self.nearest, mmap_mode="r")[: len(found)]
-        right = sum(len(set(one) & set(wanted.tolist())) for one, wanted in zip(found, exact, strict=True))
+    def recall(self, rows: Sequence[Sequence[int]]) -> float:
+        """Return recall: the share of exact neighbours among the results of the first `len(rows)` queries."""
+        exact = np.load(self.nearest, mmap_mode="r")[: len(rows)]
+        right = sum(len(set(hits) & set(expected.tolist())) for hits, expected in zip(rows, exact, strict=True))
         return right / int(exact.size)
 
 
 def category_name(category: int) -> str:
-    """What the items say."""
+    """Return the name of a category in the items file."""
     return f"category-{category}"
 
 
-def make_set(
+def make_synthetic_set(
     directory: Path, real: Mapping[str, Vectors], count: int, n_queries: int, seed: int, skew: float = 1.0
-) -> DrawnSet:
-    """Draw a set, unless the very same lies there.
+) -> SyntheticSet:
+    """Generate a data set, unless the same one is already in the directory.
 
     Args:
-        directory: its own.
-        real: embeddings of photos by category; with fewer than `N_CATEGORIES`, some serve twice.
-        count: how many vectors.
-        n_queries: how many queries.
-        seed: the same gives the same set.
-        skew: of the categories' sizes; see `skewed_shares`.
+        directory: Used by this data set alone.
+        real: Embeddings of photos by category; used repeatedly if there are fewer than `N_CATEGORIES`.
+        count: Number of vectors.
+        n_queries: Number of queries.
+        seed: The same seed gives the same data set.
+        skew: Skew of the category sizes; see `skewed_shares`.
     """
-    drawn, described = DrawnSet(directory), directory / "set.json"
+    dataset, described = SyntheticSet(directory), directory / "set.json"
     source = hashlib.sha256(b"".join(vectors.tobytes() for vectors in real.values())).hexdigest()
-    wanted = {"format": _FORMAT, "count": count, "queries": n_queries, "seed": seed, "source": source}
+    parameters = {"format": _FORMAT, "count": count, "queries": n_queries, "seed": seed, "source": source}
     if skew != 1:
-        wanted["skew"] = skew
-    if described.exists() and json.loads(described.read_text()) == wanted:
-        return drawn
+        parameters["skew"] = skew
+    if described.exists() and json.loads(described.read_text()) == parameters:
+        return dataset
     directory.mkdir(parents=True, exist_ok=True)
     described.unlink(missing_ok=True)
     of_photos = [Cloud.of(vectors) for vectors in real.values()]
     clouds = [of_photos[category % len(of_photos)] for category in range(N_CATEGORIES)]
     for_rows, for_queries = np.random.default_rng(seed).spawn(2)
-    _write(draw_pieces(clouds, count, for_rows, skew), count, drawn.vectors, drawn.categories)
-    _write(draw_pieces(clouds, n_queries, for_queries, skew), n_queries, drawn.queries, drawn.query_categories)
-    _write_items(drawn)
-    np.save(drawn.nearest, _nearest(drawn))
-    described.write_text(json.dumps(wanted))
-    return drawn
+    _write(generate_chunks(clouds, count, for_rows, skew), count, dataset.vectors, dataset.categories)
+    _write(generate_chunks(clouds, n_queries, for_queries, skew), n_queries, dataset.queries, dataset.query_categories)
+    _write_items(dataset)
+    np.save(dataset.nearest, _nearest(dataset))
+    described.write_text(json.dumps(parameters))
+    return dataset
 
 
 def _write(pieces: Iterator[tuple[Vectors, NDArray[np.int64]]], count: int, vectors: Path, categories: Path) -> None:
-    """Write `count` vectors as they are drawn, and their categories."""
+    """Write `count` vectors chunk by chunk, and their categories."""
     labels: list[NDArray[np.int64]] = []
     with vectors.open("wb") as file:
         for piece, of_piece in pieces:
@@ -119,16 +119,16 @@ def _write(pieces: Iterator[tuple[Vectors, NDArray[np.int64]]], count: int, vect
     np.save(categories, np.concatenate(labels))
 
 
-def _write_items(drawn: DrawnSet) -> None:
-    with drawn.items.open("w", encoding="utf-8") as file:
-        for row, category in enumerate(np.load(drawn.categories).tolist()):
+def _write_items(dataset: SyntheticSet) -> None:
+    with dataset.items.open("w", encoding="utf-8") as file:
+        for row, category in enumerate(np.load(dataset.categories).tolist()):
             file.write(json.dumps({"item_id": str(row), "category": category_name(category)}) + "\n")
 
 
-def _nearest(drawn: DrawnSet) -> NDArray[np.int64]:
-    """Every query's exact neighbours in its category, by matrix products over blocks of it."""
-    rows, categories = np.load(drawn.vectors, mmap_mode="r"), np.load(drawn.categories)
-    queries, query_categories = np.load(drawn.queries), np.load(drawn.query_categories)
+def _nearest(dataset: SyntheticSet) -> NDArray[np.int64]:
+    """Return each query's exact neighbours within its category, by matrix products over chunks."""
+    rows, categories = np.load(dataset.vectors, mmap_mode="r"), np.load(dataset.categories)
+    queries, query_categories = np.load(dataset.queries), np.load(dataset.query_categories)
     nearest = np.empty((len(queries), NEIGHBOURS), dtype=np.int64)
     for category in np.unique(query_categories):
         asked, members = np.flatnonzero(query_categories == category), np.flatnonzero(categories == category)
@@ -139,6 +139,6 @@ def _nearest(drawn: DrawnSet) -> NDArray[np.int64]:
             scores = np.hstack([best_scores, queries[asked] @ rows[chunk].T])
             candidates = np.hstack([best_rows, np.broadcast_to(chunk, (len(asked), len(chunk)))])
             order = np.argsort(-scores, axis=1)[:, :NEIGHBOURS]
-            best_scores, best_rows = (np.take_along_axis(one, order, axis=1) for one in (scores, candidates))
+            best_scores, best_rows = (np.take_along_axis(array, order, axis=1) for array in (scores, candidates))
         nearest[asked] = best_rows
     return nearest

@@ -1,13 +1,13 @@
-"""Any number of vectors that are as hard to search as embeddings of real photos.
+"""Synthetic vectors that are as hard to search as embeddings of real photos.
 
-Each is drawn around the embedding of a photo, with the covariance of its category: a smoothed bootstrap (Silverman and
-Young, 1987), wide enough that a vector's neighbours are others than those drawn around the same photo. The noise lies
-along the 300 directions in which the category's photos spread most; its variances are theirs to the power of 1.5,
-scaled to the same sum, and it is 1.2 times as wide as the photos' own spread. The whole is shrunk towards the
-category's mean, so that its covariance stays theirs.
+Each is the embedding of a photo plus noise with the covariance of its category: a smoothed bootstrap (Silverman and
+Young, 1987), wide enough that a vector's neighbours are not all copies of the same photo. The noise lies along the
+300 principal directions of the category's photos; its variances are theirs to the power of 1.5, rescaled to the same
+sum, and it is 1.2 times as wide as the photos' own spread. The result is shrunk towards the category's mean, so that
+its covariance equals that of the photos.
 
 What makes a set hard for an approximate index is its local intrinsic dimension. `local_intrinsic_dimension` estimates
-it, by maximum likelihood (Levina and Bickel, 2004; Amsaleg et al., 2015), for drawn and for real vectors alike.
+it, by maximum likelihood (Levina and Bickel, 2004; Amsaleg et al., 2015), for synthetic and real vectors alike.
 """
 
 from collections.abc import Iterator, Sequence
@@ -27,7 +27,7 @@ _CHUNK = 16_384
 
 @dataclass(frozen=True)
 class Cloud:
-    """What the vectors of one category are drawn from.
+    """The distribution that the vectors of one category are sampled from.
 
     Attributes:
         photos: `(n_photos, dim)` float32, unit rows.
@@ -50,7 +50,7 @@ class Cloud:
         spread = np.sqrt(sharpened)[:, np.newaxis] * directions[:_MOST_DIRECTIONS]
         return cls(photos, mean, spread.astype(np.float32))
 
-    def draw(self, count: int, rng: np.random.Generator) -> Vectors:
+    def sample(self, count: int, rng: np.random.Generator) -> Vectors:
         """`(count, dim)` float32, unit rows."""
         around = self.photos[rng.integers(0, len(self.photos), count)] - self.mean
         noise = rng.standard_normal((count, len(self.directions)), dtype=np.float32) @ self.directions
@@ -68,7 +68,7 @@ def skewed_shares(n_categories: int, skew: float = 1.0) -> NDArray[np.float64]:
     return shares
 
 
-def draw_pieces(
+def generate_chunks(
     clouds: Sequence[Cloud], count: int, rng: np.random.Generator, skew: float = 1.0
 ) -> Iterator[tuple[Vectors, NDArray[np.int64]]]:
     """`count` vectors of categories in turn by chance, some at a time.
@@ -88,7 +88,7 @@ def draw_pieces(
         vectors = np.empty((len(categories), clouds[0].photos.shape[1]), dtype=np.float32)
         for category, cloud in enumerate(clouds):
             members = np.flatnonzero(categories == category)
-            vectors[members] = cloud.draw(len(members), rng)
+            vectors[members] = cloud.sample(len(members), rng)
         yield vectors, categories
 
 
