@@ -10,7 +10,7 @@ import pytest
 from flask import Flask
 from prometheus_client.parser import text_string_to_metric_families
 
-from indexer.__main__ import _parser
+from indexer.cli.parser import command_parser
 from indexer.settings import BuildSettings
 from search_service.api.error_handlers import STATUS
 from search_service.api.schemas import Options, QueryFields, ToldFields
@@ -58,7 +58,7 @@ def test_the_build_options_are_complete_and_have_the_defaults() -> None:
 
 
 def _commands() -> dict[str, Any]:
-    return next(action for action in _parser()._actions if action.choices).choices
+    return next(action for action in command_parser()._actions if action.choices).choices
 
 
 def test_the_commands_are_complete() -> None:

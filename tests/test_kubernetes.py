@@ -12,7 +12,8 @@ from typing import Any, NoReturn
 import pytest
 import yaml
 
-from indexer.__main__ import _NOT_PUBLISHED, _parser
+from indexer.__main__ import _NOT_PUBLISHED
+from indexer.cli.parser import command_parser
 from search_service.app import create_app
 from search_service.observability.metrics import Metrics
 from search_service.settings import ServiceSettings
@@ -157,7 +158,7 @@ def test_selectors_and_references_meet_their_targets() -> None:
 
 def test_the_indexers_command_is_taken_and_only_one_runs_at_a_time() -> None:
     [container] = _INDEXER_POD["containers"]
-    options = _parser().parse_args(container["args"])
+    options = command_parser().parse_args(container["args"])
     assert str(options.data) == "/data"
     assert options.catalogue.is_relative_to("/catalogue")
     assert str(options.workers) == container["resources"]["requests"]["cpu"]
@@ -174,7 +175,7 @@ def test_the_indexers_command_is_taken_and_only_one_runs_at_a_time() -> None:
 def test_the_ray_jobs_command_is_taken_and_workers_reach_what_it_names() -> None:
     command = shlex.split(_RAY_JOB["entrypoint"])
     assert command[:3] == ["python", "-m", "indexer"]
-    options = _parser().parse_args(command[3:])
+    options = command_parser().parse_args(command[3:])
     assert options.executor == "ray"
     assert options.ray_address is None, "the job's cluster is in RAY_ADDRESS"
     assert options.shards.is_relative_to("/data")

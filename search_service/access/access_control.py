@@ -8,7 +8,7 @@ from flask import Flask, current_app, g, request
 from search_service.access.api_keys import ApiKeys
 from search_service.access.forwarded import network_of
 from search_service.access.rate_limit import RateLimit
-from search_service.openapi.document import operation_of
+from search_service.api.operations import operation_of
 from shared.errors import KeyRequired, RateLimited
 
 _OF_PROXIES = ("Forwarded", "X-Forwarded-For", "X-Real-IP", "Via")

@@ -7,6 +7,7 @@ from flask import Blueprint, Response, current_app, g, jsonify, request, send_fi
 
 from search_service.access.access_control import count_further, is_insider
 from search_service.api.catalogue_responses import CategoriesJson, ItemJson, categories_json, item_json
+from search_service.api.operations import Operation, describe
 from search_service.api.requests import Search, read_arguments, read_batch, read_body, read_search, search_options, told
 from search_service.api.responses import (
     BatchJson,
@@ -40,7 +41,6 @@ from search_service.engine.engine import Engine
 from search_service.engine.feedback_log import FeedbackFile
 from search_service.observability.metrics import CONTENT_TYPE, Metrics
 from search_service.observability.request_log import note_answer, note_snapshot
-from search_service.openapi.document import Operation, describe
 from search_service.settings import ServiceSettings
 from search_service.snapshots.watch import SnapshotWatch
 from shared.errors import FeedbackOff, NotReady, ParecidoError

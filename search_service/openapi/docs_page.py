@@ -9,7 +9,8 @@ from typing import Any
 
 from flask import Blueprint, Flask, Response, current_app, render_template, request
 
-from search_service.openapi.document import EVERYWHERE, Operation, describe, document
+from search_service.api.operations import EVERYWHERE, Operation, describe
+from search_service.openapi.document import document
 from search_service.settings import ServiceSettings
 
 api_docs = Blueprint("api_docs", __name__)

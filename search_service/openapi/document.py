@@ -6,93 +6,31 @@ for the document's own.
 
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from http import HTTPStatus
-from typing import Any, TypeVar
+from typing import Any
 
 from flask import Flask
 from pydantic import BaseModel, TypeAdapter
 from werkzeug.routing import Rule
 
 from search_service.api.error_handlers import STATUS
+from search_service.api.operations import Operation, operation_of
 from search_service.api.responses import ErrorJson, error_json
 from search_service.api.schemas import MAXIMUM_SETTING
 from search_service.server.message import HTTP_CODES
 from search_service.settings import ServiceSettings
 from shared import __version__
 
-_View = TypeVar("_View", bound=Callable[..., Any])
 _Json = dict[str, Any]
 _SCHEMAS = "#/components/schemas/"
 _JSON = "application/json"
-_OPERATION = "openapi_operation"
 _HEADERS: _Json = {"X-Request-ID": {"$ref": "#/components/headers/X-Request-ID"}}
 # Besides those of `shared/errors.py`.
 _OTHER_CODES = {404: "not_found", 405: "method_not_allowed", 500: "internal", **HTTP_CODES}
-EVERYWHERE = (400, 405, 408, 413, 414, 417, 431, 500, 501, 503, 505)
-"""Statuses of errors that every route may answer with: most are about the request's HTTP, before any route is asked."""
-# Where the table of errors has them: a key is missing, does not reach that far, or has asked too often.
-_GUARDED = (401, 403, 429)
 _SECURITY: _Json = {
     "ApiKey": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
     "Bearer": {"type": "http", "scheme": "bearer"},
 }
-
-
-@dataclass(frozen=True)
-class Operation:
-    """What a route takes and answers.
-
-    Attributes:
-        tag: the group that it is shown in.
-        answer: the type of its JSON.
-        errors: statuses of its errors, besides those of every route.
-        status: of a good answer.
-        arguments: of the query string; where there is a `form`, those are its fields.
-        body: of JSON.
-        form: the fields of a multipart form beside `image`.
-        several_images: a form may have several files `image`.
-        media_types: of an answer that is no JSON.
-        others: further statuses without a body, and what they mean.
-        headers: of a good answer.
-        examples: of the JSON body, by name.
-        is_open: to everybody, also where keys are wanted.
-    """
-
-    tag: str
-    answer: Any = None
-    errors: tuple[int, ...] = ()
-    status: int = 200
-    arguments: type[BaseModel] | None = None
-    body: type[BaseModel] | None = None
-    form: type[BaseModel] | None = None
-    several_images: bool = False
-    media_types: tuple[str, ...] = ()
-    others: tuple[tuple[int, str], ...] = ()
-    headers: tuple[tuple[str, str], ...] = ()
-    examples: tuple[tuple[str, Any], ...] = ()
-    is_open: bool = False
-
-    @property
-    def statuses(self) -> list[int]:
-        """Of all errors."""
-        guarded = () if self.is_open else (status for status in _GUARDED if status in STATUS.values())
-        return sorted({*self.errors, *EVERYWHERE, *guarded})
-
-
-def operation_of(view: Callable[..., object]) -> Operation | None:
-    """What was said of a view."""
-    return getattr(view, _OPERATION, None)
-
-
-def describe(operation: Operation) -> Callable[[_View], _View]:
-    """Say what a view takes and answers."""
-
-    def mark(view: _View) -> _View:
-        setattr(view, _OPERATION, operation)
-        return view
-
-    return mark
 
 
 def document(app: Flask, settings: ServiceSettings) -> _Json:
@@ -164,7 +102,7 @@ class _Schemas:
 def _described(app: Flask) -> Iterator[tuple[Rule, Callable[..., Any], Operation]]:
     for rule in app.url_map.iter_rules():
         view = app.view_functions[rule.endpoint]
-        operation: Operation | None = getattr(view, _OPERATION, None)
+        operation = operation_of(view)
         if operation is not None:
             yield rule, view, operation
 

@@ -4,13 +4,13 @@ import shlex
 
 import pytest
 
-from indexer.__main__ import _parser
 from indexer.cli.examples import EXAMPLES
+from indexer.cli.parser import command_parser
 
 
 @pytest.mark.parametrize("example", [one for examples in EXAMPLES.values() for one in examples])
 def test_an_example_is_taken(example: str) -> None:
-    options = _parser().parse_args(shlex.split(example))
+    options = command_parser().parse_args(shlex.split(example))
     assert str(options.data) == "data"
 
 
@@ -20,7 +20,7 @@ def test_help_shows_the_examples_on_80_columns(
 ) -> None:
     monkeypatch.setenv("COLUMNS", "80")
     with pytest.raises(SystemExit, match="0"):
-        _parser().parse_args([*(["cache"] if name == "prune" else []), name, "--help"])
+        command_parser().parse_args([*(["cache"] if name == "prune" else []), name, "--help"])
     shown = capsys.readouterr().out
     for example in EXAMPLES[name]:
         assert f"  python -m indexer {example}\n" in shown
