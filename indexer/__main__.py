@@ -13,7 +13,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import argcomplete
 
 from indexer.cli.parser import command_parser
-from indexer.console.native_stderr import without_chatter
+from indexer.console.native_stderr import without_native_logs
 from indexer.console.progress import TerminalReporter
 from indexer.priority import give_way
 from shared.errors import ParecidoError, SnapshotError
@@ -60,6 +60,6 @@ def _fail(as_json: bool, code: str, message: str, status: int) -> int:
 
 if __name__ == "__main__":
     give_way()
-    with without_chatter():
+    with without_native_logs():
         status = main()
     sys.exit(status)

@@ -23,8 +23,8 @@ from indexer.partitions.milvus_upload import Upload
 from indexer.reports.write import write_build_report
 from indexer.settings import BuildSettings
 from indexer.snapshots.classifier_heads import Heads
-from indexer.snapshots.milvus_collections import connect, remember_collection
-from indexer.snapshots.published import Published
+from indexer.snapshots.milvus_collections import connect, record_collection
+from indexer.snapshots.published import PublishedSnapshot
 from shared import __version__
 from shared.catalogue.items import IndexedItem, ItemStore, write_items
 from shared.index.partition import Partition, partition_file
@@ -59,7 +59,7 @@ class SnapshotContent:
     held_out: HeldOut
     partitions: Sequence[PlannedPartition]
     items: Sequence[IndexedItem]
-    published: Published | None
+    published: PublishedSnapshot | None
     image_root: Path
     settings: BuildSettings
     preprocessing: str
@@ -92,7 +92,7 @@ class SnapshotContent:
         manifest = self._manifest(snapshot_id, tuple(entries), embedder)
         if self.settings.report == "on" and self.settings.embeddings is None:
             with closing(ItemStore(paths.items)) as items:
-                snapshot = Snapshot(manifest, embedder, heads.judged, items, written)
+                snapshot = Snapshot(manifest, embedder, heads.validated, items, written)
                 write_build_report(snapshot, self.held_out, found, self.published, paths.report, reporter)
         if self.settings.store != EMBEDDED:
             manifest = self._to_milvus(paths, manifest, written)
@@ -104,7 +104,7 @@ class SnapshotContent:
         """The vectors out of the snapshot's directory into a collection; which item each row shows stays."""
         store = self.settings.store
         collection = MilvusAddress.parse(store).collection(manifest.snapshot_id)
-        remember_collection(DataDirectory(self.settings.data), store, collection)
+        record_collection(DataDirectory(self.settings.data), store, collection)
         with closing(connect(store)) as connection:
             upload = Upload(connection, collection, written, self.settings.index_kind)
             categories, entry = upload.run(manifest.categories)
@@ -126,7 +126,7 @@ class SnapshotContent:
         heads = self.chosen.heads
         if self.chosen.is_new:
             opened = partial(Partition.open, directory=paths.partitions)
-            heads = heads.knowing(fit_known(heads.judged, self.held_out, opened, self._pretrained_classes()))
+            heads = heads.with_ood_rule(fit_known(heads.validated, self.held_out, opened, self._pretrained_classes()))
         heads.write(paths)
         return heads
 

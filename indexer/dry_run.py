@@ -23,7 +23,7 @@ from indexer.embedding.image_tasks import each_image
 from indexer.files.location import read_limited, status_of
 from indexer.partitions.build import plan_partitions
 from indexer.settings import BuildSettings
-from indexer.snapshots.published import Published, find_published, image_keys, preprocessing_of, snapshot_states
+from indexer.snapshots.published import PublishedSnapshot, find_published, image_keys, preprocessing_of, snapshot_states
 from shared.errors import StorageError
 from shared.model.embedder import embedder_id
 from shared.snapshot.data_directory import DataDirectory
@@ -110,7 +110,7 @@ def _recipe(settings: BuildSettings, model: bytes | None, preprocessing: str) ->
 
 def _queries(
     settings: BuildSettings,
-    published: Published | None,
+    published: PublishedSnapshot | None,
     model: bytes | None,
     seen: EmbeddedCatalogue,
     reporter: Reporter,
@@ -154,4 +154,4 @@ def _look(
     # Nobody looks into them, but which index a partition gets depends on how long they are.
     views = np.broadcast_to(np.float32(0), (len(digests), 1 + settings.augmentations, dim))
     found = catalogue.problems + problems
-    return EmbeddedCatalogue(items, image_items, tuple(digests), views, found, catalogue.entries, recipe)
+    return EmbeddedCatalogue(items, image_items, tuple(digests), views, found, catalogue.n_entries, recipe)

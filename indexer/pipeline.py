@@ -32,9 +32,9 @@ from indexer.files.durable_write import replace_file
 from indexer.partitions.build import plan_partitions
 from indexer.publish_gate import objections
 from indexer.settings import BuildSettings
-from indexer.snapshots.milvus_collections import is_whole, move_alias, require_store, tidy
+from indexer.snapshots.milvus_collections import drop_unused_collections, has_all_vectors, move_alias, require_store
 from indexer.snapshots.publish import delete_old_snapshots, set_current, write_snapshot
-from indexer.snapshots.published import Published, find_published, preprocessing_of
+from indexer.snapshots.published import PublishedSnapshot, find_published, preprocessing_of
 from indexer.snapshots.snapshot_id import new_snapshot_id
 from indexer.snapshots.writer_lock import writer_lock
 from shared.errors import SettingsError
@@ -63,13 +63,15 @@ def build(settings: BuildSettings, reporter: Reporter) -> BuildSummary:
         built = _build(settings, data, published, reporter)
         good = _publish(settings, data, built, published, reporter)
         delete_old_snapshots(data, settings.keep)
-        tidy(data, reporter.say)
+        drop_unused_collections(data, reporter.say)
     summary = summarize(built, good, time.monotonic() - started)
     show(summary, built.manifest, data, reporter)
     return summary
 
 
-def _build(settings: BuildSettings, data: DataDirectory, published: Published | None, reporter: Reporter) -> Built:
+def _build(
+    settings: BuildSettings, data: DataDirectory, published: PublishedSnapshot | None, reporter: Reporter
+) -> Built:
     """The stages."""
     if settings.embeddings is not None:
         return _build_given(settings, settings.embeddings, data, published, reporter)
@@ -100,16 +102,20 @@ def _build(settings: BuildSettings, data: DataDirectory, published: Published | 
             settings,
             how.preprocessing,
         )
-        if published is not None and content.is_published() and is_whole(published.manifest, reporter.say):
+        if published is not None and content.is_published() and has_all_vectors(published.manifest, reporter.say):
             manifest, found = published.manifest, []
         else:
             manifest = _write(data, content, reporter)
-            found = objections(manifest, chosen.heads.judged, held_out, published)
+            found = objections(manifest, chosen.heads.validated, held_out, published)
         return Built(manifest, found, cache.n_put * embedded.views.shape[1], len(embedded.problems))
 
 
 def _build_given(
-    settings: BuildSettings, embeddings: Path, data: DataDirectory, published: Published | None, reporter: Reporter
+    settings: BuildSettings,
+    embeddings: Path,
+    data: DataDirectory,
+    published: PublishedSnapshot | None,
+    reporter: Reporter,
 ) -> Built:
     """The stages for embeddings that were made elsewhere."""
     catalogue = Catalogue(settings.catalogue, (settings.image_root or settings.catalogue.parent).resolve(), (), (), ())
@@ -136,10 +142,10 @@ def _build_given(
         settings,
         preprocessing_of(data),
     )
-    if published is not None and content.is_published() and is_whole(published.manifest, reporter.say):
+    if published is not None and content.is_published() and has_all_vectors(published.manifest, reporter.say):
         return Built(published.manifest, [], 0, 0)
     manifest = _write(data, content, reporter)
-    return Built(manifest, objections(manifest, chosen.heads.judged, held_out, published), 0, 0)
+    return Built(manifest, objections(manifest, chosen.heads.validated, held_out, published), 0, 0)
 
 
 def _write(data: DataDirectory, content: SnapshotContent, reporter: Reporter) -> Manifest:
@@ -147,7 +153,7 @@ def _write(data: DataDirectory, content: SnapshotContent, reporter: Reporter) ->
 
 
 def _publish(
-    settings: BuildSettings, data: DataDirectory, built: Built, published: Published | None, reporter: Reporter
+    settings: BuildSettings, data: DataDirectory, built: Built, published: PublishedSnapshot | None, reporter: Reporter
 ) -> bool:
     """Make a snapshot `current` unless the gate objects, and remember its settings."""
     snapshot_id = built.manifest.snapshot_id

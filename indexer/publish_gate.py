@@ -5,18 +5,18 @@ those of today. So a catalogue whose labels went wrong is held back, and so is a
 """
 
 from indexer.classifier.held_out import HeldOut
-from indexer.snapshots.published import Published
+from indexer.snapshots.published import PublishedSnapshot
 from shared.manifest import CategoryEntry, Manifest
 from shared.model.classifier import Classifier
 
 MAX_ACCURACY_LOSS = 0.03
 MIN_ANN_RECALL_AT_10 = 0.99
 MIN_INT8_RECALL_AT_10 = 0.97
-_MIN_JUDGED_IMAGES = 100
+_MIN_HELD_OUT_IMAGES = 100
 
 
 def objections(
-    candidate: Manifest, classifier: Classifier, held_out: HeldOut, published: Published | None
+    candidate: Manifest, classifier: Classifier, held_out: HeldOut, published: PublishedSnapshot | None
 ) -> list[str]:
     """Why a candidate should not be published; empty where it may be.
 
@@ -41,15 +41,17 @@ def _wanted_recall(entry: CategoryEntry) -> float:
     return MIN_INT8_RECALL_AT_10 if entry.vectors == "int8" else MIN_ANN_RECALL_AT_10
 
 
-def _worse_accuracy(candidate: Manifest, classifier: Classifier, held_out: HeldOut, published: Published) -> list[str]:
+def _worse_accuracy(
+    candidate: Manifest, classifier: Classifier, held_out: HeldOut, published: PublishedSnapshot
+) -> list[str]:
     # New categories make the task harder than the published one was: judged is what both know.
     judged = held_out.of_categories([entry.name for entry in published.manifest.categories])
     now = judged.category_accuracy(classifier)
-    if now is None or judged.n_images < _MIN_JUDGED_IMAGES:
+    if now is None or judged.n_images < _MIN_HELD_OUT_IMAGES:
         return []  # too few to tell anything
     before = {"had when it was published": _accuracy(published.manifest)}
     if candidate.recipe == published.manifest.recipe:
-        before["has on the same items"] = judged.category_accuracy(published.heads().judged)
+        before["has on the same items"] = judged.category_accuracy(published.heads().validated)
     return [
         f"category_accuracy on {judged.n_images} held-out images is {now:.4f}; the published snapshot {what}"
         f" {accuracy:.4f}, wanted no less than {accuracy - MAX_ACCURACY_LOSS:.4f}"
@@ -61,6 +63,6 @@ def _worse_accuracy(candidate: Manifest, classifier: Classifier, held_out: HeldO
 def _accuracy(manifest: Manifest) -> float | None:
     """On held-out items; None where they were too few to tell anything."""
     figures = manifest.classifier
-    if figures["images"] < _MIN_JUDGED_IMAGES or figures["category_accuracy"] is None:
+    if figures["images"] < _MIN_HELD_OUT_IMAGES or figures["category_accuracy"] is None:
         return None
     return float(figures["category_accuracy"])

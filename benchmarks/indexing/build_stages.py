@@ -14,7 +14,7 @@ from typing import Any
 from benchmarks.harness.options import option_parser
 from benchmarks.harness.photos import list_photos, sample, write_catalogue
 from benchmarks.harness.rows import machine, print_records, store
-from indexer.console.progress import UNTOLD, Stage
+from indexer.console.progress import SILENT_STAGE, Stage
 from indexer.pipeline import build
 from indexer.reports.write import PAGE
 from indexer.settings import BuildSettings
@@ -38,7 +38,7 @@ class StageTimes:
     def stage(self, name: str, total: int | None = None) -> Iterator[Stage]:
         """Time a stage."""
         started, worked = time.perf_counter(), time.process_time()
-        yield UNTOLD
+        yield SILENT_STAGE
         seconds, processor_s = time.perf_counter() - started, time.process_time() - worked
         self.stages.append({"stage": name, "seconds": seconds, "processor_s": processor_s})
 

@@ -55,7 +55,7 @@ def _judged(embedded: EmbeddedCatalogue, seed: int) -> dict[str, Any]:
         part = subset(embedded, learned)
         with SilentReporter().stage("") as stage:
             heads, _ = train_classifier(part, HeldOut.of(part, seed), seed, stage)
-        head = heads.served
+        head = heads.refitted
         assert head.categories == embedded.categories
         found = probabilities[judged] = head.probabilities(embedded.originals_of(judged))
         counts["auto"][judged] = [head.needed(row, PROBE_COVERAGE) for row in found]

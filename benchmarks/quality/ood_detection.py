@@ -69,7 +69,7 @@ class Judge:
         held_out = HeldOut.of(embedded, seed)
         with SilentReporter().stage("") as stage:
             self._heads, _ = train_classifier.train_classifier(embedded, held_out, seed, stage)
-        self.classifier = self._heads.served
+        self.classifier = self._heads.refitted
         self._partitions = _partitions(embedded)
         self.rule = self._rule(held_out, imagenet_classes(weights_path()))
         self.plain = self._rule(held_out, None)
@@ -78,7 +78,7 @@ class Judge:
         self._all = embedded.originals, embedded.columns(np.arange(len(embedded.digests)), embedded.categories)
 
     def _rule(self, held_out: HeldOut, pretrained: Clarity | None) -> KnownRule:
-        rule = fit_known(self._heads.judged, held_out, self._partitions.__getitem__, pretrained)
+        rule = fit_known(self._heads.validated, held_out, self._partitions.__getitem__, pretrained)
         assert rule is not None
         return rule
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from indexer.catalogue.model import Catalogue
 from indexer.console.progress import Reporter
 from indexer.settings import BuildSettings
-from indexer.snapshots.published import Published, is_tuned
+from indexer.snapshots.published import PublishedSnapshot, is_tuned
 from shared.model.classifier import Classifier
 
 if TYPE_CHECKING:
@@ -38,7 +38,9 @@ class Base:
     head: Classifier | None = None
 
 
-def choose_base(settings: BuildSettings, published: Published | None, catalogue: Catalogue, reporter: Reporter) -> Base:
+def choose_base(
+    settings: BuildSettings, published: PublishedSnapshot | None, catalogue: Catalogue, reporter: Reporter
+) -> Base:
     """Take over the published base, or export one.
 
     Raises:
@@ -53,14 +55,14 @@ def choose_base(settings: BuildSettings, published: Published | None, catalogue:
     return base
 
 
-def kept_model(settings: BuildSettings, published: Published | None) -> bytes | None:
+def kept_model(settings: BuildSettings, published: PublishedSnapshot | None) -> bytes | None:
     """The published base, if it is the one that a build wants; None if one has to be exported."""
     if published is None or not _is_tuned_as_wanted(settings, published):
         return None
     return published.model(settings.backbone, settings.weights)
 
 
-def _is_tuned_as_wanted(settings: BuildSettings, published: Published) -> bool:
+def _is_tuned_as_wanted(settings: BuildSettings, published: PublishedSnapshot) -> bool:
     was_tried = published.manifest.tuning is not None
     if settings.fine_tune == "off":
         return not was_tried or not is_tuned(published)

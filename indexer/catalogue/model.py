@@ -72,7 +72,7 @@ class Catalogue:
         return sum(len(item.images) for item in self.items)
 
     @property
-    def entries(self) -> int:
+    def n_entries(self) -> int:
         """How many there were, good and bad: what `--max-bad` is a share of."""
         return self.n_images + len(self.problems)
 

@@ -18,13 +18,13 @@ def check_problems(data: DataDirectory, catalogue: Catalogue, problems: Sequence
         write_problems(data.skipped, problems)
     except OSError as error:
         raise storage_error(f"{data.skipped} can't be written", data.root, error) from error
-    if len(problems) <= max_bad * catalogue.entries:
+    if len(problems) <= max_bad * catalogue.n_entries:
         return
     shown = [problem.sentence() for problem in problems[:_SHOWN]]
     if len(problems) > len(shown):
         shown.append(f"… and {len(problems) - len(shown)} more")
     raise CatalogueError(
-        f"{len(problems)} of the {catalogue.entries} entries are bad, more than --max-bad {max_bad:g} allows"
+        f"{len(problems)} of the {catalogue.n_entries} entries are bad, more than --max-bad {max_bad:g} allows"
         f" (all are listed in {data.skipped}): mend them, or allow more\n  " + "\n  ".join(shown)
     )
 

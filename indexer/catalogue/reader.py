@@ -20,7 +20,7 @@ from typing import Any
 from indexer.catalogue.entries import is_unicode, read_entries, shown
 from indexer.catalogue.metadata_spool import MetadataSpool, spooled
 from indexer.catalogue.model import Catalogue, Entry, EntryError, Problem
-from indexer.console.progress import UNTOLD, Stage
+from indexer.console.progress import SILENT_STAGE, Stage
 from indexer.files.location import absolute, exists, is_url, location
 from shared.catalogue.items import Item
 from shared.errors import CatalogueError
@@ -31,7 +31,7 @@ _NO_FIELDS: dict[str, Any] = {}
 
 
 def read_catalogue(
-    path: Path, image_root: Path | None = None, stage: Stage = UNTOLD, spool_directory: Path | None = None
+    path: Path, image_root: Path | None = None, stage: Stage = SILENT_STAGE, spool_directory: Path | None = None
 ) -> Catalogue:
     """Read a catalogue.
 

@@ -23,7 +23,7 @@ from indexer.console.progress import Reporter
 from indexer.embedding.embed_catalogue import EmbeddedCatalogue
 from indexer.settings import BuildSettings
 from indexer.snapshots.classifier_heads import Heads
-from indexer.snapshots.published import Published, image_keys, is_tuned
+from indexer.snapshots.published import PublishedSnapshot, image_keys, is_tuned
 from shared.model.classifier import Classifier
 
 MAX_CHANGED_SHARE = 0.05
@@ -51,7 +51,7 @@ class ChosenClassifier:
 
     def figures(self, held_out: HeldOut) -> Mapping[str, Any]:
         """For the manifest: what it reaches on items that it didn't learn, None where there are none."""
-        judged = self.heads.judged
+        judged = self.heads.validated
         return {
             "items": held_out.n_items,
             "images": held_out.n_images,
@@ -67,7 +67,7 @@ class ChosenClassifier:
 
 def choose_classifier(
     settings: BuildSettings,
-    published: Published | None,
+    published: PublishedSnapshot | None,
     embedded: EmbeddedCatalogue,
     held_out: HeldOut,
     base: Base,
@@ -98,22 +98,22 @@ def choose_classifier(
     tuned = _tuned_head(base, published, embedded)
     if tuned is not None:
         tuned = calibrated(tuned, held_out)
-        if held_out.log_loss(tuned) <= held_out.log_loss(heads.judged):
+        if held_out.log_loss(tuned) <= held_out.log_loss(heads.validated):
             reporter.say("the head that was tuned with the base does no worse on held-out items: it stays")
-            heads = Heads.of_one(tuned)
+            heads = Heads.without_refit(tuned)
     return ChosenClassifier(heads, True, epochs, 0, queries)
 
 
-def _tuned_head(base: Base, published: Published | None, embedded: EmbeddedCatalogue) -> Classifier | None:
+def _tuned_head(base: Base, published: PublishedSnapshot | None, embedded: EmbeddedCatalogue) -> Classifier | None:
     """The head that was tuned with this base, now or before, if it knows the catalogue's categories."""
     head = base.head
     if head is None and published is not None and is_tuned(published) and published.manifest.recipe == embedded.recipe:
-        head = published.heads().judged
+        head = published.heads().validated
     return head if head is not None and head.categories == embedded.categories else None
 
 
 def reason_to_train(
-    published: Published | None,
+    published: PublishedSnapshot | None,
     recipe: str,
     categories: set[str],
     images: NDArray[np.uint64],
@@ -148,7 +148,7 @@ def reason_to_train(
     return None
 
 
-def changed_images(published: Published, images: NDArray[np.uint64]) -> int:
+def changed_images(published: PublishedSnapshot, images: NDArray[np.uint64]) -> int:
     """How many images came, went or moved since the published classifier was trained.
 
     Args:

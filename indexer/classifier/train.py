@@ -63,17 +63,17 @@ def train_classifier(
     categories = embedded.categories
     if len(categories) == 1:  # there is nothing to learn: every query belongs to it
         zeros = np.zeros((embedded.views.shape[-1], 1), np.float32)
-        return Heads.of_one(Classifier(categories, zeros, zeros[0])), 0
+        return Heads.without_refit(Classifier(categories, zeros, zeros[0])), 0
     most_epochs = _MAX_EPOCHS if len(categories) <= _MOST_TRAINED_CATEGORIES else 0
     every = np.ones_like(held_out.items)
     if not held_out.n_images:
         epochs = min(most_epochs, _EPOCHS_WITHOUT_HELD_OUT)
         share = 0.0 if epochs else _DISCRIMINANT_SHARES[-1]
-        return Heads.of_one(_Lesson.of(embedded, every, seed, queries).head(epochs, share, stage)), epochs
+        return Heads.without_refit(_Lesson.of(embedded, every, seed, queries).head(epochs, share, stage)), epochs
     lesson = _Lesson.of(embedded, ~held_out.items, seed, queries)
     judged, epochs, share = _best_head(lesson, held_out, most_epochs, stage)
     if lesson.is_part:  # as many others would teach no more
-        return Heads.of_one(judged), epochs
+        return Heads.without_refit(judged), epochs
     del lesson  # or its views would lie in memory beside those of all items
     served = _Lesson.of(embedded, every, seed, queries).head(epochs, share, stage)
     return Heads(replace(judged, weights=served.weights, bias=served.bias), judged), epochs

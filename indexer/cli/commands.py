@@ -212,7 +212,7 @@ def _open_current(root: Path) -> Snapshot:
 
 
 def _open(data: DataDirectory, snapshot_id: str) -> Snapshot:
-    return Snapshot.open(history.existing(data, snapshot_id), _THREADS)
+    return Snapshot.open(history.snapshot_paths(data, snapshot_id), _THREADS)
 
 
 # By the name that the command line knows them by.

@@ -1,8 +1,8 @@
-"""Keeps from the terminal what TensorFlow and LiteRT write there by themselves: how they were built, what is missing.
+"""Keep TensorFlow's and LiteRT's own log lines off the terminal.
 
 They write to file descriptor 2, past Python and, before their logging is set up, past `TF_CPP_MIN_LOG_LEVEL`. Within
-`without_chatter` that descriptor is a pipe, of which all else is passed on; Python's own `sys.stderr` goes straight to
-where it went before.
+`without_native_logs` that descriptor is a pipe, from which everything else is passed on; Python's own `sys.stderr`
+goes straight to where it went before.
 """
 
 import os
@@ -22,7 +22,7 @@ _CHATTER = re.compile(
 
 
 @contextmanager
-def without_chatter() -> Iterator[None]:
+def without_native_logs() -> Iterator[None]:
     """For the whole of a program, that has one thread so far."""
     if sys.stderr is None:  # closed by whoever started the program
         yield

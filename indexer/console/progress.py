@@ -138,7 +138,7 @@ class SilentReporter:
     @contextmanager
     def stage(self, name: str, total: int | None = None) -> Iterator[Stage]:
         """Show nothing."""
-        yield UNTOLD
+        yield SILENT_STAGE
 
     def table(self, title: str, header: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
         """Show nothing."""
@@ -149,7 +149,7 @@ class _SilentStage:
         pass
 
 
-UNTOLD: Stage = _SilentStage()
+SILENT_STAGE: Stage = _SilentStage()
 """Where nobody is told of progress."""
 
 

@@ -108,7 +108,7 @@ def embed_catalogue(
     paths = [catalogue.image_root / task.image for task in tasks]
     views = _views(paths, embedded, how)
     return EmbeddedCatalogue(
-        items, image_items, digests, views, tuple(catalogue.problems + problems), catalogue.entries, how.recipe
+        items, image_items, digests, views, tuple(catalogue.problems + problems), catalogue.n_entries, how.recipe
     )
 
 

@@ -27,12 +27,12 @@ def replace_file(path: Path, text: str) -> None:
         StorageError: the disk is full, or can't be written.
     """
     try:
-        replace_whole(path, text.encode())
+        replace_bytes(path, text.encode())
     except OSError as error:
         raise storage_error(f"{path} can't be written", path.parent, error) from error
 
 
-def replace_whole(path: Path, content: bytes) -> None:
+def replace_bytes(path: Path, content: bytes) -> None:
     """Replace a file, or leave it as it is; a kill does either.
 
     Raises:

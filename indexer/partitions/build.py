@@ -16,7 +16,7 @@ from indexer.embedding.embed_catalogue import EmbeddedCatalogue
 from indexer.files.durable_write import link_or_copy
 from indexer.partitions.index_policy import IndexPolicy
 from indexer.partitions.index_tuning import choose_index
-from indexer.snapshots.published import Published
+from indexer.snapshots.published import PublishedSnapshot
 from shared.catalogue.items import IndexedItem
 from shared.index.category_search import CategorySearch
 from shared.index.index_kind import EXACT
@@ -58,7 +58,7 @@ class PlannedPartition:
 def plan_partitions(
     embedded: EmbeddedCatalogue,
     index_views: str,
-    published: Published | None,
+    published: PublishedSnapshot | None,
     policy: IndexPolicy | None = None,
 ) -> tuple[list[PlannedPartition], list[IndexedItem]]:
     """Put every item into the partition of its category.
@@ -113,7 +113,7 @@ def _plan(
 
 
 def write_partition(
-    planned: PlannedPartition, embedded: EmbeddedCatalogue, directory: Path, published: Published | None
+    planned: PlannedPartition, embedded: EmbeddedCatalogue, directory: Path, published: PublishedSnapshot | None
 ) -> CategoryEntry:
     """Make a planned partition in the directory of a new snapshot's partitions.
 

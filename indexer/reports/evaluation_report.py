@@ -13,7 +13,7 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from indexer.console.progress import UNTOLD, Stage
+from indexer.console.progress import SILENT_STAGE, Stage
 from indexer.data_quality.near_duplicates import Group
 from indexer.data_quality.report import CatalogueReport
 from indexer.evaluation.diagnostics import Findings, find
@@ -111,7 +111,7 @@ class EvaluationReport:
             "before": self.before,
         }
 
-    def page(self, stage: Stage = UNTOLD) -> str:
+    def page(self, stage: Stage = SILENT_STAGE) -> str:
         """As HTML; `stage` is told of each of the `STEPS`."""
         environment = Environment(
             loader=FileSystemLoader(_TEMPLATES),
@@ -133,7 +133,7 @@ class EvaluationReport:
         stage.advance()
         return page
 
-    def write(self, directory: Path, stage: Stage = UNTOLD) -> Path:
+    def write(self, directory: Path, stage: Stage = SILENT_STAGE) -> Path:
         """Write page and JSON into a directory, which is made.
 
         Args:

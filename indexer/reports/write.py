@@ -9,7 +9,7 @@ from indexer.classifier.held_out import HeldOut
 from indexer.console.progress import Reporter
 from indexer.data_quality.report import CatalogueReport
 from indexer.files.location import location
-from indexer.snapshots.published import Published
+from indexer.snapshots.published import PublishedSnapshot
 from shared.snapshot.snapshot import Snapshot
 
 PAGE = "evaluation.html"
@@ -21,7 +21,7 @@ def write_build_report(
     snapshot: Snapshot,
     held_out: HeldOut,
     catalogue: CatalogueReport,
-    published: Published | None,
+    published: PublishedSnapshot | None,
     directory: Path,
     reporter: Reporter,
 ) -> None:
@@ -49,7 +49,7 @@ def _write(
     snapshot: Snapshot,
     held_out: HeldOut,
     catalogue: CatalogueReport,
-    published: Published | None,
+    published: PublishedSnapshot | None,
     directory: Path,
     reporter: Reporter,
 ) -> None:

@@ -1,9 +1,10 @@
-"""A head twice: as held-out items judged it, and as it is served.
+"""The validated classifier head, and the one refitted on all items.
 
-Whether a head is better than the published one, how sure it is and what it does not know can only be told by items that
-it has not learned. But those are 15 % of the photos, and a head that has learned them too is right more often
-(docs/decisions/0029-all-items.md). So it is trained once more, on everything, when all that is decided; what was
-fitted on held-out items stays with it. The judged one is kept beside it, since the next build has to compare with it.
+Accuracy, temperature and the out-of-distribution rule can be measured only on items that a head has not learned. But
+those are 15 % of the images, and a head that has learned them too is right more often
+(docs/decisions/0029-all-items.md). So once everything is measured, the head is trained again on all items and that one
+is served; what was fitted on held-out items stays with it. The validated head is kept, since the next build compares
+its own with it.
 """
 
 from dataclasses import dataclass, replace
@@ -15,40 +16,42 @@ from shared.snapshot.data_directory import SnapshotPaths
 
 @dataclass(frozen=True)
 class Heads:
-    """The two; the same one where nothing is held out, or nothing was learned afterwards.
+    """Both heads; the same object twice where nothing is held out or nothing was refitted.
 
     Attributes:
-        served: has learned all items.
-        judged: has not learned the held-out ones; every figure is its.
+        refitted: has learned all items; the one that is served.
+        validated: has not learned the held-out items; every figure in the manifest was measured with it.
     """
 
-    served: Classifier
-    judged: Classifier
+    refitted: Classifier
+    validated: Classifier
 
     @classmethod
-    def of_one(cls, classifier: Classifier) -> "Heads":
-        """A head that is served as it was judged."""
+    def without_refit(cls, classifier: Classifier) -> "Heads":
+        """A head that is served as it was validated."""
         return cls(classifier, classifier)
 
     @classmethod
     def open(cls, paths: SnapshotPaths) -> "Heads":
-        """Those of a snapshot; earlier versions served what had been judged.
+        """Read the heads of a snapshot; earlier versions did not refit.
 
         Raises:
-            SnapshotError: missing or damaged.
+            SnapshotError: a file is missing or damaged.
         """
-        served = Classifier.open(paths.classifier)
-        if not paths.judged_classifier.exists():
-            return cls.of_one(served)
-        return cls(served, replace(Classifier.open(paths.judged_classifier), known=served.known))
+        refitted = Classifier.open(paths.classifier)
+        if not paths.validated_classifier.exists():
+            return cls.without_refit(refitted)
+        return cls(refitted, replace(Classifier.open(paths.validated_classifier), known=refitted.known))
 
     def write(self, paths: SnapshotPaths) -> None:
-        """Write them into a snapshot; the rule for known queries, which they share, once."""
-        self.served.save(paths.classifier)
-        if self.judged is not self.served:
-            replace(self.judged, known=None).save(paths.judged_classifier)
+        """Write the heads into a snapshot; the OOD rule, which they share, once."""
+        self.refitted.save(paths.classifier)
+        if self.validated is not self.refitted:
+            replace(self.validated, known=None).save(paths.validated_classifier)
 
-    def knowing(self, rule: KnownRule | None) -> "Heads":
-        """The same with a rule for known queries."""
-        served = replace(self.served, known=rule)
-        return Heads(served, served if self.judged is self.served else replace(self.judged, known=rule))
+    def with_ood_rule(self, rule: KnownRule | None) -> "Heads":
+        """The same heads with another OOD rule."""
+        refitted = replace(self.refitted, known=rule)
+        if self.validated is self.refitted:
+            return Heads.without_refit(refitted)
+        return Heads(refitted, replace(self.validated, known=rule))

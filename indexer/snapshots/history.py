@@ -105,7 +105,7 @@ def roll_back(data: DataDirectory, snapshot_id: str | None) -> tuple[str, str]:
             found = f"no published snapshot in {data.snapshots} is older than {current}, the current one"
             raise SnapshotMissing(f"{found}: {_lists(data)}")
         chosen = snapshot_id or earlier[-1]
-        snapshot = Snapshot.open(existing(data, chosen), interpreters=1)
+        snapshot = Snapshot.open(snapshot_paths(data, chosen), interpreters=1)
         snapshot.close()
         move_alias(data, snapshot.manifest)
         set_current(data, chosen)
@@ -120,7 +120,7 @@ def diff(data: DataDirectory, before: str, after: str) -> SnapshotDiff:
         SnapshotError: one of them is damaged.
         StorageError: their metadata can't be kept in a temporary file meanwhile.
     """
-    paths = [existing(data, before), existing(data, after)]
+    paths = [snapshot_paths(data, before), snapshot_paths(data, after)]
     current, once_published = data.current_id(), published_ids(data)
     manifests = [Manifest.read(path.manifest) for path in paths]
     one, other = (
@@ -137,7 +137,7 @@ def diff(data: DataDirectory, before: str, after: str) -> SnapshotDiff:
     )
 
 
-def existing(data: DataDirectory, snapshot_id: str) -> SnapshotPaths:
+def snapshot_paths(data: DataDirectory, snapshot_id: str) -> SnapshotPaths:
     """Where a snapshot lies.
 
     Raises:

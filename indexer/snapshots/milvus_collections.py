@@ -38,7 +38,7 @@ def require_store(data: DataDirectory, store: str) -> None:
         _require_own(data, connection, _led_to(connection))
 
 
-def remember_collection(data: DataDirectory, store: str, collection: str) -> None:
+def record_collection(data: DataDirectory, store: str, collection: str) -> None:
     """Write down that a collection is about to be made here: whatever becomes of this build, the next one knows."""
     _write(data, [*_known(data), (collection, store)])
 
@@ -61,7 +61,7 @@ def move_alias(data: DataDirectory, manifest: Manifest) -> None:
             connection.call(method, collection_name=collection, alias=alias)
 
 
-def is_whole(manifest: Manifest, say: Callable[[str], None]) -> bool:
+def has_all_vectors(manifest: Manifest, say: Callable[[str], None]) -> bool:
     """Whether a published snapshot's collection still has its vectors; said where not.
 
     Raises:
@@ -78,7 +78,7 @@ def is_whole(manifest: Manifest, say: Callable[[str], None]) -> bool:
     return True
 
 
-def tidy(data: DataDirectory, say: Callable[[str], None]) -> None:
+def drop_unused_collections(data: DataDirectory, say: Callable[[str], None]) -> None:
     """Drop the collections whose snapshots are gone, and let Milvus unload all but the last two that were published.
 
     Where Milvus does not answer, that is said, and the next build does it.

@@ -24,7 +24,7 @@ from shared.snapshot.snapshot import check_files
 
 
 @dataclass(frozen=True)
-class Published:
+class PublishedSnapshot:
     """A verified snapshot on the disk; nothing of it is open."""
 
     paths: SnapshotPaths
@@ -63,7 +63,7 @@ class Published:
             return items.can_filter
 
 
-def is_tuned(published: Published) -> bool:
+def is_tuned(published: PublishedSnapshot) -> bool:
     """Whether the published base is another one than as pretrained."""
     return bool((published.manifest.tuning or {}).get("improved"))
 
@@ -89,7 +89,7 @@ def image_keys(images: Iterable[tuple[str, bytes]]) -> NDArray[np.uint64]:
     return np.unique(np.frombuffer(b"".join(keys), dtype=np.uint64))
 
 
-def find_published(data: DataDirectory, reporter: Reporter) -> Published | None:
+def find_published(data: DataDirectory, reporter: Reporter) -> PublishedSnapshot | None:
     """The published snapshot; None where there is none, or none that this version can use, which is said."""
     try:
         paths = data.paths(data.current_id())
@@ -105,7 +105,7 @@ def find_published(data: DataDirectory, reporter: Reporter) -> Published | None:
     except ParecidoError as error:
         reporter.say(f"nothing of the published snapshot is taken over: {error}")
         return None
-    return Published(paths, manifest)
+    return PublishedSnapshot(paths, manifest)
 
 
 def preprocessing_of(data: DataDirectory) -> str:

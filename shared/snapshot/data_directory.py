@@ -53,7 +53,7 @@ class SnapshotPaths:
         return self.root / "classifier.npz"
 
     @property
-    def judged_classifier(self) -> Path:
+    def validated_classifier(self) -> Path:
         """The head before it learned the held-out items, for the next build; not there where it is the same."""
         return self.root / "classifier.judged.npz"
 

@@ -265,7 +265,7 @@ def require_listed(paths: SnapshotPaths, manifest: Manifest) -> None:
     needed = {paths.items, paths.classifier}
     if manifest.golden:
         needed.add(paths.embedder)
-    optional = {paths.judged_classifier}
+    optional = {paths.validated_classifier}
     for entry in manifest.categories:
         needed.add(paths.partitions / rows_file(entry.name))
         vectors, *approximate = (paths.partitions / name for name in index_files(entry.name))

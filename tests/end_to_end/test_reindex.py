@@ -127,7 +127,7 @@ def _same_file(one: Path, other: Path) -> bool:
 
 
 def _same_classifier(before: SnapshotPaths, after: SnapshotPaths) -> bool:
-    names = ("classifier", "judged_classifier")
+    names = ("classifier", "validated_classifier")
     return all(getattr(before, name).read_bytes() == getattr(after, name).read_bytes() for name in names)
 
 
@@ -418,7 +418,7 @@ def test_a_reindex_after_a_rollback_publishes_the_catalogue_again(shop: Shop, be
 @pytest.mark.parametrize(
     ("limits", "reason"),
     [
-        ({"MAX_ACCURACY_LOSS": -1.0, "_MIN_JUDGED_IMAGES": 1}, "category_accuracy on 6 held-out images is"),
+        ({"MAX_ACCURACY_LOSS": -1.0, "_MIN_HELD_OUT_IMAGES": 1}, "category_accuracy on 6 held-out images is"),
         ({"MIN_ANN_RECALL_AT_10": 1.1}, "ann_recall_at_10 of 'checks' is 1.0000"),
     ],
 )

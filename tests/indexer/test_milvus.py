@@ -7,7 +7,7 @@ import pytest
 
 from indexer import pipeline
 from indexer.partitions.milvus_upload import Upload
-from indexer.snapshots.milvus_collections import connect, remember_collection
+from indexer.snapshots.milvus_collections import connect, record_collection
 from shared.manifest import Manifest
 from shared.milvus.connection import MilvusConnection
 from tests.support.builders.shop import Hits, Shop
@@ -144,7 +144,7 @@ def test_only_what_was_begun_here_is_dropped(quick_shop: Shop, store: _Store) ->
     with closing(connect(store.address)) as connection:
         connection.call("create_collection", collection_name="parecido_20200101T000000000_abcdef", dimension=4)
         connection.call("create_collection", collection_name="parecido_half", dimension=4)
-    remember_collection(quick_shop.data, store.address, "parecido_half")
+    record_collection(quick_shop.data, store.address, "parecido_half")
     quick_shop.build("--store", store.address)
     assert store.collections() == {_collection(quick_shop), "parecido_20200101T000000000_abcdef"}
 

@@ -13,7 +13,7 @@ from indexer.classifier.held_out import HeldOut
 from indexer.embedding.embed_catalogue import EmbeddedCatalogue
 from indexer.publish_gate import objections
 from indexer.snapshots.classifier_heads import Heads
-from indexer.snapshots.published import Published
+from indexer.snapshots.published import PublishedSnapshot
 from shared.catalogue.items import Item
 from shared.manifest import CategoryEntry, Manifest
 from shared.model.classifier import Classifier
@@ -69,24 +69,24 @@ def _state(
     return _State(chosen, held_out, fake_manifest(categories=categories, classifier=figures, recipe=recipe))
 
 
-def _publish(state: _State, root: Path) -> Published:
+def _publish(state: _State, root: Path) -> PublishedSnapshot:
     paths = SnapshotPaths(root)
-    Heads.of_one(state.classifier).write(paths)
-    return Published(paths, state.manifest)
+    Heads.without_refit(state.classifier).write(paths)
+    return PublishedSnapshot(paths, state.manifest)
 
 
-def _objections(candidate: _State, published: Published | None) -> list[str]:
+def _objections(candidate: _State, published: PublishedSnapshot | None) -> list[str]:
     return objections(candidate.manifest, candidate.classifier, candidate.held_out, published)
 
 
-def _figure(accuracy: float | None, images: int, published: Published) -> Published:
+def _figure(accuracy: float | None, images: int, published: PublishedSnapshot) -> PublishedSnapshot:
     figures = {"images": images, "category_accuracy": accuracy}
     manifest = fake_manifest(categories=published.manifest.categories, classifier=figures, recipe="another")
-    return Published(published.paths, manifest)
+    return PublishedSnapshot(published.paths, manifest)
 
 
 @pytest.fixture
-def published(tmp_path: Path) -> Published:
+def published(tmp_path: Path) -> PublishedSnapshot:
     """Three categories that are told apart nine times in ten."""
     state = _state(_catalogue("abc"))
     assert 0.9 < state.manifest.classifier["category_accuracy"] < 1
@@ -94,18 +94,18 @@ def published(tmp_path: Path) -> Published:
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_as_good_or_a_little_worse_is_published(published: Published, seed: int) -> None:
+def test_as_good_or_a_little_worse_is_published(published: PublishedSnapshot, seed: int) -> None:
     """Another day's items of the same kind."""
     assert _objections(_state(_catalogue("abc", seed)), published) == []
 
 
-def test_a_first_build_is_published(published: Published) -> None:
+def test_a_first_build_is_published(published: PublishedSnapshot) -> None:
     assert _objections(_state(_catalogue("abc", scrambled=1.0)), None) == []
 
 
 @pytest.mark.parametrize("scrambled", [0.3, 1.0])
 def test_a_catalogue_whose_labels_went_wrong_is_held_back_by_the_figure_at_publishing_time(
-    published: Published, scrambled: float
+    published: PublishedSnapshot, scrambled: float
 ) -> None:
     """On today's labels the published classifier is no better: they are what is wrong."""
     candidate = _state(_catalogue("abc", scrambled=scrambled))
@@ -119,11 +119,11 @@ def test_a_catalogue_whose_labels_went_wrong_is_held_back_by_the_figure_at_publi
         assert len(said) == 1
 
 
-def test_a_classifier_that_was_trained_badly_is_held_back_by_the_same_items(published: Published) -> None:
+def test_a_classifier_that_was_trained_badly_is_held_back_by_the_same_items(published: PublishedSnapshot) -> None:
     """The catalogue has become easier, so that even a bad classifier reaches the old figure."""
     embedded = _catalogue("abc", seed=1, spread=0.5)
     held_out = HeldOut.of(embedded, 0)
-    assert held_out.category_accuracy(published.heads().judged) > 0.99
+    assert held_out.category_accuracy(published.heads().validated) > 0.99
     good, blind = _nearest_means(embedded, ~held_out.items), np.random.default_rng(2)
     bad = next(
         one
@@ -138,7 +138,7 @@ def test_a_classifier_that_was_trained_badly_is_held_back_by_the_same_items(publ
         if 0.92 < (held_out.category_accuracy(one) or 0) < 0.96
     )
     published = _figure(0.93, 200, published)
-    same_recipe = Published(published.paths, fake_manifest(**{**vars(published.manifest), "recipe": "r"}))
+    same_recipe = PublishedSnapshot(published.paths, fake_manifest(**{**vars(published.manifest), "recipe": "r"}))
     (said,) = _objections(_state(embedded, bad), same_recipe)
     assert "; the published snapshot has on the same items " in said
     assert _objections(_state(embedded, good), same_recipe) == []
@@ -146,7 +146,7 @@ def test_a_classifier_that_was_trained_badly_is_held_back_by_the_same_items(publ
     assert _objections(_state(embedded, bad), published) == []
 
 
-def test_new_categories_do_not_count(published: Published) -> None:
+def test_new_categories_do_not_count(published: PublishedSnapshot) -> None:
     """Three that are never told apart from the first ones: over all, the accuracy is far below what it was."""
     embedded = _catalogue("abcxyz")
     held_out = HeldOut.of(embedded, 0)
@@ -160,18 +160,20 @@ def test_new_categories_do_not_count(published: Published) -> None:
     assert len(_objections(_state(embedded, Classifier(good.categories, weights, blind.bias)), published)) == 2
 
 
-def test_a_category_that_is_gone_does_not_count(published: Published) -> None:
+def test_a_category_that_is_gone_does_not_count(published: PublishedSnapshot) -> None:
     assert _objections(_state(_catalogue("ab")), published) == []
 
 
-def test_another_recipe_is_judged_by_the_figure_at_publishing_time_alone(published: Published) -> None:
+def test_another_recipe_is_judged_by_the_figure_at_publishing_time_alone(published: PublishedSnapshot) -> None:
     assert _objections(_state(_catalogue("abc"), recipe="another"), published) == []
     (said,) = _objections(_state(_catalogue("abc", scrambled=0.5), recipe="another"), published)
     assert "had when it was published" in said
 
 
 @pytest.mark.parametrize(("each", "held_back"), [(220, False), (224, True)])  # 3 × 33 or 34 held-out images
-def test_too_few_held_out_images_of_today_tell_nothing(published: Published, each: int, held_back: bool) -> None:
+def test_too_few_held_out_images_of_today_tell_nothing(
+    published: PublishedSnapshot, each: int, held_back: bool
+) -> None:
     candidate = _state(_catalogue("abc", each=each))
     wrong = Classifier(candidate.classifier.categories, -candidate.classifier.weights, candidate.classifier.bias)
     found = _objections(_state(_catalogue("abc", each=each), wrong), published)
@@ -182,13 +184,13 @@ def test_too_few_held_out_images_of_today_tell_nothing(published: Published, eac
     ("accuracy", "images", "held_back"), [(0.9, 100, True), (0.9, 99, False), (None, 0, False), (0.1, 200, False)]
 )
 def test_too_few_held_out_images_of_then_tell_nothing(
-    published: Published, accuracy: float | None, images: int, held_back: bool
+    published: PublishedSnapshot, accuracy: float | None, images: int, held_back: bool
 ) -> None:
     candidate = _state(_catalogue("abc", scrambled=0.5))
     assert bool(_objections(candidate, _figure(accuracy, images, published))) == held_back
 
 
-def test_the_limit_is_met_to_the_image(published: Published) -> None:
+def test_the_limit_is_met_to_the_image(published: PublishedSnapshot) -> None:
     candidate = _state(_catalogue("abc"))
     now = candidate.manifest.classifier["category_accuracy"]
     assert _objections(candidate, _figure(now + 0.0299, 200, published)) == []
@@ -201,14 +203,14 @@ def _all(names: Sequence[str], recall: float) -> list[str]:
 
 
 @pytest.mark.parametrize("first", [True, False])
-def test_an_index_that_misses_hits_is_held_back_even_at_first(published: Published, first: bool) -> None:
+def test_an_index_that_misses_hits_is_held_back_even_at_first(published: PublishedSnapshot, first: bool) -> None:
     before = None if first else published
     embedded = _catalogue("abc")
     assert _objections(_state(embedded, recall=0.98), before) == _all("abc", 0.98)
     assert _objections(_state(embedded, recall=0.99), before) == []
 
 
-def test_every_objection_is_said(published: Published) -> None:
+def test_every_objection_is_said(published: PublishedSnapshot) -> None:
     assert len(_objections(_state(_catalogue("abc", scrambled=1.0), recall=0.5), published)) == 4
 
 

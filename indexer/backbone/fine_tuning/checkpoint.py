@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from indexer.files.durable_write import replace_whole
+from indexer.files.durable_write import replace_bytes
 
 _DIGEST_BYTES = 32
 
@@ -73,7 +73,7 @@ class TuningCheckpoint:
             return
         data = io.BytesIO()
         np.savez(data, np.array(self._key), np.array(epochs), *values)
-        replace_whole(self._path, hashlib.sha256(data.getbuffer()).digest() + data.getvalue())
+        replace_bytes(self._path, hashlib.sha256(data.getbuffer()).digest() + data.getvalue())
 
     def delete(self) -> None:
         """Remove the file, once it is of no use any more."""

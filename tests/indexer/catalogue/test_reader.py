@@ -242,7 +242,7 @@ def test_csv_row_that_is_wrong(
 def test_csv_cell_with_several_images(read_csv: Callable[[str], Catalogue], cell: str, column: str) -> None:
     catalogue = read_csv(f"item_id,category,{column}\n1,c,{cell}\n")
     assert catalogue.items[0].images == ("a.jpg", "b.jpg")
-    assert catalogue.entries == 2
+    assert catalogue.n_entries == 2
 
 
 def test_csv_a_file_may_really_be_called_like_two(read_csv: Callable[[str], Catalogue]) -> None:
@@ -348,7 +348,7 @@ def test_an_image_named_twice_in_an_item_counts_once(read_lines: Callable[..., C
     catalogue = read_lines({"item_id": "1", "category": "c", "images": ["a.jpg", "b.jpg", "./a.jpg"]})
     assert catalogue.items[0].images == ("a.jpg", "b.jpg")
     assert catalogue.problems == (Problem("items.jsonl", 1, "1", "the image './a.jpg' is named twice in this item"),)
-    assert catalogue.entries == 3
+    assert catalogue.n_entries == 3
 
 
 def test_two_items_may_share_an_image(read_lines: Callable[..., Catalogue]) -> None:

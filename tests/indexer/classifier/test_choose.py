@@ -16,7 +16,7 @@ from indexer.console.progress import SilentReporter
 from indexer.embedding.embed_catalogue import EmbeddedCatalogue
 from indexer.settings import BuildSettings
 from indexer.snapshots.classifier_heads import Heads
-from indexer.snapshots.published import Published, image_keys
+from indexer.snapshots.published import PublishedSnapshot, image_keys
 from shared.catalogue.items import Item
 from shared.manifest import CategoryEntry
 from shared.model.classifier import Classifier
@@ -36,7 +36,7 @@ def _trainer(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "indexer.classifier.train", trainer)
 
 
-class _Published(Published):
+class _Published(PublishedSnapshot):
     """A snapshot of `_NAMES`, with no files."""
 
     image_keys = image_keys(_NAMES)
@@ -49,7 +49,7 @@ def _heads(name: str) -> Any:
     return Heads(f"{name}, served", f"{name}, judged")
 
 
-def _published(changed: int = 0, recipe: str = _RECIPE, feedback: str | None = None) -> Published:
+def _published(changed: int = 0, recipe: str = _RECIPE, feedback: str | None = None) -> PublishedSnapshot:
     categories = tuple(CategoryEntry(name, 50, 50, 50, "IndexFlatIP", 1.0) for name in ("cold", "warm"))
     figures = {"category_accuracy": 0.9, "epochs": 3, CHANGED: changed, FEEDBACK: feedback}
     return _Published(
@@ -70,7 +70,7 @@ def _queries(digest: str) -> LabelledQueries:
 
 def _choose(
     images: list[tuple[str, bytes]],
-    published: Published | None,
+    published: PublishedSnapshot | None,
     retrain: bool = False,
     queries: LabelledQueries | None = None,
 ) -> tuple[Any, ...]:
@@ -217,26 +217,26 @@ class _Tuned(_Published):
     head = _by_axis(2)
 
     def heads(self) -> Heads:
-        return Heads.of_one(self.head)
+        return Heads.without_refit(self.head)
 
 
-def _tuned(changed: int = 6, recipe: str = _RECIPE, *, improved: bool = True) -> Published:
+def _tuned(changed: int = 6, recipe: str = _RECIPE, *, improved: bool = True) -> PublishedSnapshot:
     published = _published(changed, recipe)
     return _Tuned(published.paths, replace(published.manifest, tuning={"improved": improved}))
 
 
 def _head(
-    monkeypatch: pytest.MonkeyPatch, trained: Classifier, base: Base = _BASE, published: Published | None = None
+    monkeypatch: pytest.MonkeyPatch, trained: Classifier, base: Base = _BASE, published: PublishedSnapshot | None = None
 ) -> Classifier:
     """What is chosen where there is a reason to train and training gives this."""
     monkeypatch.setattr(
-        sys.modules["indexer.classifier.train"], "train_classifier", lambda *_: (Heads.of_one(trained), 7)
+        sys.modules["indexer.classifier.train"], "train_classifier", lambda *_: (Heads.without_refit(trained), 7)
     )
     settings, embedded = BuildSettings(Path("c"), Path("d"), retrain=True), _along_axes()
     chosen = choose_classifier(settings, published, embedded, HeldOut.of(embedded, 0), base, SilentReporter())
     assert (chosen.is_new, chosen.epochs, chosen.changed) == _TRAINED
-    assert chosen.heads.served is chosen.heads.judged
-    return chosen.heads.served
+    assert chosen.heads.refitted is chosen.heads.validated
+    return chosen.heads.refitted
 
 
 @pytest.mark.parametrize(("trained", "wanted"), [(1.0, "tuned"), (12.0, "trained"), (2.0, "tuned")])
@@ -264,7 +264,7 @@ def test_the_head_that_was_tuned_with_the_base_stays_unless_held_out_items_prefe
     ],
 )
 def test_where_no_head_was_tuned_for_this_the_trained_one_is_taken(
-    monkeypatch: pytest.MonkeyPatch, base: Base, published: Published | None
+    monkeypatch: pytest.MonkeyPatch, base: Base, published: PublishedSnapshot | None
 ) -> None:
     new = _by_axis(-1)
     assert _head(monkeypatch, new, base, published) is new

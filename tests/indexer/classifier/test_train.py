@@ -49,7 +49,7 @@ def _clusters(counts: dict[str, int], images: int = 1, copies: int = 1, spread: 
 def _train(trainer: Any, embedded: EmbeddedCatalogue, seed: int = 0) -> tuple[Classifier, int]:
     with SilentReporter().stage("train") as stage:
         heads, epochs = trainer.train_classifier(embedded, HeldOut.of(embedded, seed), seed, stage)
-    return heads.judged, epochs
+    return heads.validated, epochs
 
 
 def _truth(embedded: EmbeddedCatalogue, classifier: Classifier) -> np.ndarray:
@@ -136,12 +136,12 @@ def test_the_head_that_is_served_has_learned_all_and_is_as_sure_as_held_out_item
     held_out = HeldOut.of(embedded, 0)
     with SilentReporter().stage("train") as stage:
         heads, _ = trainer.train_classifier(embedded, held_out, 0, stage)
-    assert heads.served.temperature == heads.judged.temperature
-    assert heads.served.own_probabilities.tobytes() == heads.judged.own_probabilities.tobytes()
-    assert held_out.log_loss(heads.served) < held_out.log_loss(heads.judged)
+    assert heads.refitted.temperature == heads.validated.temperature
+    assert heads.refitted.own_probabilities.tobytes() == heads.validated.own_probabilities.tobytes()
+    assert held_out.log_loss(heads.refitted) < held_out.log_loss(heads.validated)
     unseen = _clusters({"a": 400, "b": 400, "c": 400}, spread=1.2)
     right = [(one.probabilities(unseen.originals).argmax(1) == _truth(unseen, one)).mean() for one in
-             (heads.judged, heads.served)]  # fmt: skip
+             (heads.validated, heads.refitted)]  # fmt: skip
     assert right[1] > right[0] - 0.005
 
 
@@ -162,7 +162,7 @@ def test_of_very_many_images_a_balanced_part_is_learned(trainer: Any, monkeypatc
     # Then the held-out ones would only take others' places.
     with SilentReporter().stage("train") as stage:
         heads, _ = trainer.train_classifier(embedded, HeldOut.of(embedded, 0), 0, stage)
-    assert heads.served is heads.judged
+    assert heads.refitted is heads.validated
 
 
 def _queries(embeddings: np.ndarray, categories: str) -> LabelledQueries:
@@ -222,7 +222,7 @@ def test_corrections_change_what_queries_like_them_are_taken_for(trainer: Any) -
     held_out = HeldOut.of(embedded, 0)
     with SilentReporter().stage("train") as stage:
         heads, _ = trainer.train_classifier(embedded, held_out, 0, stage, told)
-    after = heads.judged
+    after = heads.validated
     taken_for_a = [(one.probabilities(later).argmax(axis=1) == 0).mean() for one in (before, after)]
     assert taken_for_a[0] < 0.1
     assert taken_for_a[1] > 0.9

@@ -7,12 +7,12 @@ from pathlib import Path
 _ROOT = Path(__file__).parents[3]
 _PROGRAM = """
 import os, sys
-from indexer.console.native_stderr import without_chatter
+from indexer.console.native_stderr import without_native_logs
 
 def native(line):
     os.write(2, line.encode() + b"\\n")
 
-with without_chatter():
+with without_native_logs():
     native("WARNING: All log messages before absl::InitializeLog() is called are written to STDERR")
     native("I0000 00:00:1795886610.402713    9106 cudart_stub.cc:31] Could not find cuda drivers on your machine")
     native("INFO: Created TensorFlow Lite XNNPACK delegate for CPU.")

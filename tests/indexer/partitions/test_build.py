@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from indexer.embedding.embed_catalogue import EmbeddedCatalogue
 from indexer.partitions import build as module
 from indexer.partitions.build import ann_recall_at_10, plan_partitions
-from indexer.snapshots.published import Published
+from indexer.snapshots.published import PublishedSnapshot
 from shared.catalogue.items import IndexedItem, Item
 from shared.index.partition import Partition, partition_file, rows_file
 from shared.index.stored_vectors import StoredVectors
@@ -125,12 +125,12 @@ def test_planning_reads_no_embedding_and_building_reads_each_once(mixed: Embedde
     assert views.most == max(len(one.images) for one in planned)  # one partition at a time
 
 
-def _published(embedded: EmbeddedCatalogue, root: Path) -> Published:
+def _published(embedded: EmbeddedCatalogue, root: Path) -> PublishedSnapshot:
     """A snapshot of the partitions alone, without embedder, classifier and items."""
     paths = SnapshotPaths(root)
     paths.partitions.mkdir(parents=True)
     entries, _ = make_partitions(embedded, "original", paths.partitions)
-    return Published(paths, fake_manifest(categories=tuple(entries)))
+    return PublishedSnapshot(paths, fake_manifest(categories=tuple(entries)))
 
 
 def _inode(directory: Path, category: str) -> int:
@@ -203,7 +203,7 @@ def test_a_partition_without_a_content_is_never_taken_over(mixed: EmbeddedCatalo
     """Snapshots of before say nothing of it."""
     published = _published(mixed, tmp_path / "old")
     entries = tuple(replace(entry, content="") for entry in published.manifest.categories)
-    old = Published(published.paths, fake_manifest(categories=entries))
+    old = PublishedSnapshot(published.paths, fake_manifest(categories=entries))
     assert [one.published for one in plan_partitions(mixed, "original", old)[0]] == [None] * 3
 
 

@@ -11,7 +11,7 @@ import pytest
 from indexer.embedding.embed_catalogue import EmbeddedCatalogue
 from indexer.partitions.index_policy import IndexPolicy
 from indexer.partitions.index_tuning import choose_index, first_copies
-from indexer.snapshots.published import Published
+from indexer.snapshots.published import PublishedSnapshot
 from shared.catalogue.items import Item
 from shared.index.approximate_index import ApproximateIndex
 from shared.index.category_search import Hit
@@ -185,7 +185,7 @@ def test_an_index_is_taken_over_unless_another_is_wanted(tmp_path: Path) -> None
     paths = SnapshotPaths(tmp_path / "old")
     paths.partitions.mkdir(parents=True)
     entries, _ = make_partitions(embedded, "original", paths.partitions, policy=policy)
-    published = Published(paths, fake_manifest(categories=tuple(entries)))
+    published = PublishedSnapshot(paths, fake_manifest(categories=tuple(entries)))
     for place, other in enumerate([policy, IndexPolicy(cheap=0, vectors="int8"), IndexPolicy(), _KINDS["lists"]]):
         (directory := tmp_path / str(place)).mkdir()
         (entry,), _ = make_partitions(embedded, "original", directory, published, other)

@@ -49,7 +49,7 @@ def test_the_figures_are_those_of_the_raw_data(shop: Shop) -> None:
     told, snapshot = told_of(shop), Snapshot.open(shop.current(), interpreters=1)
     held_out = _held_out()
     rows = np.stack([_embedding(snapshot, item_id) for _, item_id in held_out])
-    with np.load(shop.current().judged_classifier) as head:
+    with np.load(shop.current().validated_classifier) as head:
         logits = (rows @ head["weights"] + head["bias"]) / head["temperature"]
         categories = head["categories"].tolist()
     probabilities = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)

@@ -22,35 +22,35 @@ def _head(scale: float) -> Classifier:
 
 def test_both_are_written_and_share_the_rule(tmp_path: Path) -> None:
     paths = SnapshotPaths(tmp_path)
-    Heads(_head(1), _head(2)).knowing(_RULE).write(paths)
+    Heads(_head(1), _head(2)).with_ood_rule(_RULE).write(paths)
     found = Heads.open(paths)
-    assert (found.served.weights == _head(1).weights).all()
-    assert (found.judged.weights == _head(2).weights).all()
-    for one in (found.served, found.judged):
+    assert (found.refitted.weights == _head(1).weights).all()
+    assert (found.validated.weights == _head(2).weights).all()
+    for one in (found.refitted, found.validated):
         assert (one.temperature, one.own_probabilities.tolist()) == (1.5, pytest.approx([0.3, 0.9]))
         assert one.known is not None
         assert one.known.thresholds.tolist() == [0.1, 0.2]
-    assert Classifier.open(paths.judged_classifier).known is None  # 1.3 MB of clarity need not be there twice
+    assert Classifier.open(paths.validated_classifier).known is None  # 1.3 MB of clarity need not be there twice
 
 
 def test_one_that_is_served_as_it_was_judged_is_written_once(tmp_path: Path) -> None:
     paths = SnapshotPaths(tmp_path)
-    heads = Heads.of_one(_head(1)).knowing(_RULE)
-    assert heads.served is heads.judged
+    heads = Heads.without_refit(_head(1)).with_ood_rule(_RULE)
+    assert heads.refitted is heads.validated
     heads.write(paths)
     assert paths.files() == [paths.classifier]
     found = Heads.open(paths)
-    assert found.served is found.judged
+    assert found.refitted is found.validated
 
 
 def test_a_damaged_one_is_no_older_snapshot(tmp_path: Path) -> None:
     paths = SnapshotPaths(tmp_path)
     Heads(_head(1), _head(2)).write(paths)
-    paths.judged_classifier.write_bytes(b"PK")
+    paths.validated_classifier.write_bytes(b"PK")
     with pytest.raises(SnapshotError, match=r"classifier\.judged\.npz can't be read"):
         Heads.open(paths)
 
 
 def test_no_rule_takes_one_away() -> None:
-    heads = Heads(replace(_head(1), known=_RULE), _head(2)).knowing(None)
-    assert (heads.served.known, heads.judged.known) == (None, None)
+    heads = Heads(replace(_head(1), known=_RULE), _head(2)).with_ood_rule(None)
+    assert (heads.refitted.known, heads.validated.known) == (None, None)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from indexer import publish_gate as gate
-from indexer.snapshots.history import diff, existing, list_snapshots, roll_back
+from indexer.snapshots.history import diff, list_snapshots, roll_back, snapshot_paths
 from indexer.snapshots.publish import published_ids
 from indexer.snapshots.writer_lock import writer_lock
 from shared.errors import Busy, SnapshotError, SnapshotMissing
@@ -124,7 +124,7 @@ def test_a_damaged_one_is_not_published(quick_shop: Shop) -> None:
 def test_one_that_does_not_exist_is_refused(quick_shop: Shop) -> None:
     for missing in ("gone", "..", ""):
         with pytest.raises(SnapshotMissing, match="there is no snapshot"):
-            existing(quick_shop.data, missing)
+            snapshot_paths(quick_shop.data, missing)
     with pytest.raises(SnapshotMissing, match="there is no snapshot 'gone'"):
         roll_back(quick_shop.data, "gone")
 

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from indexer.snapshots.published import Published, find_published, image_keys, preprocessing_of, snapshot_states
+from indexer.snapshots.published import PublishedSnapshot, find_published, image_keys, preprocessing_of, snapshot_states
 from shared.catalogue.items import IndexedItem, Item, write_items
 from shared.images.decode import PREPROCESSING, PREPROCESSINGS
 from shared.index.partition import Partition
@@ -73,12 +73,12 @@ def _manifest(paths: SnapshotPaths, weights: str, preprocessing: str = PREPROCES
     )
 
 
-def _find(data: DataDirectory) -> tuple[Published | None, list[str]]:
+def _find(data: DataDirectory) -> tuple[PublishedSnapshot | None, list[str]]:
     listener: Any = _Listener()
     return find_published(data, listener), listener.said
 
 
-def _found(data: DataDirectory) -> Published:
+def _found(data: DataDirectory) -> PublishedSnapshot:
     published, said = _find(data)
     assert published is not None, said
     return published

@@ -11,7 +11,7 @@ from indexer.data_quality.snapshot_images import Originals
 from indexer.embedding.embed_catalogue import EmbeddedCatalogue
 from indexer.partitions.build import plan_partitions, write_partition
 from indexer.partitions.index_policy import IndexPolicy
-from indexer.snapshots.published import Published
+from indexer.snapshots.published import PublishedSnapshot
 from shared.catalogue.items import IndexedItem, Item
 from shared.index.partition import Partition
 from shared.manifest import CategoryEntry
@@ -22,7 +22,7 @@ def make_partitions(
     embedded: EmbeddedCatalogue,
     index_views: str,
     directory: Path,
-    published: Published | None = None,
+    published: PublishedSnapshot | None = None,
     policy: IndexPolicy | None = None,
 ) -> tuple[list[CategoryEntry], list[IndexedItem]]:
     """Plan and write every partition into a directory; what the manifest says of each, and the items."""
