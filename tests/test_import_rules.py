@@ -1,6 +1,7 @@
-"""Who may import whom: `indexer` and `search_service` meet in a snapshot only, and heavy libraries stay where they are.
+"""The import rules: packages, layers, cycles and heavy libraries; and the layout of modules and tests.
 
-Every import counts, also one inside a function or under `if TYPE_CHECKING`.
+For packages and libraries every import counts, also one inside a function or under `if TYPE_CHECKING`; for layers and
+cycles those that run.
 """
 
 import ast
@@ -11,8 +12,9 @@ from pathlib import Path
 
 import pytest
 
-_ROOT = Path(__file__).parents[1]
-_PACKAGES = ("shared", "indexer", "search_service")
+from tests.support import module_graph
+from tests.support.module_graph import PACKAGES, ROOT
+
 _TENSORFLOW = {"tensorflow", "keras", "tf_keras"}
 _WEB = {"flask", "werkzeug"}
 _WEB_MODULES = {
@@ -47,9 +49,86 @@ _ONLY_IN = {
 _OURS = {"shared": set(), "indexer": {"shared"}, "search_service": {"shared"}}
 
 
+# From the lowest; a layer imports itself and those above it in this list.
+_LAYERS = {
+    "shared": [
+        ["errors", "vectors", "deadline", "recently_used", "shown", "priority"],
+        ["files"],
+        ["manifest", "feedback_record"],
+        ["images"],
+        ["index"],
+        ["model"],
+        ["catalogue"],
+        ["milvus"],
+        ["snapshot"],
+        ["retrieval"],
+    ],
+    "indexer": [
+        ["console", "files", "priority"],
+        ["capacity"],
+        ["catalogue"],
+        ["snapshots"],
+        ["embedding", "backbone", "classifier", "partitions", "settings"],
+        ["data_quality", "evaluation"],
+        ["reports"],
+        ["build_summary", "assemble_snapshot", "publish_gate", "dry_run", "pipeline"],
+        ["cli", "__main__"],
+    ],
+    "search_service": [
+        ["platform_variables", "settings", "access", "admission", "observability"],
+        ["engine"],
+        ["snapshots"],
+        ["api", "openapi"],
+        ["server", "app", "wsgi", "__main__"],
+    ],
+}
+# To be removed, one by one.
+_UPWARD_STILL = {
+    "indexer.classifier.held_out -> indexer.evaluation.retrieval_metrics",
+    "search_service.access.access_control -> search_service.api.operations",
+    "search_service.access.image_fetcher -> search_service.engine.side_by_side",
+    "search_service.admission.fair_queue -> search_service.engine.request_context",
+    "search_service.admission.slots -> search_service.engine.request_context",
+    "search_service.admission.slow_lane -> search_service.engine.request_context",
+    "search_service.observability.metrics -> search_service.engine.engine",
+    "search_service.observability.metrics -> search_service.snapshots.watch",
+    "search_service.openapi.document -> search_service.server.message",
+}
+_CYCLES_STILL = [
+    ["indexer.backbone.choose", "indexer.backbone.fine_tuning.stage"],
+    ["indexer.catalogue.entries", "indexer.catalogue.parquet"],
+    ["indexer.reports.evaluation_report", "indexer.reports.write"],
+]
+_MAX_MODULES = 12
+# Tests of several modules at once.
+_OF_SEVERAL_MODULES = {
+    "indexer/catalogue/test_tables.py": "CSV and JSON lines, by the reader",
+    "indexer/test_milvus.py": "builds into Milvus",
+    "search_service/access/test_prefix.py": "the service below a path",
+    "search_service/server/test_conformance.py": "HTTP as its specification has it",
+    "search_service/test_milvus.py": "searches in Milvus",
+    "shared/images/test_hostile_images.py": "decoding in time and memory",
+    "shared/snapshot/test_snapshot_sense.py": "what a snapshot's parts say of each other",
+} | {
+    f"search_service/api/test_{name}.py": "a route"
+    for name in (
+        "accents",
+        "bad_requests",
+        "batch_route",
+        "feedback_route",
+        "fuzz_api",
+        "image_url",
+        "overload_route",
+        "readyz",
+        "search_options_route",
+        "without_embedder",
+    )
+}
+
+
 def _modules() -> list[str]:
     """The Python files of the three packages, relative to the root."""
-    return sorted(path.relative_to(_ROOT).as_posix() for name in _PACKAGES for path in (_ROOT / name).rglob("*.py"))
+    return sorted(path.relative_to(ROOT).as_posix() for path in module_graph.modules(*PACKAGES).values())
 
 
 def _imports(source: str) -> Iterator[str]:
@@ -69,7 +148,7 @@ def _is_import_function(function: ast.expr) -> bool:
 
 def _forbidden(module: str) -> set[str]:
     package = module.split("/")[0]
-    names = {*_PACKAGES} - {package} - _OURS[package]
+    names = {*PACKAGES} - {package} - _OURS[package]
     if package != "indexer":
         names |= _TENSORFLOW
     if module not in _WEB_MODULES:
@@ -84,12 +163,12 @@ def _violations(module: str, source: str) -> list[str]:
 def test_there_is_something_to_check() -> None:
     modules = _modules()
     assert "shared/snapshot/snapshot.py" in modules
-    assert {module.split("/")[0] for module in modules} == {*_PACKAGES}
+    assert {module.split("/")[0] for module in modules} == {*PACKAGES}
 
 
-@pytest.mark.parametrize("module", _modules())
-def test_imports_keep_the_rules(module: str) -> None:
-    assert _violations(module, (_ROOT / module).read_text(encoding="utf-8")) == []
+def test_packages_and_libraries_are_imported_where_they_may_be() -> None:
+    found = {module: _violations(module, (ROOT / module).read_text(encoding="utf-8")) for module in _modules()}
+    assert {module: names for module, names in found.items() if names} == {}
 
 
 @pytest.mark.parametrize(
@@ -143,8 +222,55 @@ def test_what_is_allowed_is_not_reported(module: str, source: str) -> None:
     assert _violations(module, source) == []
 
 
+def test_there_are_no_import_cycles() -> None:
+    found = module_graph.cycles(module_graph.import_graph(module_graph.modules(*PACKAGES)))
+    assert [cycle for cycle in found if cycle not in _CYCLES_STILL] == []
+
+
+def test_cycles_are_found_also_where_an_import_is_in_a_function() -> None:
+    assert module_graph.cycles({"a": {"b"}, "b": {"c"}, "c": {"b"}, "d": {"a"}}) == [["b", "c"]]
+    assert module_graph.cycles({"a": {"b"}, "b": {"c"}, "c": set()}) == []
+    source = "from a import b\nif TYPE_CHECKING:\n    import c\ndef f():\n    import d.e"
+    assert list(module_graph._imported(ast.parse(source))) == ["a.b", "d.e"]
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_lower_layers_import_no_higher_ones(package: str) -> None:
+    graph = module_graph.import_graph(module_graph.modules(package))
+    assert graph.pop(package) == set()
+    layers = [[f"{package}.{name}" for name in names] for names in _LAYERS[package]]
+    assert set(module_graph.upward_imports(graph, layers)) - _UPWARD_STILL == set()
+
+
+def test_an_upward_import_is_found() -> None:
+    graph = {"a.low.x": {"a.high"}, "a.high": {"a.low.x"}}
+    assert module_graph.upward_imports(graph, [["a.low"], ["a.high"]]) == ["a.low.x -> a.high"]
+    with pytest.raises(ValueError, match="empty"):
+        module_graph.upward_imports(graph, [["a.low"]])
+
+
+def test_no_folder_is_a_drawer() -> None:
+    sizes = module_graph.folder_sizes(module_graph.modules(*PACKAGES))
+    assert {folder: size for folder, size in sizes.items() if size > _MAX_MODULES} == {}
+    sizes = module_graph.folder_sizes(module_graph.modules("tests/support"))
+    assert {folder: size for folder, size in sizes.items() if size > _MAX_MODULES} == {}
+
+
+def test_tests_mirror_the_packages() -> None:
+    paths = {
+        path.relative_to(ROOT / "tests") for name in PACKAGES for path in (ROOT / "tests" / name).rglob("test_*.py")
+    }
+    lone = {path.as_posix() for path in paths if not (ROOT / path.parent / _module_of(path)).exists()}
+    assert lone - _OF_SEVERAL_MODULES.keys() == set()
+
+
+def _module_of(test: Path) -> str:
+    name = test.name.removeprefix("test_")
+    return "__main__.py" if name == "main.py" else name
+
+
 @pytest.mark.parametrize("module", ["indexer.__main__", "indexer.pipeline", "search_service.wsgi"])
 def test_milvus_is_not_imported_before_it_is_needed(module: str) -> None:
     program = f"import sys, {module}; print([name for name in sys.modules if 'milvus' in name and '.' not in name])"
-    done = subprocess.run([sys.executable, "-c", program], cwd=_ROOT, capture_output=True, text=True, check=False)
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (0, "[]\n"), done.stderr
