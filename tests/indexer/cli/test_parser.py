@@ -1,4 +1,4 @@
-"""A real bash on a terminal, set up as the README says."""
+"""A real bash on a terminal, set up as the documentation says."""
 
 import os
 import shutil
@@ -10,7 +10,7 @@ import pexpect
 import pytest
 
 _ROOT = Path(__file__).parents[3]
-_README = (_ROOT / "README.md").read_text(encoding="utf-8")
+_PAGE = (_ROOT / "docs/reference/command-line.md").read_text(encoding="utf-8")
 _SET_UP = 'eval "$(activate-global-python-argcomplete --dest=-)"'
 
 pytestmark = pytest.mark.skipif(shutil.which("bash") is None, reason="there is no bash")
@@ -42,8 +42,8 @@ def completed(bash: pexpect.spawn, typed: str, expected: str) -> None:
     bash.expect_exact(typed + expected)
 
 
-def test_the_readme_says_how_it_is_set_up() -> None:
-    assert _SET_UP in _README
+def test_the_documentation_says_how_it_is_set_up() -> None:
+    assert _SET_UP in _PAGE
 
 
 @pytest.mark.parametrize(
