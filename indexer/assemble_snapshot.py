@@ -9,14 +9,14 @@ from datetime import UTC, datetime
 from functools import cached_property, partial
 from pathlib import Path
 
-from indexer.backbone.choose import Base
 from indexer.catalogue.problems import write_problems
 from indexer.classifier.choose import ChosenClassifier
-from indexer.classifier.fit_ood_rule import fit_known
+from indexer.classifier.fit_ood_rule import fit_ood_rule
 from indexer.classifier.held_out import HeldOut
 from indexer.console.progress import Reporter
 from indexer.data_quality.report import examine
 from indexer.embedding.embed_catalogue import EmbeddedCatalogue
+from indexer.embedding.exported_backbone import ExportedBackbone
 from indexer.files.durable_write import link_or_copy
 from indexer.partitions.build import PlannedPartition, write_partition
 from indexer.partitions.milvus_upload import Upload
@@ -53,7 +53,7 @@ class SnapshotContent:
         preprocessing: how images were decoded, one of `shared.images.decode.PREPROCESSINGS`.
     """
 
-    base: Base
+    base: ExportedBackbone
     embedded: EmbeddedCatalogue
     chosen: ChosenClassifier
     held_out: HeldOut
@@ -126,7 +126,9 @@ class SnapshotContent:
         heads = self.chosen.heads
         if self.chosen.is_new:
             opened = partial(Partition.open, directory=paths.partitions)
-            heads = heads.with_ood_rule(fit_known(heads.validated, self.held_out, opened, self._pretrained_classes()))
+            heads = heads.with_ood_rule(
+                fit_ood_rule(heads.validated, self.held_out, opened, self._pretrained_classes())
+            )
         heads.write(paths)
         return heads
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from indexer.console.progress import Reporter
 from indexer.data_quality.report import read_report
-from indexer.reports.write import PAGE
+from indexer.reports.file_names import PAGE
 from shared.manifest import Manifest
 from shared.snapshot.data_directory import DataDirectory
 

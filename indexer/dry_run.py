@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from indexer.backbone.choose import kept_model
+from indexer.backbone.choose import reusable_model
 from indexer.catalogue.diff import Changes, compare, states
 from indexer.catalogue.model import Catalogue
 from indexer.catalogue.reader import read_catalogue
@@ -17,9 +17,9 @@ from indexer.classifier.choose import reason_to_train
 from indexer.classifier.feedback_queries import LabelledQueries, read_feedback, require_feedback
 from indexer.console.progress import Reporter, Stage
 from indexer.embedding.cache import EmbeddingCache
-from indexer.embedding.embed_catalogue import EmbeddedCatalogue, keep_good
+from indexer.embedding.embed_catalogue import EmbeddedCatalogue, number_good_items
 from indexer.embedding.embed_image import recipe_of
-from indexer.embedding.image_tasks import each_image
+from indexer.embedding.image_tasks import apply_to_images
 from indexer.files.location import read_limited, status_of
 from indexer.partitions.build import plan_partitions
 from indexer.settings import BuildSettings
@@ -68,7 +68,7 @@ def dry_run(settings: BuildSettings, reporter: Reporter) -> DryRun:
     data = DataDirectory(settings.data)
     published = find_published(data, reporter)
     catalogue = read_catalogue(settings.catalogue, settings.image_root)
-    model = kept_model(settings, published)
+    model = reusable_model(settings, published)
     recipe = _recipe(settings, model, preprocessing_of(data))
     with _cache(settings, data, recipe, reporter) as cache:
         with reporter.stage("look at images", catalogue.n_images) as stage:
@@ -149,8 +149,8 @@ def _look(
         known = None if cache is None or settings.rehash else cache.known_digest(str(path), status)
         return known or hashlib.sha256(read_limited(path, settings.image_limits)).digest()
 
-    tasks, digests, problems = each_image(catalogue, work, settings.threads, stage)
-    items, image_items = keep_good(catalogue, tasks)
+    tasks, digests, problems = apply_to_images(catalogue, work, settings.threads, stage)
+    items, image_items = number_good_items(catalogue, tasks)
     # Nobody looks into them, but which index a partition gets depends on how long they are.
     views = np.broadcast_to(np.float32(0), (len(digests), 1 + settings.augmentations, dim))
     found = catalogue.problems + problems

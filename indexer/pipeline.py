@@ -1,6 +1,6 @@
 """From a catalogue to a published snapshot: the stages, in order.
 
-read_catalogue → choose_base → embed_catalogue → choose_classifier → build_partitions → publish
+read_catalogue → choose_backbone → embed_catalogue → choose_classifier → build_partitions → publish
 
 Each stage takes over what the published snapshot or the cache has already; TensorFlow is imported only to export a base
 (which `--fine-tune` tunes first) or to train a classifier.
@@ -14,7 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from indexer.assemble_snapshot import SnapshotContent
-from indexer.backbone.choose import Base, choose_base
+from indexer.backbone.choose import choose_backbone
 from indexer.build_summary import BuildSummary, Built, show, summarize
 from indexer.catalogue.model import Catalogue
 from indexer.catalogue.problems import check_problems
@@ -24,10 +24,11 @@ from indexer.classifier.feedback_queries import read_feedback, require_feedback
 from indexer.classifier.held_out import HeldOut
 from indexer.console.progress import Reporter
 from indexer.embedding.cache import EmbeddingCache
-from indexer.embedding.cluster.ray_executor import OnRay
-from indexer.embedding.embed_catalogue import Executor, embed_catalogue, on_this_machine
-from indexer.embedding.embed_image import Embedding
-from indexer.embedding.precomputed import NO_BASE, read_given, require_fit
+from indexer.embedding.cluster.ray_executor import RayExecutor
+from indexer.embedding.embed_catalogue import Executor, embed_catalogue, embed_locally
+from indexer.embedding.embed_image import EmbeddingConfig
+from indexer.embedding.exported_backbone import UNKNOWN_BACKBONE, ExportedBackbone
+from indexer.embedding.precomputed import read_precomputed, require_same_dim
 from indexer.files.durable_write import replace_file
 from indexer.partitions.build import plan_partitions
 from indexer.publish_gate import objections
@@ -79,7 +80,7 @@ def _build(
         catalogue = read_catalogue(settings.catalogue, settings.image_root, stage, data.root)
     check_problems(data, catalogue, catalogue.problems, settings.max_bad)
 
-    base = choose_base(settings, published, catalogue, reporter)
+    base = choose_backbone(settings, published, catalogue, reporter)
     with _embedding(settings, base, data, reporter) as (how, cache):
         with reporter.stage("embed images", catalogue.n_images) as stage:
             embedded = embed_catalogue(catalogue, how, stage, _executor(settings, base, data, reporter))
@@ -89,7 +90,9 @@ def _build(
         held_out = HeldOut.of(embedded, settings.seed)
         embedder = how.embedder
         queries = read_feedback(settings.feedback, embedder.embedder_id, embedder.dim, embedded, reporter)
-        chosen = choose_classifier(settings, published, embedded, held_out, base, reporter, queries)
+        chosen = choose_classifier(
+            published, embedded, held_out, base, reporter, queries, seed=settings.seed, retrain=settings.retrain
+        )
         content = SnapshotContent(
             base,
             embedded,
@@ -120,16 +123,20 @@ def _build_given(
     """The stages for embeddings that were made elsewhere."""
     catalogue = Catalogue(settings.catalogue, (settings.image_root or settings.catalogue.parent).resolve(), (), (), ())
     # `auto` would guess: only the user knows what made them.
-    base = NO_BASE if settings.backbone == "auto" else choose_base(settings, published, catalogue, reporter)
+    base = (
+        UNKNOWN_BACKBONE if settings.backbone == "auto" else choose_backbone(settings, published, catalogue, reporter)
+    )
     with reporter.stage("read embeddings") as stage:
-        embedded = read_given(embeddings, settings.catalogue, base, stage, data.root)
+        embedded = read_precomputed(embeddings, settings.catalogue, base, stage, data.root)
     dim = embedded.views.shape[2]
     if base.model:
-        require_fit(base, LiteRtEmbedder(base.model, 1).dim, dim)
+        require_same_dim(base, LiteRtEmbedder(base.model, 1).dim, dim)
     partitions, items = plan_partitions(embedded, settings.index_views, published, settings.index_policy)
     held_out = HeldOut.of(embedded, settings.seed)
     queries = read_feedback(settings.feedback, embedder_id(base.model), dim, embedded, reporter)
-    chosen = choose_classifier(settings, published, embedded, held_out, base, reporter, queries)
+    chosen = choose_classifier(
+        published, embedded, held_out, base, reporter, queries, seed=settings.seed, retrain=settings.retrain
+    )
     content = SnapshotContent(
         base,
         embedded,
@@ -181,20 +188,20 @@ def _remember(settings: BuildSettings, manifest: Manifest, data: DataDirectory) 
     replace_file(data.build_settings, json.dumps(chosen, indent=1) + "\n")
 
 
-def _executor(settings: BuildSettings, base: Base, data: DataDirectory, reporter: Reporter) -> Executor:
+def _executor(settings: BuildSettings, base: ExportedBackbone, data: DataDirectory, reporter: Reporter) -> Executor:
     """Who embeds."""
     if settings.executor == "local":
-        return on_this_machine
+        return embed_locally
     shards = settings.shards or data.shards.resolve()
-    return OnRay(base.model, settings.ray_address, shards, settings.shard_images, settings.workers, reporter.say)
+    return RayExecutor(base.model, settings.ray_address, shards, settings.shard_images, settings.workers, reporter.say)
 
 
 @contextmanager
 def _embedding(
-    settings: BuildSettings, base: Base, data: DataDirectory, reporter: Reporter
-) -> Iterator[tuple[Embedding, EmbeddingCache]]:
+    settings: BuildSettings, base: ExportedBackbone, data: DataDirectory, reporter: Reporter
+) -> Iterator[tuple[EmbeddingConfig, EmbeddingCache]]:
     """How images are embedded, and the cache, open for as long as embeddings are read."""
-    how = Embedding(
+    how = EmbeddingConfig(
         LiteRtEmbedder(base.model, settings.threads),
         settings.augmentation,
         settings.image_limits,

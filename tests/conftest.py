@@ -21,7 +21,8 @@ _ROOT = Path(__file__).parents[1]
 _EXPORT_LITE0 = """
 import sys
 from pathlib import Path
-from indexer.backbone.load import export_embedder, load_backbone
+from indexer.backbone.export import export_embedder
+from indexer.backbone.load import load_backbone
 model = load_backbone("efficientnet_lite0", None, print).model
 Path(sys.argv[1]).write_bytes(export_embedder(model))
 """

@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from benchmarks.harness.fresh_process import export_lite0, run_in_fresh_process
 from benchmarks.harness.photos import Photo, write_catalogue
 from indexer.console.progress import SilentReporter
-from indexer.data_quality.snapshot_images import Originals
+from indexer.data_quality.snapshot_images import SnapshotImages
 from indexer.embedding.augmentation import Augmentation
 from indexer.embedding.embed_catalogue import EmbeddedCatalogue, embed_catalogue
-from indexer.embedding.embed_image import Embedding
+from indexer.embedding.embed_image import EmbeddingConfig
 from shared.catalogue.items import IndexedItem, Item
 from shared.images.decode import ImageLimits, decode_image, to_pixels
 from shared.index.partition import Partition
@@ -42,7 +42,7 @@ def embed_photos(photos: Sequence[Photo], root: Path, embedder: Embedder, copies
     """
     with tempfile.TemporaryDirectory(prefix="parecido-benchmark-") as directory, SilentReporter().stage("") as stage:
         catalogue = write_catalogue(photos, root, Path(directory, "catalogue.jsonl"))
-        how = Embedding(embedder, Augmentation(copies=copies), ImageLimits(), THREADS)
+        how = EmbeddingConfig(embedder, Augmentation(copies=copies), ImageLimits(), THREADS)
         return embed_catalogue(catalogue, how, stage)
 
 
@@ -70,7 +70,7 @@ def embed_uploads(
         return np.concatenate(list(pool.map(embed, photos)))
 
 
-def as_originals(embeddings: Vectors, photos: Sequence[Photo], categories: Sequence[str]) -> Originals:
+def as_originals(embeddings: Vectors, photos: Sequence[Photo], categories: Sequence[str]) -> SnapshotImages:
     """Return the photos as a snapshot would hold them, one item each, with the given categories."""
     partitions, rows = {}, np.zeros(len(photos), dtype=np.int64)
     labels = np.array(categories)
@@ -82,4 +82,4 @@ def as_originals(embeddings: Vectors, photos: Sequence[Photo], categories: Seque
         IndexedItem(Item(photo.path.name, category, (str(photo.path),)), number, (int(rows[number]),))
         for number, (photo, category) in enumerate(zip(photos, categories, strict=True))
     )
-    return Originals.of(items, partitions)
+    return SnapshotImages.of(items, partitions)

@@ -21,6 +21,7 @@ def run_in_fresh_process(
 
 def export_lite0() -> bytes:
     """Return the bytes of `embedder.tflite` for EfficientNet-Lite0; call it by `run_in_fresh_process`."""
-    from indexer.backbone.load import export_embedder, load_backbone
+    from indexer.backbone.export import export_embedder
+    from indexer.backbone.load import load_backbone
 
     return export_embedder(load_backbone("efficientnet_lite0", None, print).model)

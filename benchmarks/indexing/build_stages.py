@@ -16,7 +16,7 @@ from benchmarks.harness.photos import list_photos, sample, write_catalogue
 from benchmarks.harness.rows import machine, print_records, store
 from indexer.console.progress import SILENT_STAGE, Stage
 from indexer.pipeline import build
-from indexer.reports.write import PAGE
+from indexer.reports.file_names import PAGE
 from indexer.settings import BuildSettings
 from shared.snapshot.data_directory import DataDirectory
 

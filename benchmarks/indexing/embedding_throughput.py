@@ -12,7 +12,7 @@ from indexer.catalogue.model import Catalogue
 from indexer.console.progress import SilentReporter
 from indexer.embedding.augmentation import Augmentation
 from indexer.embedding.embed_catalogue import embed_catalogue
-from indexer.embedding.embed_image import Embedding
+from indexer.embedding.embed_image import EmbeddingConfig
 from shared.images.decode import ImageLimits
 from shared.model.embedder import LiteRtEmbedder
 
@@ -116,6 +116,6 @@ def _part(catalogue: Catalogue, start: int, count: int) -> Catalogue:
 def _ours_s(catalogue: Catalogue, embedder: LiteRtEmbedder, copies: int) -> float:
     started = time.perf_counter()
     with SilentReporter().stage("embed") as stage:
-        how = Embedding(embedder, Augmentation(copies=copies), ImageLimits(), CORES)
+        how = EmbeddingConfig(embedder, Augmentation(copies=copies), ImageLimits(), CORES)
         embed_catalogue(catalogue, how, stage)
     return time.perf_counter() - started

@@ -22,7 +22,7 @@ from benchmarks.harness.photos import list_photos, sample
 from benchmarks.harness.rows import print_records, store
 from indexer.data_quality.nearest_images import nearest_images
 from indexer.data_quality.report import examine
-from indexer.data_quality.snapshot_images import Originals
+from indexer.data_quality.snapshot_images import SnapshotImages
 from shared.catalogue.items import IndexedItem, Item, ItemStore, write_items
 from shared.index.partition import Partition
 from shared.vectors import Vectors, unit_rows
@@ -115,11 +115,11 @@ def _examine(directory: Path, copies: Sequence[tuple[str, str]]) -> Examined:
     peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     groups = {one.item_id: number for number, group in enumerate(report.near_duplicates.groups) for one in group.items}
     found = [groups.get(copy, -1) == groups.get(source, -2) for copy, source in copies]
-    recall = _neighbours_found(Originals.of(items, partitions))
+    recall = _neighbours_found(SnapshotImages.of(items, partitions))
     return Examined(seconds, peak_mb, recall, float(np.mean(found)), len(report.near_duplicates.groups))
 
 
-def _neighbours_found(originals: Originals) -> float:
+def _neighbours_found(originals: SnapshotImages) -> float:
     judged = np.random.default_rng(1).permutation(len(originals))[:_JUDGED]
     queries = originals.embeddings(judged)
     cosines = np.concatenate([queries @ rows.T for _, rows in originals.blocks()], axis=1)

@@ -31,10 +31,10 @@ from benchmarks.indexing.embedding_throughput import CORES
 from indexer.catalogue.model import Catalogue
 from indexer.embedding.augmentation import Augmentation
 from indexer.embedding.cache import EmbeddingCache
-from indexer.embedding.cluster.ray_executor import OnRay
+from indexer.embedding.cluster.ray_executor import RayExecutor
 from indexer.embedding.cluster.shard import PROGRESS_IMAGES, EmbeddedShard
-from indexer.embedding.embed_catalogue import EmbeddedCatalogue, Executor, embed_catalogue, on_this_machine
-from indexer.embedding.embed_image import Embedding
+from indexer.embedding.embed_catalogue import EmbeddedCatalogue, Executor, embed_catalogue, embed_locally
+from indexer.embedding.embed_image import EmbeddingConfig
 from indexer.priority import give_way
 from shared.images.decode import ImageLimits
 from shared.model.embedder import LiteRtEmbedder
@@ -92,7 +92,7 @@ def _embed(
     model: bytes, catalogue: Catalogue, cache: Path, executor: Executor, copies: int, stage: Watched
 ) -> tuple[EmbeddedCatalogue, dict[str, Any]]:
     """Into an empty cache; and a digest of all views, the images embedded, and seconds."""
-    how = Embedding(LiteRtEmbedder(model, CORES), Augmentation(copies=copies), ImageLimits(), threads=CORES)
+    how = EmbeddingConfig(LiteRtEmbedder(model, CORES), Augmentation(copies=copies), ImageLimits(), threads=CORES)
     cache.unlink(missing_ok=True)
     with closing(EmbeddingCache(cache, how.recipe, 1 + copies, print)) as opened:
         started = time.perf_counter()
@@ -105,15 +105,15 @@ def _embed(
     return embedded, told
 
 
-def _on_ray(model: bytes, root: Path, cluster: RayCluster) -> OnRay:
-    return OnRay(model, cluster.address, root / "shards", 10_000, CORES, print)
+def _on_ray(model: bytes, root: Path, cluster: RayCluster) -> RayExecutor:
+    return RayExecutor(model, cluster.address, root / "shards", 10_000, CORES, print)
 
 
 def _compare(model: bytes, catalogue: Catalogue, root: Path, cluster: RayCluster, blocks: int) -> dict[str, Any]:
     n, early = catalogue.n_images, CORES * PROGRESS_IMAGES
     rates = []
     for _ in range(blocks + 1):
-        _, local = _embed(model, catalogue, root / "local.sqlite", on_this_machine, 0, Watched())
+        _, local = _embed(model, catalogue, root / "local.sqlite", embed_locally, 0, Watched())
         _, remote = _embed(model, catalogue, root / "ray.sqlite", _on_ray(model, root, cluster), 0, Watched())
         if local["digest"] != remote["digest"]:
             raise SystemExit("the cluster's embeddings are not the local executor's")
@@ -130,7 +130,7 @@ def _compare(model: bytes, catalogue: Catalogue, root: Path, cluster: RayCluster
 
 
 def _kill(model: bytes, catalogue: Catalogue, root: Path, cluster: RayCluster, copies: int) -> dict[str, Any]:
-    _, local = _embed(model, catalogue, root / "local.sqlite", on_this_machine, copies, Watched())
+    _, local = _embed(model, catalogue, root / "local.sqlite", embed_locally, copies, Watched())
     stage = Watched(at=catalogue.n_images // 2, call=lambda: cluster.kill_raylet(2))
     embedded, remote = _embed(model, catalogue, root / "ray.sqlite", _on_ray(model, root, cluster), copies, stage)
     images = [image for item in embedded.items for image in item.images]

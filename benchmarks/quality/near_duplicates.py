@@ -21,8 +21,7 @@ from benchmarks.harness.options import option_parser
 from benchmarks.harness.photos import Photo, list_photos, sample
 from benchmarks.harness.rows import print_records, store
 from indexer.evaluation.photo_edits import CHANGES, COPIES
-from indexer.reports.contact_sheet import draw_picture, new_sheet, read_picture, save_sheet
-from shared.images.decode import ImageLimits
+from indexer.reports.contact_sheet import draw_picture, new_sheet, save_sheet, thumbnail
 from shared.model.embedder import LiteRtEmbedder
 from shared.vectors import Vectors
 
@@ -130,7 +129,7 @@ def _draw(photos: Sequence[Photo], pairs: Sequence[_Pair], out: Path) -> None:
     for place, (photo, pair) in enumerate(pictures):
         axes = figure.add_subplot(grid[divmod(place, _COLUMNS)])
         caption = f"ratio {pair.ratio:.3f}, cosine {pair.cosine:.3f}\n{_name(photo)}"
-        draw_picture(axes, read_picture(photo.path, ImageLimits()), caption)
+        draw_picture(axes, thumbnail(photo.path), caption)
     save_sheet(figure, out)
 
 

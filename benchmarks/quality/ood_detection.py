@@ -38,8 +38,9 @@ from benchmarks.harness.rows import print_records, store
 from benchmarks.quality.ood_signals import TriedSigns
 from examples.sample_catalogue.render import render_catalogue
 from indexer.backbone.efficientnet_lite0 import imagenet_classes, weights_path
+from indexer.classifier import softmax_head
 from indexer.classifier import train as train_classifier
-from indexer.classifier.fit_ood_rule import fit_known
+from indexer.classifier.fit_ood_rule import fit_ood_rule
 from indexer.classifier.held_out import HeldOut
 from indexer.console.progress import SilentReporter
 from indexer.embedding.augmentation import Augmentation
@@ -78,7 +79,7 @@ class Judge:
         self._all = embedded.originals, embedded.columns(np.arange(len(embedded.digests)), embedded.categories)
 
     def _rule(self, held_out: HeldOut, pretrained: Clarity | None) -> KnownRule:
-        rule = fit_known(self._heads.validated, held_out, self._partitions.__getitem__, pretrained)
+        rule = fit_ood_rule(self._heads.validated, held_out, self._partitions.__getitem__, pretrained)
         assert rule is not None
         return rule
 
@@ -142,7 +143,7 @@ def main() -> None:
     embedder = open_lite0()
     with tempfile.TemporaryDirectory(prefix="parecido-benchmark-") as directory, ExitStack() as stack:
         if options.smoke:
-            stack.enter_context(mock.patch.object(train_classifier, "_MAX_EPOCHS", _SMOKE_EPOCHS))
+            stack.enter_context(mock.patch.object(softmax_head, "MAX_EPOCHS", _SMOKE_EPOCHS))
         others = _others(Path(directory), 1 if options.smoke else 64)
         learned = embed_photos(train, options.photos, embedder, Augmentation().copies)
         queries = embed_photos(validation, options.photos, embedder, 0)

@@ -5,57 +5,36 @@ another one would mean to embed everything anew.
 """
 
 import gc
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from indexer.catalogue.model import Catalogue
 from indexer.console.progress import Reporter
+from indexer.embedding.exported_backbone import ExportedBackbone
 from indexer.settings import BuildSettings
 from indexer.snapshots.published import PublishedSnapshot, is_tuned
-from shared.model.classifier import Classifier
 
 if TYPE_CHECKING:
-    from indexer.backbone.fine_tuning.stage import Lesson
+    from indexer.backbone.fine_tuning.stage import LabelledImages
 
 
-@dataclass(frozen=True)
-class Base:
-    """An exported base.
-
-    Attributes:
-        name: `efficientnet_b0` or `efficientnet_lite0`.
-        weights: where its weights came from.
-        model: the bytes of `embedder.tflite`.
-        tuning: how fine-tuning went, for the manifest; None where it was not tried.
-        head: the head that was tuned with it just now.
-    """
-
-    name: str
-    weights: str
-    model: bytes
-    tuning: Mapping[str, Any] | None = None
-    head: Classifier | None = None
-
-
-def choose_base(
+def choose_backbone(
     settings: BuildSettings, published: PublishedSnapshot | None, catalogue: Catalogue, reporter: Reporter
-) -> Base:
+) -> ExportedBackbone:
     """Take over the published base, or export one.
 
     Raises:
         WeightsError: the weights can't be had.
     """
-    model = kept_model(settings, published)
+    model = reusable_model(settings, published)
     if published is not None and model is not None:
         manifest = published.manifest
-        return Base(manifest.backbone, manifest.weights, model, manifest.tuning)
+        return ExportedBackbone(manifest.backbone, manifest.weights, model, manifest.tuning)
     base = _new_base(settings, catalogue, reporter)
     gc.collect()  # the export leaves cycles that hold 0.4 GB
     return base
 
 
-def kept_model(settings: BuildSettings, published: PublishedSnapshot | None) -> bytes | None:
+def reusable_model(settings: BuildSettings, published: PublishedSnapshot | None) -> bytes | None:
     """The published base, if it is the one that a build wants; None if one has to be exported."""
     if published is None or not _is_tuned_as_wanted(settings, published):
         return None
@@ -72,26 +51,27 @@ def _is_tuned_as_wanted(settings: BuildSettings, published: PublishedSnapshot) -
     return was_tried or (settings.fine_tune == "auto" and published.manifest.settings.get("fine_tune") == "auto")
 
 
-def _new_base(settings: BuildSettings, catalogue: Catalogue, reporter: Reporter) -> Base:
+def _new_base(settings: BuildSettings, catalogue: Catalogue, reporter: Reporter) -> ExportedBackbone:
     lesson = _lesson(settings, catalogue, reporter)
     with reporter.stage("load backbone"):  # within it: TensorFlow takes seconds to import
-        from indexer.backbone.load import export_embedder, load_backbone
+        from indexer.backbone.export import export_embedder
+        from indexer.backbone.load import load_backbone
 
         backbone = load_backbone(settings.backbone, settings.weights, reporter.say)
         if lesson is None:
-            return Base(backbone.name, backbone.weights, export_embedder(backbone.model))
-    from indexer.backbone.fine_tuning.stage import tune_base
+            return ExportedBackbone(backbone.name, backbone.weights, export_embedder(backbone.model))
+    from indexer.backbone.fine_tuning.stage import tune_backbone
 
-    return tune_base(backbone, lesson, settings, reporter)
+    return tune_backbone(backbone, lesson, settings, reporter)
 
 
-def _lesson(settings: BuildSettings, catalogue: Catalogue, reporter: Reporter) -> "Lesson | None":
+def _lesson(settings: BuildSettings, catalogue: Catalogue, reporter: Reporter) -> "LabelledImages | None":
     """What to tune a base on; None where it is to stay as it is, which is said where tuning was asked for."""
-    from indexer.backbone.fine_tuning.stage import Lesson
+    from indexer.backbone.fine_tuning.stage import LabelledImages
 
     if settings.fine_tune == "off":
         return None
-    lesson = Lesson.of(catalogue, settings)
+    lesson = LabelledImages.of(catalogue, settings)
     objection = lesson.objection(settings)
     if objection is not None:
         reporter.say(f"the base is not fine-tuned: {objection}")

@@ -1,36 +1,28 @@
-"""The base network with its ImageNet weights, and its export to LiteRT.
+"""The backbone with its ImageNet weights.
 
 `auto` takes EfficientNetB0 where its weights can be had within `DOWNLOAD_LIMIT_S`, else EfficientNet-Lite0, whose
 weights come inside a package; it says which. There are never random weights.
 """
 
-import os
 import socket
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import keras
 import numpy as np
-import tensorflow as tf
 from keras.src.applications import efficientnet
-from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
 from indexer.backbone import efficientnet_lite0
 from indexer.settings import BACKBONES
 from shared.errors import WeightsError
-from shared.images.decode import SIDE_PX
-from shared.model.embedder import LiteRtEmbedder, golden_picture
 from shared.model.energy_score import Clarity
 from shared.snapshot.checksums import sha256_of
-from shared.vectors import unit_rows
 
 DOWNLOAD_LIMIT_S = 30.0
 _STALL_LIMIT_S = 5.0
 _B0_FILE = "efficientnetb0_notop.h5"
-_MIN_EXPORT_COSINE = 0.9999
 _HDF5 = b"\x89HDF\r\n\x1a\n"
 
 
@@ -164,43 +156,3 @@ def _pretrained_b0() -> Path:
         reason = str(found[0]).split(" -- ")[-1]
         raise WeightsError(f"the download of {_B0_FILE} failed: {reason}; use --weights FILE")
     return found[0]
-
-
-def export_embedder(model: keras.Model) -> bytes:
-    """Export the base to LiteRT: `(1, 224, 224, 3)` uint8 → `(1, 1280)` float32.
-
-    Raises:
-        WeightsError: the exported model embeds the built-in test picture otherwise than the base does.
-    """
-    exported = to_litert(model)
-    _check_export(model, exported)
-    return exported
-
-
-def to_litert(model: keras.Model) -> bytes:
-    """Convert the base, or its lower part, to LiteRT: `(1, 224, 224, 3)` uint8 → what `model` gives for it.
-
-    Variables are frozen first: the converter leaves B0's as variables, which it then reads as zeros. Keras's own
-    `export(format="litert")` is right but takes about three times as long (benchmarks/export.py).
-    """
-    signature = tf.TensorSpec((1, SIDE_PX, SIDE_PX, 3), tf.uint8)
-    forward = tf.function(lambda pixels: model(tf.cast(pixels, tf.float32), training=False))
-    frozen = convert_variables_to_constants_v2(forward.get_concrete_function(signature))
-    # The empty module only satisfies the signature: nothing is left for the converter to track.
-    exported: bytes = tf.lite.TFLiteConverter.from_concrete_functions([frozen], tf.Module()).convert()
-    return exported
-
-
-def _check_export(model: keras.Model, exported: bytes) -> None:
-    picture = golden_picture()
-    reference: Any = model(picture.astype(np.float32), training=False)
-    try:
-        wanted, found = (
-            unit_rows(np.asarray(reference)),
-            LiteRtEmbedder(exported, 1, os.cpu_count() or 1).embed(picture),
-        )
-    except ValueError as error:
-        raise WeightsError(f"the base gives no usable embedding of the built-in test picture: {error}") from error
-    cosine = float(wanted[0] @ found[0])
-    if cosine < _MIN_EXPORT_COSINE:
-        raise WeightsError(f"the exported base differs from the base itself: cosine {cosine:.5f} on the test picture")

@@ -15,13 +15,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from indexer.backbone.choose import Base
 from indexer.classifier.calibration import calibrated
 from indexer.classifier.feedback_queries import LabelledQueries
 from indexer.classifier.held_out import HeldOut
 from indexer.console.progress import Reporter
 from indexer.embedding.embed_catalogue import EmbeddedCatalogue
-from indexer.settings import BuildSettings
+from indexer.embedding.exported_backbone import ExportedBackbone
 from indexer.snapshots.classifier_heads import Heads
 from indexer.snapshots.published import PublishedSnapshot, image_keys, is_tuned
 from shared.model.classifier import Classifier
@@ -66,27 +65,30 @@ class ChosenClassifier:
 
 
 def choose_classifier(
-    settings: BuildSettings,
     published: PublishedSnapshot | None,
     embedded: EmbeddedCatalogue,
     held_out: HeldOut,
-    base: Base,
+    base: ExportedBackbone,
     reporter: Reporter,
     queries: LabelledQueries | None = None,
+    *,
+    seed: int,
+    retrain: bool = False,
 ) -> ChosenClassifier:
     """The published classifier where it still fits, else a newly trained one.
 
     Args:
-        settings: `seed`, and `retrain` to train in any case.
         published: the snapshot that is being replaced.
         embedded: the catalogue as it is now.
         held_out: the items of it that are kept from training.
         base: that it is embedded by.
         reporter: told why it is trained, and of each epoch.
         queries: from feedback, to learn from as well.
+        seed: of the training.
+        retrain: train in any case.
     """
     now = image_keys(embedded.labelled_digests())
-    reason = reason_to_train(published, embedded.recipe, set(embedded.categories), now, settings.retrain, queries)
+    reason = reason_to_train(published, embedded.recipe, set(embedded.categories), now, retrain, queries)
     if reason is None and published is not None:
         epochs = int(published.manifest.classifier.get("epochs", 0))
         return ChosenClassifier(published.heads(), False, epochs, changed_images(published, now), queries)
@@ -94,7 +96,7 @@ def choose_classifier(
     with reporter.stage("train classifier") as stage:  # within it: TensorFlow takes seconds to import
         from indexer.classifier.train import train_classifier
 
-        heads, epochs = train_classifier(embedded, held_out, settings.seed, stage, queries)
+        heads, epochs = train_classifier(embedded, held_out, seed, stage, queries)
     tuned = _tuned_head(base, published, embedded)
     if tuned is not None:
         tuned = calibrated(tuned, held_out)
@@ -104,7 +106,9 @@ def choose_classifier(
     return ChosenClassifier(heads, True, epochs, 0, queries)
 
 
-def _tuned_head(base: Base, published: PublishedSnapshot | None, embedded: EmbeddedCatalogue) -> Classifier | None:
+def _tuned_head(
+    base: ExportedBackbone, published: PublishedSnapshot | None, embedded: EmbeddedCatalogue
+) -> Classifier | None:
     """The head that was tuned with this base, now or before, if it knows the catalogue's categories."""
     head = base.head
     if head is None and published is not None and is_tuned(published) and published.manifest.recipe == embedded.recipe:

@@ -29,7 +29,7 @@ _MOST_CLASSES = 256
 _LEAST_STD = 1e-3  # where all held-out images are alike, anything else would be infinitely far
 
 
-def fit_known(
+def fit_ood_rule(
     classifier: Classifier,
     held_out: HeldOut,
     open_partition: Callable[[str], Partition],

@@ -13,7 +13,7 @@ _SHRINKAGE = 0.5
 _CHUNK = 4096
 
 
-def discriminant_head(
+def lda_head(
     views: NDArray[np.floating[Any]], labels: NDArray[np.int64], n_categories: int
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Fit it, with equal priors; the covariance is drawn half-way to a multiple of the identity (Friedman, 1989).

@@ -9,37 +9,23 @@
 """
 
 from dataclasses import dataclass, replace
-from typing import Any
 
-import keras
 import numpy as np
-import tensorflow as tf
 from numpy.typing import NDArray
 
+from indexer.classifier import softmax_head
 from indexer.classifier.calibration import calibrated
 from indexer.classifier.feedback_queries import LabelledQueries
 from indexer.classifier.held_out import HeldOut
-from indexer.classifier.lda import discriminant_head
+from indexer.classifier.lda import lda_head
 from indexer.console.progress import Stage
 from indexer.embedding.embed_catalogue import EmbeddedCatalogue
 from indexer.snapshots.classifier_heads import Heads
 from shared.model.classifier import Classifier
-from shared.vectors import Vectors
 
-# Chosen by held-out accuracy on the clothing photos, benchmarks/classifier.py; docs/decisions/0004-classifier.md.
-_INPUT_SCALE = 0.3
-_MIN_STD_SHARE = 0.1
-_DROPOUT = 0.5
-_LEARNING_RATE = 3e-3
-_WEIGHT_DECAY = 1e-2
-_BATCH = 256
-_STEPS_A_CALL = 32  # a step takes less time than Keras takes to call one
-_MAX_EPOCHS = 200
-_PATIENCE_EPOCHS = 5
-_MIN_LOSS_DROP = 1e-3
+# Chosen by held-out accuracy on the clothing photos; docs/decisions/0004-classifier.md.
 _EPOCHS_WITHOUT_HELD_OUT = 30
 _MAX_LEARNED_VIEWS = 50_000  # 0.13 GB: memory must not grow with the catalogue
-_PREFETCHED = 4
 _CHUNK_IMAGES = 4096
 _DISCRIMINANT_SHARES = (0.0, 0.1, 0.2, 0.3)
 _MOST_TRAINED_CATEGORIES = 1_000
@@ -64,7 +50,7 @@ def train_classifier(
     if len(categories) == 1:  # there is nothing to learn: every query belongs to it
         zeros = np.zeros((embedded.views.shape[-1], 1), np.float32)
         return Heads.without_refit(Classifier(categories, zeros, zeros[0])), 0
-    most_epochs = _MAX_EPOCHS if len(categories) <= _MOST_TRAINED_CATEGORIES else 0
+    most_epochs = softmax_head.MAX_EPOCHS if len(categories) <= _MOST_TRAINED_CATEGORIES else 0
     every = np.ones_like(held_out.items)
     if not held_out.n_images:
         epochs = min(most_epochs, _EPOCHS_WITHOUT_HELD_OUT)
@@ -145,7 +131,7 @@ class _Lesson:
 
     def analysis(self) -> Classifier:
         """The discriminant analysis."""
-        return Classifier(self.categories, *discriminant_head(self.views, self.labels, len(self.categories)))
+        return Classifier(self.categories, *lda_head(self.views, self.labels, len(self.categories)))
 
     def softmax(self, epochs: int, stage: Stage, held_out: HeldOut | None = None) -> tuple[Classifier, int]:
         """A softmax and its epochs; of none, one that says nothing.
@@ -155,12 +141,12 @@ class _Lesson:
             stage: is told of each.
             held_out: stops it as soon as it gets no better; else it is trained for all of them.
         """
-        n_categories = len(self.categories)
+        n = len(self.categories)
         if not epochs:
-            zeros = np.zeros((self.views.shape[1], n_categories), np.float32)
+            zeros = np.zeros((self.views.shape[1], n), np.float32)
             return Classifier(self.categories, zeros, zeros[0]), 0
-        judged = None if held_out is None else (held_out.originals, held_out.columns(self.categories))
-        weights, bias, done = fit_head(self.views, self.labels, judged, n_categories, self.seed, stage, epochs)
+        held = None if held_out is None else (held_out.originals, held_out.columns(self.categories))
+        weights, bias, done = softmax_head.fit_head(self.views, self.labels, held, n, self.seed, stage, epochs)
         return Classifier(self.categories, weights, bias), done
 
 
@@ -182,91 +168,3 @@ def balanced(labels: NDArray[np.int64], most: int, seed: int) -> NDArray[np.int6
     starts = np.searchsorted(labels[by_label], labels[by_label])
     turn = np.arange(len(labels)) - starts  # the first of every label, then the second of every label, …
     return np.sort(by_label[np.argsort(turn, kind="stable")[:most]])
-
-
-def fit_head(
-    learned: NDArray[np.floating[Any]],
-    learned_labels: NDArray[np.int64],
-    judged: tuple[Vectors, NDArray[np.int64]] | None,
-    n_categories: int,
-    seed: int,
-    stage: Stage,
-    epochs: int | None = None,
-) -> tuple[NDArray[np.float32], NDArray[np.float32], int]:
-    """Train on standardised embeddings, then fold the standardisation into weights and bias.
-
-    Args:
-        learned: `(n, dim)` unit rows.
-        learned_labels: `(n,)`, their columns.
-        judged: the same of others, which stop it when their loss no longer falls; None trains for all epochs.
-        n_categories: how many columns.
-        seed: of the start and the order.
-        stage: is told of each epoch.
-        epochs: at most; None is as many as a head ever has.
-
-    Returns:
-        Weights `(dim, n_categories)`, bias `(n_categories,)`, and how many epochs it was trained for.
-    """
-    keras.utils.set_random_seed(seed)
-    tf.config.experimental.enable_op_determinism()
-    mean, scale = _standardisation(learned)
-    head = keras.Sequential(
-        [
-            keras.layers.Input((learned.shape[1],)),
-            keras.layers.Rescaling(scale, offset=-mean * scale),
-            keras.layers.Dropout(_DROPOUT),
-            keras.layers.Dense(n_categories),
-        ]
-    )
-    head.compile(
-        keras.optimizers.AdamW(_LEARNING_RATE, weight_decay=_WEIGHT_DECAY),
-        keras.losses.SparseCategoricalCrossentropy(from_logits=True),
-        steps_per_execution=_STEPS_A_CALL,
-    )
-    callbacks: list[keras.callbacks.Callback] = [
-        keras.callbacks.LambdaCallback(on_epoch_end=lambda *_: stage.advance())
-    ]
-    if judged is not None:
-        callbacks.append(
-            keras.callbacks.EarlyStopping(
-                "val_loss", min_delta=_MIN_LOSS_DROP, patience=_PATIENCE_EPOCHS, restore_best_weights=True
-            )
-        )
-    counts = np.bincount(learned_labels, minlength=n_categories)
-    history = head.fit(
-        _batches(learned, learned_labels, seed),
-        epochs=_MAX_EPOCHS if epochs is None else epochs,
-        class_weight={label: len(learned_labels) / n_categories / count for label, count in enumerate(counts)},
-        validation_data=judged,
-        callbacks=callbacks,
-        shuffle=False,  # `_batches` does
-        verbose=0,
-    )
-    kernel, bias = head.layers[-1].get_weights()
-    weights = (kernel * scale[:, np.newaxis]).astype(np.float32)
-    return weights, (bias - mean @ weights).astype(np.float32), len(history.epoch)
-
-
-def _standardisation(learned: NDArray[np.floating[Any]]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """What is subtracted from each dimension, and what it is multiplied by then."""
-    mean = learned.mean(axis=0, dtype=np.float32)
-    squares = np.einsum("ij,ij->j", learned, learned, dtype=np.float32) / len(learned)
-    std = np.sqrt(np.maximum(squares - mean**2, 0.0))
-    # What hardly varies in a small catalogue may well vary in a query, and would outweigh all the rest of it.
-    return mean, (_INPUT_SCALE / (np.maximum(std, _MIN_STD_SHARE * std.mean()) + 1e-6)).astype(np.float32)
-
-
-def _batches(views: NDArray[np.floating[Any]], labels: NDArray[np.int64], seed: int) -> tf.data.Dataset:
-    """Views and labels in a new order each epoch.
-
-    Views are taken a batch at a time: given all at once, Keras would hold them once more, as float32.
-    """
-
-    def rows(chosen: NDArray[np.int64]) -> NDArray[np.float32]:
-        return views[chosen].astype(np.float32)
-
-    def batch(chosen: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        taken = tf.ensure_shape(tf.numpy_function(rows, [chosen], tf.float32), (None, views.shape[1]))
-        return taken, tf.gather(labels, chosen)
-
-    return tf.data.Dataset.range(len(labels)).shuffle(len(labels), seed).batch(_BATCH).map(batch).prefetch(_PREFETCHED)

@@ -13,7 +13,7 @@ from indexer import pipeline
 from indexer.console.progress import Reporter
 from indexer.embedding.prune_cache import prune_cache
 from indexer.files.location import location
-from indexer.partitions.build import ann_recall_at_10
+from indexer.partitions.recall import ann_recall_at_10
 from indexer.settings import BuildSettings, remembered_settings
 from indexer.snapshots import history
 from indexer.snapshots.writer_lock import writer_lock
@@ -70,7 +70,7 @@ def evaluate(options: argparse.Namespace, reporter: Reporter) -> Result:
     evaluation = evaluation_of(judged)
     show(evaluation, reporter)
     if options.report is not None:
-        from indexer.reports.query_report import write_query_report
+        from indexer.reports.write import write_query_report
 
         page = write_query_report(judged, options.queries, DataDirectory(options.data), options.report, reporter)
         reporter.say(f"written: {page}")
@@ -182,9 +182,9 @@ def report(options: argparse.Namespace, reporter: Reporter) -> Result:
     snapshot.close()
     catalogue_report.show(report, options.top, reporter)
     if options.sheet is not None:
-        from indexer.reports.catalogue_sheet import draw_report
+        from indexer.reports.catalogue_sheet import draw_catalogue_sheet
 
-        drawn = draw_report(report, location(snapshot.manifest.image_root), options.sheet)
+        drawn = draw_catalogue_sheet(report, location(snapshot.manifest.image_root), options.sheet)
         reporter.say(f"written: {drawn}" if drawn else "there is nothing to draw")
     return {"snapshot_id": snapshot.snapshot_id, **report.as_dict()}
 

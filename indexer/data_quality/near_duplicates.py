@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from indexer.data_quality.nearest_images import Neighbours
-from indexer.data_quality.snapshot_images import Originals
+from indexer.data_quality.snapshot_images import SnapshotImages
 
 # Chosen by benchmarks/quality/near_duplicates.py; docs/reference/benchmarks.md.
 MAX_RATIO = 0.25
@@ -101,7 +101,7 @@ class NearDuplicates:
         return cls(told["max_ratio"], told["exact"], told["images"], groups)
 
 
-def find_near_duplicates(originals: Originals, near: Neighbours, max_ratio: float = MAX_RATIO) -> NearDuplicates:
+def find_near_duplicates(originals: SnapshotImages, near: Neighbours, max_ratio: float = MAX_RATIO) -> NearDuplicates:
     """Find items that are in the catalogue more than once.
 
     Args:
@@ -146,7 +146,7 @@ class _Pairs:
         return dict(zip(image_items[self.one[order]].tolist(), zip(*columns, strict=True), strict=True))
 
 
-def _pairs(originals: Originals, near: Neighbours, max_ratio: float) -> _Pairs:
+def _pairs(originals: SnapshotImages, near: Neighbours, max_ratio: float) -> _Pairs:
     usual = _usual_distances(originals.image_items, near)
     reach = np.where(near.images >= 0, np.minimum(usual[:, np.newaxis], usual[near.images]), np.float32(0))
     images, places = np.nonzero((near.images >= 0) & (1 - near.cosines <= max_ratio * reach))
@@ -177,7 +177,7 @@ def _usual_distances(image_items: NDArray[np.int64], near: Neighbours) -> NDArra
     return np.maximum(distances, np.float32(least))
 
 
-def _same_files(originals: Originals) -> Iterator[tuple[int, int]]:
+def _same_files(originals: SnapshotImages) -> Iterator[tuple[int, int]]:
     """Each image whose very file was seen before, and the one that it was seen as; of however many there are."""
     seen: dict[bytes, int] = {}
     for image in range(len(originals)):
@@ -203,7 +203,7 @@ def _roots(one: NDArray[np.int64], other: NDArray[np.int64]) -> dict[int, int]:
     return {item: root(item) for item in parent}
 
 
-def _duplicate(originals: Originals, image: int, like: int, cosine: float, ratio: float) -> Duplicate:
+def _duplicate(originals: SnapshotImages, image: int, like: int, cosine: float, ratio: float) -> Duplicate:
     item, digest = originals.item(image), originals.digest(image)
     return Duplicate(
         item_id=item.item_id,

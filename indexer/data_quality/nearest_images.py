@@ -18,7 +18,7 @@ import faiss
 import numpy as np
 from numpy.typing import NDArray
 
-from indexer.data_quality.snapshot_images import Originals
+from indexer.data_quality.snapshot_images import SnapshotImages
 from shared.index.stored_vectors import inner_products
 from shared.vectors import Vectors
 
@@ -49,7 +49,7 @@ class Neighbours:
     exact: bool
 
 
-def nearest_images(originals: Originals) -> Neighbours:
+def nearest_images(originals: SnapshotImages) -> Neighbours:
     """The `NEIGHBOURS` nearest images of every image."""
     if len(originals) <= _MOST_EXACT:
         embeddings = originals.embeddings(np.arange(len(originals)))
@@ -69,7 +69,7 @@ def _pick(cosines: NDArray[np.float32], images: NDArray[np.int64]) -> tuple[NDAr
     return np.take_along_axis(cosines, order, axis=1), np.take_along_axis(images, order, axis=1)
 
 
-def _candidates(originals: Originals) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def _candidates(originals: SnapshotImages) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """`(n_images, NEIGHBOURS + 1)`: images that are near, or -1; and `(n_images,)`: all images by category and cell."""
     reduced = _reduced(originals)
     n_cells = _n_cells(len(reduced))
@@ -102,7 +102,7 @@ def _n_cells(n_images: int) -> int:
     return round(max(2 * root, min(n_images / _ROWS_A_CELL, 8 * root)))
 
 
-def _reduced(originals: Originals) -> Vectors:
+def _reduced(originals: SnapshotImages) -> Vectors:
     """`(n_images, _COMPONENTS + 1)` float32, unit rows."""
     step = max(1, len(originals) // _MOST_SAMPLED)
     squares: NDArray[np.float64] = sum(
@@ -117,7 +117,7 @@ def _reduced(originals: Originals) -> Vectors:
     return reduced
 
 
-def _cosines(originals: Originals, candidates: NDArray[np.int64], order: NDArray[np.int64]) -> NDArray[np.float32]:
+def _cosines(originals: SnapshotImages, candidates: NDArray[np.int64], order: NDArray[np.int64]) -> NDArray[np.float32]:
     """The cosine of each image with each of its candidates, the same shape."""
     cosines = np.empty(candidates.shape, dtype=np.float32)
     for start in range(0, len(order), _BLOCK):

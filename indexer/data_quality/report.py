@@ -12,7 +12,7 @@ from typing import Any
 from indexer.console.progress import Reporter
 from indexer.data_quality.near_duplicates import MAX_RATIO, Duplicate, NearDuplicates, find_near_duplicates
 from indexer.data_quality.nearest_images import nearest_images
-from indexer.data_quality.snapshot_images import Originals
+from indexer.data_quality.snapshot_images import SnapshotImages
 from indexer.data_quality.suspect_labels import Suspect, SuspectLabels, find_suspect_labels
 from shared.catalogue.items import IndexedItem
 from shared.index.category_search import CategorySearch
@@ -64,7 +64,7 @@ def examine(
         partitions: of the snapshot, by category.
         max_ratio: how near two images have to be, as a share of the distance that is usual there.
     """
-    originals = Originals.of(items, partitions)
+    originals = SnapshotImages.of(items, partitions)
     near = nearest_images(originals)
     duplicates = find_near_duplicates(originals, near, max_ratio)
     return CatalogueReport(duplicates, find_suspect_labels(originals, near, duplicates))

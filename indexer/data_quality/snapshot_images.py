@@ -14,7 +14,7 @@ _BLOCK = 4096
 
 
 @dataclass(frozen=True)
-class Originals:
+class SnapshotImages:
     """Every original image, in the order of the items; an image's place here is its number.
 
     Attributes:
@@ -34,7 +34,7 @@ class Originals:
     partitions: Mapping[str, CategorySearch]
 
     @classmethod
-    def of(cls, items: Iterable[IndexedItem], partitions: Mapping[str, CategorySearch]) -> "Originals":
+    def of(cls, items: Iterable[IndexedItem], partitions: Mapping[str, CategorySearch]) -> "SnapshotImages":
         """Those of a snapshot; no embedding is read.
 
         Args:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from indexer.data_quality.near_duplicates import NearDuplicates
 from indexer.data_quality.nearest_images import Neighbours
-from indexer.data_quality.snapshot_images import Originals
+from indexer.data_quality.snapshot_images import SnapshotImages
 
 # Chosen on the clothing photos, benchmarks/quality/suspect_labels.py; docs/reference/benchmarks.md.
 VOTERS = 10
@@ -117,7 +117,7 @@ class Opinions:
         return mean
 
 
-def find_suspect_labels(originals: Originals, near: Neighbours, duplicates: NearDuplicates) -> SuspectLabels:
+def find_suspect_labels(originals: SnapshotImages, near: Neighbours, duplicates: NearDuplicates) -> SuspectLabels:
     """List the images whose label neither their neighbours nor the classifier would have given.
 
     Args:
@@ -140,7 +140,7 @@ def find_suspect_labels(originals: Originals, near: Neighbours, duplicates: Near
     return SuspectLabels(MIN_DOUBT, near.exact, judged, unjudged, tuple(suspects))
 
 
-def form_opinions(originals: Originals, near: Neighbours, duplicates: NearDuplicates) -> Opinions:
+def form_opinions(originals: SnapshotImages, near: Neighbours, duplicates: NearDuplicates) -> Opinions:
     """Ask neighbours and classifier about every image, whatever its category; see `find_suspect_labels`."""
     families = _families(originals, duplicates)
     return Opinions(originals.columns, _votes(originals, near, families), _scores(originals, families))
@@ -163,7 +163,7 @@ def doubt(opinion: NDArray[np.float32], labels: NDArray[np.int64]) -> tuple[NDAr
     return others[rows, best] - opinion[rows, labels], best
 
 
-def _families(originals: Originals, duplicates: NearDuplicates) -> NDArray[np.int64]:
+def _families(originals: SnapshotImages, duplicates: NearDuplicates) -> NDArray[np.int64]:
     """`(n_images,)`: the same number for images of one item or of near-duplicates."""
     numbers = {
         one.item_id: len(originals.items) + number
@@ -174,7 +174,7 @@ def _families(originals: Originals, duplicates: NearDuplicates) -> NDArray[np.in
     return np.array(of_items, dtype=np.int64)[originals.image_items]
 
 
-def _votes(originals: Originals, near: Neighbours, families: NDArray[np.int64]) -> NDArray[np.int64]:
+def _votes(originals: SnapshotImages, near: Neighbours, families: NDArray[np.int64]) -> NDArray[np.int64]:
     """`(n_images, n_categories)`: how many of the `VOTERS` nearest of other families have each category."""
     stranger = (near.images >= 0) & (families[near.images] != families[:, np.newaxis])
     votes = stranger & (np.cumsum(stranger, axis=1) <= VOTERS)
@@ -184,7 +184,7 @@ def _votes(originals: Originals, near: Neighbours, families: NDArray[np.int64]) 
     return np.bincount(boxes, minlength=len(originals) * n_categories).reshape(-1, n_categories)
 
 
-def _scores(originals: Originals, families: NDArray[np.int64]) -> NDArray[np.float32]:
+def _scores(originals: SnapshotImages, families: NDArray[np.int64]) -> NDArray[np.float32]:
     """`(n_images, n_categories)` float32: of a ridge regression that learned no image of the same family."""
     folds = _folds(families)
     labels, n_categories = originals.columns, len(originals.categories)
@@ -209,7 +209,7 @@ def _folds(families: NDArray[np.int64]) -> NDArray[np.int64]:
 
 
 def _sums(
-    originals: Originals, folds: NDArray[np.int64], weights: NDArray[np.float32]
+    originals: SnapshotImages, folds: NDArray[np.int64], weights: NDArray[np.float32]
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """What the regression needs to know of each fold, as weighted by category.
 
@@ -255,7 +255,7 @@ def _solve(squares: NDArray[np.float32], products: NDArray[np.float32]) -> NDArr
     return found
 
 
-def _suspect(originals: Originals, opinions: Opinions, image: int, suggested: int, doubts: float) -> Suspect:
+def _suspect(originals: SnapshotImages, opinions: Opinions, image: int, suggested: int, doubts: float) -> Suspect:
     label = int(opinions.labels[image])
     votes, scores = opinions.votes[image], opinions.scores[image]
     return Suspect(

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from indexer.catalogue.model import Catalogue, Problem
 from indexer.console.progress import Stage
-from indexer.embedding.embed_image import EmbeddedImage, Embedding, embed_again, embed_file, known
-from indexer.embedding.image_tasks import Task, each_image
+from indexer.embedding.embed_image import EmbeddedImage, EmbeddingConfig, cached_image, embed_again, embed_file
+from indexer.embedding.image_tasks import ImageTask, apply_to_images
 from indexer.embedding.views import CachedViews, Views
 from shared.catalogue.items import Item
 from shared.errors import CatalogueError
@@ -70,24 +70,24 @@ class EmbeddedCatalogue:
         return self.views[images][:, 0]
 
 
-Done: TypeAlias = tuple[list[Task], list[EmbeddedImage], tuple[Problem, ...]]
+EmbeddingOutcome: TypeAlias = tuple[list[ImageTask], list[EmbeddedImage], tuple[Problem, ...]]
 """The images that are good, what became of each, and the others, all in the catalogue's order."""
 
-Executor: TypeAlias = Callable[[Catalogue, Embedding, Stage], Done]
+Executor: TypeAlias = Callable[[Catalogue, EmbeddingConfig, Stage], EmbeddingOutcome]
 """Whoever embeds all images of a catalogue: this machine, or a cluster."""
 
 
-def on_this_machine(catalogue: Catalogue, how: Embedding, stage: Stage) -> Done:
+def embed_locally(catalogue: Catalogue, how: EmbeddingConfig, stage: Stage) -> EmbeddingOutcome:
     """Embed on this machine's threads."""
 
     def work(path: Path, name: str) -> EmbeddedImage:
-        return known(path, how) or embed_file(path, name, how)
+        return cached_image(path, how) or embed_file(path, name, how)
 
-    return each_image(catalogue, work, how.threads, stage)
+    return apply_to_images(catalogue, work, how.threads, stage)
 
 
 def embed_catalogue(
-    catalogue: Catalogue, how: Embedding, stage: Stage, executor: Executor = on_this_machine
+    catalogue: Catalogue, how: EmbeddingConfig, stage: Stage, executor: Executor = embed_locally
 ) -> EmbeddedCatalogue:
     """Embed every image and its augmented copies; images that can't be read become problems.
 
@@ -103,7 +103,7 @@ def embed_catalogue(
     tasks, embedded, problems = executor(catalogue, how, stage)
     if not tasks:
         raise CatalogueError(_nothing_good(catalogue, problems))
-    items, image_items = keep_good(catalogue, tasks)
+    items, image_items = number_good_items(catalogue, tasks)
     digests = tuple(one.digest for one in embedded)
     paths = [catalogue.image_root / task.image for task in tasks]
     views = _views(paths, embedded, how)
@@ -112,7 +112,7 @@ def embed_catalogue(
     )
 
 
-def keep_good(catalogue: Catalogue, good: list[Task]) -> tuple[tuple[Item, ...], NDArray[np.int64]]:
+def number_good_items(catalogue: Catalogue, good: list[ImageTask]) -> tuple[tuple[Item, ...], NDArray[np.int64]]:
     """Number the items that have a good image from 0, in order, so that a bad one leaves no gap."""
     items: list[Item] = []
     image_items: list[int] = []
@@ -123,7 +123,7 @@ def keep_good(catalogue: Catalogue, good: list[Task]) -> tuple[tuple[Item, ...],
     return tuple(items), np.asarray(image_items, dtype=np.int64)
 
 
-def _views(paths: list[Path], embedded: list[EmbeddedImage], how: Embedding) -> Views:
+def _views(paths: list[Path], embedded: list[EmbeddedImage], how: EmbeddingConfig) -> Views:
     """What was embedded, from the cache where there is one."""
     if how.cache is None:
         return np.stack([one.views for one in embedded if one.views is not None])

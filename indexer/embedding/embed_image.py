@@ -29,7 +29,7 @@ class EmbeddedImage:
 
 
 @dataclass(frozen=True)
-class Embedding:
+class EmbeddingConfig:
     """How images are embedded.
 
     Attributes:
@@ -61,7 +61,7 @@ def recipe_of(embedder_id: str, augmentation: Augmentation, limits: ImageLimits,
     return " | ".join((embedder_id, preprocessing, augmentation.recipe(), f"<= {limits.max_pixels} px"))
 
 
-def known(path: Path, how: Embedding) -> EmbeddedImage | None:
+def cached_image(path: Path, how: EmbeddingConfig) -> EmbeddedImage | None:
     """A file that can't have changed since the cache got its embeddings; it is not read."""
     if how.cache is None or how.rehash:
         return None
@@ -74,7 +74,7 @@ def known(path: Path, how: Embedding) -> EmbeddedImage | None:
     return EmbeddedImage(digest, None, fresh=False) if digest is not None and how.cache.has(digest) else None
 
 
-def embed_file(path: Path, name: str, how: Embedding) -> EmbeddedImage:
+def embed_file(path: Path, name: str, how: EmbeddingConfig) -> EmbeddedImage:
     """Read an image, and embed it unless the cache has it."""
     status = status_of(path)
     data = read_limited(path, how.limits)
@@ -88,13 +88,13 @@ def embed_file(path: Path, name: str, how: Embedding) -> EmbeddedImage:
     return EmbeddedImage(digest, views if how.cache is None else None, fresh=not cached)
 
 
-def embed_bytes(data: bytes, digest: bytes, name: str, how: Embedding) -> Vectors:
+def embed_bytes(data: bytes, digest: bytes, name: str, how: EmbeddingConfig) -> Vectors:
     """The views of an image file, `(1 + copies, dim)` float32; `digest` is its SHA-256."""
     pixels = decode_pixels(data, how.limits, name, how.preprocessing)
     return how.embedder.embed(np.stack(how.augmentation.views(pixels, digest)))
 
 
-def embed_again(path: Path, digest: bytes, how: Embedding) -> Vectors:
+def embed_again(path: Path, digest: bytes, how: EmbeddingConfig) -> Vectors:
     """What the cache lost after it was last asked for it.
 
     Raises:

@@ -14,16 +14,16 @@ _CHUNK = 1024
 _Result = TypeVar("_Result")
 
 
-class Task(NamedTuple):
+class ImageTask(NamedTuple):
     """One image of a catalogue: the number of its item there, and its path."""
 
     number: int
     image: str
 
 
-def each_image(
+def apply_to_images(
     catalogue: Catalogue, work: Callable[[Path, str], _Result], threads: int, stage: Stage
-) -> tuple[list[Task], list[_Result], tuple[Problem, ...]]:
+) -> tuple[list[ImageTask], list[_Result], tuple[Problem, ...]]:
     """Do something with every image of a catalogue, on several threads.
 
     Args:
@@ -36,17 +36,17 @@ def each_image(
         The images that it worked for, with its results, in the catalogue's order; and the others.
     """
 
-    def safely(task: Task) -> _Result | str:
+    def safely(task: ImageTask) -> _Result | str:
         return attempt(work, catalogue.image_root / task.image, task.image)
 
-    def outcomes() -> Iterator[tuple[Task, _Result | str]]:
+    def outcomes() -> Iterator[tuple[ImageTask, _Result | str]]:
         with ThreadPoolExecutor(threads, thread_name_prefix="image") as pool:
-            for chunk in _chunks(tasks_of(catalogue)):
+            for chunk in _chunks(image_tasks(catalogue)):
                 for task, result in zip(chunk, pool.map(safely, chunk), strict=True):
                     stage.advance()
                     yield task, result
 
-    return sort_out(catalogue, outcomes())
+    return split_outcomes(catalogue, outcomes())
 
 
 def attempt(work: Callable[[Path, str], _Result], path: Path, name: str) -> _Result | str:
@@ -61,11 +61,11 @@ def attempt(work: Callable[[Path, str], _Result], path: Path, name: str) -> _Res
         return f"{name} has no usable embedding: {error}"
 
 
-def sort_out(
-    catalogue: Catalogue, outcomes: Iterable[tuple[Task, _Result | str]]
-) -> tuple[list[Task], list[_Result], tuple[Problem, ...]]:
+def split_outcomes(
+    catalogue: Catalogue, outcomes: Iterable[tuple[ImageTask, _Result | str]]
+) -> tuple[list[ImageTask], list[_Result], tuple[Problem, ...]]:
     """Part what `attempt` gave for each image of a catalogue into good and bad."""
-    good: list[Task] = []
+    good: list[ImageTask] = []
     results: list[_Result] = []
     problems: list[Problem] = []
     for task, result in outcomes:
@@ -78,12 +78,12 @@ def sort_out(
     return good, results, tuple(problems)
 
 
-def tasks_of(catalogue: Catalogue) -> Iterator[Task]:
+def image_tasks(catalogue: Catalogue) -> Iterator[ImageTask]:
     """Every image, in the catalogue's order."""
-    return (Task(number, image) for number, item in enumerate(catalogue.items) for image in item.images)
+    return (ImageTask(number, image) for number, item in enumerate(catalogue.items) for image in item.images)
 
 
-def _chunks(tasks: Iterator[Task]) -> Iterator[list[Task]]:
+def _chunks(tasks: Iterator[ImageTask]) -> Iterator[list[ImageTask]]:
     """Bounded pieces, so that a large catalogue's futures and results don't all wait in memory."""
     while chunk := list(itertools.islice(tasks, _CHUNK)):
         yield chunk

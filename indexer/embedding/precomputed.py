@@ -15,23 +15,22 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from indexer.backbone.choose import Base
 from indexer.catalogue.entries import read_entries
 from indexer.catalogue.metadata_spool import MetadataSpool, spooled
 from indexer.catalogue.model import EntryError
 from indexer.catalogue.reader import described_row
 from indexer.console.progress import Stage
 from indexer.embedding.embed_catalogue import EmbeddedCatalogue
+from indexer.embedding.exported_backbone import ExportedBackbone
 from shared.catalogue.items import Item
 from shared.errors import CatalogueError, SettingsError
 from shared.model.embedder import embedder_id
 from shared.vectors import Vectors, unit_rows
 
-NO_BASE = Base("none", "none: the embeddings were given", b"")
 _CHUNK = 4096
 
 
-class GivenViews:
+class PrecomputedViews:
     """The rows of a NumPy file, brought to length 1 when they are taken; one view an image."""
 
     def __init__(self, path: Path) -> None:
@@ -72,15 +71,15 @@ class GivenViews:
                 stage.advance()
 
 
-def read_given(
-    embeddings: Path, items: Path, base: Base, stage: Stage, spool_directory: Path | None = None
+def read_precomputed(
+    embeddings: Path, items: Path, base: ExportedBackbone, stage: Stage, spool_directory: Path | None = None
 ) -> EmbeddedCatalogue:
     """Put embeddings and items together, as if the base had just embedded them.
 
     Args:
         embeddings: `.npy`, `(n, dim)`, of any length but 0.
         items: `.jsonl`, a line a row: `item_id`, `category`, `image` if there is one, and metadata.
-        base: that made them, as the user says; `NO_BASE` where that is not said.
+        base: that made them, as the user says; `UNKNOWN_BACKBONE` where that is not said.
         stage: is told of each row.
         spool_directory: on whose disk the metadata are kept; by default where the system has its temporary files.
 
@@ -88,7 +87,7 @@ def read_given(
         CatalogueError: one of them can't be used, or they don't fit each other.
         StorageError: that disk is full, or can't be written.
     """
-    views = GivenViews(embeddings)
+    views = PrecomputedViews(embeddings)
     shown, image_items = _items(items, MetadataSpool(spool_directory))
     if len(image_items) != views.shape[0]:
         found = f"{items} describes {len(image_items)} rows; {embeddings} has {views.shape[0]}"
@@ -124,7 +123,7 @@ def _items(path: Path, spool: MetadataSpool) -> tuple[tuple[Item, ...], NDArray[
     return tuple(items), np.array(image_items, dtype=np.int64)
 
 
-def require_fit(base: Base, base_dim: int, dim: int) -> None:
+def require_same_dim(base: ExportedBackbone, base_dim: int, dim: int) -> None:
     """Refuse a base that can't have made the embeddings.
 
     Raises:

@@ -16,7 +16,7 @@ from indexer.catalogue.reader import read_catalogue
 from indexer.console.progress import Reporter
 from indexer.embedding.augmentation import Augmentation
 from indexer.embedding.embed_catalogue import embed_catalogue
-from indexer.embedding.embed_image import Embedding
+from indexer.embedding.embed_image import EmbeddingConfig
 from indexer.evaluation.predictions import Judged, LabelledPhotos, judge
 from indexer.evaluation.retrieval_metrics import (
     KnownFigures,
@@ -122,8 +122,10 @@ def judge_queries(snapshot: Snapshot, queries: Path, threads: int, reporter: Rep
     catalogue = read_catalogue(queries)
     with reporter.stage("embed queries", sum(len(item.images) for item in catalogue.items)) as stage:
         preprocessing = snapshot.manifest.preprocessing
-        how = Embedding(snapshot.embedder, Augmentation(copies=0), ImageLimits(), threads, preprocessing=preprocessing)
-        embedded = embed_catalogue(catalogue, how, stage)
+        config = EmbeddingConfig(
+            snapshot.embedder, Augmentation(copies=0), ImageLimits(), threads, preprocessing=preprocessing
+        )
+        embedded = embed_catalogue(catalogue, config, stage)
     photos = LabelledPhotos.of_queries(embedded, catalogue.image_root)
     with reporter.stage("search", len(snapshot.partitions)) as stage:
         return judge(snapshot, photos, stage)

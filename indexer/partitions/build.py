@@ -16,18 +16,15 @@ from indexer.embedding.embed_catalogue import EmbeddedCatalogue
 from indexer.files.durable_write import link_or_copy
 from indexer.partitions.index_policy import IndexPolicy
 from indexer.partitions.index_tuning import choose_index
+from indexer.partitions.recall import ann_recall_at_10
 from indexer.snapshots.published import PublishedSnapshot
 from shared.catalogue.items import IndexedItem
-from shared.index.category_search import CategorySearch
 from shared.index.index_kind import EXACT
 from shared.index.partition import Partition, index_files, partition_file, write_rows
 from shared.index.stored_vectors import StoredVectors, write_float32
 from shared.manifest import CategoryEntry
 from shared.vectors import Vectors
 
-# Of an exact index few queries show that it is; of an approximate one they have to tell 0.993 from 0.99.
-_SAMPLE = {True: 64, False: 256}
-_TIE = 1e-6
 _CHUNK = 4096
 
 
@@ -171,41 +168,3 @@ def _embeddings(planned: PlannedPartition, embedded: EmbeddedCatalogue) -> Itera
     for view in range(planned.n_views):
         for start in range(0, len(planned.images), _CHUNK):
             yield np.ascontiguousarray(embedded.views[planned.images[start : start + _CHUNK]][:, view])
-
-
-def ann_recall_at_10(partition: CategorySearch, vectors: StoredVectors | Partition | None = None) -> float:
-    """The share of the exact ten nearest items that the index finds, over a sample of its own rows as queries.
-
-    Exact search is plain NumPy here, so that it shares nothing with the index. Items as near as the tenth count as
-    right, whichever of them the index returned.
-
-    Args:
-        partition: it.
-        vectors: its embeddings as they were, where the partition has coded ones, or has them elsewhere.
-    """
-    embeddings = partition.embeddings if vectors is None else vectors.embeddings
-    sample = np.unique(np.linspace(0, partition.n_rows - 1, _SAMPLE[partition.is_exact]).astype(int))
-    queries = embeddings(sample)
-    scores = np.empty((len(queries), partition.n_rows), dtype=np.float32)
-    for start in range(0, partition.n_rows, _CHUNK):
-        rows = np.arange(start, min(start + _CHUNK, partition.n_rows))
-        scores[:, start : start + len(rows)] = queries @ embeddings(rows).T
-    numbers, places = np.unique(partition.item_numbers(), return_inverse=True)
-    shares = [_recall(partition, query, numbers, places, own) for query, own in zip(queries, scores, strict=True)]
-    return float(np.mean(shares))
-
-
-def _recall(
-    partition: CategorySearch,
-    query: Vectors,
-    numbers: NDArray[np.int64],
-    places: NDArray[np.intp],
-    scores: NDArray[np.float32],
-) -> float:
-    """Of one query: `scores` of all rows, whose items are `numbers[places]`."""
-    exact = np.full(len(numbers), -np.inf, dtype=np.float32)
-    np.maximum.at(exact, places, scores)
-    wanted = min(10, len(numbers))
-    tenth = np.partition(exact, -wanted)[-wanted]
-    found = [hit.item_number for hit in partition.search(query[np.newaxis], 10)[0]]
-    return float(np.sum(exact[np.searchsorted(numbers, found)] >= tenth - _TIE)) / wanted

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from indexer.partitions.build import ann_recall_at_10
+from indexer.partitions.recall import ann_recall_at_10
 from shared.errors import SnapshotError, StoreUnavailable
 from shared.index.index_kind import EXACT
 from shared.index.partition import Partition

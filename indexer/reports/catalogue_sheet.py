@@ -5,8 +5,7 @@ from pathlib import Path
 from indexer.data_quality.near_duplicates import Duplicate, Group
 from indexer.data_quality.report import CatalogueReport
 from indexer.data_quality.suspect_labels import Suspect
-from indexer.reports.contact_sheet import draw_picture, new_sheet, read_picture, save_sheet
-from shared.images.decode import ImageLimits
+from indexer.reports.contact_sheet import draw_picture, new_sheet, save_sheet, thumbnail
 
 _COLUMNS = 6
 _GROUPS = 10
@@ -17,7 +16,7 @@ _Tile = tuple[str, str]
 """An image's path and its caption."""
 
 
-def draw_report(report: CatalogueReport, image_root: Path, out: Path) -> Path | None:
+def draw_catalogue_sheet(report: CatalogueReport, image_root: Path, out: Path) -> Path | None:
     """Draw the first groups and the most doubtful labels.
 
     Args:
@@ -36,11 +35,10 @@ def draw_report(report: CatalogueReport, image_root: Path, out: Path) -> Path | 
         return None
     figure = new_sheet(len(rows), _COLUMNS)
     grid = figure.add_gridspec(len(rows), _COLUMNS)
-    limits = ImageLimits()
     for row, tiles in enumerate(rows):
         for column, (path, caption) in enumerate(tiles):
             highlighted = row < len(groups) and len(groups[row].categories) > 1
-            picture = read_picture(image_root / path, limits)
+            picture = thumbnail(image_root / path)
             draw_picture(figure.add_subplot(grid[row, column]), picture, caption, highlighted)
     save_sheet(figure, out)
     return out

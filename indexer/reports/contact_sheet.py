@@ -1,7 +1,9 @@
-"""Pictures with captions in a grid, drawn into a file."""
+"""Thumbnails of catalogue images, and contact sheets of them with captions."""
 
+import base64
 import textwrap
 import warnings
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,7 @@ THUMBNAIL_PX = 360
 _SUFFIXES = (".jpeg", ".jpg", ".pdf", ".png", ".svg", ".webp")
 _WIDTH, _HEIGHT = 2.3, 2.9  # of a picture with its caption, in inches
 _DPI = 110
+_JPEG_QUALITY = 70
 
 
 def check_suffix(option: str, out: Path) -> None:
@@ -45,12 +48,20 @@ def save_sheet(figure: Figure, out: Path) -> None:
         figure.savefig(out, dpi=_DPI)
 
 
-def read_picture(path: Path, limits: ImageLimits, side_px: int = THUMBNAIL_PX) -> Image.Image | None:
+def thumbnail(path: Path, side_px: int = THUMBNAIL_PX) -> Image.Image | None:
     """A catalogue's image, small enough for a square; None where it is not there any more or can't be decoded."""
+    limits = ImageLimits()
     try:
         return decode_small(read_limited(path, limits), limits, side_px)
     except (ImageError, OSError):
         return None
+
+
+def data_uri(picture: Image.Image) -> str:
+    """Encode a picture as a JPEG `data:` URI, for pages that open offline."""
+    file = BytesIO()
+    picture.convert("RGB").save(file, "JPEG", quality=_JPEG_QUALITY, optimize=True)
+    return f"data:image/jpeg;base64,{base64.b64encode(file.getvalue()).decode()}"
 
 
 def draw_picture(axes: Any, picture: Image.Image | None, caption: str, highlighted: bool = False) -> None:

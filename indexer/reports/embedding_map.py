@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from indexer.data_quality.snapshot_images import Originals
+from indexer.data_quality.snapshot_images import SnapshotImages
 from indexer.files.location import location
 from shared.snapshot.snapshot import Snapshot
 
@@ -34,9 +34,9 @@ class EmbeddingMap:
     thumbnails: tuple[tuple[int, Path], ...]
 
 
-def draw_map(snapshot: Snapshot) -> EmbeddingMap | None:
+def map_snapshot(snapshot: Snapshot) -> EmbeddingMap | None:
     """Map an open snapshot; None where it has fewer than three images, which span no plane."""
-    originals = Originals.of(snapshot.items.without_metadata(), snapshot.partitions)
+    originals = SnapshotImages.of(snapshot.items.without_metadata(), snapshot.partitions)
     if len(originals) < 3:
         return None
     chosen = np.arange(len(originals))

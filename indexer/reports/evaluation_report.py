@@ -22,9 +22,9 @@ from indexer.evaluation.predictions import Judged
 from indexer.evaluation.robustness import ChangedFigures
 from indexer.files.location import location
 from indexer.reports import plots
-from indexer.reports.embedding_map import EmbeddingMap, draw_map
-from indexer.reports.thumbnails import data_uri, thumbnail
-from indexer.reports.write import FIGURES, PAGE
+from indexer.reports.contact_sheet import data_uri, thumbnail
+from indexer.reports.embedding_map import EmbeddingMap, map_snapshot
+from indexer.reports.file_names import FIGURES, PAGE
 from shared.manifest import Manifest
 
 STEPS = 7
@@ -87,12 +87,12 @@ class EvaluationReport:
             judged: the photos, and what the snapshot says of them.
             judged_by: which photos these are, in words.
             catalogue: what was found in the snapshot's catalogue.
-            before: what `read_before` read.
+            before: what `read_previous` read.
             changes: what was found by changed photos.
         """
         evaluation = evaluation_of(judged)
         found = find(judged, evaluation)
-        drawn = draw_map(judged.snapshot)
+        drawn = map_snapshot(judged.snapshot)
         return cls(judged_by, judged.snapshot.manifest, evaluation, found, catalogue, drawn, changes, before)
 
     def as_dict(self) -> dict[str, Any]:
@@ -179,7 +179,7 @@ class EvaluationReport:
         return sorted(found, key=lambda one: (-one[0], one[1:]))[:_CONFUSIONS]
 
 
-def read_before(directory: Path, snapshot_id: str) -> Mapping[str, Any] | None:
+def read_previous(directory: Path, snapshot_id: str) -> Mapping[str, Any] | None:
     """What an earlier report in a directory said, for the one that takes its place or follows it.
 
     Args:

@@ -8,7 +8,7 @@ from PIL import Image
 
 from indexer.embedding.decoding import decode_pixels, decode_small
 from indexer.files.location import location, read_limited
-from indexer.reports.contact_sheet import THUMBNAIL_PX, check_suffix, draw_picture, new_sheet, read_picture, save_sheet
+from indexer.reports.contact_sheet import THUMBNAIL_PX, check_suffix, draw_picture, new_sheet, save_sheet, thumbnail
 from shared.catalogue.items import Item
 from shared.errors import SettingsError, UnsupportedImage
 from shared.images.decode import ImageLimits
@@ -52,7 +52,7 @@ def visualize(snapshot: Snapshot, query: Path, out: Path, top_k: int = 10) -> Pa
     candidates = [f"{categories[place]} {probabilities[0, place]:.1%}" for place in places[:_CANDIDATES]]
     pictures: list[tuple[Image.Image | None, str]] = [(image, "\n".join(["query", *candidates]))]
     for rank, (hit, indexed) in enumerate(zip(hits, found, strict=True), start=1):
-        picture = read_picture(location(snapshot.manifest.image_root) / indexed.item.images[0], limits)
+        picture = thumbnail(location(snapshot.manifest.image_root) / indexed.item.images[0])
         pictures.append((picture, f"{rank} · {hit.score:.3f}\n{_title(indexed.item)}"))
     save_sheet(_sheet(pictures), out)
     return out

@@ -1,20 +1,25 @@
-"""The report of a build, in the snapshot's `report/`: judged by the items that the classifier has not learned.
+"""Writing evaluation reports: of a build into its snapshot, and of `indexer evaluate --report`.
 
-It is there for people to look at: whatever goes wrong with it is said, and the snapshot is published without.
+The first evaluates on held-out items; should it fail, the failure is reported and the snapshot published without it.
+The second evaluates on photos that are not in the catalogue.
 """
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from indexer.classifier.held_out import HeldOut
 from indexer.console.progress import Reporter
-from indexer.data_quality.report import CatalogueReport
+from indexer.data_quality.report import CatalogueReport, report_of
 from indexer.files.location import location
+from indexer.reports.file_names import FIGURES, PAGE
 from indexer.snapshots.published import PublishedSnapshot
+from shared.snapshot.data_directory import DataDirectory
 from shared.snapshot.snapshot import Snapshot
 
-PAGE = "evaluation.html"
-FIGURES = "evaluation.json"
-_JUDGED_BY = "photos of its own catalogue that the classifier has not learned, each without itself among the hits"
+if TYPE_CHECKING:
+    from indexer.evaluation.predictions import Judged
+
+_HELD_OUT = "photos of its own catalogue that the classifier has not learned, each without itself among the hits"
 
 
 def write_build_report(
@@ -56,7 +61,7 @@ def _write(
     # Matplotlib takes a second to import: only builds that have something to tell pay for it.
     from indexer.evaluation.predictions import LabelledPhotos, affordable_searches, judge
     from indexer.evaluation.robustness import search_by_changed
-    from indexer.reports.evaluation_report import STEPS, EvaluationReport, read_before
+    from indexer.reports.evaluation_report import STEPS, EvaluationReport, read_previous
 
     rows = sum(partition.n_rows for partition in snapshot.partitions.values())
     photos = LabelledPhotos.of_held_out(held_out, location(snapshot.manifest.image_root))
@@ -64,5 +69,32 @@ def _write(
         judged = judge(snapshot, photos, stage, affordable_searches(rows, len(snapshot.partitions)))
     changes = search_by_changed(snapshot, reporter)
     with reporter.stage("draw report", STEPS) as stage:
-        before = None if published is None else read_before(published.paths.report, snapshot.snapshot_id)
-        EvaluationReport.of(judged, _JUDGED_BY, catalogue, before, changes).write(directory, stage)
+        before = None if published is None else read_previous(published.paths.report, snapshot.snapshot_id)
+        EvaluationReport.of(judged, _HELD_OUT, catalogue, before, changes).write(directory, stage)
+
+
+def write_query_report(
+    judged: "Judged", queries: Path, data: DataDirectory, directory: Path, reporter: Reporter
+) -> Path:
+    """Write page and JSON; compare with the earlier report in the same directory, if there is one.
+
+    Args:
+        judged: the photos with the predictions of the open snapshot.
+        queries: the folder that they came from.
+        data: the data directory of the snapshot.
+        directory: the directory to write to; created.
+        reporter: receives progress.
+
+    Returns:
+        The path of the page.
+    """
+    from indexer.evaluation.robustness import search_by_changed
+    from indexer.reports.evaluation_report import STEPS, EvaluationReport, read_previous
+
+    changes = search_by_changed(judged.snapshot, reporter)
+    catalogue = report_of(judged.snapshot, data)
+    with reporter.stage("draw report", STEPS) as stage:
+        previous = read_previous(directory, judged.snapshot.snapshot_id)
+        evaluated_on = f"photos in {queries} that are not in its catalogue"
+        report = EvaluationReport.of(judged, evaluated_on, catalogue, previous, changes)
+        return report.write(directory, stage)

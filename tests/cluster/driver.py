@@ -16,9 +16,9 @@ import numpy as np
 from indexer.catalogue.reader import read_catalogue
 from indexer.embedding.augmentation import Augmentation
 from indexer.embedding.cache import EmbeddingCache
-from indexer.embedding.cluster.ray_executor import OnRay
-from indexer.embedding.embed_catalogue import embed_catalogue, on_this_machine
-from indexer.embedding.embed_image import Embedding
+from indexer.embedding.cluster.ray_executor import RayExecutor
+from indexer.embedding.embed_catalogue import embed_catalogue, embed_locally
+from indexer.embedding.embed_image import EmbeddingConfig
 from shared.images.decode import ImageLimits
 from shared.model.embedder import LiteRtEmbedder
 
@@ -36,8 +36,8 @@ def _say(line: str) -> None:
 
 def main(catalogue: str, cache_path: str, model_path: str, address: str = "", shards: str = "") -> None:
     model = Path(model_path).read_bytes()
-    how = Embedding(LiteRtEmbedder(model, 1), Augmentation(copies=1), ImageLimits(), threads=1)
-    executor = OnRay(model, address, Path(shards), SHARD_IMAGES, 0, _say) if address else on_this_machine
+    how = EmbeddingConfig(LiteRtEmbedder(model, 1), Augmentation(copies=1), ImageLimits(), threads=1)
+    executor = RayExecutor(model, address, Path(shards), SHARD_IMAGES, 0, _say) if address else embed_locally
     with closing(EmbeddingCache(Path(cache_path), how.recipe, 2, _say)) as cache:
         seen: list[bool] = []
 

@@ -16,7 +16,7 @@ from examples.sample_catalogue.render import CATEGORIES as DRAWN
 from examples.sample_catalogue.render import QUERIES as QUERIES_DRAWN
 from examples.sample_catalogue.render import render_catalogue
 from indexer.data_quality.report import examine
-from indexer.data_quality.snapshot_images import Originals
+from indexer.data_quality.snapshot_images import SnapshotImages
 from search_service.engine.engine import Engine
 from shared.images.decode import ImageLimits, decode_image, to_pixels
 from shared.retrieval.search_options import SearchOptions
@@ -142,7 +142,7 @@ def test_photos_that_are_there_twice_are_found(data: Path) -> None:
 
 
 def test_wrong_labels_are_found(snapshot: Snapshot) -> None:
-    originals = Originals.of(snapshot.items, snapshot.partitions)
+    originals = SnapshotImages.of(snapshot.items, snapshot.partitions)
     embeddings = originals.embeddings(np.arange(len(originals)))
     labels = [originals.item(image).category for image in range(len(originals))]
     random = np.random.default_rng(0)

@@ -18,7 +18,7 @@ from indexer.catalogue.reader import read_catalogue
 from indexer.console.progress import SilentReporter
 from indexer.embedding.augmentation import Augmentation
 from indexer.embedding.embed_catalogue import embed_catalogue
-from indexer.embedding.embed_image import Embedding
+from indexer.embedding.embed_image import EmbeddingConfig
 from indexer.snapshots.writer_lock import writer_lock
 from shared.images.decode import ImageLimits
 from shared.index.partition import partition_file
@@ -137,7 +137,7 @@ def _hits_from_scratch(shop: Shop) -> Hits:
     Augmented copies are not indexed here.
     """
     snapshot = Snapshot.open(shop.current(), interpreters=2)
-    how = Embedding(snapshot.embedder, Augmentation(copies=0), ImageLimits(), threads=2)
+    how = EmbeddingConfig(snapshot.embedder, Augmentation(copies=0), ImageLimits(), threads=2)
     with SilentReporter().stage("build") as stage:
         embedded = embed_catalogue(read_catalogue(shop.catalogue), how, stage)
     snapshot.close()

@@ -12,7 +12,7 @@ from indexer.catalogue.reader import read_catalogue
 from indexer.console.progress import SilentReporter
 from indexer.embedding.augmentation import Augmentation
 from indexer.embedding.embed_catalogue import EmbeddedCatalogue, embed_catalogue
-from indexer.embedding.embed_image import Embedding
+from indexer.embedding.embed_image import EmbeddingConfig
 from shared.catalogue.items import ItemStore, write_items
 from shared.images.decode import ImageLimits
 from shared.model.classifier import Classifier
@@ -37,7 +37,7 @@ def embedded(tmp_path: Path) -> EmbeddedCatalogue:
     path = tmp_path / "items.jsonl"
     path.write_text("\n".join(json.dumps(entry) for entry in _ITEMS))
     with SilentReporter().stage("embed") as stage:
-        how = Embedding(FakeEmbedder(), Augmentation(copies=1), ImageLimits(), threads=2)
+        how = EmbeddingConfig(FakeEmbedder(), Augmentation(copies=1), ImageLimits(), threads=2)
         return embed_catalogue(read_catalogue(path), how, stage)
 
 

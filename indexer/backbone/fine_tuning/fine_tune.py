@@ -1,6 +1,6 @@
 """Tune a base's last blocks on a catalogue's own categories.
 
-1. Compute the trunk's features of all pictures, and of distorted copies of those that are learned.
+1. Compute the trunk's features of all pictures, and of strongly_augmented copies of those that are learned.
 2. Fit a head on the frozen base's embeddings, and judge both on the held-out pictures.
 3. Train the tail and that head: an epoch shows each learned picture once, every time another copy.
 4. Judge again. Where tuning did not clearly help, the base gets its weights back.
@@ -23,12 +23,12 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from indexer.backbone.fine_tuning import strong_augmentation as distortion
-from indexer.backbone.fine_tuning import trainer as tuner
+from indexer.backbone.export import export_embedder
+from indexer.backbone.fine_tuning import strong_augmentation, trainer
 from indexer.backbone.fine_tuning.checkpoint import TuningCheckpoint
-from indexer.backbone.fine_tuning.trainer import Lesson, Tuner
-from indexer.backbone.fine_tuning.trunk import Features, Picture, compute_features, split_base
-from indexer.backbone.load import Backbone, export_embedder
+from indexer.backbone.fine_tuning.trainer import TailTrainer, TuningRun
+from indexer.backbone.fine_tuning.trunk import Features, Picture, compute_features, split_backbone
+from indexer.backbone.load import Backbone
 from indexer.console.progress import Stage
 
 # Chosen by held-out pictures of the clothing photos; benchmarks/quality/fine_tuning.py measures what tuning brings.
@@ -83,7 +83,7 @@ class TunedHead:
 
 
 @dataclass(frozen=True)
-class TunedBase:
+class TunedBackbone:
     """A base, tuned if that helped.
 
     Attributes:
@@ -106,7 +106,7 @@ def fine_tune(
     stage: Stage,
     resume: Path | None = None,
     say: Callable[[str], None] = print,
-) -> TunedBase:
+) -> TunedBackbone:
     """Tune a base's last blocks, in place; the same pictures and seed give the same base.
 
     Args:
@@ -128,19 +128,19 @@ def fine_tune(
     plan = _plan(labels, held, seed)
     if isinstance(plan, str):
         return _as_it_was(base, plan, started)
-    trunk, tail = split_base(base)
+    trunk, tail = split_backbone(base)
     scratch = resume.parent if resume is not None else None
     features, places = compute_features(trunk, pictures, plan.chosen, plan.copies, seed, scratch, stage)
     features, known, columns = _with_known_labels(features, labels[places])
     if len(known) < 2 or not len(features.judged):
         return _as_it_was(base, "too few of the pictures can be read", started)
-    lesson = Lesson(features, columns, plan.epochs, seed)
-    checkpoint = TuningCheckpoint(resume, _key(base, lesson), say)
+    run = TuningRun(features, columns, plan.epochs, seed)
+    checkpoint = TuningCheckpoint(resume, _key(base, run), say)
     frozen_weights = tail.get_weights()
-    training = Tuner(tail, lesson)
-    frozen = training.right()
-    training.train(checkpoint, stage, say)
-    tuned = training.right()
+    tail_trainer = TailTrainer(tail, run)
+    frozen = tail_trainer.correct()
+    tail_trainer.train(checkpoint, stage, say)
+    tuned = tail_trainer.correct()
     improved = clearly_better(tuned, frozen)
     if not improved:
         tail.set_weights(frozen_weights)
@@ -157,7 +157,7 @@ def fine_tune(
         time.monotonic() - started,
         reason,
     )
-    return TunedBase(model, TunedHead(known, *training.head()) if improved else None, figures)
+    return TunedBackbone(model, TunedHead(known, *tail_trainer.head()) if improved else None, figures)
 
 
 def clearly_better(tuned: NDArray[np.bool_], frozen: NDArray[np.bool_]) -> bool:
@@ -174,9 +174,9 @@ def clearly_better(tuned: NDArray[np.bool_], frozen: NDArray[np.bool_]) -> bool:
     return won - lost > math.sqrt(won + lost)
 
 
-def _as_it_was(base: Backbone, reason: str, started: float) -> TunedBase:
+def _as_it_was(base: Backbone, reason: str, started: float) -> TunedBackbone:
     figures = TuningFigures(False, 0, 0, 0, None, None, time.monotonic() - started, reason)
-    return TunedBase(export_embedder(base.model), None, figures)
+    return TunedBackbone(export_embedder(base.model), None, figures)
 
 
 def _with_known_labels(
@@ -241,11 +241,11 @@ def _some_of_each(places: NDArray[np.int64], labels: NDArray[np.int64], limit: i
     return np.sort(np.concatenate(chosen))
 
 
-def _key(base: Backbone, lesson: Lesson) -> str:
+def _key(base: Backbone, run: TuningRun) -> str:
     """Names everything that the weights after an epoch depend on."""
-    settings = (tf.__version__, base.name, distortion.RECIPE, tuner.RECIPE, lesson.epochs, lesson.seed)
+    settings = (tf.__version__, base.name, strong_augmentation.RECIPE, trainer.RECIPE, run.epochs, run.seed)
     digest = hashlib.sha256(repr(settings).encode())
-    for array in (*base.model.get_weights(), lesson.labels):
+    for array in (*base.model.get_weights(), run.labels):
         digest.update(np.ascontiguousarray(array).tobytes())
-    digest.update(b"".join(lesson.features.digests))
+    digest.update(b"".join(run.features.digests))
     return digest.hexdigest()

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from indexer.backbone.choose import Base
 from indexer.catalogue.model import Catalogue
 from indexer.classifier.held_out import held_out_items
 from indexer.console.progress import Reporter
 from indexer.embedding.decoding import decode_pixels
+from indexer.embedding.exported_backbone import ExportedBackbone
 from indexer.files.durable_write import storage_error
 from indexer.files.location import read_limited
 from indexer.settings import BuildSettings
@@ -29,7 +29,7 @@ MIN_JUDGED = 150
 
 
 @dataclass(frozen=True)
-class Lesson:
+class LabelledImages:
     """A catalogue's images with their labels.
 
     Attributes:
@@ -48,7 +48,7 @@ class Lesson:
     held: NDArray[np.bool_]
 
     @classmethod
-    def of(cls, catalogue: Catalogue, settings: BuildSettings) -> "Lesson":
+    def of(cls, catalogue: Catalogue, settings: BuildSettings) -> "LabelledImages":
         """All of a catalogue."""
         categories = tuple(sorted({item.category for item in catalogue.items}))
         column = {category: place for place, category in enumerate(categories)}
@@ -70,7 +70,9 @@ class Lesson:
         return None
 
 
-def tune_base(backbone: "Backbone", lesson: Lesson, settings: BuildSettings, reporter: Reporter) -> Base:
+def tune_backbone(
+    backbone: "Backbone", images: LabelledImages, settings: BuildSettings, reporter: Reporter
+) -> ExportedBackbone:
     """Tune and export a base; it stays as it is where that does not help.
 
     Killed in the middle, the next build goes on from the last epoch that was finished.
@@ -80,12 +82,12 @@ def tune_base(backbone: "Backbone", lesson: Lesson, settings: BuildSettings, rep
     """
     from indexer.backbone.fine_tuning.fine_tune import fine_tune, tuning_steps
 
-    labels, held, seed = lesson.labels, lesson.held, settings.seed
+    labels, held, seed = images.labels, images.held, settings.seed
     steps = tuning_steps(labels, held, seed)
     reporter.say(f"fine-tuning the base: {steps} pictures and views; --fine-tune off does without")
     checkpoint = DataDirectory(settings.data).tuning
     with reporter.stage("fine-tune", steps) as stage:
-        pictures = _Pictures(lesson, settings.image_limits, preprocessing_of(DataDirectory(settings.data)))
+        pictures = _Pictures(images, settings.image_limits, preprocessing_of(DataDirectory(settings.data)))
         try:
             found = fine_tune(backbone, pictures, labels, held, seed, stage, checkpoint, reporter.say)
         except OSError as error:
@@ -101,17 +103,17 @@ def tune_base(backbone: "Backbone", lesson: Lesson, settings: BuildSettings, rep
         )
     head = None
     if found.head is not None:
-        names = tuple(lesson.categories[label] for label in found.head.labels)
+        names = tuple(images.categories[label] for label in found.head.labels)
         head = Classifier(names, found.head.weights, found.head.bias)
-    return Base(backbone.name, backbone.weights, found.model, figures.as_dict(), head)
+    return ExportedBackbone(backbone.name, backbone.weights, found.model, figures.as_dict(), head)
 
 
 class _Pictures(Sequence[Any]):
     """A catalogue's images as the embedder sees them, decoded when they are asked for."""
 
-    def __init__(self, lesson: Lesson, limits: ImageLimits, preprocessing: str) -> None:
-        self._root, self._limits, self._preprocessing = lesson.catalogue.image_root, limits, preprocessing
-        self._images = [image for item in lesson.catalogue.items for image in item.images]
+    def __init__(self, images: LabelledImages, limits: ImageLimits, preprocessing: str) -> None:
+        self._root, self._limits, self._preprocessing = images.catalogue.image_root, limits, preprocessing
+        self._images = [image for item in images.catalogue.items for image in item.images]
 
     def __len__(self) -> int:
         return len(self._images)

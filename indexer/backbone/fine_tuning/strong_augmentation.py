@@ -18,7 +18,7 @@ RECIPE = f"rotation {_ROTATION_DEGREES:g} crop {_SMALLEST_CROP:g} aspect {_ASPEC
 """Names everything that a copy depends on besides the picture and the seed."""
 
 
-def distorted(pixels: NDArray[np.uint8], entropy: list[int]) -> NDArray[np.uint8]:
+def strongly_augmented(pixels: NDArray[np.uint8], entropy: list[int]) -> NDArray[np.uint8]:
     """A changed copy; what comes in from outside the picture repeats its edge.
 
     Args:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from indexer.backbone.fine_tuning.checkpoint import TuningCheckpoint
 from indexer.backbone.fine_tuning.trunk import Features, foldable_tail
-from indexer.classifier.train import fit_head
+from indexer.classifier.softmax_head import fit_head
 from indexer.console.progress import SilentReporter, Stage
 from shared.vectors import unit_rows
 
@@ -30,7 +30,7 @@ RECIPE = (_BATCH, _LEARNING_RATE, _WARM_UP_SHARE, _WEIGHT_DECAY, _DROPOUT, _LABE
 
 
 @dataclass(frozen=True)
-class Lesson:
+class TuningRun:
     """What is to be learned.
 
     Attributes:
@@ -46,15 +46,15 @@ class Lesson:
     seed: int
 
 
-class Tuner:
+class TailTrainer:
     """The tail and a linear head on its unit embeddings."""
 
-    def __init__(self, tail: keras.Model, lesson: Lesson) -> None:
+    def __init__(self, tail: keras.Model, run: TuningRun) -> None:
         """Start with the head that fits the tail as it is; from then on the tail's own variables change."""
-        self._tail, self._lesson = foldable_tail(tail), lesson
+        self._tail, self._run = foldable_tail(tail), run
         self._embed_batch = tf.function(self._embed, reduce_retracing=True)
         self._step_batch = tf.function(self._step, reduce_retracing=True)
-        features = lesson.features
+        features = run.features
         embeddings = self._embeddings(np.concatenate([features.learned[:, 0], features.judged]))
         # The head sees unit embeddings, as the published one will, but of the size that the tail gives: so the one
         # learning rate fits both.
@@ -65,9 +65,9 @@ class Tuner:
         self._variables = [*_tuned_variables(tail), self._weights, self._bias]
         self._optimizer = self._make_optimizer()
 
-    def right(self) -> NDArray[np.bool_]:
+    def correct(self) -> NDArray[np.bool_]:
         """`(n_judged,)`: which of the judged pictures the head gives their category."""
-        features, labels = self._lesson.features, self._lesson.labels
+        features, labels = self._run.features, self._run.labels
         weights, bias = self.head()
         logits = unit_rows(self._embeddings(features.judged)) @ weights + bias
         found: NDArray[np.bool_] = logits.argmax(axis=1) == labels[len(features.learned) :]
@@ -89,10 +89,10 @@ class Tuner:
         done, values = checkpoint.load([tuple(variable.shape) for variable in state])
         for variable, value in zip(state, values, strict=False):
             variable.assign(value)
-        epochs, started = self._lesson.epochs, time.monotonic()
+        epochs, started = self._run.epochs, time.monotonic()
         for epoch in range(epochs):
             if epoch < done:
-                _advance(stage, len(self._lesson.features.learned))
+                _advance(stage, len(self._run.features.learned))
             else:
                 self._train_epoch(epoch, stage)
                 checkpoint.save(epoch + 1, [variable.numpy() for variable in state])
@@ -100,7 +100,7 @@ class Tuner:
                 say(f"fine-tuning: epoch {epoch + 1} of {epochs}, about {math.ceil(left_s / 60)} min left")
 
     def _train_epoch(self, epoch: int, stage: Stage) -> None:
-        features, seed = self._lesson.features, self._lesson.seed
+        features, seed = self._run.features, self._run.seed
         n_learned, n_views = features.learned.shape
         first_view = np.random.default_rng(seed).integers(n_views, size=(n_learned,))
         order = np.random.default_rng([seed, epoch]).permutation(n_learned)
@@ -111,17 +111,17 @@ class Tuner:
             _advance(stage, len(places))
 
     def _steps_an_epoch(self) -> int:
-        return max(1, round(len(self._lesson.features.learned) / _BATCH))
+        return max(1, round(len(self._run.features.learned) / _BATCH))
 
     def _targets(self, places: NDArray[np.int64]) -> NDArray[np.float32]:
         """`(n, n_categories)`: smoothed labels."""
         n_categories = self._bias.shape[0]
-        one_hot = np.eye(n_categories, dtype=np.float32)[self._lesson.labels[places]]
+        one_hot = np.eye(n_categories, dtype=np.float32)[self._run.labels[places]]
         return one_hot * np.float32(1 - _LABEL_SMOOTHING) + np.float32(_LABEL_SMOOTHING / n_categories)
 
     def _chance(self, epoch: int, step: int, n: int) -> tuple[Any, Any, Any]:
         """A step's chances: the seed of its dropout, the share of each view in its mixture, and its partner there."""
-        random = np.random.default_rng([self._lesson.seed, epoch, step])
+        random = np.random.default_rng([self._run.seed, epoch, step])
         seed = tf.constant(random.integers(2**31, size=2), tf.int32)
         return seed, tf.constant(random.beta(_MIXUP, _MIXUP), tf.float32), tf.constant(random.permutation(n))
 
@@ -142,21 +142,21 @@ class Tuner:
     def _embeddings(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
         """`(n,)` rows of the features → `(n, 1280)` float32, as the tail gives them."""
         parts = [
-            self._embed_batch(tf.constant(self._lesson.features.rows[rows[start : start + _JUDGE_BATCH]])).numpy()
+            self._embed_batch(tf.constant(self._run.features.rows[rows[start : start + _JUDGE_BATCH]])).numpy()
             for start in range(0, len(rows), _JUDGE_BATCH)
         ]
         return np.concatenate(parts)
 
     def _fitted_head(self, embeddings: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        unit, n, labels = unit_rows(embeddings), len(self._lesson.features.learned), self._lesson.labels
+        unit, n, labels = unit_rows(embeddings), len(self._run.features.learned), self._run.labels
         with SilentReporter().stage("head") as silent:
             weights, bias, _ = fit_head(
-                unit[:n], labels[:n], (unit[n:], labels[n:]), int(labels.max()) + 1, self._lesson.seed, silent
+                unit[:n], labels[:n], (unit[n:], labels[n:]), int(labels.max()) + 1, self._run.seed, silent
             )
         return weights, bias
 
     def _make_optimizer(self) -> keras.optimizers.Optimizer:
-        steps = self._lesson.epochs * self._steps_an_epoch()
+        steps = self._run.epochs * self._steps_an_epoch()
         warm_up = max(1, round(_WARM_UP_SHARE * steps))
         # Not from 0: of a small catalogue's few steps the first would be lost.
         rate = keras.optimizers.schedules.CosineDecay(

@@ -1,6 +1,6 @@
 """A base cut in two: a trunk that stays as it is, and a tail of the last blocks, to be tuned.
 
-1. `split_base` cuts it.
+1. `split_backbone` cuts it.
 2. `compute_features` runs the trunk once for every view, in LiteRT, which is several times as fast as TensorFlow.
 3. `foldable_tail` gives the tail in a form that trains faster, on the very same variables.
 """
@@ -20,8 +20,9 @@ import tensorflow as tf
 from ai_edge_litert.interpreter import Interpreter
 from numpy.typing import NDArray
 
-from indexer.backbone.fine_tuning.strong_augmentation import distorted
-from indexer.backbone.load import Backbone, to_litert
+from indexer.backbone.export import to_litert
+from indexer.backbone.fine_tuning.strong_augmentation import strongly_augmented
+from indexer.backbone.load import Backbone
 from indexer.console.progress import Stage
 from shared.errors import ImageError
 
@@ -36,7 +37,7 @@ class Picture(NamedTuple):
     digest: bytes
 
 
-def split_base(base: Backbone) -> tuple[keras.Model, keras.Model]:
+def split_backbone(base: Backbone) -> tuple[keras.Model, keras.Model]:
     """Cut a base after its block 8; the parts share its layers.
 
     Returns:
@@ -48,7 +49,7 @@ def split_base(base: Backbone) -> tuple[keras.Model, keras.Model]:
 
 @dataclass(frozen=True)
 class Features:
-    """What the trunk gives for pictures that are learned, for distorted copies of them, and for pictures to judge by.
+    """Trunk features of the training pictures and their strongly augmented copies, and of the held-out pictures.
 
     Attributes:
         rows: `(n_rows, 14, 14, 112)` float16, memory-mapped.
@@ -109,7 +110,7 @@ def compute_features(
             stage.advance()
         rows[own[0]] = runner.run(pixels)
         for copy, row in enumerate(own[1:]):
-            rows[row] = runner.run(distorted(pixels, [seed, copy, *digest]))
+            rows[row] = runner.run(strongly_augmented(pixels, [seed, copy, *digest]))
         return digest
 
     places = np.concatenate(chosen)

@@ -19,7 +19,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 
 from indexer.embedding.cluster.shard import DAMAGE, Shard, embed_shard
-from indexer.embedding.embed_image import Embedding
+from indexer.embedding.embed_image import EmbeddingConfig
 from indexer.files.location import absolute, exists, location
 from indexer.priority import give_way
 from shared import __version__
@@ -98,7 +98,7 @@ class About(NamedTuple):
 class Worker:
     """What an actor runs."""
 
-    def __init__(self, model: bytes, how: Embedding, directory: str) -> None:
+    def __init__(self, model: bytes, how: EmbeddingConfig, directory: str) -> None:
         """Load the model.
 
         Args:
@@ -126,7 +126,7 @@ class Worker:
 
 def embed_shards(
     model: bytes,
-    how: Embedding,
+    how: EmbeddingConfig,
     shards: Sequence[Shard],
     directory: Path,
     workers: int,

@@ -18,9 +18,9 @@ from indexer.catalogue.model import Catalogue
 from indexer.console.progress import Stage
 from indexer.embedding.cache import EmbeddingCache
 from indexer.embedding.cluster.shard import DAMAGE, SUFFIX, EmbeddedShard, Shard, cut
-from indexer.embedding.embed_catalogue import Done
-from indexer.embedding.embed_image import EmbeddedImage, Embedding, known
-from indexer.embedding.image_tasks import Task, attempt, sort_out, tasks_of
+from indexer.embedding.embed_catalogue import EmbeddingOutcome
+from indexer.embedding.embed_image import EmbeddedImage, EmbeddingConfig, cached_image
+from indexer.embedding.image_tasks import ImageTask, attempt, image_tasks, split_outcomes
 from indexer.files.location import absolute, exists
 
 _SHARDS_A_WORKER = 4
@@ -30,7 +30,7 @@ _Outcome = EmbeddedImage | str | None
 
 
 @dataclass(frozen=True)
-class OnRay:
+class RayExecutor:
     """An executor for `embed_catalogue`.
 
     Attributes:
@@ -49,7 +49,7 @@ class OnRay:
     workers: int
     say: Callable[[str], None]
 
-    def __call__(self, catalogue: Catalogue, how: Embedding, stage: Stage) -> Done:
+    def __call__(self, catalogue: Catalogue, how: EmbeddingConfig, stage: Stage) -> EmbeddingOutcome:
         """Embed all images of a catalogue.
 
         Args:
@@ -66,9 +66,9 @@ class OnRay:
         if how.cache is None:
             raise ValueError("a cluster's embeddings go to the cache: wanted one")
         directory = self.directory / hashlib.sha256(how.recipe.encode()).hexdigest()[:16]
-        tasks = list(tasks_of(catalogue))
+        tasks = list(image_tasks(catalogue))
         with connected(self.address, how.threads) as cores:
-            take_over_finished(directory, how.cache, self.say)
+            import_finished_shards(directory, how.cache, self.say)
             outcomes = _known_ones(catalogue, tasks, how, stage)
             workers = self.workers or cores
             taking = _Taking(directory, how.cache, stage, outcomes)
@@ -77,10 +77,15 @@ class OnRay:
                 told = replace(how, cache=None)
                 embed_shards(self.model, told, shards, directory, workers, taking, self.say)
         found = ((task, outcome) for task, outcome in zip(tasks, outcomes, strict=True) if outcome is not None)
-        return sort_out(catalogue, found)
+        return split_outcomes(catalogue, found)
 
     def _cut(
-        self, catalogue: Catalogue, tasks: Sequence[Task], outcomes: Sequence[_Outcome], how: Embedding, workers: int
+        self,
+        catalogue: Catalogue,
+        tasks: Sequence[ImageTask],
+        outcomes: Sequence[_Outcome],
+        how: EmbeddingConfig,
+        workers: int,
     ) -> list[Shard]:
         """Shards of what is not known, so small that all workers have some."""
         places = [place for place, outcome in enumerate(outcomes) if outcome is None]
@@ -124,7 +129,7 @@ class _Taking:
         path.unlink()
 
 
-def take_over_finished(directory: Path, cache: EmbeddingCache, say: Callable[[str], None]) -> int:
+def import_finished_shards(directory: Path, cache: EmbeddingCache, say: Callable[[str], None]) -> int:
     """Put what a killed build left finished into the cache, and delete its files.
 
     Returns:
@@ -148,11 +153,11 @@ def take_over_finished(directory: Path, cache: EmbeddingCache, say: Callable[[st
     return finished
 
 
-def _known_ones(catalogue: Catalogue, tasks: Sequence[Task], how: Embedding, stage: Stage) -> list[_Outcome]:
+def _known_ones(catalogue: Catalogue, tasks: Sequence[ImageTask], how: EmbeddingConfig, stage: Stage) -> list[_Outcome]:
     """What the cache has already; None for the others."""
 
-    def look(task: Task) -> _Outcome:
-        outcome = attempt(lambda path, _: known(path, how), catalogue.image_root / task.image, task.image)
+    def look(task: ImageTask) -> _Outcome:
+        outcome = attempt(lambda path, _: cached_image(path, how), catalogue.image_root / task.image, task.image)
         return None if isinstance(outcome, str) else outcome  # what is wrong with it, a worker will say
 
     outcomes: list[_Outcome] = []

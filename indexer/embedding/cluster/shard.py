@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from indexer.embedding.cache import UNSETTLED_NS, EmbeddingCache
-from indexer.embedding.embed_image import EmbeddedImage, Embedding, embed_bytes
+from indexer.embedding.embed_image import EmbeddedImage, EmbeddingConfig, embed_bytes
 from indexer.embedding.image_tasks import attempt
 from indexer.files.durable_write import flush
 from indexer.files.location import FileStatus, is_url, location, read_limited, status_of
@@ -167,7 +167,7 @@ def cut(
         yield Shard(root, tuple(places[part]), tuple(images[part]), tuple(known[part]))
 
 
-def embed_shard(shard: Shard, how: Embedding, path: Path) -> Iterator[int]:
+def embed_shard(shard: Shard, how: EmbeddingConfig, path: Path) -> Iterator[int]:
     """Embed a shard and write its file.
 
     Args:
@@ -191,7 +191,7 @@ def embed_shard(shard: Shard, how: Embedding, path: Path) -> Iterator[int]:
     made.done().write(path)
 
 
-def _read_one(root: Path, shard: Shard, how: Embedding, place: int) -> _Read | str:
+def _read_one(root: Path, shard: Shard, how: EmbeddingConfig, place: int) -> _Read | str:
     def work(path: Path, name: str) -> _Read:
         status = status_of(path)
         began_ns = time.time_ns()
@@ -208,7 +208,7 @@ def _read_one(root: Path, shard: Shard, how: Embedding, place: int) -> _Read | s
 class _Making:
     """A shard under way: its arrays, filled image by image."""
 
-    def __init__(self, shard: Shard, how: Embedding) -> None:
+    def __init__(self, shard: Shard, how: EmbeddingConfig) -> None:
         n = len(shard.images)
         self._shard = shard
         self._statuses = np.full((n, 2), -1, dtype=np.int64)

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from indexer.backbone.fine_tuning import stage as tune_base
+from indexer.backbone.fine_tuning import stage as tune_backbone
 from shared.manifest import Manifest
 from shared.model.embedder import embedder_id
 from tests.support.builders import quick_stages
@@ -31,8 +31,8 @@ def build(quick_shop: Shop, quick_stages_called: list[str]) -> Callable[..., lis
 @pytest.fixture
 def enough(monkeypatch: pytest.MonkeyPatch) -> None:
     """For `auto`, the small shop is large."""
-    monkeypatch.setattr(tune_base, "MIN_LEARNED", 20)
-    monkeypatch.setattr(tune_base, "MIN_JUDGED", 6)
+    monkeypatch.setattr(tune_backbone, "MIN_LEARNED", 20)
+    monkeypatch.setattr(tune_backbone, "MIN_JUDGED", 6)
 
 
 def _manifest(shop: Shop) -> Manifest:
@@ -97,8 +97,8 @@ def test_auto_leaves_a_small_catalogue_alone_once_and_for_all(
     assert done.status == 0
     assert "30 images to learn and 6 to judge by are too few" in done.err
     assert _manifest(quick_shop).tuning is None
-    monkeypatch.setattr(tune_base, "MIN_LEARNED", 20)
-    monkeypatch.setattr(tune_base, "MIN_JUDGED", 6)
+    monkeypatch.setattr(tune_backbone, "MIN_LEARNED", 20)
+    monkeypatch.setattr(tune_backbone, "MIN_JUDGED", 6)
     assert build() == _NOTHING
     assert build("--retrain") == _TUNED
 

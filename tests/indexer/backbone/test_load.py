@@ -87,12 +87,14 @@ def test_the_pictures_are_told_apart(base: Any, pictures: Pixels) -> None:
 def test_b0_from_a_file_embeds_as_keras_does_before_and_after_export(
     backbone: Any, base: Any, b0_file: Path, pictures: Pixels
 ) -> None:
+    from indexer.backbone.export import export_embedder
+
     loaded = backbone.load_backbone("efficientnet_b0", b0_file, pytest.fail)
     assert (loaded.name, loaded.weights) == ("efficientnet_b0", f"{b0_file} (SHA-256 {sha256_of(b0_file)})")
     wanted = _raw(base, pictures)
     assert wanted.shape == (len(pictures), 1280)
     np.testing.assert_allclose(_raw(loaded.model, pictures), wanted, rtol=1e-4, atol=1e-5)
-    embedder = LiteRtEmbedder(backbone.export_embedder(loaded.model), interpreters=1, lone_threads=2)
+    embedder = LiteRtEmbedder(export_embedder(loaded.model), interpreters=1, lone_threads=2)
     assert embedder.dim == 1280
     found = embedder.embed(pictures)
     assert (found * unit_rows(wanted)).sum(axis=1).min() > 0.9999
@@ -222,33 +224,3 @@ def test_lite0s_file_may_be_named(backbone: Any, monkeypatch: pytest.MonkeyPatch
     path.write_bytes(b"weights")
     found = backbone.load_backbone("efficientnet_lite0", path, pytest.fail)
     assert (found.weights, asked) == (f"{path} (SHA-256 {sha256_of(path)})", [path])
-
-
-def _tiny(scale: float) -> Any:
-    """A base that averages colours, times `scale`."""
-    import keras
-
-    return keras.Sequential(
-        [
-            keras.layers.Input((SIDE_PX, SIDE_PX, 3)),
-            keras.layers.Rescaling(scale),
-            keras.layers.GlobalAveragePooling2D(),
-        ]
-    )
-
-
-def test_an_export_takes_any_base(backbone: Any, pictures: Pixels) -> None:
-    embedder = LiteRtEmbedder(backbone.export_embedder(_tiny(1 / 255)), interpreters=1)
-    assert embedder.dim == 3
-    seen = pictures[pictures.max(axis=(1, 2, 3)) > 0]
-    np.testing.assert_allclose(embedder.embed(seen), unit_rows(seen.mean(axis=(1, 2))), atol=2e-4)
-
-
-def test_a_base_that_gives_nothing_is_refused(backbone: Any) -> None:
-    with pytest.raises(WeightsError, match="no usable embedding of the built-in test picture: row 0 has length 0"):
-        backbone.export_embedder(_tiny(0.0))
-
-
-def test_an_export_that_differs_from_its_base_is_refused(backbone: Any, base: Any, lite0_tflite: Path) -> None:
-    with pytest.raises(WeightsError, match=r"the exported base differs from the base itself: cosine 0\.\d{5}"):
-        backbone._check_export(base, lite0_tflite.read_bytes())

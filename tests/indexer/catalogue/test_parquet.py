@@ -15,7 +15,7 @@ from indexer.console.progress import SilentReporter
 from indexer.embedding.augmentation import Augmentation
 from indexer.embedding.cache import EmbeddingCache
 from indexer.embedding.embed_catalogue import embed_catalogue
-from indexer.embedding.embed_image import Embedding
+from indexer.embedding.embed_image import EmbeddingConfig
 from indexer.files.location import location
 from shared.errors import CatalogueError
 from shared.images.decode import ImageLimits
@@ -142,7 +142,7 @@ def bucket(tmp_path: Path) -> Path:
 
 def _embed(catalogue: Catalogue, cache: EmbeddingCache | None = None) -> Any:
     with SilentReporter().stage("embed") as stage:
-        how = Embedding(FakeEmbedder(), Augmentation(copies=1), ImageLimits(), 2, cache)
+        how = EmbeddingConfig(FakeEmbedder(), Augmentation(copies=1), ImageLimits(), 2, cache)
         return embed_catalogue(catalogue, how, stage)
 
 

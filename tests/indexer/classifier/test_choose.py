@@ -8,13 +8,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from indexer.backbone.choose import Base
 from indexer.classifier.choose import CHANGED, FEEDBACK, ChosenClassifier, choose_classifier, reason_to_train
 from indexer.classifier.feedback_queries import LabelledQueries
 from indexer.classifier.held_out import HeldOut
 from indexer.console.progress import SilentReporter
 from indexer.embedding.embed_catalogue import EmbeddedCatalogue
-from indexer.settings import BuildSettings
+from indexer.embedding.exported_backbone import ExportedBackbone
 from indexer.snapshots.classifier_heads import Heads
 from indexer.snapshots.published import PublishedSnapshot, image_keys
 from shared.catalogue.items import Item
@@ -26,7 +25,7 @@ from tests.support.fakes import fake_manifest
 _RECIPE = "r"
 _NAMES = [("cold" if number % 2 else "warm", f"{number}".encode()) for number in range(100)]
 _TRAINED = (True, 7, 0)
-_BASE = Base("efficientnet_lite0", "none", b"model")
+_BASE = ExportedBackbone("efficientnet_lite0", "none", b"model")
 
 
 @pytest.fixture(autouse=True)
@@ -75,9 +74,17 @@ def _choose(
     queries: LabelledQueries | None = None,
 ) -> tuple[Any, ...]:
     """Whether it is new, its epochs, and the images changed since it was trained."""
-    settings = BuildSettings(Path("c"), Path("d"), retrain=retrain)
     embedded = _embedded(images)
-    chosen = choose_classifier(settings, published, embedded, HeldOut.of(embedded, 0), _BASE, SilentReporter(), queries)
+    chosen = choose_classifier(
+        published,
+        embedded,
+        HeldOut.of(embedded, 0),
+        _BASE,
+        SilentReporter(),
+        queries,
+        seed=0,
+        retrain=retrain,
+    )
     assert chosen.queries is queries
     assert chosen.heads == _heads("trained" if chosen.is_new else "kept")
     return chosen.is_new, chosen.epochs, chosen.changed
@@ -226,14 +233,19 @@ def _tuned(changed: int = 6, recipe: str = _RECIPE, *, improved: bool = True) ->
 
 
 def _head(
-    monkeypatch: pytest.MonkeyPatch, trained: Classifier, base: Base = _BASE, published: PublishedSnapshot | None = None
+    monkeypatch: pytest.MonkeyPatch,
+    trained: Classifier,
+    base: ExportedBackbone = _BASE,
+    published: PublishedSnapshot | None = None,
 ) -> Classifier:
     """What is chosen where there is a reason to train and training gives this."""
     monkeypatch.setattr(
         sys.modules["indexer.classifier.train"], "train_classifier", lambda *_: (Heads.without_refit(trained), 7)
     )
-    settings, embedded = BuildSettings(Path("c"), Path("d"), retrain=True), _along_axes()
-    chosen = choose_classifier(settings, published, embedded, HeldOut.of(embedded, 0), base, SilentReporter())
+    embedded = _along_axes()
+    chosen = choose_classifier(
+        published, embedded, HeldOut.of(embedded, 0), base, SilentReporter(), seed=0, retrain=True
+    )
     assert (chosen.is_new, chosen.epochs, chosen.changed) == _TRAINED
     assert chosen.heads.refitted is chosen.heads.validated
     return chosen.heads.refitted
@@ -264,7 +276,7 @@ def test_the_head_that_was_tuned_with_the_base_stays_unless_held_out_items_prefe
     ],
 )
 def test_where_no_head_was_tuned_for_this_the_trained_one_is_taken(
-    monkeypatch: pytest.MonkeyPatch, base: Base, published: PublishedSnapshot | None
+    monkeypatch: pytest.MonkeyPatch, base: ExportedBackbone, published: PublishedSnapshot | None
 ) -> None:
     new = _by_axis(-1)
     assert _head(monkeypatch, new, base, published) is new

@@ -7,7 +7,7 @@ import pytest
 import scipy.special
 
 from indexer.classifier import fit_ood_rule as module
-from indexer.classifier.fit_ood_rule import MIN_IMAGES, REJECTED, fit_known, thresholds
+from indexer.classifier.fit_ood_rule import MIN_IMAGES, REJECTED, fit_ood_rule, thresholds
 from indexer.classifier.held_out import HeldOut
 from indexer.embedding.embed_catalogue import EmbeddedCatalogue
 from shared.catalogue.items import Item
@@ -84,7 +84,7 @@ def test_the_rule_equals_brute_force() -> None:
     embedded = _catalogue(300)
     held_out, opened = HeldOut.of(embedded, 0), _Partitions(embedded)
     assert held_out.n_images == 90
-    rule = fit_known(_head(), held_out, opened)
+    rule = fit_ood_rule(_head(), held_out, opened)
     assert rule is not None
     columns, odds, cosines = _by_loop(_head(), held_out)
     assert (columns != held_out.columns("abc")).any()  # also what is taken for another category counts
@@ -104,7 +104,7 @@ def test_with_pretrained_classes_all_five_signs_are_standardised(monkeypatch: py
     held_out = HeldOut.of(embedded, 0)
     random = np.random.default_rng(5)
     pretrained = Clarity(random.normal(0, 3, size=(_DIM, 9)).astype(np.float32), np.zeros(9, np.float32))
-    rule = fit_known(_head(), held_out, _Partitions(embedded), pretrained)
+    rule = fit_ood_rule(_head(), held_out, _Partitions(embedded), pretrained)
     assert rule is not None
     assert rule.clarity is not None
     columns, odds, cosines = _by_loop(_head(), held_out)
@@ -152,7 +152,7 @@ def test_a_category_without_another_item_is_left_out() -> None:
             return _Partitions(embedded)(category)
         return Partition.build("a", embedded.originals_of(np.array([lonely])), embedded.image_items[[lonely]])
 
-    rule, other = fit_known(_head(), whole, opened), fit_known(_head(), whole, _Partitions(embedded))
+    rule, other = fit_ood_rule(_head(), whole, opened), fit_ood_rule(_head(), whole, _Partitions(embedded))
     assert rule is not None
     assert other is not None
     assert np.isfinite(rule.thresholds).all()
@@ -164,7 +164,7 @@ def test_where_all_images_are_alike_the_rule_can_be_used() -> None:
     items = tuple(Item(f"i{n}", "ab"[n // 200], ("x.jpg",)) for n in range(400))
     embedded = EmbeddedCatalogue(items, np.arange(400), (b"",) * 400, views, (), 400)
     head = Classifier(("a", "b"), np.eye(2, dtype=np.float32), np.zeros(2, np.float32))
-    rule = fit_known(head, HeldOut.of(embedded, 0), _Partitions(embedded))
+    rule = fit_ood_rule(head, HeldOut.of(embedded, 0), _Partitions(embedded))
     assert rule is not None
     query = np.array([[1.0, 0.0]], np.float32)
     same = rule.margins(query, query, np.array([0]), np.array([1.0]))
@@ -176,13 +176,13 @@ def test_too_few_held_out_images_give_no_rule() -> None:
     held_out = HeldOut.of(embedded, 0)
     for n, there_is_one in ((MIN_IMAGES - 1, False), (MIN_IMAGES, True)):
         fewer = HeldOut(embedded, held_out.items, held_out.images[:n])
-        assert (fit_known(_head(), fewer, _Partitions(embedded)) is not None) == there_is_one
+        assert (fit_ood_rule(_head(), fewer, _Partitions(embedded)) is not None) == there_is_one
 
 
 def test_a_single_category_gives_no_rule() -> None:
     embedded = _catalogue(400, "a")
     everything = HeldOut(embedded, np.ones(400, np.bool_), np.arange(800))
-    assert fit_known(_head("a"), everything, _Partitions(embedded)) is None
+    assert fit_ood_rule(_head("a"), everything, _Partitions(embedded)) is None
 
 
 @pytest.fixture

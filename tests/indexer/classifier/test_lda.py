@@ -5,7 +5,7 @@ import pytest
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 
 from indexer.classifier import lda as discriminant
-from indexer.classifier.lda import discriminant_head
+from indexer.classifier.lda import lda_head
 from shared.vectors import unit_rows
 
 
@@ -20,7 +20,7 @@ def _views(counts: list[int], dim: int = 24) -> tuple[np.ndarray, np.ndarray]:
 def test_it_is_scikit_learns(counts: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(discriminant, "_CHUNK", 7)
     views, labels = _views(counts)
-    weights, bias = discriminant_head(views, labels, len(counts))
+    weights, bias = lda_head(views, labels, len(counts))
     assert (weights.dtype, bias.dtype) == (np.float32, np.float32)
     # With the categories' shares as priors its covariance is the pooled one; their logarithms are taken off again.
     shares = np.bincount(labels) / len(labels)
@@ -37,14 +37,14 @@ def test_it_is_scikit_learns(counts: list[int], monkeypatch: pytest.MonkeyPatch)
 
 def test_half_precision_will_do() -> None:
     views, labels = _views([60, 60, 60])
-    whole, _ = discriminant_head(views, labels, 3)
-    half, _ = discriminant_head(views.astype(np.float16), labels, 3)
+    whole, _ = lda_head(views, labels, 3)
+    half, _ = lda_head(views.astype(np.float16), labels, 3)
     assert np.abs(half - whole).max() < 0.02 * np.abs(whole).max()
 
 
 def test_categories_of_one_view_each_and_of_views_that_are_all_the_same() -> None:
     rows = np.eye(5, dtype=np.float32)
     for views, labels in ((rows, np.arange(5)), (np.repeat(rows, 3, axis=0), np.repeat(np.arange(5), 3))):
-        weights, bias = discriminant_head(views, labels, 5)
+        weights, bias = lda_head(views, labels, 5)
         assert np.isfinite(weights).all()
         assert ((views @ weights + bias).argmax(axis=1) == labels).all()

@@ -24,12 +24,19 @@ def trainer() -> Any:
     return train_classifier
 
 
+@pytest.fixture(scope="module")
+def softmax_head() -> Any:
+    from indexer.classifier import softmax_head
+
+    return softmax_head
+
+
 @pytest.fixture(autouse=True)
-def _quick(trainer: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def _quick(softmax_head: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Fewer and larger steps, since the clusters are easy; one a call, since tracing many takes longest here."""
-    monkeypatch.setattr(trainer, "_STEPS_A_CALL", 1)
-    monkeypatch.setattr(trainer, "_MAX_EPOCHS", 15)
-    monkeypatch.setattr(trainer, "_LEARNING_RATE", 0.03)
+    monkeypatch.setattr(softmax_head, "_STEPS_A_CALL", 1)
+    monkeypatch.setattr(softmax_head, "MAX_EPOCHS", 15)
+    monkeypatch.setattr(softmax_head, "_LEARNING_RATE", 0.03)
 
 
 def _clusters(counts: dict[str, int], images: int = 1, copies: int = 1, spread: float = 0.3) -> EmbeddedCatalogue:
@@ -101,7 +108,7 @@ def test_the_same_seed_gives_the_same_bits_and_another_seed_others(trainer: Any)
 
 
 def test_what_is_held_out_is_neither_learned_nor_an_augmented_copy(
-    trainer: Any, monkeypatch: pytest.MonkeyPatch
+    trainer: Any, softmax_head: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     embedded = _clusters({"a": 20, "b": 12, "c": 1}, images=3, copies=2)
     seen: list[Any] = []
@@ -110,7 +117,7 @@ def test_what_is_held_out_is_neither_learned_nor_an_augmented_copy(
         seen.append((learned, learned_labels, judged, epochs))
         return np.zeros((_DIM, n), np.float32), np.zeros(n, np.float32), 7
 
-    monkeypatch.setattr(trainer, "fit_head", fit)
+    monkeypatch.setattr(softmax_head, "fit_head", fit)
     _train(trainer, embedded)
     (learned, learned_labels, (judged, judged_labels), _), (every, every_label, nothing, epochs) = seen
     owner = _owners(embedded)
@@ -314,11 +321,11 @@ def _once(fit: Any) -> Any:
 
 
 def test_held_out_items_choose_how_much_of_the_discriminant_analysis_is_added(
-    trainer: Any, monkeypatch: pytest.MonkeyPatch
+    trainer: Any, softmax_head: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     embedded = _clusters({"a": 40, "b": 40, "c": 40}, spread=1.5)
     held_out = HeldOut.of(embedded, 0)
-    monkeypatch.setattr(trainer, "fit_head", _once(trainer.fit_head))  # it would be the same each time
+    monkeypatch.setattr(softmax_head, "fit_head", _once(softmax_head.fit_head))  # it would be the same each time
     heads = {}
     for weights in ((0.0,), (0.1,), (0.2,), (0.3,), (0.0, 0.1, 0.2, 0.3)):
         monkeypatch.setattr(trainer, "_DISCRIMINANT_SHARES", weights)
@@ -371,17 +378,6 @@ def test_what_never_varies_in_the_catalogue_does_not_decide_over_a_query(trainer
     before = classifier.logits(queries)
     queries[:, _DIM:] = 0.02
     assert np.abs(classifier.logits(queries) - before).max() < np.ptp(before)
-
-
-def test_each_epoch_has_every_view_once_with_its_label_in_another_order(trainer: Any) -> None:
-    views = np.arange(600, dtype=np.float16)[:, np.newaxis] * np.ones(3, np.float16)
-    batches = trainer._batches(views, np.arange(600) % 7, 0)
-    epochs = [[(np.asarray(rows), np.asarray(labels)) for rows, labels in batches] for _ in range(2)]
-    assert [len(rows) for rows, _ in epochs[0]] == [256, 256, 88]
-    orders = [np.concatenate([rows[:, 0] for rows, _ in epoch]).astype(int).tolist() for epoch in epochs]
-    assert orders[0] != orders[1]
-    assert sorted(orders[0]) == sorted(orders[1]) == list(range(600))
-    assert all((labels == rows[:, 0] % 7).all() for epoch in epochs for rows, labels in epoch)
 
 
 def test_the_stage_hears_of_every_epoch(trainer: Any) -> None:

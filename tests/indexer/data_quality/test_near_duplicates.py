@@ -5,7 +5,7 @@ import pytest
 
 from indexer.data_quality.near_duplicates import MAX_RATIO, NearDuplicates, find_near_duplicates
 from indexer.data_quality.nearest_images import nearest_images
-from indexer.data_quality.snapshot_images import Originals
+from indexer.data_quality.snapshot_images import SnapshotImages
 from shared.vectors import Vectors, unit_rows
 from tests.support.builders.partitions import clusters, make_originals
 
@@ -20,7 +20,7 @@ def _turned(row: Vectors, cosine: float, axis: int) -> Vectors:
     return unit_rows((cosine * row + (1 - cosine**2) ** 0.5 * np.eye(16)[axis])[np.newaxis])[0]
 
 
-def _find(originals: Originals, max_ratio: float = MAX_RATIO) -> NearDuplicates:
+def _find(originals: SnapshotImages, max_ratio: float = MAX_RATIO) -> NearDuplicates:
     return find_near_duplicates(originals, nearest_images(originals), max_ratio)
 
 

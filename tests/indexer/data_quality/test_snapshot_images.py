@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from indexer.data_quality import snapshot_images as module
-from indexer.data_quality.snapshot_images import Originals
+from indexer.data_quality.snapshot_images import SnapshotImages
 from indexer.embedding.embed_catalogue import EmbeddedCatalogue
 from tests.support.builders.partitions import make_originals, open_partitions
 
@@ -10,7 +10,7 @@ from tests.support.builders.partitions import make_originals, open_partitions
 @pytest.mark.parametrize("index_views", ["original", "all"])
 def test_every_untouched_image_is_there_with_its_embedding(embedded: EmbeddedCatalogue, index_views: str) -> None:
     partitions, items = open_partitions(embedded, index_views)
-    originals = Originals.of(items, partitions)
+    originals = SnapshotImages.of(items, partitions)
     assert len(originals) == 7
     assert [originals.item(image).item_id for image in range(7)] == ["r1", "r1", "b1", "r2", "b2", "b2", "b2"]
     assert [originals.path(image) for image in (0, 1, 6)] == ["red.png", "orange.png", "cyan.png"]

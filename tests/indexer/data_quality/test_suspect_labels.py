@@ -8,13 +8,13 @@ from numpy.typing import NDArray
 from indexer.data_quality import suspect_labels as module
 from indexer.data_quality.near_duplicates import NearDuplicates, find_near_duplicates
 from indexer.data_quality.nearest_images import nearest_images
-from indexer.data_quality.snapshot_images import Originals
+from indexer.data_quality.snapshot_images import SnapshotImages
 from indexer.data_quality.suspect_labels import SuspectLabels, doubt, find_suspect_labels, form_opinions
 from shared.vectors import Vectors, unit_rows
 from tests.support.builders.partitions import clusters, make_originals
 
 
-def _find(originals: Originals) -> SuspectLabels:
+def _find(originals: SnapshotImages) -> SuspectLabels:
     near = nearest_images(originals)
     return find_suspect_labels(originals, near, find_near_duplicates(originals, near))
 

@@ -13,7 +13,7 @@ from indexer.console.progress import SilentReporter
 from indexer.embedding import decoding
 from indexer.embedding.augmentation import Augmentation
 from indexer.embedding.embed_catalogue import EmbeddedCatalogue, embed_catalogue
-from indexer.embedding.embed_image import Embedding
+from indexer.embedding.embed_image import EmbeddingConfig
 from shared.errors import CatalogueError
 from shared.images.decode import ImageLimits, decode_image, to_pixels
 from shared.vectors import Pixels, Vectors
@@ -51,7 +51,7 @@ def _embed(
 ) -> EmbeddedCatalogue:
     augmentation = Augmentation(copies=copies)
     with SilentReporter().stage("embed") as stage:
-        how = Embedding(embedder or FakeEmbedder(), augmentation, limits or ImageLimits(), threads)
+        how = EmbeddingConfig(embedder or FakeEmbedder(), augmentation, limits or ImageLimits(), threads)
         return embed_catalogue(read_catalogue(path), how, stage)
 
 
@@ -184,7 +184,7 @@ def test_an_image_that_goes_away_meanwhile_is_a_problem(tmp_path: Path) -> None:
     (tmp_path / "red.png").unlink()
     with SilentReporter().stage("embed") as stage:
         embedded = embed_catalogue(
-            catalogue, Embedding(FakeEmbedder(), Augmentation(copies=0), ImageLimits(), 1), stage
+            catalogue, EmbeddingConfig(FakeEmbedder(), Augmentation(copies=0), ImageLimits(), 1), stage
         )
     assert _ids(embedded) == ["2"]
     assert embedded.problems == (Problem("items.jsonl", 1, "1", "red.png can't be read: No such file or directory"),)
@@ -235,5 +235,7 @@ def test_the_stage_hears_of_every_image_good_or_bad(tmp_path: Path) -> None:
     path = _write(tmp_path, ("1", ["red", "text.jpg"]), ("2", ["blue"]))
     (tmp_path / "text.jpg").write_text("no picture")
     stage = _CountingStage()
-    embed_catalogue(read_catalogue(path), Embedding(FakeEmbedder(), Augmentation(copies=2), ImageLimits(), 2), stage)
+    embed_catalogue(
+        read_catalogue(path), EmbeddingConfig(FakeEmbedder(), Augmentation(copies=2), ImageLimits(), 2), stage
+    )
     assert stage.done == 3

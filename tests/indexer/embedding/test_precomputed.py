@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from indexer.__main__ import main
-from indexer.backbone.choose import Base
 from indexer.console.progress import SilentReporter
-from indexer.embedding.precomputed import NO_BASE, GivenViews, read_given, require_fit
+from indexer.embedding.exported_backbone import UNKNOWN_BACKBONE, ExportedBackbone
+from indexer.embedding.precomputed import PrecomputedViews, read_precomputed, require_same_dim
 from shared.errors import CatalogueError, ImagesUnavailable, SettingsError
 from shared.images.decode import SIDE_PX
 from shared.snapshot.data_directory import DataDirectory
@@ -42,7 +42,7 @@ def _write(path: Path, lines: list[Any]) -> None:
 
 def _read(embeddings: Path, items: Path) -> Any:
     with SilentReporter().stage("") as stage:
-        return read_given(embeddings, items, NO_BASE, stage)
+        return read_precomputed(embeddings, items, UNKNOWN_BACKBONE, stage)
 
 
 @pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
@@ -71,13 +71,13 @@ def test_a_row_without_a_direction_is_refused(files: tuple[Path, Path], value: f
 def test_another_array_is_refused(tmp_path: Path, array: np.ndarray) -> None:
     np.save(tmp_path / "e.npy", array)
     with pytest.raises(CatalogueError, match="wanted floating-point numbers"):
-        GivenViews(tmp_path / "e.npy")
+        PrecomputedViews(tmp_path / "e.npy")
 
 
 def test_what_is_no_array_is_refused(tmp_path: Path) -> None:
     (tmp_path / "e.npy").write_bytes(b"no array")
     with pytest.raises(CatalogueError, match=r"the embeddings .*e\.npy can't be read"):
-        GivenViews(tmp_path / "e.npy")
+        PrecomputedViews(tmp_path / "e.npy")
 
 
 @pytest.mark.parametrize(
@@ -99,7 +99,7 @@ def test_items_that_do_not_fit_are_refused(files: tuple[Path, Path], change: dic
 
 def test_a_base_of_other_dimensions_is_refused() -> None:
     with pytest.raises(SettingsError, match="makes embeddings of 1280 dimensions; those given have 24"):
-        require_fit(Base("efficientnet_lite0", "", b"model"), 1280, 24)
+        require_same_dim(ExportedBackbone("efficientnet_lite0", "", b"model"), 1280, 24)
 
 
 def _build(capsys: pytest.CaptureFixture[str], *options: str) -> tuple[int, dict[str, Any]]:

@@ -15,7 +15,7 @@ from indexer.console.progress import SilentReporter
 from indexer.embedding.augmentation import Augmentation
 from indexer.embedding.cache import EmbeddingCache
 from indexer.embedding.embed_catalogue import EmbeddedCatalogue, embed_catalogue
-from indexer.embedding.embed_image import Embedding
+from indexer.embedding.embed_image import EmbeddingConfig
 from indexer.embedding.views import CachedViews
 from shared.errors import CatalogueError
 from shared.images.decode import ImageLimits
@@ -41,7 +41,7 @@ class _Case:
     """A catalogue that is embedded with a cache, and what that would give without one."""
 
     root: Path
-    how: Embedding
+    how: EmbeddingConfig
     cache: EmbeddingCache
     embedder: _Counting
     said: list[str]
@@ -70,7 +70,7 @@ def case(tmp_path: Path) -> Iterator[_Case]:
     (tmp_path / "items.jsonl").write_text("\n".join(json.dumps(row) for row in rows))
     said: list[str] = []
     embedder = _Counting()
-    how = Embedding(embedder, Augmentation(copies=1), ImageLimits(), threads=2)
+    how = EmbeddingConfig(embedder, Augmentation(copies=1), ImageLimits(), threads=2)
     with closing(EmbeddingCache(tmp_path / "cache.sqlite", how.recipe, 2, said.append)) as cache:
         yield _Case(tmp_path, replace(how, cache=cache), cache, embedder, said)
 

@@ -8,7 +8,8 @@ from numpy.typing import NDArray
 
 from indexer.embedding.embed_catalogue import EmbeddedCatalogue
 from indexer.partitions import build as module
-from indexer.partitions.build import ann_recall_at_10, plan_partitions
+from indexer.partitions.build import plan_partitions
+from indexer.partitions.recall import ann_recall_at_10
 from indexer.snapshots.published import PublishedSnapshot
 from shared.catalogue.items import IndexedItem, Item
 from shared.index.partition import Partition, partition_file, rows_file

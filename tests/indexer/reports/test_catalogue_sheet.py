@@ -5,7 +5,7 @@ from PIL import Image
 from indexer.data_quality.near_duplicates import Duplicate, Group, NearDuplicates
 from indexer.data_quality.report import CatalogueReport
 from indexer.data_quality.suspect_labels import Suspect, SuspectLabels
-from indexer.reports.catalogue_sheet import draw_report
+from indexer.reports.catalogue_sheet import draw_catalogue_sheet
 from tests.support.fakes import picture
 
 
@@ -32,7 +32,7 @@ def test_groups_come_first_a_row_each(tmp_path: Path, captions: list[str]) -> No
     (tmp_path / "0.png").write_bytes(picture("red", file_format="PNG"))
     report = _report([_group("hat", "shoe", cosine=1), _group("hat", "hat")], [_suspect(0), _suspect(1, "y" * 30)])
     out = tmp_path / "sheet.png"
-    assert draw_report(report, tmp_path, out) == out
+    assert draw_catalogue_sheet(report, tmp_path, out) == out
     with Image.open(out) as sheet:
         assert sheet.height > sheet.width / 2  # three rows
     assert captions == [
@@ -47,11 +47,11 @@ def test_groups_come_first_a_row_each(tmp_path: Path, captions: list[str]) -> No
 
 def test_a_sheet_has_an_end(tmp_path: Path, captions: list[str]) -> None:
     report = _report([_group(*"h" * 9)] * 12, [_suspect(number) for number in range(40)])
-    draw_report(report, tmp_path, tmp_path / "sheet.jpg")
+    draw_catalogue_sheet(report, tmp_path, tmp_path / "sheet.jpg")
     assert len(captions) == 10 * 6 + 30
     assert captions[5] == "group 1 · 0.970\nh\nitem 5\nand 3 more"
 
 
 def test_nothing_found_is_nothing_drawn(tmp_path: Path) -> None:
-    assert draw_report(_report([], []), tmp_path, tmp_path / "sheet.png") is None
+    assert draw_catalogue_sheet(_report([], []), tmp_path, tmp_path / "sheet.png") is None
     assert not (tmp_path / "sheet.png").exists()

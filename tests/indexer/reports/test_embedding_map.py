@@ -5,7 +5,7 @@ import pytest
 from sklearn.decomposition import PCA
 
 from indexer.reports import embedding_map as module
-from indexer.reports.embedding_map import draw_map, principal_plane, spread_out
+from indexer.reports.embedding_map import map_snapshot, principal_plane, spread_out
 from shared.snapshot.snapshot import Snapshot
 from shared.vectors import unit_rows
 
@@ -37,7 +37,7 @@ def test_thumbnails_lie_apart() -> None:
 
 
 def test_a_snapshot_is_mapped(snapshot: Snapshot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    drawn = draw_map(snapshot)
+    drawn = map_snapshot(snapshot)
     assert drawn is not None
     assert (drawn.points.shape, drawn.images) == ((7, 2), 7)
     assert sorted(drawn.categories) == ["cold"] * 4 + ["warm"] * 3
@@ -46,6 +46,6 @@ def test_a_snapshot_is_mapped(snapshot: Snapshot, tmp_path: Path, monkeypatch: p
     )
     assert all(path.exists() for _, path in drawn.thumbnails)
     monkeypatch.setattr(module, "_MOST_IMAGES", 4)
-    part = draw_map(snapshot)
+    part = map_snapshot(snapshot)
     assert part is not None
     assert (len(part.points), part.images) == (4, 7)

@@ -11,7 +11,7 @@ from indexer.console.progress import SilentReporter
 from indexer.data_quality.report import examine
 from indexer.evaluation.evaluate import judge_queries
 from indexer.evaluation.robustness import ChangedFigures
-from indexer.reports.evaluation_report import HEADLINES, EvaluationReport, read_before
+from indexer.reports.evaluation_report import HEADLINES, EvaluationReport, read_previous
 from shared.manifest import CategoryEntry
 from shared.snapshot.snapshot import Snapshot
 
@@ -111,8 +111,8 @@ def test_the_json_has_every_figure(report: EvaluationReport, tmp_path: Path) -> 
 
 def test_a_later_report_is_compared_with_the_one_before(report: EvaluationReport, tmp_path: Path) -> None:
     report.write(tmp_path)
-    assert read_before(tmp_path, report.evaluation.snapshot_id) is None
-    before = read_before(tmp_path, "later")
+    assert read_previous(tmp_path, report.evaluation.snapshot_id) is None
+    before = read_previous(tmp_path, "later")
     assert before is not None
     assert before["category_accuracy"] == 0.5
     later = replace(report.evaluation, snapshot_id="later", category_accuracy=0.75, expected_calibration_error=0.25)
@@ -122,11 +122,11 @@ def test_a_later_report_is_compared_with_the_one_before(report: EvaluationReport
     assert "+0.2500 <span" in page  # within the interval
     # Written again in its place, it still tells the one before.
     compared.write(tmp_path)
-    assert read_before(tmp_path, "later") == before
+    assert read_previous(tmp_path, "later") == before
 
 
 @pytest.mark.parametrize("content", ["", "[]", '{"snapshot_id": "other"}', "{}"])
 def test_what_is_no_report_is_not_compared_with(tmp_path: Path, content: str) -> None:
-    assert read_before(tmp_path, "one") is None
+    assert read_previous(tmp_path, "one") is None
     (tmp_path / "evaluation.json").write_text(content)
-    assert read_before(tmp_path, "one") is None
+    assert read_previous(tmp_path, "one") is None

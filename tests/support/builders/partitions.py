@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from indexer.data_quality.snapshot_images import Originals
+from indexer.data_quality.snapshot_images import SnapshotImages
 from indexer.embedding.embed_catalogue import EmbeddedCatalogue
 from indexer.partitions.build import plan_partitions, write_partition
 from indexer.partitions.index_policy import IndexPolicy
@@ -41,7 +41,7 @@ def open_partitions(
 
 def make_originals(
     embeddings: Vectors, categories: Sequence[str], items: Sequence[str] = (), files: Sequence[str] = ()
-) -> Originals:
+) -> SnapshotImages:
     """Images with these embeddings in categories, `(n_images, dim)` and `n_images` names.
 
     `items` names the item that each shows, images of an item standing together, else each shows one of its own;
@@ -58,7 +58,7 @@ def make_originals(
     digests = tuple(hashlib.sha256(content.encode()).digest() for content in contents)
     embedded = EmbeddedCatalogue(shown, image_items, digests, embeddings[:, np.newaxis], (), len(ids))
     partitions, indexed = open_partitions(embedded)
-    return Originals.of(indexed, partitions)
+    return SnapshotImages.of(indexed, partitions)
 
 
 def clusters(n: int, n_clusters: int, dim: int = 32, spread: float = 1.0, seed: int = 0) -> tuple[Vectors, list[str]]:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from indexer.classifier.calibration import calibrated
 from indexer.classifier.held_out import HeldOut
-from indexer.classifier.lda import discriminant_head
+from indexer.classifier.lda import lda_head
 from indexer.embedding.embed_catalogue import EmbeddedCatalogue
 from indexer.snapshots.classifier_heads import Heads
 from shared.model import embedder
@@ -96,9 +96,8 @@ def _fine_tune(_: object, pictures: Sequence[Any], labels: NDArray[np.int64], *_
 
 
 STAGES: dict[str, Any] = {
-    "indexer.backbone.load": SimpleNamespace(
-        load_backbone=_load_backbone, export_embedder=_export_embedder, pretrained_classes=_pretrained_classes
-    ),
+    "indexer.backbone.load": SimpleNamespace(load_backbone=_load_backbone, pretrained_classes=_pretrained_classes),
+    "indexer.backbone.export": SimpleNamespace(export_embedder=_export_embedder),
     "indexer.backbone.fine_tuning.fine_tune": SimpleNamespace(fine_tune=_fine_tune, tuning_steps=lambda *_: 7),
     "indexer.backbone.fine_tuning.trunk": SimpleNamespace(Picture=Picture),
     "indexer.classifier.train": SimpleNamespace(train_classifier=train_nearest_means),
@@ -114,7 +113,7 @@ def train_discriminant(embedded: EmbeddedCatalogue, held_out: HeldOut, *_: objec
         learned = np.flatnonzero(items[embedded.image_items])
         views = embedded.views[learned]
         labels = np.repeat(embedded.columns(learned, categories), views.shape[1])
-        return Classifier(categories, *discriminant_head(views.reshape(len(labels), -1), labels, len(categories)))
+        return Classifier(categories, *lda_head(views.reshape(len(labels), -1), labels, len(categories)))
 
     judged, served = calibrated(head(~held_out.items), held_out), head(np.ones_like(held_out.items))
     return Heads(replace(judged, weights=served.weights, bias=served.bias), judged), 1
@@ -125,12 +124,14 @@ def exported(model: bytes) -> Iterator[None]:
     """Builds in this process embed by a base that was exported before, so for real, but need no TensorFlow."""
     import pytest  # children that are killed again and again do without
 
-    backbone = SimpleNamespace(
-        load_backbone=_load_backbone, export_embedder=lambda _: model, pretrained_classes=lambda *_: None
-    )
-    trainer = SimpleNamespace(train_classifier=train_discriminant)
+    backbone = SimpleNamespace(load_backbone=_load_backbone, pretrained_classes=lambda *_: None)
+    stages = {
+        "indexer.backbone.load": backbone,
+        "indexer.backbone.export": SimpleNamespace(export_embedder=lambda _: model),
+        "indexer.classifier.train": SimpleNamespace(train_classifier=train_discriminant),
+    }
     with pytest.MonkeyPatch.context() as patch:
-        for name, stage in (STAGES | {"indexer.backbone.load": backbone, "indexer.classifier.train": trainer}).items():
+        for name, stage in (STAGES | stages).items():
             patch.setitem(sys.modules, name, stage)
         yield
 

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from indexer.classifier.lda import discriminant_head
+from indexer.classifier.lda import lda_head
 from indexer.console.progress import SilentReporter
 from shared.errors import BrokenImage
 from shared.images.decode import SIDE_PX
@@ -40,16 +40,16 @@ def tuner() -> Any:
 
 
 def _quick_head(learned: Vectors, labels: NDArray[np.int64], _: Any, n_categories: int, *__: Any) -> Any:
-    return (*discriminant_head(learned, labels, n_categories), 1)
+    return (*lda_head(learned, labels, n_categories), 1)
 
 
 @pytest.fixture(autouse=True)
 def _quick(request: pytest.FixtureRequest, tuning: Any, tuner: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    from indexer.classifier import train as train_classifier
+    from indexer.classifier import softmax_head
 
     monkeypatch.setattr(tuning, "_MAX_EPOCHS", 3)
     monkeypatch.setattr(tuning, "_COPIES", 1)
-    monkeypatch.setattr(train_classifier, "_MAX_EPOCHS", 2)
+    monkeypatch.setattr(softmax_head, "MAX_EPOCHS", 2)
     if request.function not in (test_tuning_learns, test_lite0_is_tuned):
         monkeypatch.setattr(tuner, "fit_head", _quick_head)
 
@@ -113,7 +113,7 @@ def _tune(
 def _force(tuner: Any, monkeypatch: pytest.MonkeyPatch, frozen: int, tuned: int) -> None:
     """Say that of 8 judged pictures so many are right."""
     found = iter([np.arange(8) < frozen, np.arange(8) < tuned])
-    monkeypatch.setattr(tuner.Tuner, "right", lambda _: next(found))
+    monkeypatch.setattr(tuner.TailTrainer, "right", lambda _: next(found))
 
 
 def _weights(base: Any) -> bytes:
@@ -163,7 +163,7 @@ def _variable(base: Any, path: str) -> Any:
 def test_a_base_that_tuning_does_not_help_stays_as_it_was(
     tuning: Any, tuner: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from indexer.backbone.load import export_embedder
+    from indexer.backbone.export import export_embedder
 
     _force(tuner, monkeypatch, 6, 7)
     base = _tiny_base()
@@ -251,10 +251,10 @@ def _killed_then_resumed(
         _tune(tuning, _tiny_base(), labels, held, resume=path, stage=_Counter(kill_at=24 + 21 + 21 + 1))
     damage(path)
     trained: list[int] = []
-    original = tuner.Tuner._train_epoch
+    original = tuner.TailTrainer._train_epoch
     with monkeypatch.context() as patched:
         patched.setattr(
-            tuner.Tuner,
+            tuner.TailTrainer,
             "_train_epoch",
             lambda self, epoch, stage: (trained.append(epoch), original(self, epoch, stage)),
         )
@@ -349,7 +349,7 @@ def test_lite0_is_tuned(tuning: Any, tuner: Any, monkeypatch: pytest.MonkeyPatch
 def test_in_both_networks_the_parts_and_the_folded_tail_give_what_the_whole_gives() -> None:
     import keras
 
-    from indexer.backbone.fine_tuning.trunk import foldable_tail, split_base
+    from indexer.backbone.fine_tuning.trunk import foldable_tail, split_backbone
     from indexer.backbone.load import Backbone, load_backbone
 
     b0 = keras.applications.EfficientNetB0(weights=None, include_top=False, pooling="avg")
@@ -359,7 +359,7 @@ def test_in_both_networks_the_parts_and_the_folded_tail_give_what_the_whole_give
             shape = layer.gamma.shape
             layer.set_weights([random.uniform(0.8, 1.2, shape) for _ in range(2)] + layer.get_weights()[2:])
     for base in (Backbone("efficientnet_b0", "none", b0), load_backbone("efficientnet_lite0", None, print)):
-        trunk, tail = split_base(base)
+        trunk, tail = split_backbone(base)
         pictures = golden_picture().astype(np.float32)
         whole = np.asarray(base.model(pictures, training=False))
         features = trunk(pictures, training=False)

@@ -6,14 +6,14 @@ import pytest
 
 from indexer.embedding.augmentation import Augmentation
 from indexer.embedding.cache import EmbeddingCache
-from indexer.embedding.cluster.ray_executor import OnRay, take_over_finished
+from indexer.embedding.cluster.ray_executor import RayExecutor, import_finished_shards
 from indexer.embedding.cluster.shard import DAMAGE, EmbeddedShard, Shard, cut, embed_shard
-from indexer.embedding.embed_image import EmbeddedImage, Embedding, embed_bytes
+from indexer.embedding.embed_image import EmbeddedImage, EmbeddingConfig, embed_bytes
 from indexer.files.location import FileStatus, location
 from shared.images.decode import ImageLimits
 from tests.support.fakes import FakeEmbedder, picture
 
-_HOW = Embedding(FakeEmbedder(), Augmentation(copies=1), ImageLimits(), 1)
+_HOW = EmbeddingConfig(FakeEmbedder(), Augmentation(copies=1), ImageLimits(), 1)
 _COLOURS = ("red", "green", "blue", "white")
 
 
@@ -119,9 +119,9 @@ def test_what_a_killed_build_finished_is_taken_over_once(root: Path, tmp_path: P
     (directory / "c.npz").write_bytes(b"PK")
     (directory / "d.npz.0.part").write_bytes(b"PK")
     cache = _cache(tmp_path)
-    assert take_over_finished(directory, cache, said.append) == 2
+    assert import_finished_shards(directory, cache, said.append) == 2
     assert not [one for one in directory.iterdir() if one.is_file()]
-    assert take_over_finished(directory, cache, said.append) == 0
+    assert import_finished_shards(directory, cache, said.append) == 0
     assert "c.npz is damaged" in said[0]
     assert said[1:] == ["2 shards that an earlier build left finished were taken over"]
     assert cache.n_put == 0, "this build has embedded none of it"
@@ -152,6 +152,6 @@ def test_shards_are_so_small_that_every_worker_has_some(tmp_path: Path, images: 
 
     tasks = [cast(Any, SimpleNamespace(image=str(number))) for number in range(images)]
     catalogue = cast(Any, SimpleNamespace(image_root=tmp_path))
-    shards = OnRay(b"", None, tmp_path, 10_000, 0, print)._cut(catalogue, tasks, [None] * images, _HOW, workers=4)
+    shards = RayExecutor(b"", None, tmp_path, 10_000, 0, print)._cut(catalogue, tasks, [None] * images, _HOW, workers=4)
     assert len(shards[0].images) == min(size, images)
     assert json.dumps([place for one in shards for place in one.places]) == json.dumps(list(range(images)))
