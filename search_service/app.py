@@ -8,38 +8,38 @@ from urllib.parse import unquote
 from flask import Flask, Response, current_app, g, request
 from werkzeug.routing import BaseConverter
 
-from search_service.access.access_control import caller_name, guard
+from search_service.api.access_control import client_name, register_access_control
 from search_service.access.api_keys import ApiKeys
 from search_service.access.forwarded import TrustedProxies
 from search_service.access.image_fetcher import ImageFetcher, fetch_admission
 from search_service.access.rate_limit import RateLimit
-from search_service.access.security_headers import add_headers
-from search_service.admission.slots import Admission
-from search_service.api.bodies.limits import max_body_bytes
+from search_service.api.security_headers import register_security_headers
+from search_service.admission.controller import AdmissionController
+from search_service.api.bodies.body_limits import max_body_bytes
 from search_service.api.error_handlers import register_error_handlers
 from search_service.api.item_paths import ItemPaths
 from search_service.api.routes import api
 from search_service.api.web_pages import pages
-from search_service.engine.feedback_log import FeedbackFile
-from search_service.engine.request_context import Caller, set_caller
+from search_service.engine.feedback_log import FeedbackLog
+from search_service.admission.request_context import RequestContext, set_context
 from search_service.observability.logging_setup import request_id
 from search_service.observability.metrics import Metrics
 from search_service.observability.request_log import log_request
 from search_service.openapi.docs_page import ApiDocs, api_docs
 from search_service.settings import ServiceSettings
-from search_service.snapshots.watch import SnapshotWatch
+from search_service.snapshots.watcher import SnapshotWatcher
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
 def create_app(
-    watch: SnapshotWatch,
+    watch: SnapshotWatcher,
     settings: ServiceSettings,
     metrics: Metrics,
-    feedback: FeedbackFile | None = None,
+    feedback: FeedbackLog | None = None,
     keys: ApiKeys | None = None,
     rate_limit: RateLimit | None = None,
-    admission: Admission | None = None,
+    admission: AdmissionController | None = None,
 ) -> Flask:
     """Make the application.
 
@@ -71,11 +71,11 @@ def create_app(
     app.wsgi_app = TrustedProxies(item_paths, settings.trusted_proxies, settings.prefix or "")  # type: ignore[method-assign]
     app.before_request(_name_request)
     app.before_request(_limit_body)
-    guard(app, keys, rate_limit)
+    register_access_control(app, keys, rate_limit)
     app.before_request(_name_caller)
     app.before_request(_require_room)
     app.teardown_request(_forget_caller)
-    add_headers(app, settings.cors_origins or (), settings.cors_headers or ())
+    register_security_headers(app, settings.cors_origins or (), settings.cors_headers or ())
     app.after_request(_sign_response)
     app.after_request(_tell_request)
     app.teardown_request(_forget_request)
@@ -108,20 +108,20 @@ def _limit_body() -> None:
 
 def _name_caller() -> None:
     given = request.environ.get("parecido.caller")
-    caller = given if isinstance(given, Caller) else Caller()
-    caller.name = caller_name()
-    set_caller(caller)
+    caller = given if isinstance(given, RequestContext) else RequestContext()
+    caller.name = client_name()
+    set_context(caller)
 
 
 def _require_room() -> None:
     """Refuse an image that would be refused later before its form is read; queries by an item need no core."""
-    admission: Admission | None = current_app.extensions["admission"]
+    admission: AdmissionController | None = current_app.extensions["admission"]
     if admission is not None and request.mimetype == "multipart/form-data":
-        admission.require_room()
+        admission.reject_if_full()
 
 
 def _forget_caller(_error: BaseException | None) -> None:
-    set_caller(None)
+    set_context(None)
 
 
 def _sign_response(response: Response) -> Response:

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from search_service.access.cors import parse_origin
 from search_service.access.forwarded import parse_prefix
 from search_service.access.rate_limit import Rate
-from search_service.admission.slots import DEADLINE_S, QUEUE
+from search_service.admission.controller import DEADLINE_S, QUEUE
 from search_service.observability.logging_setup import FORMATS, LEVELS
 from search_service.platform_variables import is_platform_variable
 from shared.errors import SettingsError

@@ -12,17 +12,17 @@ from flask import Flask
 
 from search_service.access.api_keys import ApiKeys
 from search_service.access.rate_limit import RateLimit
-from search_service.admission.slots import Admission, costly_searches
+from search_service.admission.controller import AdmissionController, costly_search_admission
 from search_service.app import create_app
 from search_service.engine.engine import Engine
-from search_service.engine.feedback_log import FeedbackFile
+from search_service.engine.feedback_log import FeedbackLog
 from search_service.engine.query_decoder import QueryDecoder
 from search_service.observability.logging_setup import without_native_messages
 from search_service.observability.metrics import Metrics
-from search_service.server.malloc_tuning import return_large_blocks
+from search_service.server.malloc_tuning import return_freed_memory
 from search_service.settings import ServiceSettings
-from search_service.snapshots.trial import SMALL_ITEMS, needs_trial, try_snapshot
-from search_service.snapshots.watch import Published, SnapshotWatch
+from search_service.snapshots.subprocess_verification import SMALL_ITEMS, needs_subprocess, verify_in_subprocess
+from search_service.snapshots.watcher import SnapshotVersion, SnapshotWatcher
 from shared.deadline import Deadline
 from shared.images.decode_pool import DecodeTemplate
 from shared.manifest import Manifest
@@ -43,19 +43,19 @@ def make_app(settings: ServiceSettings | None = None, rate_limit: RateLimit | No
         SettingsError: a setting that can't be, or a file of API keys that can't.
     """
     settings = settings or ServiceSettings.from_environment(os.environ)
-    return_large_blocks()
+    return_freed_memory()
     if rate_limit is None and settings.rate_limit is not None:
         rate_limit = RateLimit(settings.rate_limit)
     data = DataDirectory(settings.data)
     shared = os.environ.get("PROMETHEUS_MULTIPROC_DIR")
     metrics = Metrics(settings.probe_coverage, Path(shared) if shared else None)
-    admission = Admission(settings.slots, settings.queue, settings.queue_deadline_s, metrics)
-    search_admission = costly_searches(settings.cores, metrics.of_searches)
+    admission = AdmissionController(settings.slots, settings.queue, settings.queue_deadline_s, metrics)
+    search_admission = costly_search_admission(settings.cores, metrics.of_searches)
     threads = inference_threads(settings.cores)
     template = DecodeTemplate(settings.image_limits)
     template.start()
     decoder = QueryDecoder(template, settings.slots, metrics)
-    watch = SnapshotWatch(
+    watch = SnapshotWatcher(
         lambda: _read_published(data),
         lambda snapshot_id: _open_engine(
             data, snapshot_id, settings, admission, search_admission, threads, watch.manifest, decoder
@@ -65,22 +65,22 @@ def make_app(settings: ServiceSettings | None = None, rate_limit: RateLimit | No
         note_progress=metrics.watching,
     )
     watch.start(settings.poll_s)
-    feedback = FeedbackFile(settings.feedback) if settings.feedback else None
+    feedback = FeedbackLog(settings.feedback) if settings.feedback else None
     keys = ApiKeys(settings.api_keys) if settings.api_keys else None
     return create_app(watch, settings, metrics, feedback, keys, rate_limit, admission)
 
 
-def _read_published(data: DataDirectory) -> Published:
+def _read_published(data: DataDirectory) -> SnapshotVersion:
     snapshot_id = data.current_id()
-    return Published(snapshot_id, data.paths(snapshot_id).manifest.stat().st_mtime_ns)
+    return SnapshotVersion(snapshot_id, data.paths(snapshot_id).manifest.stat().st_mtime_ns)
 
 
 def _open_engine(
     data: DataDirectory,
     snapshot_id: str,
     settings: ServiceSettings,
-    admission: Admission,
-    search_admission: Admission,
+    admission: AdmissionController,
+    search_admission: AdmissionController,
     threads: Executor,
     served: Manifest | None,
     decoder: QueryDecoder,
@@ -94,9 +94,9 @@ def _open_engine(
     deadline = Deadline.after(settings.open_timeout_s)
     lease = SnapshotLease(paths)
     try:
-        is_tried = served is not None and needs_trial(Manifest.read(paths.manifest), served)
+        is_tried = served is not None and needs_subprocess(Manifest.read(paths.manifest), served)
         if is_tried:
-            try_snapshot(paths, 0.9 * settings.open_timeout_s)
+            verify_in_subprocess(paths, 0.9 * settings.open_timeout_s)
         with without_native_messages():
             snapshot = Snapshot.open(paths, settings.cores, settings.lone_threads, threads, settings.milvus, deadline)
         lease.require_there(paths)

@@ -16,7 +16,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from search_service.app import create_app
 from search_service.observability.metrics import Metrics
 from search_service.settings import ServiceSettings
-from search_service.snapshots.watch import SnapshotWatch
+from search_service.snapshots.watcher import SnapshotWatch
 from shared.manifest import CategoryEntry
 from tests.support.fakes import fake_manifest
 

@@ -18,7 +18,7 @@ from search_service.app import create_app
 from search_service.observability.metrics import Metrics
 from search_service.server.message import HTTP_CODES
 from search_service.settings import ServiceSettings
-from search_service.snapshots.watch import SnapshotWatch
+from search_service.snapshots.watcher import SnapshotWatch
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")

@@ -20,8 +20,8 @@ _WEB = {"flask", "werkzeug"}
 _WEB_MODULES = {
     f"search_service/{name}.py"
     for name in (
-        "access/access_control",
-        "access/security_headers",
+        "api/access_control",
+        "api/security_headers",
         "api/bodies/form_body",
         "api/bodies/json_body",
         "api/error_handlers",

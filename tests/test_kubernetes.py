@@ -17,7 +17,7 @@ from indexer.cli.parser import command_parser
 from search_service.app import create_app
 from search_service.observability.metrics import Metrics
 from search_service.settings import ServiceSettings
-from search_service.snapshots.watch import SnapshotWatch
+from search_service.snapshots.watcher import SnapshotWatch
 from shared.errors import UsageError
 
 _ROOT = Path(__file__).parents[1]

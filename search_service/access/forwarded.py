@@ -48,7 +48,7 @@ class TrustedProxies:
                 environ["REMOTE_ADDR"] = caller
             prefix = forwarded_prefix(environ.get("HTTP_X_FORWARDED_PREFIX", ""), self._trusted) or prefix
         if prefix:
-            path = without_prefix(environ.get("PATH_INFO", ""), prefix)
+            path = strip_prefix(environ.get("PATH_INFO", ""), prefix)
             environ[BARE_PREFIX] = path == ""
             environ["SCRIPT_NAME"] = prefix
             environ["PATH_INFO"] = path or "/"
@@ -94,13 +94,13 @@ def parse_prefix(text: str) -> str:
     return prefix
 
 
-def without_prefix(path: str, prefix: str) -> str:
+def strip_prefix(path: str, prefix: str) -> str:
     """Return a path as it is below the prefix; unchanged where it does not begin with it."""
     below = path.removeprefix(prefix)
     return below if below == "" or below.startswith("/") else path
 
 
-def network_of(address: str) -> str:
+def client_network(address: str) -> str:
     """Return what one caller has to itself: an IPv4 address, or the /64 network of an IPv6 address; else the text."""
     try:
         parsed = ipaddress.ip_address(address.partition("%")[0])

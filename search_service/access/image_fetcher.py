@@ -22,8 +22,8 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import SplitResult, urljoin, urlsplit
 
-from search_service.admission.slots import Admission, AdmissionObserver
-from search_service.engine.side_by_side import run_side_by_side
+from search_service.admission.controller import AdmissionController, AdmissionObserver
+from search_service.admission.parallel_map import parallel_map
 from shared.errors import ImageNotFetched, ImageTooLarge, InvalidRequest, Overloaded, ParecidoError, UrlNotAllowed
 from shared.shown import shortened
 
@@ -49,14 +49,14 @@ _HELPERS = 3  # of a batch, beside its own thread
 _helpers = ThreadPoolExecutor(FETCHES // 2, "fetch")
 
 
-def fetch_admission(observer: AdmissionObserver | None = None) -> Admission:
+def fetch_admission(observer: AdmissionObserver | None = None) -> AdmissionController:
     """Decides who fetches when: each fetch holds a thread for seconds, where the other side is slow.
 
     Args:
         observer: is told what becomes of them.
     """
     names = ("as many images wait already to be fetched as may", "of fetching an image")
-    return Admission(FETCHES, _WAITING, _WAIT_S, observer, is_first_work=False, names=names)
+    return AdmissionController(FETCHES, _WAITING, _WAIT_S, observer, is_first_work=False, names=names)
 
 
 def public_address(text: str) -> bool:
@@ -73,7 +73,7 @@ def addresses_of(host: str, port: int) -> list[str]:
 
 
 @dataclass
-class Allowance:
+class FetchBudget:
     """What is left for all images of one request.
 
     Attributes:
@@ -128,9 +128,9 @@ class ImageFetcher:
     resolve: Callable[[str, int], Sequence[str]] = addresses_of
     ports: Callable[[str], int | None] = _PORTS.get
     tls: Callable[[], ssl.SSLContext] = ssl.create_default_context
-    admission: Admission = field(default_factory=fetch_admission)
+    admission: AdmissionController = field(default_factory=fetch_admission)
 
-    def fetch(self, url: str, allowance: Allowance) -> bytes:
+    def fetch(self, url: str, allowance: FetchBudget) -> bytes:
         """The bytes behind a URL.
 
         Raises:
@@ -145,7 +145,7 @@ class ImageFetcher:
         with self.admission.slot():
             return self._follow(parts, allowance)
 
-    def _follow(self, parts: SplitResult, allowance: Allowance) -> bytes:
+    def _follow(self, parts: SplitResult, allowance: FetchBudget) -> bytes:
         """The body behind a URL that was checked, and the redirects from there."""
         try:
             for _ in range(1 + _MAX_REDIRECTS):
@@ -184,7 +184,7 @@ class ImageFetcher:
             raise ImageNotFetched("a redirect from https to http")
         return following
 
-    def _get(self, parts: SplitResult, allowance: Allowance) -> bytes | str:
+    def _get(self, parts: SplitResult, allowance: FetchBudget) -> bytes | str:
         """The body, or where it has gone."""
         host = (parts.hostname or "").rstrip(".")
         with closing(self._connected(host, parts.scheme, allowance)) as raw:
@@ -204,7 +204,7 @@ class ImageFetcher:
                 raise ImageNotFetched(f"status {response.status}, or a content encoding")
             return self._body(response, allowance)
 
-    def _body(self, response: http.client.HTTPResponse, allowance: Allowance) -> bytes:
+    def _body(self, response: http.client.HTTPResponse, allowance: FetchBudget) -> bytes:
         most = min(self.max_bytes, allowance.bytes_left)
         body = bytearray()
         while chunk := response.read(min(_CHUNK_BYTES, most + 1 - len(body))):
@@ -216,7 +216,7 @@ class ImageFetcher:
         allowance.spend(len(body))
         return bytes(body)
 
-    def _connected(self, host: str, scheme: str, allowance: Allowance) -> socket.socket:
+    def _connected(self, host: str, scheme: str, allowance: FetchBudget) -> socket.socket:
         port = self.ports(scheme) or 0
         addresses = self._resolved(host, port, allowance)
         if not addresses or not all(self.is_allowed_address(address) for address in addresses):
@@ -230,7 +230,7 @@ class ImageFetcher:
                 raise
         return raw
 
-    def _resolved(self, host: str, port: int, allowance: Allowance) -> Sequence[str]:
+    def _resolved(self, host: str, port: int, allowance: FetchBudget) -> Sequence[str]:
         seconds = allowance.seconds()
         if not _free_resolvers.acquire(blocking=False):  # all hang: a further one would only wait for them
             raise Overloaded("the service is busy: no host name is resolved now; try again in 5 s", 5)
@@ -239,7 +239,7 @@ class ImageFetcher:
         return resolving.result(seconds)
 
 
-def fetch_all(fetcher: ImageFetcher, urls: Sequence[str], allowance: Allowance) -> dict[str, bytes | ParecidoError]:
+def fetch_all(fetcher: ImageFetcher, urls: Sequence[str], allowance: FetchBudget) -> dict[str, bytes | ParecidoError]:
     """By its URL what `fetcher.fetch` gives for it or raises, of several side by side."""
     distinct = list(dict.fromkeys(urls))
 
@@ -249,7 +249,7 @@ def fetch_all(fetcher: ImageFetcher, urls: Sequence[str], allowance: Allowance) 
         except ParecidoError as error:
             return error
 
-    return dict(zip(distinct, run_side_by_side(fetch, distinct, _helpers, _HELPERS), strict=True))
+    return dict(zip(distinct, parallel_map(fetch, distinct, _helpers, _HELPERS), strict=True))
 
 
 def _matches(host: str, allowed: str) -> bool:
@@ -259,7 +259,7 @@ def _matches(host: str, allowed: str) -> bool:
 class _Requests:
     """What http.client wants of a socket. It closes it when an answer begins; the answer reads on."""
 
-    def __init__(self, raw: socket.socket, allowance: Allowance) -> None:
+    def __init__(self, raw: socket.socket, allowance: FetchBudget) -> None:
         self._raw = raw
         self._allowance = allowance
 
@@ -277,7 +277,7 @@ class _Requests:
 class _Answer(io.RawIOBase):
     """Each read has what is left of the time, however little comes at once."""
 
-    def __init__(self, raw: socket.socket, allowance: Allowance) -> None:
+    def __init__(self, raw: socket.socket, allowance: FetchBudget) -> None:
         self._raw = raw
         self._allowance = allowance
 

@@ -4,24 +4,24 @@ import threading
 from collections import OrderedDict
 from dataclasses import dataclass, field
 
-from search_service.engine.request_context import Caller
+from search_service.admission.request_context import RequestContext
 
 
 @dataclass(eq=False)
-class Waiter:
+class QueuedQuery:
     """A query in the queue.
 
     Attributes:
         caller: who asks.
         is_first: whether no query of the request has had its turn: only then may it be displaced.
         turn: set when it has a slot, or is displaced.
-        is_displaced: whether it was refused in favour of another caller's.
+        is_evicted: whether it was refused in favour of another caller's.
     """
 
-    caller: Caller
+    caller: RequestContext
     is_first: bool = True
     turn: threading.Event = field(default_factory=threading.Event)
-    is_displaced: bool = False
+    is_evicted: bool = False
 
     @property
     def line(self) -> tuple[str, bool]:
@@ -34,7 +34,7 @@ class FairQueue:
 
     def __init__(self) -> None:
         """Empty."""
-        self._lines: OrderedDict[tuple[str, bool], list[Waiter]] = OrderedDict()  # whose turn is next comes first
+        self._lines: OrderedDict[tuple[str, bool], list[QueuedQuery]] = OrderedDict()  # whose turn is next comes first
         self._count = 0
 
     def __len__(self) -> int:
@@ -46,12 +46,12 @@ class FairQueue:
         """Whether a query waits that is of no batch."""
         return any(not is_batch for _, is_batch in self._lines)
 
-    def add(self, waiter: Waiter) -> None:
+    def add(self, waiter: QueuedQuery) -> None:
         """Put a query at the end of its line."""
         self._lines.setdefault(waiter.line, []).append(waiter)
         self._count += 1
 
-    def remove(self, waiter: Waiter) -> None:
+    def remove(self, waiter: QueuedQuery) -> None:
         """Take a query out."""
         line = self._lines[waiter.line]
         line.remove(waiter)
@@ -59,7 +59,7 @@ class FairQueue:
         if not line:
             del self._lines[waiter.line]
 
-    def take_next(self, with_batches: bool) -> Waiter | None:
+    def take_next(self, with_batches: bool) -> QueuedQuery | None:
         """Take out the query whose turn it is; None where there is none, or only such of batches."""
         for line, waiters in self._lines.items():
             if with_batches or not line[1]:
@@ -69,9 +69,9 @@ class FairQueue:
                 return waiter
         return None
 
-    def displaceable(self, newcomer: str) -> Waiter | None:
+    def evictable(self, newcomer: str) -> QueuedQuery | None:
         """The newest query of the caller that has most, if a newcomer's caller has at least two fewer."""
-        by_caller: dict[str, list[Waiter]] = {}
+        by_caller: dict[str, list[QueuedQuery]] = {}
         for (name, _), waiters in self._lines.items():
             by_caller.setdefault(name, []).extend(waiter for waiter in waiters if waiter.is_first)
         most = max(by_caller.values(), key=len, default=[])

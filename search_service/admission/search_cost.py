@@ -19,7 +19,7 @@ _PROPOSED_ROWS = 5000
 """The same for what an approximate index takes."""
 
 
-def is_costly(
+def is_costly_search(
     snapshot: Snapshot, options: SearchOptions, n_pictures: int, partitions: Sequence[CategorySearch]
 ) -> bool:
     """Whether a search may take a core longer than some milliseconds; one by one picture in one category does not.

@@ -15,15 +15,15 @@ from flask import Request, current_app, g
 from pydantic import BaseModel
 from werkzeug.datastructures import MultiDict
 
-from search_service.access.image_fetcher import Allowance, ImageFetcher, fetch_all
+from search_service.access.image_fetcher import FetchBudget, ImageFetcher, fetch_all
 from search_service.api.bodies.form_body import FORM, read_parts
-from search_service.api.bodies.image_text import decode_base64
+from search_service.api.bodies.base64_image import decode_base64
 from search_service.api.bodies.json_body import Base64Image, given_fields, read_json
-from search_service.api.schemas import BatchBody, Options, SearchBody, ToldFields
+from search_service.api.schemas import BatchBody, Options, SearchBody, FeedbackFields
 from search_service.api.validation import NO_TEXTS, checked, refuse_unknown
 from search_service.engine.query import Query
-from search_service.engine.request_context import Caller, current_caller, set_caller
-from search_service.engine.user_feedback import Told
+from search_service.admission.request_context import RequestContext, current_context, set_context
+from search_service.engine.user_feedback import UserFeedback
 from search_service.settings import ServiceSettings
 from shared.catalogue.metadata_filter import MetadataFilter
 from shared.errors import (
@@ -231,13 +231,13 @@ def search_options(options: Options) -> SearchOptions:
     )
 
 
-def told(fields: ToldFields) -> Told:
+def told(fields: FeedbackFields) -> UserFeedback:
     """As the engine takes it.
 
     Raises:
         InvalidRequest: nothing is told.
     """
-    return Told(fields.category, fields.clicked_item_id)
+    return UserFeedback(fields.category, fields.clicked_item_id)
 
 
 def _once(given: MultiDict[str, str]) -> dict[str, str]:
@@ -259,9 +259,9 @@ def _fetch_side_by_side(queries: list[Any], settings: ServiceSettings) -> None:
     """Fetch the images of a batch, so that each is there when its query is read."""
     urls = [one["image_url"] for one in queries if isinstance(one, dict) and isinstance(one.get("image_url"), str)]
     if settings.image_url_hosts and len(urls) > 1:
-        caller = current_caller() or Caller()
+        caller = current_context() or RequestContext()
         caller.is_batch = True
-        set_caller(caller)
+        set_context(caller)
         g.fetched = fetch_all(_fetcher(), urls, _allowance(settings))
 
 
@@ -278,11 +278,11 @@ def _fetched(url: str, settings: ServiceSettings) -> bytes:
     return image
 
 
-def _allowance(settings: ServiceSettings) -> Allowance:
+def _allowance(settings: ServiceSettings) -> FetchBudget:
     if "allowance" not in g:
         most = max(settings.max_batch_bytes, settings.max_upload_bytes)
-        g.allowance = Allowance(time.monotonic() + settings.image_url_s, most)
-    allowance: Allowance = g.allowance
+        g.allowance = FetchBudget(time.monotonic() + settings.image_url_s, most)
+    allowance: FetchBudget = g.allowance
     return allowance
 
 

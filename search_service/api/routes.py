@@ -5,7 +5,7 @@ from contextlib import contextmanager
 
 from flask import Blueprint, Response, current_app, g, jsonify, request, send_file
 
-from search_service.access.access_control import count_further, is_insider
+from search_service.api.access_control import charge_batch, is_operator
 from search_service.api.catalogue_responses import CategoriesJson, ItemJson, categories_json, item_json
 from search_service.api.operations import Operation, describe
 from search_service.api.requests import Search, read_arguments, read_batch, read_body, read_search, search_options, told
@@ -34,15 +34,15 @@ from search_service.api.schemas import (
     NoFields,
     Options,
     SearchBody,
-    ToldFields,
+    FeedbackFields,
 )
 from search_service.api.status_response import StatusJson, status_json
 from search_service.engine.engine import Engine
-from search_service.engine.feedback_log import FeedbackFile
+from search_service.engine.feedback_log import FeedbackLog
 from search_service.observability.metrics import CONTENT_TYPE, Metrics
 from search_service.observability.request_log import note_answer, note_snapshot
 from search_service.settings import ServiceSettings
-from search_service.snapshots.watch import SnapshotWatch
+from search_service.snapshots.watcher import SnapshotWatcher
 from shared.errors import FeedbackOff, NotReady, ParecidoError
 from shared.images.formats import MEDIA_TYPES
 from shared.retrieval.ood_verdict import require_known
@@ -91,7 +91,7 @@ def search() -> Response:
 def search_batch() -> Response:
     """Search by several images, items or embeddings; a bad one fails alone."""
     asked = read_batch(request, _settings())
-    count_further(len(asked) - 1)
+    charge_batch(len(asked) - 1)
     with _engine() as engine:
         snapshot_id = engine.snapshot_id
         answers = iter(engine.search_batch([(one.query, one.options) for one in asked if isinstance(one, Search)]))
@@ -111,11 +111,11 @@ def classify() -> Response:
 
 
 @api.post("/v1/feedback")
-@describe(Operation("Search", FeedbackJson, (*_OF_A_QUERY, 507), status=201, body=FeedbackBody, form=ToldFields))
+@describe(Operation("Search", FeedbackJson, (*_OF_A_QUERY, 507), status=201, body=FeedbackBody, form=FeedbackFields))
 def feedback() -> tuple[Response, int]:
     """Keep what a query really showed, to learn from."""
     file = _feedback_file()
-    query, fields = read_body(request, ToldFields, FeedbackBody, _settings())
+    query, fields = read_body(request, FeedbackFields, FeedbackBody, _settings())
     what = told(fields)
     with _engine() as engine:
         record = engine.feedback(query, what)
@@ -205,7 +205,7 @@ def readyz() -> Response:
     with _engine() as engine:
         engine.require_ready()
         watch = _watch()
-        return jsonify(ready_json(engine.snapshot_id, watch.refusal, watch.stuck_for_s, is_insider()))
+        return jsonify(ready_json(engine.snapshot_id, watch.refusal, watch.stuck_for_s, is_operator()))
 
 
 @api.get("/metrics")
@@ -244,14 +244,14 @@ def _count(answer: Answer, is_classified: bool) -> None:
 @contextmanager
 def _engine() -> Iterator[Engine]:
     if not _watch().is_serving:
-        raise _watch().nothing_served(is_insider())
+        raise _watch().not_serving_error(is_operator())
     with _watch().engine() as engine:
         note_snapshot(engine.snapshot_id)
         yield engine
 
 
-def _watch() -> SnapshotWatch:
-    watch: SnapshotWatch = current_app.extensions["snapshot_watch"]
+def _watch() -> SnapshotWatcher:
+    watch: SnapshotWatcher = current_app.extensions["snapshot_watch"]
     return watch
 
 
@@ -260,8 +260,8 @@ def _metrics() -> Metrics:
     return metrics
 
 
-def _feedback_file() -> FeedbackFile:
-    file: FeedbackFile | None = current_app.extensions["feedback"]
+def _feedback_file() -> FeedbackLog:
+    file: FeedbackLog | None = current_app.extensions["feedback"]
     if file is None:
         raise FeedbackOff("this service takes no feedback: PARECIDO_FEEDBACK names no file to keep it in")
     return file

@@ -214,7 +214,7 @@ class BatchBody(Options):
     queries: Annotated[list[SkipValidation[SearchBody]], Field(min_length=1), AtMost("max_batch")]
 
 
-class ToldFields(_Fields):
+class FeedbackFields(_Fields):
     """What a query really showed: one of these at least."""
 
     category: Annotated[Text | NotGiven, Field(description="What the query really shows.")] = None
@@ -223,7 +223,7 @@ class ToldFields(_Fields):
     ] = None
 
 
-class FeedbackBody(QueryFields, ToldFields):
+class FeedbackBody(QueryFields, FeedbackFields):
     """Feedback in JSON: what to tell of, and what it really shows."""
 
     model_config = ConfigDict(json_schema_extra=_ONE_OF_FOUR | _ONE_AT_LEAST)

@@ -15,15 +15,15 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from search_service.admission.search_cost import is_costly
-from search_service.admission.slots import Admission, costly_searches
+from search_service.admission.search_cost import is_costly_search
+from search_service.admission.controller import AdmissionController, costly_search_admission
 from search_service.engine.catalogue_lookup import ServedCatalogue
 from search_service.engine.query import Query
 from search_service.engine.query_decoder import QueryDecoder
 from search_service.engine.query_embedding import QueryVectors
-from search_service.engine.request_context import Caller, WorkLimit, current_caller, set_caller
-from search_service.engine.side_by_side import run_side_by_side
-from search_service.engine.user_feedback import Told
+from search_service.admission.request_context import RequestContext, SearchDeadline, current_context, set_context
+from search_service.admission.parallel_map import parallel_map
+from search_service.engine.user_feedback import UserFeedback
 from shared.errors import ClientGone, ParecidoError, StoreUnavailable
 from shared.feedback_record import Feedback
 from shared.images.decode import ImageLimits
@@ -57,9 +57,9 @@ class Engine:
         probe_coverage: float = PROBE_COVERAGE,
         image_root: Path | None = None,
         lease: SnapshotLease | None = None,
-        admission: Admission | None = None,
+        admission: AdmissionController | None = None,
         query_views: int = 1,
-        search_admission: Admission | None = None,
+        search_admission: AdmissionController | None = None,
         decoder: QueryDecoder | None = None,
     ) -> None:
         """Serve a snapshot.
@@ -83,8 +83,8 @@ class Engine:
         self._snapshot = snapshot
         self._probe_coverage = probe_coverage
         self._lease = lease
-        self._admission = admission or Admission(cores + 1)
-        self._search_admission = search_admission or costly_searches(cores)
+        self._admission = admission or AdmissionController(cores + 1)
+        self._search_admission = search_admission or costly_search_admission(cores)
         self._own_decoder: QueryDecoder | None = None
         if decoder is None:
             template = template_of_process(limits or ImageLimits())
@@ -136,12 +136,12 @@ class Engine:
             ClientGone: nobody waits for the answers any more.
         """
         if any(query.image is not None for query, _ in searches):
-            self._admission.require_room()
-            self._admission.expect_several()
-        caller = current_caller() or Caller()
+            self._admission.reject_if_full()
+            self._admission.expect_concurrency()
+        caller = current_context() or RequestContext()
         caller.is_batch = True
-        set_caller(caller)
-        return run_side_by_side(self._search_or_error, searches, self._batch_threads, self._most_helpers)
+        set_context(caller)
+        return parallel_map(self._search_or_error, searches, self._batch_threads, self._most_helpers)
 
     def search_image(self, data: bytes, options: SearchOptions) -> Answer:
         """Search by the bytes of an image file.
@@ -219,14 +219,14 @@ class Engine:
         """
         return self._classified(self._vectors.of_embedding(embedding), Timing())
 
-    def feedback(self, query: Query, told: Told) -> Feedback:
+    def feedback(self, query: Query, told: UserFeedback) -> Feedback:
         """A record of what a client tells of a query, without its image.
 
         Raises:
             ImageError: the image can't be used.
             InvalidEmbedding: the embedding has another shape, or no direction.
             UnknownItem: there is none of this id.
-            RequestError: what is told does not fit the snapshot; see `Told.of`.
+            RequestError: what is told does not fit the snapshot; see `UserFeedback.of`.
         """
         if query.image is not None:
             digest = hashlib.sha256(query.image).hexdigest()
@@ -277,7 +277,7 @@ class Engine:
             ranked = CategoryRanking.of(self._snapshot.classifier, probabilities, self._probe_coverage, known)
         partitions = [self._snapshot.partition(category) for category in ranked.chosen(options)]
         search = partial(self._found, queries, options, ranked, verdict, without)
-        if is_costly(self._snapshot, options, len(queries), partitions):
+        if is_costly_search(self._snapshot, options, len(queries), partitions):
             with self._search_admission.slot(), timing.stage("search"):
                 found = self._costly_threads.submit(copy_context().run, search).result()
         else:
@@ -295,7 +295,7 @@ class Engine:
         without: int | None,
     ) -> tuple[str, tuple[str, ...], tuple[ItemHit, ...], Verdict]:
         """The category, the categories searched, the hits, and whether the query shows one of the categories."""
-        search = ItemSearch(self._snapshot, queries, options, without, WorkLimit.of_search().check)
+        search = ItemSearch(self._snapshot, queries, options, without, SearchDeadline.start().check)
         if verdict is None:
             verdict = judge(self._snapshot.classifier, queries[:1], ranked.first, search.nearest(ranked.first))
         if options.category is None:
@@ -312,7 +312,7 @@ class Engine:
         predicted, verdict = ranked.first, NOT_JUDGED
         if ranked.n_likely > 1 or self._snapshot.classifier.known is not None:
             with timing.stage("search"):
-                search = ItemSearch(self._snapshot, queries, SearchOptions(), check=WorkLimit.of_search().check)
+                search = ItemSearch(self._snapshot, queries, SearchOptions(), check=SearchDeadline.start().check)
                 verdict = judge(self._snapshot.classifier, queries[:1], predicted, search.nearest(predicted))
                 predicted = ranked.recognised(search.best_cosine).first
         return self._answer(probabilities, predicted, (), (), timing, verdict)

@@ -23,7 +23,7 @@ _LOCK_WAIT_S = 2.0  # a write takes far less; whoever may read the file may lock
 _MODE = 0o640  # what users sent is not for everybody on the machine
 
 
-class FeedbackFile:
+class FeedbackLog:
     """Appends records; safe to use from any number of threads and processes."""
 
     def __init__(self, path: Path) -> None:

@@ -13,7 +13,7 @@ from copy import copy
 import numpy as np
 from numpy.typing import NDArray
 
-from search_service.admission.slow_lane import SlowLane
+from search_service.admission.slow_decode_queue import SlowDecodeQueue
 from shared.errors import ImageTooCostly, Overloaded
 from shared.images.decode import PREPROCESSING
 from shared.images.decode_pool import CPU_S, DecodePool, DecodeTemplate, PoolObserver
@@ -48,7 +48,7 @@ class QueryDecoder:
         """
         self._quick = DecodePool(template, processes, NICENESS, observer)
         self._slow = DecodePool(template, 1, SLOW_NICENESS, observer)
-        self._lane = SlowLane()
+        self._lane = SlowDecodeQueue()
         self._known = _CostlyImages()
         self._quick_s, self._slow_s = quick_s, slow_s
 

@@ -5,7 +5,7 @@ import hashlib
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from search_service.admission.slots import Admission, Slot
+from search_service.admission.controller import AdmissionController, Slot
 from search_service.engine.query import query_vector
 from search_service.engine.query_decoder import QueryDecoder
 from shared.catalogue.items import IndexedItem
@@ -20,7 +20,7 @@ MOST_PICTURES = 16
 class QueryVectors:
     """By the embedder and the partitions of one snapshot; safe to call from any number of threads."""
 
-    def __init__(self, snapshot: Snapshot, decoder: QueryDecoder, admission: Admission, n_views: int) -> None:
+    def __init__(self, snapshot: Snapshot, decoder: QueryDecoder, admission: AdmissionController, n_views: int) -> None:
         """Prepare.
 
         Args:
@@ -57,7 +57,7 @@ class QueryVectors:
     def _embed(self, pixels: NDArray[np.uint8], slot: Slot, timing: Timing) -> Vectors:
         views = [pixels, pixels[:, ::-1]][: self._n_views]
         with timing.stage("embed"):
-            return self._snapshot.embedder.embed(np.stack(views), is_alone=slot.take_all())
+            return self._snapshot.embedder.embed(np.stack(views), is_alone=slot.take_idle_cores())
 
     def of_item(self, indexed: IndexedItem) -> Vectors:
         """Those of the images of an item of the catalogue, `(n_images, dim)`, of `MOST_PICTURES` at most.

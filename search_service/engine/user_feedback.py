@@ -12,7 +12,7 @@ from shared.vectors import Vectors
 
 
 @dataclass(frozen=True)
-class Told:
+class UserFeedback:
     """What a query really showed: one of these at least.
 
     Attributes:

@@ -16,12 +16,12 @@ from typing import get_args
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
 
-from search_service.admission.slots import AdmissionObserver, Refused
+from search_service.admission.controller import AdmissionObserver, RejectReason
 from search_service.engine.engine import Engine
 from search_service.observability.process_usage import UsageMeter
-from search_service.observability.worker_counters import ENDED, ENDED_ABOUT, SharedCounts
+from search_service.observability.worker_counters import ENDED, ENDED_ABOUT, WorkerCounters
 from search_service.observability.worker_states import Served, WorkerState, WorkerStates
-from search_service.snapshots.watch import Refusal
+from search_service.snapshots.watcher import SnapshotRejection
 from shared import __version__
 from shared.feedback_record import Feedback
 from shared.images.decode_pool import REASONS, Reason
@@ -45,7 +45,7 @@ _CONFIDENCE_BOUNDS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98, 0
 
 
 class Metrics:
-    """Counts what one worker does, and tells it with what the others did. Observes the worker's `SnapshotWatch`."""
+    """Counts what one worker does, and tells it with what the others did. Observes the worker's `SnapshotWatcher`."""
 
     def __init__(self, uncertain_below: float, directory: Path | None = None) -> None:
         """Make them, each at 0.
@@ -55,7 +55,7 @@ class Metrics:
             directory: that the workers share, the one in `PROMETHEUS_MULTIPROC_DIR`; None for a single process.
         """
         self._uncertain_below = uncertain_below
-        self._shared = SharedCounts(directory) if directory else None
+        self._shared = WorkerCounters(directory) if directory else None
         self._states = WorkerStates(directory)
         self._state = WorkerState()
         self._meter = UsageMeter()
@@ -111,7 +111,7 @@ class Metrics:
             "parecido_refused_queries_total", "Queries for which nothing was done, or no more.", ("reason",)
         )
         for work in ("", *_OTHER_WORK):
-            for reason in get_args(Refused):
+            for reason in get_args(RejectReason):
                 self._refused_queries.labels(work + reason)  # so that each begins at 0
         self._decoders = self._counter(
             "parecido_decoders_replaced_total", "Processes that decode images and had to be replaced.", ("reason",)
@@ -173,7 +173,7 @@ class Metrics:
         """A query has got a core."""
         self._wait_seconds.observe(waited_s)
 
-    def refused_query(self, reason: Refused) -> None:
+    def rejected_query(self, reason: RejectReason) -> None:
         """A query was refused before anything was done for it."""
         self._refused_queries.labels(reason).inc()
 
@@ -200,7 +200,7 @@ class Metrics:
         served = Served(engine.snapshot_id, created_s, time.time(), items)
         self._put(replace(self._state, served=served, is_refusing=False))
 
-    def refused(self, refusal: Refusal) -> None:
+    def refused(self, refusal: SnapshotRejection) -> None:
         """Note that what is published is not served; until something is served, it has to be a snapshot."""
         is_refusing = refusal.published is not None or self._state.served is not None
         if is_refusing:
@@ -256,7 +256,7 @@ class _Refusals:
     def admitted(self, waited_s: float) -> None:
         """Nothing."""
 
-    def refused_query(self, reason: Refused) -> None:
+    def rejected_query(self, reason: RejectReason) -> None:
         self._counter.labels(self._work + reason).inc()
 
 

@@ -31,7 +31,7 @@ _ROOM_BYTES = 64
 _SCRAPE_WAIT_S = 2.0  # adding up takes milliseconds
 
 
-class SharedCounts:
+class WorkerCounters:
     """In a directory that the workers share."""
 
     def __init__(self, directory: Path) -> None:

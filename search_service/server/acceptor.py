@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from search_service.server.connection import Connection
 from search_service.server.limits import ConnectionLimits
-from search_service.server.pace import Pace
+from search_service.server.backpressure import Backpressure
 from search_service.settings import ServiceSettings
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ class Acceptor:
         self._listeners, self._gateway = listeners, gateway
         self._loop = asyncio.get_running_loop()
         self._tasks: set[asyncio.Task[None]] = set()
-        self.pace = Pace()
+        self.pace = Backpressure()
         self._measuring = self._loop.create_task(self.pace.measure())
         for listener in listeners:
             listener.setblocking(False)

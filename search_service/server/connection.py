@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING
 
 import h11
 
-from search_service.access.forwarded import network_of
-from search_service.engine.request_context import Caller
+from search_service.access.forwarded import client_network
+from search_service.admission.request_context import RequestContext
 from search_service.server.limits import ConnectionLimits
 from search_service.server.message import MAX_HEAD_BYTES, Answer, HttpError, Request, check_head
-from search_service.server.pace import Pace
+from search_service.server.backpressure import Backpressure
 from shared.errors import ParecidoError, SlowClient
 from shared.shown import shortened
 
@@ -56,11 +56,11 @@ class Connection:
         writer: asyncio.StreamWriter,
         gateway: "Gateway",
         limits: ConnectionLimits,
-        pace: Pace,
+        pace: Backpressure,
     ) -> None:
         """Serve nothing yet; made within the task that serves it."""
         self._address: str = (writer.get_extra_info("peername") or ("",))[0]  # none where the client is gone already
-        self.network = network_of(self._address)
+        self.network = client_network(self._address)
         self.is_busy, self.progress_s, self.held_bytes = False, time.monotonic(), 0
         self._reader, self._writer, self._gateway, self._limits, self._pace = reader, writer, gateway, limits, pace
         self._http = h11.Connection(h11.SERVER, MAX_HEAD_BYTES)
@@ -162,7 +162,7 @@ class Connection:
             self._writer.write(self._http.send(h11.InformationalResponse(status_code=100, headers=[])) or b"")
         async with _within(BODY_S, "the body of the request") as deadline:
             body = await self._body(head, max_bytes, deadline)
-        return Request(head, body, self._address, self.network, Caller(is_gone=self._is_gone))
+        return Request(head, body, self._address, self.network, RequestContext(is_gone=self._is_gone))
 
     async def _body(self, head: h11.Request, max_bytes: int, deadline: asyncio.Timeout) -> io.BytesIO:
         body, n_chunks, next_block = io.BytesIO(), 0, 0

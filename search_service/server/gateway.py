@@ -22,10 +22,10 @@ import h11
 from flask import Flask
 
 from search_service.access.cors import sharing_headers
-from search_service.access.forwarded import forwarded_address, forwarded_prefix, network_of, without_prefix
-from search_service.access.security_headers import ALWAYS, PROTECTED
-from search_service.admission.slots import Admission
-from search_service.api.bodies.limits import JSON_BYTES, max_body_bytes, too_large
+from search_service.access.forwarded import forwarded_address, forwarded_prefix, client_network, strip_prefix
+from search_service.api.security_headers import ALWAYS, PROTECTED
+from search_service.admission.controller import AdmissionController
+from search_service.api.bodies.body_limits import JSON_BYTES, max_body_bytes, too_large
 from search_service.api.error_handlers import error_headers, status_of
 from search_service.api.responses import error_json
 from search_service.observability.metrics import Metrics
@@ -44,7 +44,7 @@ _log = logging.getLogger(__name__)
 
 
 @dataclass
-class Lane:
+class RequestPool:
     """The threads for one kind of requests.
 
     Attributes:
@@ -80,7 +80,7 @@ class Lane:
                 del self.of_address[address], self._turns[address]
 
 
-def kind_of(method: str, path: str, content_type: str, body: bytes) -> str:
+def request_kind(method: str, path: str, content_type: str, body: bytes) -> str:
     """Its cost: `image` and `batch` wait for cores; `search` and `metrics` take milliseconds, `light` less."""
     if path == "/metrics":
         return "metrics"
@@ -112,15 +112,15 @@ class Gateway:
         self._body_limit = body_limit
         self._app, self._settings = app, settings
         self._metrics: Metrics = app.extensions["metrics"]
-        self._admission: Admission = app.extensions["admission"]
+        self._admission: AdmissionController = app.extensions["admission"]
         n_images, n_others = settings.slots + settings.queue, settings.threads
         self._lanes = {
-            "image": Lane(ThreadPoolExecutor(2 * n_images, "image"), n_images, 2 * n_images),
-            "batch": Lane(ThreadPoolExecutor(_BATCHES, "batch"), _WAITING // _BATCHES, _BATCHES),
-            "search": Lane(ThreadPoolExecutor(n_others, "search"), n_others + _WAITING, max(1, n_others - 1)),
+            "image": RequestPool(ThreadPoolExecutor(2 * n_images, "image"), n_images, 2 * n_images),
+            "batch": RequestPool(ThreadPoolExecutor(_BATCHES, "batch"), _WAITING // _BATCHES, _BATCHES),
+            "search": RequestPool(ThreadPoolExecutor(n_others, "search"), n_others + _WAITING, max(1, n_others - 1)),
             # These two take Python from all others, and wait for nothing.
-            "metrics": Lane(ThreadPoolExecutor(1, "metrics"), _WAITING // 4, 1),
-            "light": Lane(ThreadPoolExecutor(n_others, "light"), n_others + 4 * _WAITING, max(1, n_others // 4)),
+            "metrics": RequestPool(ThreadPoolExecutor(1, "metrics"), _WAITING // 4, 1),
+            "light": RequestPool(ThreadPoolExecutor(n_others, "light"), n_others + 4 * _WAITING, max(1, n_others // 4)),
         }
         self._routes = {rule.rule for rule in app.url_map.iter_rules()}
         self._logged_s, self._unlogged = -_LOG_S, 0
@@ -134,7 +134,7 @@ class Gateway:
         """
         environ = request.environ()
         address = self._address(request)
-        kind = kind_of(*self._route(request.head), request.body.getvalue())  # not a copy
+        kind = request_kind(*self._route(request.head), request.body.getvalue())  # not a copy
         lane = self._lanes[kind]
         if not lane.has_room(address):
             raise self._overloaded(kind)
@@ -200,13 +200,13 @@ class Gateway:
         trusted, prefix = self._settings.trusted_proxies, self._settings.prefix or ""
         if trusted:
             prefix = forwarded_prefix(_header(head, b"x-forwarded-prefix"), trusted) or prefix
-        return head.method.decode("latin-1"), without_prefix(path, prefix), _header(head, b"content-type")
+        return head.method.decode("latin-1"), strip_prefix(path, prefix), _header(head, b"content-type")
 
     def _address(self, request: Request) -> str:
         """Of the client, also behind proxies."""
         trusted = self._settings.trusted_proxies
         forwarded = forwarded_address(_header(request.head, b"x-forwarded-for"), trusted) if trusted else None
-        return network_of(forwarded) if forwarded else request.network
+        return client_network(forwarded) if forwarded else request.network
 
     def _count(self, path: str, method: str, status: int, error: ParecidoError) -> None:
         """In the metrics each, in the log one line a second at most: to write one for each is work too."""
@@ -226,7 +226,7 @@ class Gateway:
         return Overloaded("the service is busy: as many requests of this kind wait as may; try again in 1 s")
 
     @staticmethod
-    async def _run(lane: Lane, call: Callable[..., _T], *args: Any) -> _T:
+    async def _run(lane: RequestPool, call: Callable[..., _T], *args: Any) -> _T:
         return await asyncio.get_running_loop().run_in_executor(lane.threads, call, *args)
 
 

@@ -8,7 +8,7 @@ _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
 _LARGE_BYTES = 4 * 1024 * 1024
 
 
-def return_large_blocks() -> None:
+def return_freed_memory() -> None:
     """Have blocks of 4 MiB and more mapped each for itself, and so given back when freed; only glibc has this.
 
     By itself glibc raises that limit to the largest block that it has seen freed, up to 32 MiB, and keeps what is

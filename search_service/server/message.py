@@ -10,7 +10,7 @@ from urllib.parse import unquote_to_bytes, urlsplit
 import h11
 from werkzeug.wsgi import FileWrapper
 
-from search_service.engine.request_context import Caller
+from search_service.admission.request_context import RequestContext
 from shared.errors import ParecidoError
 
 WsgiApp = Callable[[dict[str, Any], Callable[..., Any]], Any]
@@ -79,7 +79,7 @@ class Request:
         head: its first line and headers, checked.
         body: at its beginning.
         address: of the other end of the connection, without the port.
-        network: what its caller has to itself, see `network_of`.
+        network: what its caller has to itself, see `client_network`.
         caller: when the request was whole, and whether its client still waits.
     """
 
@@ -87,7 +87,7 @@ class Request:
     body: io.BytesIO
     address: str
     network: str
-    caller: Caller
+    caller: RequestContext
 
     def environ(self) -> dict[str, Any]:
         """As WSGI has it (PEP 3333), with path and query as they came in `RAW_URI`, and `parecido.caller`."""

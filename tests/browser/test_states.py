@@ -120,7 +120,7 @@ def test_a_key_is_asked_for_once_and_sent_with_images_too(open_page, web_shop) -
     page = open_page(fails=True)
     asked: list[tuple[str, str | None]] = []
 
-    def guard(route: Any) -> None:
+    def register_access_control(route: Any) -> None:
         key = route.request.headers.get("authorization")
         asked.append((route.request.url, key))
         if key == "Bearer open sesame":
@@ -128,7 +128,7 @@ def test_a_key_is_asked_for_once_and_sent_with_images_too(open_page, web_shop) -
         else:
             route.fulfill(status=401, body=json.dumps(_error("key_required")))
 
-    page.route("**/v1/**", guard)
+    page.route("**/v1/**", register_access_control)
     page.goto(f"{web_shop.url}/?item=watch-0001")
     page.wait_for_selector("#key[open]")
     page.keyboard.type("open sesame")

@@ -13,7 +13,7 @@ from search_service.app import create_app
 from search_service.engine.engine import Engine
 from search_service.observability.metrics import Metrics
 from search_service.settings import ServiceSettings
-from search_service.snapshots.watch import Published, SnapshotWatch
+from search_service.snapshots.watcher import SnapshotVersion, SnapshotWatcher
 from shared.catalogue.items import IndexedItem, Item, ItemStore, write_items
 from shared.images.decode import ImageLimits, decode_image, to_pixels
 from shared.index.index_kind import EXACT
@@ -191,11 +191,11 @@ def judging(catalogue: TinyCatalogue) -> Callable[..., Engine]:
 
 
 @pytest.fixture(scope="session")
-def watch_on() -> Callable[[Engine], SnapshotWatch]:
+def watch_on() -> Callable[[Engine], SnapshotWatcher]:
     """Makes a watch that serves an engine."""
 
-    def make(engine: Engine) -> SnapshotWatch:
-        watch = SnapshotWatch(lambda: Published(engine.snapshot_id, 0), lambda _: engine)
+    def make(engine: Engine) -> SnapshotWatcher:
+        watch = SnapshotWatcher(lambda: SnapshotVersion(engine.snapshot_id, 0), lambda _: engine)
         watch.poll()
         return watch
 
@@ -203,7 +203,7 @@ def watch_on() -> Callable[[Engine], SnapshotWatch]:
 
 
 @pytest.fixture
-def client(catalogue: TinyCatalogue, watch_on: Callable[[Engine], SnapshotWatch]) -> FlaskClient:
+def client(catalogue: TinyCatalogue, watch_on: Callable[[Engine], SnapshotWatcher]) -> FlaskClient:
     settings = ServiceSettings(max_upload_bytes=100_000, max_top_k=50)
     engine = Engine(catalogue.snapshot, settings.image_limits)
     return create_app(watch_on(engine), settings, Metrics(0.98)).test_client()

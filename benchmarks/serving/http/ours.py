@@ -7,7 +7,7 @@ import sys
 from flask import Flask
 
 from benchmarks.serving.http.app import wsgi
-from search_service.admission.slots import Admission
+from search_service.admission.controller import AdmissionController
 from search_service.observability.metrics import Metrics
 from search_service.server.acceptor import Acceptor
 from search_service.server.gateway import Gateway
@@ -16,7 +16,7 @@ from search_service.settings import ServiceSettings
 
 async def _serve(port: int) -> None:
     app, metrics = Flask("tiny", static_folder=None), Metrics(0.98)
-    app.extensions.update(metrics=metrics, admission=Admission(1, observer=metrics))
+    app.extensions.update(metrics=metrics, admission=AdmissionController(1, observer=metrics))
     app.wsgi_app = wsgi  # type: ignore[method-assign]  # as middlewares are put in
     settings = ServiceSettings()
     listener = socket.create_server(("127.0.0.1", port), backlog=2048)

@@ -17,8 +17,8 @@ from typing import Any, TypeAlias
 from flask import Request
 from pydantic_core import from_json
 
-from search_service.api.bodies.image_text import decode_base64
-from search_service.api.bodies.limits import is_json, max_json_bytes
+from search_service.api.bodies.base64_image import decode_base64
+from search_service.api.bodies.body_limits import is_json, max_json_bytes
 from shared.errors import BodyTooLarge, InvalidRequest, UnsupportedBody
 from shared.shown import shortened, shown
 

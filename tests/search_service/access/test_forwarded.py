@@ -10,7 +10,7 @@ from search_service.access.forwarded import (
     forwarded_address,
     forwarded_prefix,
     parse_prefix,
-    without_prefix,
+    strip_prefix,
 )
 from search_service.app import create_app
 from search_service.observability.metrics import Metrics
@@ -95,7 +95,7 @@ def test_a_prefix_is_a_path_of_safe_characters_or_ignored(header, trusted, prefi
     ],
 )
 def test_the_prefix_is_removed_once_where_it_is(path: str, below: str) -> None:
-    assert without_prefix(path, "/shop") == below
+    assert strip_prefix(path, "/shop") == below
 
 
 def test_a_prefix_is_never_a_path_of_the_services_own() -> None:

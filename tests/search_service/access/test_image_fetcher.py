@@ -20,7 +20,7 @@ from search_service.access import image_fetcher as fetch_image
 from search_service.access.image_fetcher import (
     _N_RESOLVERS,
     FETCHES,
-    Allowance,
+    FetchBudget,
     ImageFetcher,
     addresses_of,
     fetch_all,
@@ -91,8 +91,8 @@ def _fetcher(server: _Server | None = None, *hosts: str, max_bytes: int = 1000) 
     )
 
 
-def _allowance(seconds: float = 5.0, max_bytes: int = 10_000) -> Allowance:
-    return Allowance(time.monotonic() + seconds, max_bytes)
+def _allowance(seconds: float = 5.0, max_bytes: int = 10_000) -> FetchBudget:
+    return FetchBudget(time.monotonic() + seconds, max_bytes)
 
 
 def _with_body(body: bytes, *headers: str) -> bytes:

@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from search_service.admission.search_cost import is_costly
-from search_service.admission.slots import Admission
-from search_service.engine import request_context as caller_module
+from search_service.admission.search_cost import is_costly_search
+from search_service.admission.controller import AdmissionController
+from search_service.admission import request_context as caller_module
 from search_service.engine.engine import Engine
 from search_service.engine.query import Query
 from search_service.engine.query_embedding import MOST_PICTURES
-from search_service.engine.request_context import Caller, WorkLimit, set_caller
+from search_service.admission.request_context import RequestContext, SearchDeadline, set_context
 from shared.catalogue.items import IndexedItem
 from shared.catalogue.metadata_filter import MetadataFilter
 from shared.errors import ClientGone, Overloaded
@@ -40,14 +40,14 @@ def _partitions(catalogue: Any, count: int) -> list[Any]:
     ],
 )
 def test_options_that_take_long(catalogue, options: SearchOptions, is_dear: bool) -> None:
-    assert is_costly(catalogue.snapshot, options, 1, _partitions(catalogue, 1)) is is_dear
+    assert is_costly_search(catalogue.snapshot, options, 1, _partitions(catalogue, 1)) is is_dear
 
 
 def test_a_filter_is_costly_the_first_time(catalogue) -> None:
     options = SearchOptions(filter=MetadataFilter.from_json({"brand": "asked twice"}))
-    assert is_costly(catalogue.snapshot, options, 1, _partitions(catalogue, 1))
+    assert is_costly_search(catalogue.snapshot, options, 1, _partitions(catalogue, 1))
     catalogue.snapshot.items.passing(options.filter)
-    assert not is_costly(catalogue.snapshot, options, 1, _partitions(catalogue, 1))
+    assert not is_costly_search(catalogue.snapshot, options, 1, _partitions(catalogue, 1))
 
 
 class _Large:
@@ -56,13 +56,13 @@ class _Large:
 
 def test_many_embeddings_by_many_pictures_or_in_many_categories_are_costly(catalogue) -> None:
     asked = [(1, 1), (2, 1), (1, 2)]
-    found = [is_costly(catalogue.snapshot, SearchOptions(), pictures, [_Large()] * parts) for pictures, parts in asked]
+    found = [is_costly_search(catalogue.snapshot, SearchOptions(), pictures, [_Large()] * parts) for pictures, parts in asked]
     assert found == [False, True, True]
-    assert not is_costly(catalogue.snapshot, SearchOptions(), 2, _partitions(catalogue, 2))
+    assert not is_costly_search(catalogue.snapshot, SearchOptions(), 2, _partitions(catalogue, 2))
 
 
 def test_cheap_searches_never_wait_for_costly_ones(catalogue) -> None:
-    busy = Admission(1, queue=0, is_first_work=False)
+    busy = AdmissionController(1, queue=0, is_first_work=False)
     engine = Engine(catalogue.snapshot, search_admission=busy)
     costly = SearchOptions(3, collapse_above=0.99)
     with busy.slot():
@@ -75,7 +75,7 @@ def test_cheap_searches_never_wait_for_costly_ones(catalogue) -> None:
             with pytest.raises(Overloaded):
                 search()
         with engine._admission.slot() as slot:  # which the refused one has given back
-            assert slot.take_all()
+            assert slot.take_idle_cores()
         (refused, found) = engine.search_batch(
             [(Query(item_id="mug-1"), costly), (Query(item_id="mug-1"), SearchOptions(3))]
         )
@@ -86,7 +86,7 @@ def test_cheap_searches_never_wait_for_costly_ones(catalogue) -> None:
 
 def test_a_search_ends_when_its_client_is_gone(catalogue) -> None:
     engine, gone = Engine(catalogue.snapshot), threading.Event()
-    set_caller(Caller(time.monotonic() - 1, gone.is_set))
+    set_context(RequestContext(time.monotonic() - 1, gone.is_set))
     try:
         assert engine.search_item("mug-1", SearchOptions(3)).hits
         gone.set()
@@ -95,22 +95,22 @@ def test_a_search_ends_when_its_client_is_gone(catalogue) -> None:
         with pytest.raises(ClientGone):
             engine.search_batch([(Query(item_id="mug-1"), SearchOptions(3))] * 3)
     finally:
-        set_caller(None)
+        set_context(None)
 
 
 def test_what_takes_no_time_is_done_for_a_client_that_has_ended_its_own_side(catalogue) -> None:
-    set_caller(Caller(time.monotonic() + 60, lambda: True))
+    set_context(RequestContext(time.monotonic() + 60, lambda: True))
     try:
         assert Engine(catalogue.snapshot).search_item("mug-1", SearchOptions(3)).hits
     finally:
-        set_caller(None)
+        set_context(None)
 
 
 def test_a_search_ends_at_its_deadline(catalogue, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(caller_module, "SEARCH_S", -1.0)
     with pytest.raises(Overloaded, match="took longer than"):
         Engine(catalogue.snapshot).search_item("mug-1", SearchOptions(3))
-    WorkLimit(Caller(), time.monotonic() + 60, 60).check()
+    SearchDeadline(RequestContext(), time.monotonic() + 60, 60).check()
 
 
 class _Rows:

@@ -11,10 +11,10 @@ from flask.testing import FlaskClient
 
 from search_service.app import create_app
 from search_service.engine.engine import Engine
-from search_service.engine.feedback_log import FeedbackFile
+from search_service.engine.feedback_log import FeedbackLog
 from search_service.observability.metrics import Metrics
 from search_service.settings import ServiceSettings
-from search_service.snapshots.watch import SnapshotWatch
+from search_service.snapshots.watcher import SnapshotWatcher
 from shared.catalogue.items import IndexedItem, Item, ItemStore, write_items
 from shared.index.index_kind import EXACT
 from shared.index.partition import Partition
@@ -50,7 +50,7 @@ def feedback(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def client(
-    tmp_path: Path, indexed: str, feedback: Path, watch_on: Callable[[Engine], SnapshotWatch]
+    tmp_path: Path, indexed: str, feedback: Path, watch_on: Callable[[Engine], SnapshotWatcher]
 ) -> Iterator[FlaskClient]:
     categories = (_in(indexed, "Hüte"), "mugs")
     items = [
@@ -76,7 +76,7 @@ def client(
             for n, category in enumerate(categories)
         },
     )
-    app = create_app(watch_on(Engine(snapshot)), ServiceSettings(), Metrics(0.98), FeedbackFile(feedback))
+    app = create_app(watch_on(Engine(snapshot)), ServiceSettings(), Metrics(0.98), FeedbackLog(feedback))
     yield app.test_client()
     snapshot.close()
 

@@ -17,7 +17,7 @@ from werkzeug.test import TestResponse
 from search_service.app import create_app
 from search_service.engine import feedback_log as module
 from search_service.engine.engine import Engine
-from search_service.engine.feedback_log import FeedbackFile
+from search_service.engine.feedback_log import FeedbackLog
 from search_service.observability.metrics import Metrics
 from search_service.settings import ServiceSettings
 from shared.feedback_record import Feedback
@@ -36,7 +36,7 @@ def path(tmp_path: Path) -> Path:
 def client(catalogue, watch_on, path) -> FlaskClient:
     settings = ServiceSettings(max_upload_bytes=100_000, feedback=path)
     engine = Engine(catalogue.snapshot, settings.image_limits)
-    return create_app(watch_on(engine), settings, Metrics(0.98), FeedbackFile(path)).test_client()
+    return create_app(watch_on(engine), settings, Metrics(0.98), FeedbackLog(path)).test_client()
 
 
 def _post(client: FlaskClient, **body: Any) -> TestResponse:
@@ -98,7 +98,7 @@ def test_feedback_on_an_item(catalogue, client, path) -> None:
 
 def test_the_classifiers_own_word_is_kept_also_of_an_image_in_the_catalogue(catalogue, engine_with, watch_on, path):
     engine = engine_with([0.8, 0.15, 0.05])
-    client = create_app(watch_on(engine), ServiceSettings(), Metrics(0.98), FeedbackFile(path)).test_client()
+    client = create_app(watch_on(engine), ServiceSettings(), Metrics(0.98), FeedbackLog(path)).test_client()
     assert _form(client, catalogue.image("mug-1"), category=catalogue.mugs).status_code == 201
     [record] = _kept(path)
     assert (record.predicted_category, record.confidence) == (catalogue.hats, pytest.approx(0.8, abs=1e-5))

@@ -26,10 +26,10 @@ from schemathesis.specs.openapi.checks import (
 
 from search_service.app import create_app
 from search_service.engine.engine import Engine
-from search_service.engine.feedback_log import FeedbackFile
+from search_service.engine.feedback_log import FeedbackLog
 from search_service.observability.metrics import Metrics
 from search_service.settings import ServiceSettings
-from search_service.snapshots.watch import SnapshotWatch
+from search_service.snapshots.watcher import SnapshotWatcher
 
 _CHECKS = [
     not_a_server_error,
@@ -43,9 +43,9 @@ _DIM = 8
 
 
 @pytest.fixture(scope="module")
-def app(catalogue, watch_on: Callable[[Engine], SnapshotWatch], tmp_path_factory) -> Flask:
+def app(catalogue, watch_on: Callable[[Engine], SnapshotWatcher], tmp_path_factory) -> Flask:
     limits = ServiceSettings(max_upload_bytes=100_000, max_batch_bytes=400_000)
-    feedback = FeedbackFile(tmp_path_factory.mktemp("fuzz") / "feedback.jsonl")
+    feedback = FeedbackLog(tmp_path_factory.mktemp("fuzz") / "feedback.jsonl")
     return create_app(watch_on(Engine(catalogue.snapshot, limits.image_limits)), limits, Metrics(0.98), feedback)
 
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import pytest
 from flask.testing import FlaskClient
 
-from search_service.access.image_fetcher import Allowance
+from search_service.access.image_fetcher import FetchBudget
 from search_service.app import create_app
 from search_service.engine.engine import Engine
 from search_service.observability.metrics import Metrics
@@ -20,9 +20,9 @@ class _Fetcher:
 
     def __init__(self, files: Mapping[str, bytes]) -> None:
         self._files = files
-        self.allowances: list[Allowance] = []
+        self.allowances: list[FetchBudget] = []
 
-    def fetch(self, url: str, allowance: Allowance) -> bytes:
+    def fetch(self, url: str, allowance: FetchBudget) -> bytes:
         self.allowances.append(allowance)
         if url not in self._files:
             raise ImageNotFetched("it is not there")

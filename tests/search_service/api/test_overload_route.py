@@ -7,10 +7,10 @@ from contextlib import ExitStack
 import pytest
 from flask.testing import FlaskClient
 
-from search_service.admission.slots import Admission
+from search_service.admission.controller import AdmissionController
 from search_service.app import create_app
 from search_service.engine.engine import Engine
-from search_service.engine.request_context import current_caller
+from search_service.admission.request_context import current_context
 from search_service.observability.metrics import Metrics
 from search_service.settings import ServiceSettings
 from tests.support.fakes import picture
@@ -23,7 +23,7 @@ _JSON = {"image_base64": base64.b64encode(_GREEN).decode()}
 def busy(catalogue, watch_on) -> tuple[FlaskClient, ExitStack]:
     """A client of a service without a queue, whose one core is taken until the stack is closed."""
     metrics = Metrics(0.98)
-    admission = Admission(1, queue=0, observer=metrics)
+    admission = AdmissionController(1, queue=0, observer=metrics)
     engine = Engine(catalogue.snapshot, admission=admission)
     app = create_app(watch_on(engine), ServiceSettings(), metrics, admission=admission)
     taken = ExitStack()
@@ -83,4 +83,4 @@ def test_refusals_are_counted(busy) -> None:
 def test_the_caller_is_forgotten_with_the_request(busy) -> None:
     client, _ = busy
     client.get("/healthz")
-    assert current_caller() is None
+    assert current_context() is None

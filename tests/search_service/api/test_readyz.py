@@ -10,7 +10,7 @@ from search_service.app import create_app
 from search_service.engine.engine import Engine
 from search_service.observability.metrics import Metrics
 from search_service.settings import ServiceSettings
-from search_service.snapshots.watch import Published, SnapshotWatch
+from search_service.snapshots.watcher import SnapshotVersion, SnapshotWatcher
 from shared.errors import SnapshotError
 
 _PATH = "/srv/data/snapshots/b/items.sqlite"
@@ -18,16 +18,16 @@ _PATH = "/srv/data/snapshots/b/items.sqlite"
 
 def _client(engine: Engine | None, keys: ApiKeys | None = None) -> FlaskClient:
     """Of a service that refuses the published snapshot; it serves `engine`, or nothing."""
-    published = Published("a", 1)
+    published = SnapshotVersion("a", 1)
 
     def open_engine(snapshot_id: str) -> Engine:
         if engine is None or snapshot_id == "b":
             raise SnapshotError(f"{_PATH} is damaged")
         return engine
 
-    watch = SnapshotWatch(lambda: published, open_engine)
+    watch = SnapshotWatcher(lambda: published, open_engine)
     watch.poll()
-    published = Published("b", 1)
+    published = SnapshotVersion("b", 1)
     watch.poll()
     return create_app(watch, ServiceSettings(), Metrics(0.98), keys=keys).test_client()
 

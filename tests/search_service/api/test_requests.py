@@ -29,10 +29,10 @@ from search_service.api.schemas import (
     NoFields,
     Options,
     SearchBody,
-    ToldFields,
+    FeedbackFields,
 )
 from search_service.engine.query import Query
-from search_service.engine.user_feedback import Told
+from search_service.engine.user_feedback import UserFeedback
 from search_service.settings import ServiceSettings
 from shared.catalogue.metadata_filter import MetadataFilter
 from shared.errors import ImageTooLarge, InvalidEmbedding, InvalidRequest
@@ -111,7 +111,7 @@ def test_a_long_value_is_cut_in_the_message() -> None:
 
 
 @pytest.mark.parametrize(
-    "model", [SearchBody, BatchBody, ClassifyBody, FeedbackBody, Options, ToldFields, MetadataFields, ImageArguments]
+    "model", [SearchBody, BatchBody, ClassifyBody, FeedbackBody, Options, FeedbackFields, MetadataFields, ImageArguments]
 )
 def test_every_field_has_a_message(model) -> None:
     for name in model.model_fields:
@@ -217,14 +217,14 @@ def test_what_spells_no_whole_number_is_shown_as_it_came(text) -> None:
 @pytest.mark.parametrize(
     ("given", "wanted"),
     [
-        ({"category": "hats/caps 🎩"}, Told(category="hats/caps 🎩")),
-        ({"clicked_item_id": "a//b é"}, Told(clicked_item_id="a//b é")),
-        ({"category": "a", "clicked_item_id": "b"}, Told("a", "b")),
+        ({"category": "hats/caps 🎩"}, UserFeedback(category="hats/caps 🎩")),
+        ({"clicked_item_id": "a//b é"}, UserFeedback(clicked_item_id="a//b é")),
+        ({"category": "a", "clicked_item_id": "b"}, UserFeedback("a", "b")),
     ],
 )
 def test_what_is_told_is_read(given, wanted) -> None:
-    _, fields = read_body(_request(json={"item_id": "a", **given}), ToldFields, FeedbackBody, _SETTINGS)
-    assert told(fields) == told(_form(ToldFields, **given)) == wanted
+    _, fields = read_body(_request(json={"item_id": "a", **given}), FeedbackFields, FeedbackBody, _SETTINGS)
+    assert told(fields) == told(_form(FeedbackFields, **given)) == wanted
 
 
 @pytest.mark.parametrize(
@@ -239,7 +239,7 @@ def test_what_is_told_is_read(given, wanted) -> None:
 def test_what_can_not_be_told_is_refused(given, message) -> None:
     request = _request(json={"item_id": "a", **given})
     with pytest.raises(InvalidRequest) as caught:
-        told(read_body(request, ToldFields, FeedbackBody, _SETTINGS)[1])
+        told(read_body(request, FeedbackFields, FeedbackBody, _SETTINGS)[1])
     assert str(caught.value) == message
 
 

@@ -12,10 +12,10 @@ from flask.testing import FlaskClient
 from search_service.app import create_app
 from search_service.engine.catalogue_lookup import ServedCatalogue
 from search_service.engine.engine import Engine
-from search_service.engine.feedback_log import FeedbackFile
+from search_service.engine.feedback_log import FeedbackLog
 from search_service.observability.metrics import Metrics
 from search_service.settings import ServiceSettings
-from search_service.snapshots.watch import Published, SnapshotWatch
+from search_service.snapshots.watcher import SnapshotVersion, SnapshotWatcher
 from shared.errors import SnapshotError, SnapshotMissing
 from shared.images.formats import MEDIA_TYPES
 from tests.support.fakes import picture
@@ -41,12 +41,12 @@ def _post_image(client: FlaskClient, image: bytes, how: str, **options: object):
 
 @pytest.fixture
 def unready(tmp_path) -> FlaskClient:
-    def read_published() -> Published:
+    def read_published() -> SnapshotVersion:
         raise SnapshotMissing("nothing is published in data")
 
-    watch = SnapshotWatch(read_published, lambda _: pytest.fail("there is nothing to open"))
+    watch = SnapshotWatcher(read_published, lambda _: pytest.fail("there is nothing to open"))
     watch.poll()
-    return create_app(watch, ServiceSettings(), Metrics(0.98), FeedbackFile(tmp_path / "feedback.jsonl")).test_client()
+    return create_app(watch, ServiceSettings(), Metrics(0.98), FeedbackLog(tmp_path / "feedback.jsonl")).test_client()
 
 
 # POST /v1/search
@@ -328,12 +328,12 @@ def test_health(catalogue, client) -> None:
 @pytest.mark.parametrize(
     ("published", "refused"),
     [
-        (Published("broken", 1), {"snapshot_id": "broken", "reason": "mugs.faiss is damaged"}),
+        (SnapshotVersion("broken", 1), {"snapshot_id": "broken", "reason": "mugs.faiss is damaged"}),
         (SnapshotMissing("nothing is published"), {"snapshot_id": None, "reason": "nothing is published"}),
     ],
 )
 def test_a_refusal_is_told_while_the_old_snapshot_serves_on(engine, published, refused) -> None:
-    def read_published() -> Published:
+    def read_published() -> SnapshotVersion:
         if isinstance(current[-1], Exception):
             raise current[-1]
         return current[-1]
@@ -343,9 +343,9 @@ def test_a_refusal_is_told_while_the_old_snapshot_serves_on(engine, published, r
             raise SnapshotError("mugs.faiss is damaged")
         return engine
 
-    good = Published(engine.snapshot_id, 0)
-    current: list[Published | Exception] = [good]
-    watch = SnapshotWatch(read_published, open_engine)
+    good = SnapshotVersion(engine.snapshot_id, 0)
+    current: list[SnapshotVersion | Exception] = [good]
+    watch = SnapshotWatcher(read_published, open_engine)
     watch.poll()
     client = create_app(watch, ServiceSettings(), Metrics(0.98)).test_client()
     ready = {"status": "ready", "snapshot_id": engine.snapshot_id}
@@ -362,12 +362,12 @@ def test_a_refusal_is_told_while_the_old_snapshot_serves_on(engine, published, r
 def test_a_request_gives_its_engine_back(engine, monkeypatch, ask) -> None:
     closed: list[bool] = []
     monkeypatch.setattr(Engine, "close", lambda _: closed.append(True))
-    published = [Published("first", 0)]
-    watch = SnapshotWatch(lambda: published[-1], lambda _: engine)
+    published = [SnapshotVersion("first", 0)]
+    watch = SnapshotWatcher(lambda: published[-1], lambda _: engine)
     watch.poll()
     with create_app(watch, ServiceSettings(), Metrics(0.98)).test_client().get(ask):
         assert closed == []
-        published.append(Published("second", 0))
+        published.append(SnapshotVersion("second", 0))
         watch.poll()
         assert closed == [True]
 

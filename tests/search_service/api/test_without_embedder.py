@@ -13,13 +13,13 @@ from search_service.app import create_app
 from search_service.engine.engine import Engine
 from search_service.observability.metrics import Metrics
 from search_service.settings import ServiceSettings
-from search_service.snapshots.watch import SnapshotWatch
+from search_service.snapshots.watcher import SnapshotWatcher
 from shared.model.embedder import NoEmbedder
 from tests.support.fakes import FakeEmbedder, picture
 
 
 @pytest.fixture
-def given(catalogue: Any, watch_on: Callable[[Engine], SnapshotWatch]) -> FlaskClient:
+def given(catalogue: Any, watch_on: Callable[[Engine], SnapshotWatcher]) -> FlaskClient:
     snapshot = replace(catalogue.snapshot, embedder=NoEmbedder(FakeEmbedder.dim))
     return create_app(watch_on(Engine(snapshot)), ServiceSettings(), Metrics(0.98)).test_client()
 

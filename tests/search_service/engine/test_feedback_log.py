@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from search_service.engine import feedback_log as module
-from search_service.engine.feedback_log import FeedbackFile
+from search_service.engine.feedback_log import FeedbackLog
 from shared.errors import StorageError
 from shared.feedback_record import Feedback
 
@@ -23,9 +23,9 @@ import sys
 from datetime import UTC, datetime
 from pathlib import Path
 import numpy as np
-from search_service.engine.feedback_log import FeedbackFile
+from search_service.engine.feedback_log import FeedbackLog
 from shared.feedback_record import Feedback
-file = FeedbackFile(Path(sys.argv[1]))
+file = FeedbackLog(Path(sys.argv[1]))
 embedding = np.full(1024, 1 / 32, np.float32)
 sys.stdin.read(1)
 for number in range(60):
@@ -49,8 +49,8 @@ def path(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def file(path: Path) -> FeedbackFile:
-    return FeedbackFile(path)
+def file(path: Path) -> FeedbackLog:
+    return FeedbackLog(path)
 
 
 def test_the_file_is_there_from_the_start_and_not_for_everybody(file, path) -> None:
@@ -61,7 +61,7 @@ def test_the_file_is_there_from_the_start_and_not_for_everybody(file, path) -> N
 def test_records_are_appended_in_order(file, path) -> None:
     for name in ("a", "b"):
         file.append(_feedback(name))
-    FeedbackFile(path).append(_feedback("c"))
+    FeedbackLog(path).append(_feedback("c"))
     assert _read(path) == ["a", "b", "c"]
 
 
@@ -115,7 +115,7 @@ def test_a_file_that_was_moved_away_is_begun_anew(file, path) -> None:
 # What can't be written
 
 
-def _fails(file: FeedbackFile, reason: str) -> None:
+def _fails(file: FeedbackLog, reason: str) -> None:
     with pytest.raises(StorageError) as caught:
         file.append(_feedback())
     assert reason in str(caught.value)
@@ -124,7 +124,7 @@ def _fails(file: FeedbackFile, reason: str) -> None:
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
 def test_a_full_disk() -> None:
-    _fails(FeedbackFile(Path("/dev/full")), "No space left on device")
+    _fails(FeedbackLog(Path("/dev/full")), "No space left on device")
 
 
 def test_a_disk_that_takes_only_a_part_of_a_line(file, path, monkeypatch) -> None:
@@ -148,7 +148,7 @@ def test_a_file_has_a_greatest_size(file, path, monkeypatch) -> None:
 @pytest.mark.parametrize(("name", "reason"), [("gone/feedback.jsonl", "No such file"), (".", "Is a directory")])
 def test_a_path_that_can_not_be_written_is_logged_at_once_and_told_each_time(tmp_path, caplog, name, reason) -> None:
     with caplog.at_level(logging.WARNING):
-        file = FeedbackFile(tmp_path / name)
+        file = FeedbackLog(tmp_path / name)
     assert str(tmp_path / name) in caplog.text
     assert reason in caplog.text
     caplog.clear()
@@ -157,7 +157,7 @@ def test_a_path_that_can_not_be_written_is_logged_at_once_and_told_each_time(tmp
 
 
 def test_what_becomes_writable_is_written(tmp_path) -> None:
-    file = FeedbackFile(tmp_path / "later" / "feedback.jsonl")
+    file = FeedbackLog(tmp_path / "later" / "feedback.jsonl")
     _fails(file, "No such file")
     (tmp_path / "later").mkdir()
     file.append(_feedback("a"))
@@ -166,13 +166,13 @@ def test_what_becomes_writable_is_written(tmp_path) -> None:
 
 def test_the_path_is_not_told_to_clients(tmp_path) -> None:
     with pytest.raises(StorageError) as caught:
-        FeedbackFile(tmp_path / "secret" / "feedback.jsonl").append(_feedback())
+        FeedbackLog(tmp_path / "secret" / "feedback.jsonl").append(_feedback())
     assert "secret" not in str(caught.value)
 
 
 def test_a_file_that_another_process_keeps_locked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_LOCK_WAIT_S", 0.05)
-    file = FeedbackFile(tmp_path / "feedback.jsonl")
+    file = FeedbackLog(tmp_path / "feedback.jsonl")
     with (tmp_path / "feedback.jsonl").open("rb") as other:  # reading is enough to lock
         fcntl.flock(other, fcntl.LOCK_EX)
         _fails(file, "another process keeps it locked")

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from search_service.admission.slots import Admission
+from search_service.admission.controller import AdmissionController
 from search_service.engine.query_decoder import QueryDecoder
 from search_service.engine.query_embedding import QueryVectors
 from shared.errors import ImageError, InvalidEmbedding
@@ -19,7 +19,7 @@ from tests.support.fakes import encoded, fake_manifest
 @pytest.fixture
 def vectors(catalogue):
     return lambda n_views=1: QueryVectors(
-        catalogue.snapshot, QueryDecoder(template_of_process(ImageLimits()), 1), Admission(1), n_views
+        catalogue.snapshot, QueryDecoder(template_of_process(ImageLimits()), 1), AdmissionController(1), n_views
     )
 
 
@@ -37,7 +37,7 @@ def test_an_image_and_its_mirror_image(catalogue, vectors, n_views) -> None:
 def test_an_image_is_decoded_as_the_snapshots_images_were(catalogue, preprocessing) -> None:
     snapshot = replace(catalogue.snapshot, manifest=fake_manifest(preprocessing=preprocessing))
     decoder = QueryDecoder(template_of_process(ImageLimits()), 1)
-    found = QueryVectors(snapshot, decoder, Admission(1), n_views=1)
+    found = QueryVectors(snapshot, decoder, AdmissionController(1), n_views=1)
     noise = np.random.default_rng(1).integers(0, 256, (500, 700, 3), dtype=np.uint8)
     data = encoded(Image.fromarray(noise), "PNG")
     pixels = to_pixels(decode_image(data, ImageLimits(), preprocessing=preprocessing))

@@ -16,7 +16,7 @@ from search_service.engine.engine import Engine
 from search_service.observability.metrics import Metrics, _gauges
 from search_service.observability.worker_states import WorkerState, WorkerStates
 from search_service.settings import ServiceSettings
-from search_service.snapshots.watch import Published, SnapshotWatch
+from search_service.snapshots.watcher import SnapshotVersion, SnapshotWatcher
 from shared.errors import SnapshotError, SnapshotMissing
 from shared.manifest import CategoryEntry, Manifest
 from tests.support.fakes import fake_manifest, picture
@@ -78,19 +78,19 @@ class _Service:
 
     def __init__(self, *engines: Engine | _SmallEngine, **damaged: Exception) -> None:
         self._opens = {engine.snapshot_id: engine for engine in engines} | damaged
-        self._published: Published | Exception = SnapshotMissing("nothing is published")
+        self._published: SnapshotVersion | Exception = SnapshotMissing("nothing is published")
         metrics = Metrics(0.98)
-        self._watch = SnapshotWatch(self._read, self._open, metrics)
+        self._watch = SnapshotWatcher(self._read, self._open, metrics)
         self.client = create_app(self._watch, ServiceSettings(), metrics).test_client()
         for engine in engines[:1]:
             self.publish(engine.snapshot_id)
 
     def publish(self, snapshot_id: str | None, polls: int = 1) -> None:
-        self._published = Published(snapshot_id, 0) if snapshot_id else SnapshotMissing("nothing is published")
+        self._published = SnapshotVersion(snapshot_id, 0) if snapshot_id else SnapshotMissing("nothing is published")
         for _ in range(polls):
             self._watch.poll()
 
-    def _read(self) -> Published:
+    def _read(self) -> SnapshotVersion:
         if isinstance(self._published, Exception):
             raise self._published
         return self._published

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from search_service.observability.metrics_directory import ENVIRONMENT, clear_leftovers, metrics_directory
-from search_service.observability.worker_counters import SharedCounts
+from search_service.observability.worker_counters import WorkerCounters
 
 _ROOT = Path(__file__).parents[3]
 _MASTER = """
@@ -154,4 +154,4 @@ def test_a_temporary_directory_that_cannot_be_read_stops_nothing(monkeypatch, te
 
 def test_the_lock_is_not_the_one_of_the_counts() -> None:
     with metrics_directory() as directory:
-        SharedCounts(directory).keep([])  # raises BlockingIOError where somebody else holds it
+        WorkerCounters(directory).keep([])  # raises BlockingIOError where somebody else holds it

@@ -12,7 +12,7 @@ from search_service.app import create_app
 from search_service.observability.logging_setup import JsonFormatter, request_id
 from search_service.observability.metrics import Metrics
 from search_service.settings import ServiceSettings
-from search_service.snapshots.watch import SnapshotWatch
+from search_service.snapshots.watcher import SnapshotWatcher
 from tests.support.fakes import picture
 
 _IMAGE = picture((20, 20, 250))
@@ -107,7 +107,7 @@ def test_levels(lines) -> None:
     def never() -> None:
         raise OSError("nothing there")
 
-    app = create_app(SnapshotWatch(never, never), ServiceSettings(), Metrics(0.98))
+    app = create_app(SnapshotWatcher(never, never), ServiceSettings(), Metrics(0.98))
 
     @app.get("/fail")
     def fail() -> None:

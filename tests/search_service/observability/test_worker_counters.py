@@ -12,7 +12,7 @@ import pytest
 
 from search_service.observability import worker_counters as shared_counts
 from search_service.observability.metrics import Metrics
-from search_service.observability.worker_counters import SharedCounts
+from search_service.observability.worker_counters import WorkerCounters
 from shared.errors import Overloaded
 
 _ROOT = Path(__file__).parents[3]
@@ -32,7 +32,7 @@ _PARENT = """
 import os, sys
 from pathlib import Path
 from search_service.observability.metrics import Metrics  # before the forks, to be quick
-from search_service.observability.worker_counters import SharedCounts
+from search_service.observability.worker_counters import WorkerCounters
 
 directory = Path(os.environ["PROMETHEUS_MULTIPROC_DIR"])
 
@@ -45,7 +45,7 @@ def worker():
 def reader(is_over):
     before = reads = 0
     while not os.path.exists(is_over):
-        samples = [one for metric in SharedCounts(directory).collect() for one in metric.samples]
+        samples = [one for metric in WorkerCounters(directory).collect() for one in metric.samples]
         now = sum(one.value for one in samples if one.name == "parecido_requests_total")
         assert now >= before, (before, now)
         before, reads = now, reads + 1
@@ -62,7 +62,7 @@ def fork(what, *given):
 
 is_over = str(directory / "over")
 reading = fork(reader, is_over)
-counts, alive, refused = SharedCounts(directory), set(), 0
+counts, alive, refused = WorkerCounters(directory), set(), 0
 for round in range(20):
     alive.update(fork(worker) for _ in range(2))
     while alive:
@@ -106,7 +106,7 @@ def test_what_workers_leave_becomes_one_file_a_kind_and_nothing_is_lost(tmp_path
     assert before['parecido_requests_total{method="GET",route="/x",status="200"}'] == 9
     assert before['parecido_request_seconds_bucket{le="0.025",route="/x"}'] == 3
     assert before['parecido_errors_total{code="é \\n \\""}'] == 4
-    counts = SharedCounts(tmp_path)
+    counts = WorkerCounters(tmp_path)
     for _ in range(2):
         counts.keep(())
         assert sorted(path.name for path in tmp_path.glob("*.db")) == ["counter_ended.db", "histogram_ended.db"]
@@ -119,14 +119,14 @@ def test_what_workers_leave_becomes_one_file_a_kind_and_nothing_is_lost(tmp_path
 def test_files_of_workers_that_are_alive_are_theirs(tmp_path) -> None:
     alive, ended = _count(tmp_path), _count(tmp_path)
     before = _told(tmp_path)
-    SharedCounts(tmp_path).keep([alive])
+    WorkerCounters(tmp_path).keep([alive])
     assert (tmp_path / f"counter_{alive}.db").exists()
     assert not (tmp_path / f"counter_{ended}.db").exists()
     assert _told(tmp_path) == before
 
 
 def test_ended_workers_are_counted_also_where_they_left_nothing(tmp_path) -> None:
-    counts = SharedCounts(tmp_path)
+    counts = WorkerCounters(tmp_path)
     for number in (1, 2, 3):
         counts.keep(())
         assert f"parecido_workers_ended_total {number:.1f}" in Metrics(0.98, tmp_path).text().decode()
@@ -136,14 +136,14 @@ def test_ended_workers_are_counted_also_where_they_left_nothing(tmp_path) -> Non
 def test_gauges_end_with_their_worker(tmp_path) -> None:
     pid = _count(tmp_path)
     (tmp_path / f"gauge_livesum_{pid}.db").write_bytes(b"")
-    SharedCounts(tmp_path).keep(())
+    WorkerCounters(tmp_path).keep(())
     assert list(tmp_path.glob("gauge*")) == []
 
 
 def test_while_somebody_reads_nothing_is_touched_and_the_next_call_makes_up_for_it(tmp_path) -> None:
     _count(tmp_path)
     before = sorted(tmp_path.glob("*.db"))
-    counts = SharedCounts(tmp_path)
+    counts = WorkerCounters(tmp_path)
     with counts._locked(fcntl.LOCK_SH), pytest.raises(BlockingIOError):
         counts.keep(())
     assert sorted(tmp_path.glob("*.db")) == before
@@ -167,7 +167,7 @@ def test_a_full_disk_loses_nothing(tmp_path, monkeypatch, n_fitting) -> None:
 
     monkeypatch.setattr(Path, "write_bytes", full)
     with pytest.raises(OSError, match="no space left"):
-        SharedCounts(tmp_path).keep(())
+        WorkerCounters(tmp_path).keep(())
     assert sorted(tmp_path.glob("*.db")) == files
     assert not list(tmp_path.glob("*.new"))
     assert _told(tmp_path) == before
@@ -185,6 +185,6 @@ def test_who_reads_while_forty_workers_end_never_sees_less_than_before(tmp_path)
 
 def test_a_scrape_does_not_wait_without_a_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shared_counts, "_SCRAPE_WAIT_S", 0.05)
-    with SharedCounts(tmp_path)._locked(fcntl.LOCK_EX), pytest.raises(Overloaded, match="keeps the workers' counts"):
-        SharedCounts(tmp_path).collect()
-    assert SharedCounts(tmp_path).collect() == []
+    with WorkerCounters(tmp_path)._locked(fcntl.LOCK_EX), pytest.raises(Overloaded, match="keeps the workers' counts"):
+        WorkerCounters(tmp_path).collect()
+    assert WorkerCounters(tmp_path).collect() == []

@@ -69,10 +69,10 @@ def test_schemas_are_valid_json_schemas(document) -> None:
 
 
 def test_keys_are_described_where_the_service_has_errors_for_them(client, monkeypatch) -> None:
-    class Refused(ParecidoError):
+    class RejectReason(ParecidoError):
         code = "refused"
 
-    monkeypatch.setattr(openapi, "STATUS", {**openapi.STATUS, Refused: 401})
+    monkeypatch.setattr(openapi, "STATUS", {**openapi.STATUS, RejectReason: 401})
     guarded = openapi.document(client.application, ServiceSettings())
     assert guarded["security"] == [{}, {"ApiKey": []}, {"Bearer": []}]
     assert "401" in guarded["paths"]["/v1/search"]["post"]["responses"]

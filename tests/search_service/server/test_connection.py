@@ -16,7 +16,7 @@ from contextlib import ExitStack, closing, suppress
 
 import pytest
 
-from search_service.admission.slots import Admission
+from search_service.admission.controller import AdmissionController
 from search_service.server import acceptor, connection
 from search_service.server.acceptor import Acceptor
 from search_service.settings import ServiceSettings
@@ -326,7 +326,7 @@ def test_a_query_that_there_is_no_room_for_is_refused_without_a_thread(full) -> 
 
 
 def test_an_admission_is_asked_for_the_refusal() -> None:
-    with http_server(Admission(1, queue=0), queue=0) as server:
+    with http_server(AdmissionController(1, queue=0), queue=0) as server:
         server.gateway._lanes["image"].room = 0
         assert server.ask(b"query", "/v1/search", {"Content-Type": "multipart/form-data; boundary=b"})[0] == 503
 

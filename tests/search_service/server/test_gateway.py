@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import h11
 import pytest
 
-from search_service.server.gateway import Lane, kind_of
+from search_service.server.gateway import RequestPool, request_kind
 from search_service.server.message import HttpError
 from shared.errors import Overloaded
 from tests.support.processes.http_server import http_server
@@ -37,11 +37,11 @@ _JSON = "application/json"
     ],
 )
 def test_a_request_gets_the_threads_of_its_kind(asked, wanted) -> None:
-    assert kind_of(*asked) == wanted
+    assert request_kind(*asked) == wanted
 
 
 def test_full_room_is_shared_evenly_between_addresses() -> None:
-    lane = Lane(ThreadPoolExecutor(1), room=4, at_once=1)
+    lane = RequestPool(ThreadPoolExecutor(1), room=4, at_once=1)
     for _ in range(4):
         assert lane.has_room("a")
         lane.of_address["a"] += 1

@@ -13,7 +13,7 @@ from typing import Any
 
 from flask import Flask, Response, request
 
-from search_service.admission.slots import Admission
+from search_service.admission.controller import AdmissionController
 from search_service.observability.metrics import Metrics
 from search_service.server.acceptor import Acceptor
 from search_service.server.gateway import Gateway
@@ -26,13 +26,13 @@ LONG_BYTES = 3_000_000
 class HttpServer:
     """One that runs; `held` lets requests to paths that end in `/held` go on."""
 
-    def __init__(self, settings: ServiceSettings, admission: Admission | None = None) -> None:
+    def __init__(self, settings: ServiceSettings, admission: AdmissionController | None = None) -> None:
         self.held = threading.Event()
         self.metrics = Metrics(0.98)
         self.gone: list[bool] = []
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port = self._listener.getsockname()[1]
-        self._app = self._echoing(admission or Admission(1, observer=self.metrics))
+        self._app = self._echoing(admission or AdmissionController(1, observer=self.metrics))
         self._settings = settings
         self._stopped = threading.Event()
         self._started = threading.Event()
@@ -85,7 +85,7 @@ class HttpServer:
             assert time.monotonic() < until_s
             time.sleep(0.005)
 
-    def _echoing(self, admission: Admission) -> Flask:
+    def _echoing(self, admission: AdmissionController) -> Flask:
         app = Flask("echo", static_folder=None)
         app.extensions.update(metrics=self.metrics, admission=admission)
         app.url_map.merge_slashes = False
@@ -121,7 +121,7 @@ class HttpServer:
 
 
 @contextmanager
-def http_server(admission: Admission | None = None, **settings: Any) -> Iterator[HttpServer]:
+def http_server(admission: AdmissionController | None = None, **settings: Any) -> Iterator[HttpServer]:
     server = HttpServer(ServiceSettings(**settings), admission)
     try:
         yield server

@@ -5,13 +5,13 @@ from contextvars import copy_context
 
 import pytest
 
-from search_service.admission.slow_lane import SlowLane
-from search_service.engine.request_context import Caller, set_caller
+from search_service.admission.slow_decode_queue import SlowDecodeQueue
+from search_service.admission.request_context import RequestContext, set_context
 from shared.errors import ClientGone, Overloaded
 
 
 def test_turns_are_given_back_whatever_happens_in_them() -> None:
-    lane = SlowLane(slots=1, queue=0)
+    lane = SlowDecodeQueue(slots=1, queue=0)
     for _ in range(3):
         with pytest.raises(ZeroDivisionError), lane.turn():
             raise ZeroDivisionError
@@ -20,7 +20,7 @@ def test_turns_are_given_back_whatever_happens_in_them() -> None:
 
 
 def test_one_that_finds_the_lane_full_is_refused_at_once() -> None:
-    lane = SlowLane(slots=1, queue=0)
+    lane = SlowDecodeQueue(slots=1, queue=0)
     with lane.turn():
         with pytest.raises(Overloaded, match="other images that take as long to decode") as raised, lane.turn():
             pass
@@ -30,7 +30,7 @@ def test_one_that_finds_the_lane_full_is_refused_at_once() -> None:
 
 
 def test_one_whose_turn_does_not_come_is_refused_and_leaves_no_trace() -> None:
-    lane = SlowLane(slots=1, queue=1, deadline_s=0.01)
+    lane = SlowDecodeQueue(slots=1, queue=1, deadline_s=0.01)
     with lane.turn():
         for _ in range(3):
             with pytest.raises(Overloaded), lane.turn():
@@ -40,10 +40,10 @@ def test_one_whose_turn_does_not_come_is_refused_and_leaves_no_trace() -> None:
 
 
 def test_nothing_is_done_for_a_client_that_has_gone() -> None:
-    lane = SlowLane(slots=1, queue=0)
+    lane = SlowDecodeQueue(slots=1, queue=0)
 
     def search() -> None:
-        set_caller(Caller(is_gone=lambda: True))
+        set_context(RequestContext(is_gone=lambda: True))
         with pytest.raises(ClientGone), lane.turn():
             raise AssertionError
 
@@ -53,7 +53,7 @@ def test_nothing_is_done_for_a_client_that_has_gone() -> None:
 
 
 def test_those_that_wait_come_one_after_the_other() -> None:
-    lane, inside, most, lock = SlowLane(slots=1, queue=8, deadline_s=60), [0], [0], threading.Lock()
+    lane, inside, most, lock = SlowDecodeQueue(slots=1, queue=8, deadline_s=60), [0], [0], threading.Lock()
 
     def run() -> None:
         with lane.turn():

@@ -6,13 +6,13 @@ from contextlib import suppress
 
 import pytest
 
-from search_service.server import pace as pace_module
-from search_service.server.pace import Pace
+from search_service.server import backpressure as pace_module
+from search_service.server.backpressure import Backpressure
 
 
 def test_a_loop_that_was_held_up_is_late_and_recovers() -> None:
     async def run() -> tuple[float, float]:
-        pace = Pace()
+        pace = Backpressure()
         measuring = asyncio.create_task(pace.measure())
         await asyncio.sleep(0.01)
         time.sleep(0.2)
@@ -43,7 +43,7 @@ def test_waits_grow_with_how_late_it_is_up_to_a_bound(monkeypatch, late_s, block
         waited.append(seconds)
 
     monkeypatch.setattr(pace_module.asyncio, "sleep", note)
-    pace = Pace()
+    pace = Backpressure()
     pace.late_s = late_s
     for wait in (pace.before_block(), pace.before_error()):
         with suppress(StopIteration):

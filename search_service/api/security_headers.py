@@ -13,7 +13,7 @@ ALWAYS = {
 }
 
 
-def add_headers(app: Flask, cors_origins: tuple[str, ...], cors_headers: tuple[str, ...] = ()) -> None:
+def register_security_headers(app: Flask, cors_origins: tuple[str, ...], cors_headers: tuple[str, ...] = ()) -> None:
     """Add the headers to every answer.
 
     Args:

@@ -1,4 +1,4 @@
-"""Admission: a bounded number of queries at work at once, a short queue with a deadline behind them.
+"""AdmissionController: a bounded number of queries at work at once, a short queue with a deadline behind them.
 
 1. A query takes a slot where one is free; else it waits. Callers take turns, each one's queries in their order.
 2. Where too many wait already, or its turn does not come in time, it is refused: `Overloaded`. A caller that has fewer
@@ -18,14 +18,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Literal, Protocol
 
-from search_service.admission.fair_queue import FairQueue, Waiter
-from search_service.engine.request_context import Caller, current_caller
+from search_service.admission.fair_queue import FairQueue, QueuedQuery
+from search_service.admission.request_context import RequestContext, current_context
 from shared.errors import ClientGone, Overloaded
 
 QUEUE = 64
 DEADLINE_S = 2.0
 SEARCH_QUEUE = 16
-Refused = Literal["queue_full", "deadline", "client_gone"]
+RejectReason = Literal["queue_full", "deadline", "client_gone"]
 
 # So long after two queries have met, each keeps to one core: several clients are there, and their next ones may come at
 # any moment.
@@ -42,25 +42,25 @@ class AdmissionObserver(Protocol):
     def admitted(self, waited_s: float) -> None:
         """A query has got its slot."""
 
-    def refused_query(self, reason: Refused) -> None:
+    def rejected_query(self, reason: RejectReason) -> None:
         """A query was not answered."""
 
 
 class Slot:
     """The right to use one core, or more where nobody else wants them."""
 
-    def __init__(self, admission: "Admission") -> None:
-        """Made by `Admission.slot`."""
+    def __init__(self, admission: "AdmissionController") -> None:
+        """Made by `AdmissionController.slot`."""
         self._admission = admission
         self.cores = 1
 
-    def take_all(self) -> bool:
+    def take_idle_cores(self) -> bool:
         """Take all cores if no other query is there, nor was just now; whether it has. Who comes next waits."""
         self.cores += self._admission._take_rest()
         return self.cores == self._admission.slots
 
 
-class Admission:
+class AdmissionController:
     """The slots of one process; safe to use from any number of threads."""
 
     def __init__(
@@ -96,30 +96,30 @@ class Admission:
         self._met_s = -math.inf
         self._service_s = 0.0
 
-    def require_room(self) -> None:
+    def reject_if_full(self) -> None:
         """Refuse what would have to wait behind a full queue, before any work is done for it.
 
         Raises:
             Overloaded: the queue is full, and no other caller has more in it than the current one.
         """
-        caller = current_caller()
+        caller = current_context()
         with self._lock:
             is_full = len(self._waiters) >= self.queue and not self._free
-            has_room = caller is not None and self._waiters.displaceable(caller.name) is not None
+            has_room = caller is not None and self._waiters.evictable(caller.name) is not None
         if is_full and not has_room:
             raise self.refusal("queue_full")
 
     def refusal(self, reason: Literal["queue_full", "deadline"]) -> Overloaded:
         """Count a query that is refused, and say when to ask again."""
         if self._observer is not None:
-            self._observer.refused_query(reason)
+            self._observer.rejected_query(reason)
         waiting = len(self._waiters)
         retry_after_s = max(1, math.ceil(waiting * self._service_s / self.slots))
         full, deadline = self._names
         found = full if reason == "queue_full" else f"its turn did not come within {self._deadline_s:g} s ({deadline})"
         return Overloaded(f"the service is busy: {found}; try again in {retry_after_s} s", retry_after_s)
 
-    def expect_several(self) -> None:
+    def expect_concurrency(self) -> None:
         """Say that several queries come now, so that the first one does not take all cores."""
         self._met_s = time.monotonic()
 
@@ -131,7 +131,7 @@ class Admission:
             Overloaded: the queue is full, or the turn did not come in time.
             ClientGone: nobody waits for the answer any more.
         """
-        caller = current_caller() or Caller()
+        caller = current_context() or RequestContext()
         asked_s = time.monotonic()
         has_waited = self._take(caller, asked_s)
         slot, began_s = Slot(self), time.monotonic()
@@ -146,14 +146,14 @@ class Admission:
         finally:
             self._give_back(slot.cores, time.monotonic() - began_s, caller.is_batch)
 
-    def _take(self, caller: Caller, now_s: float) -> bool:
+    def _take(self, caller: RequestContext, now_s: float) -> bool:
         """Take a slot; whether it had to be waited for."""
         # One query of a batch has been admitted: the others only wait, from now on. They are as few as there are cores.
         is_first = not (self._is_first_work and caller.is_admitted)
         until_s = (caller.arrived_s if self._is_first_work and is_first else now_s) + self._deadline_s
         if until_s <= now_s:
             raise self.refusal("deadline")
-        waiter = Waiter(caller, is_first)
+        waiter = QueuedQuery(caller, is_first)
         with self._lock:
             if self._free < self.slots:
                 self._met_s = now_s
@@ -169,17 +169,17 @@ class Admission:
         self._wait(waiter, until_s)
         return True
 
-    def _displace(self, caller: Caller) -> bool:
+    def _displace(self, caller: RequestContext) -> bool:
         """Displace a query of another caller for one of this caller, if fair; return whether it was."""
-        displaced = self._waiters.displaceable(caller.name)
+        displaced = self._waiters.evictable(caller.name)
         if displaced is None:
             return False
         self._waiters.remove(displaced)
-        displaced.is_displaced = True
+        displaced.is_evicted = True
         displaced.turn.set()
         return True
 
-    def _wait(self, waiter: Waiter, until_s: float) -> None:
+    def _wait(self, waiter: QueuedQuery, until_s: float) -> None:
         if self._observer is not None:
             self._observer.waiting(1)
         try:
@@ -191,7 +191,7 @@ class Admission:
         finally:
             if self._observer is not None:
                 self._observer.waiting(-1)
-        if waiter.is_displaced:
+        if waiter.is_evicted:
             raise self.refusal("queue_full")
         if not has_turn:
             raise self.refusal("deadline")
@@ -231,11 +231,11 @@ class Admission:
 
     def _gone(self) -> ClientGone:
         if self._observer is not None:
-            self._observer.refused_query("client_gone")
+            self._observer.rejected_query("client_gone")
         return ClientGone("the client has closed its connection before its turn came")
 
 
-def costly_searches(cores: int, observer: AdmissionObserver | None = None) -> Admission:
+def costly_search_admission(cores: int, observer: AdmissionObserver | None = None) -> AdmissionController:
     """The admission of searches that take a core for long: they leave one core to all others, where there are several.
 
     Args:
@@ -243,4 +243,4 @@ def costly_searches(cores: int, observer: AdmissionObserver | None = None) -> Ad
         observer: is told what becomes of them.
     """
     names = ("as many costly searches wait already as may", "of a costly search")
-    return Admission(max(1, cores - 1), SEARCH_QUEUE, DEADLINE_S, observer, is_first_work=False, names=names)
+    return AdmissionController(max(1, cores - 1), SEARCH_QUEUE, DEADLINE_S, observer, is_first_work=False, names=names)

@@ -17,7 +17,7 @@ _UNASKED_S = 0.25
 
 
 @dataclass
-class Caller:
+class RequestContext:
     """The client of one request.
 
     Attributes:
@@ -35,21 +35,21 @@ class Caller:
     is_batch: bool = False
 
 
-_current: ContextVar[Caller | None] = ContextVar("caller", default=None)
+_current: ContextVar[RequestContext | None] = ContextVar("caller", default=None)
 
 
-def current_caller() -> Caller | None:
+def current_context() -> RequestContext | None:
     """Who asks in this context; None where nobody was named."""
     return _current.get()
 
 
-def set_caller(caller: Caller | None) -> None:
+def set_context(caller: RequestContext | None) -> None:
     """Name who asks in this context, which a thread that is started for it has to be given a copy of."""
     _current.set(caller)
 
 
 @dataclass(frozen=True)
-class WorkLimit:
+class SearchDeadline:
     """When work for a caller ends: at a deadline, or when its client is gone.
 
     Attributes:
@@ -58,14 +58,14 @@ class WorkLimit:
         most_s: how long it may take in all, for the message.
     """
 
-    caller: Caller
+    caller: RequestContext
     until_s: float
     most_s: float
 
     @classmethod
-    def of_search(cls) -> "WorkLimit":
+    def of_search(cls) -> "SearchDeadline":
         """For a search that begins now, for the current caller."""
-        return cls(current_caller() or Caller(), time.monotonic() + SEARCH_S, SEARCH_S)
+        return cls(current_context() or RequestContext(), time.monotonic() + SEARCH_S, SEARCH_S)
 
     def check(self) -> None:
         """Go on, or not; called between parts of the work that take no longer than some milliseconds.

@@ -33,7 +33,7 @@ _STUCK_AFTER_S = 15.0
 
 
 @dataclass(frozen=True)
-class Published:
+class SnapshotVersion:
     """The published snapshot.
 
     Attributes:
@@ -46,7 +46,7 @@ class Published:
 
 
 @dataclass(frozen=True)
-class Refusal:
+class SnapshotRejection:
     """Why the published snapshot is not the one that is served.
 
     Attributes:
@@ -55,7 +55,7 @@ class Refusal:
         is_for_now: whether it is tried again at every poll: it is not the snapshot's fault.
     """
 
-    published: Published | None
+    published: SnapshotVersion | None
     reason: str
     is_for_now: bool = False
 
@@ -79,7 +79,7 @@ class WatchObserver(Protocol):
     def swapped(self, engine: Engine) -> None:
         """This engine answers from now on; what was refused before no longer counts."""
 
-    def refused(self, refusal: Refusal) -> None:
+    def refused(self, refusal: SnapshotRejection) -> None:
         """The published snapshot is not served; told once, not at every poll."""
 
     def recovered(self) -> None:
@@ -90,17 +90,17 @@ class WatchObserver(Protocol):
 class _Serving:
     """An engine and the number of its users: the requests in flight, and the watch until it has a newer one."""
 
-    published: Published
+    published: SnapshotVersion
     engine: Engine
     users: int = 1
 
 
-class SnapshotWatch:
+class SnapshotWatcher:
     """Hands out the engine of the published snapshot."""
 
     def __init__(
         self,
-        read_published: Callable[[], Published],
+        read_published: Callable[[], SnapshotVersion],
         open_engine: Callable[[str], Engine],
         observer: WatchObserver | None = None,
         open_timeout_s: float = OPEN_TIMEOUT_S,
@@ -125,11 +125,11 @@ class SnapshotWatch:
         self._turn = threading.RLock()  # whose word counts: the thread's that polls, or that it hangs
         self._generation = 0
         self._began_s: float | None = None
-        self._opening: Published | None = None
+        self._opening: SnapshotVersion | None = None
         self._hanging: list[tuple[threading.Thread, float]] = []
         self._polled = threading.Event()
         self._serving: _Serving | None = None
-        self._refusal: Refusal | None = None
+        self._refusal: SnapshotRejection | None = None
         self._lock = threading.Lock()
         self._stopped = threading.Event()
 
@@ -148,7 +148,7 @@ class SnapshotWatch:
             self._end(serving)
 
     @property
-    def refusal(self) -> Refusal | None:
+    def refusal(self) -> SnapshotRejection | None:
         """Why the published snapshot is not the one that is served; None where it is."""
         return self._refusal
 
@@ -172,9 +172,9 @@ class SnapshotWatch:
         """Whether there is an engine."""
         return self._serving is not None
 
-    def nothing_served(self, is_insider: bool) -> NotReady | StoreUnavailable:
+    def not_serving_error(self, is_operator: bool) -> NotReady | StoreUnavailable:
         """Why there is no engine, with or without paths of the machine."""
-        return _nothing_served(self._refusal, is_insider)
+        return _nothing_served(self._refusal, is_operator)
 
     def start(self, poll_s: float) -> None:
         """Poll now and every `poll_s` seconds, in threads that end with the process or by `stop`.
@@ -195,22 +195,22 @@ class SnapshotWatch:
         self._poll(self._generation)
 
     def _poll(self, generation: int) -> None:
-        published: Published | None = None
+        published: SnapshotVersion | None = None
         self._began_s, self._opening = time.monotonic(), None
         try:
             published = self._read_published()
             if not self._is_settled(published):
                 self._open(published, generation)
         except StoreUnavailable as error:
-            self._refuse(Refusal(published, str(error), is_for_now=True), generation)
+            self._refuse(SnapshotRejection(published, str(error), is_for_now=True), generation)
         except (ParecidoError, OSError) as error:
-            self._refuse(Refusal(published, str(error)), generation)
+            self._refuse(SnapshotRejection(published, str(error)), generation)
         except Exception as error:  # a fault of our own must not end the service either
             reason = f"an unexpected {type(error).__name__}; the service's log has the details"
-            self._refuse(Refusal(published, reason), generation, error)
+            self._refuse(SnapshotRejection(published, reason), generation, error)
         self._ended(generation)
 
-    def _open(self, published: Published, generation: int) -> None:
+    def _open(self, published: SnapshotVersion, generation: int) -> None:
         with self._turn:
             if generation != self._generation:
                 return
@@ -250,7 +250,7 @@ class SnapshotWatch:
             if self._began_s != began_s:  # it has ended just now
                 return False
             self._hanging.append((thread, began_s))
-            refusal = Refusal(self._opening, f"reading its files takes more than {self._open_timeout_s:g} s")
+            refusal = SnapshotRejection(self._opening, f"reading its files takes more than {self._open_timeout_s:g} s")
             self._refuse(refusal, self._generation)
             self._ended(self._generation)
             self._generation += 1
@@ -270,7 +270,7 @@ class SnapshotWatch:
             if self._stopped.wait(poll_s):
                 return
 
-    def _is_settled(self, published: Published) -> bool:
+    def _is_settled(self, published: SnapshotVersion) -> bool:
         """Whether it is served already, or was refused while another one can serve."""
         if self._serving is None:
             return False
@@ -289,13 +289,13 @@ class SnapshotWatch:
         if old is not None:
             self._end(old)
 
-    def _refuse(self, refusal: Refusal, generation: int, fault: Exception | None = None) -> None:
+    def _refuse(self, refusal: SnapshotRejection, generation: int, fault: Exception | None = None) -> None:
         """Remember it; it is logged once, not at every poll. Who was given up on has no say."""
         with self._turn:
             if generation == self._generation:
                 self._note_refusal(refusal, fault)
 
-    def _note_refusal(self, refusal: Refusal, fault: Exception | None) -> None:
+    def _note_refusal(self, refusal: SnapshotRejection, fault: Exception | None) -> None:
         before, self._refusal = self._refusal, refusal
         if refusal == before:
             return
@@ -329,8 +329,8 @@ class SnapshotWatch:
             serving.engine.close()
 
 
-def _nothing_served(refusal: Refusal | None, is_insider: bool = True) -> NotReady | StoreUnavailable:
+def _nothing_served(refusal: SnapshotRejection | None, is_operator: bool = True) -> NotReady | StoreUnavailable:
     if refusal is None:
         return NotReady("no snapshot is being served: none was opened yet")
     kind = StoreUnavailable if refusal.is_for_now else NotReady
-    return kind(f"no snapshot is being served: {refusal.reason if is_insider else refusal.public_reason}")
+    return kind(f"no snapshot is being served: {refusal.reason if is_operator else refusal.public_reason}")

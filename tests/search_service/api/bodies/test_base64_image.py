@@ -5,7 +5,7 @@ import random
 
 import pytest
 
-from search_service.api.bodies.image_text import decode_base64
+from search_service.api.bodies.base64_image import decode_base64
 from shared.errors import InvalidRequest
 
 _DATA = random.Random(0).randbytes(1000)

@@ -13,7 +13,7 @@ _Part = TypeVar("_Part")
 _Result = TypeVar("_Result")
 
 
-def run_side_by_side(
+def parallel_map(
     work: Callable[[_Part], _Result], parts: Sequence[_Part], helpers: Executor, most_helpers: int
 ) -> list[_Result]:
     """Do the work for each part; the results are in their order.

@@ -4,7 +4,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from search_service.engine.request_context import Caller, current_caller
+from search_service.admission.request_context import RequestContext, current_context
 from shared.errors import ClientGone, Overloaded
 
 SLOTS = 1
@@ -13,7 +13,7 @@ DEADLINE_S = 10.0
 _RETRY_AFTER_S = 5
 
 
-class SlowLane:
+class SlowDecodeQueue:
     """Safe to use from any number of threads."""
 
     def __init__(self, slots: int = SLOTS, queue: int = QUEUE, deadline_s: float = DEADLINE_S) -> None:
@@ -42,7 +42,7 @@ class SlowLane:
             if not self._turns.acquire(timeout=self._deadline_s):
                 raise _busy()
             try:
-                if (current_caller() or Caller()).is_gone():
+                if (current_context() or RequestContext()).is_gone():
                     raise ClientGone("the client has closed its connection before its turn came")
                 yield
             finally:

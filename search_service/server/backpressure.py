@@ -14,7 +14,7 @@ _BLOCK_TIMES, _MOST_BLOCK_S = 20, 1.0
 _ERROR_TIMES, _MOST_ERROR_S = 50, 2.0
 
 
-class Pace:
+class Backpressure:
     """Of one event loop.
 
     Attributes:

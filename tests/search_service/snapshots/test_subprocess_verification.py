@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from search_service.snapshots.trial import SMALL_ITEMS, needs_trial, try_snapshot
+from search_service.snapshots.subprocess_verification import SMALL_ITEMS, needs_subprocess, verify_in_subprocess
 from shared.errors import SnapshotError
 from shared.snapshot.data_directory import SnapshotPaths
 from tests.support.fakes import fake_manifest
@@ -35,7 +35,7 @@ def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
 def test_what_a_process_ends_with_refuses_the_snapshot(tmp_path: Path, module: str, program: str, reason: str) -> None:
     (tmp_path / f"{module}.py").write_text(program)
     with pytest.raises(SnapshotError, match=reason):
-        try_snapshot(SnapshotPaths(tmp_path), 30, module)
+        verify_in_subprocess(SnapshotPaths(tmp_path), 30, module)
 
 
 def test_a_process_that_finds_nothing_lets_the_snapshot_pass(
@@ -44,12 +44,12 @@ def test_a_process_that_finds_nothing_lets_the_snapshot_pass(
     monkeypatch.setenv("PARECIDO_MILVUS_PASSWORD", "secret")  # is nothing for it
     text = "import json, os; print(json.dumps({'refused': os.environ.get('PARECIDO_MILVUS_PASSWORD')}))"
     (tmp_path / f"{module}.py").write_text(text)
-    try_snapshot(SnapshotPaths(tmp_path), 30, module)
+    verify_in_subprocess(SnapshotPaths(tmp_path), 30, module)
 
 
 def test_the_real_one_refuses_an_empty_directory(tmp_path: Path) -> None:
     with pytest.raises(SnapshotError, match=r"manifest\.json can't be read"):
-        try_snapshot(SnapshotPaths(tmp_path), 60)
+        verify_in_subprocess(SnapshotPaths(tmp_path), 60)
 
 
 @pytest.mark.parametrize(
@@ -64,4 +64,4 @@ def test_the_real_one_refuses_an_empty_directory(tmp_path: Path) -> None:
     ],
 )
 def test_a_process_is_needed_for_libraries_and_many_items(changes: dict[str, object], needed: bool) -> None:
-    assert needs_trial(replace(_SERVED, **changes), _SERVED) == needed
+    assert needs_subprocess(replace(_SERVED, **changes), _SERVED) == needed

@@ -9,10 +9,10 @@ from contextlib import ExitStack
 
 import pytest
 
-from search_service.snapshots.watch import Published, Refusal, SnapshotWatch
+from search_service.snapshots.watcher import SnapshotVersion, SnapshotRejection, SnapshotWatcher
 from shared.errors import NotReady, ParecidoError, SnapshotError, SnapshotMissing, StoreUnavailable
 
-A, B, C = (Published(name, 1) for name in "ABC")
+A, B, C = (SnapshotVersion(name, 1) for name in "ABC")
 _WAIT_S = 10.0
 
 
@@ -34,12 +34,12 @@ class _Data:
     """What is published, the snapshots that can't be opened and why, and every engine that was opened."""
 
     def __init__(self) -> None:
-        self.published: Published | Exception = A
+        self.published: SnapshotVersion | Exception = A
         self.damaged: dict[str, Exception] = {}
         self.tried: list[str] = []
         self.opened: list[_Engine] = []
 
-    def read(self) -> Published:
+    def read(self) -> SnapshotVersion:
         if isinstance(self.published, Exception):
             raise self.published
         return self.published
@@ -61,23 +61,23 @@ def data() -> _Data:
 
 
 @pytest.fixture
-def watch(data: _Data) -> SnapshotWatch:
-    return SnapshotWatch(data.read, data.open)
+def watch(data: _Data) -> SnapshotWatcher:
+    return SnapshotWatcher(data.read, data.open)
 
 
-def _publish(watch: SnapshotWatch, data: _Data, *every: Published | Exception) -> None:
+def _publish(watch: SnapshotWatcher, data: _Data, *every: SnapshotVersion | Exception) -> None:
     for published in every:
         data.published = published
         watch.poll()
 
 
-def _served(watch: SnapshotWatch) -> str:
+def _served(watch: SnapshotWatcher) -> str:
     with watch.engine() as engine:
         engine.use()
         return engine.snapshot_id
 
 
-def _reason(watch: SnapshotWatch) -> str:
+def _reason(watch: SnapshotWatcher) -> str:
     with pytest.raises(NotReady) as caught, watch.engine():
         pass
     return str(caught.value)
@@ -117,7 +117,7 @@ def test_the_reason_is_given(watch, data, error, where) -> None:
         data.damaged["A"] = error
     watch.poll()
     assert _reason(watch) == f"no snapshot is being served: {error}"
-    assert watch.refusal == Refusal(None if where == "reading" else A, str(error))
+    assert watch.refusal == SnapshotRejection(None if where == "reading" else A, str(error))
 
 
 def test_it_is_tried_again_at_every_poll_and_then_ready(watch, data) -> None:
@@ -158,7 +158,7 @@ def test_the_old_one_serves_while_the_new_one_is_opened(watch, data) -> None:
         return data.open(snapshot_id)
 
     seen: list[str] = []
-    watching = SnapshotWatch(data.read, lambda name: serve_then_open(name) if data.opened else data.open(name))
+    watching = SnapshotWatcher(data.read, lambda name: serve_then_open(name) if data.opened else data.open(name))
     _publish(watching, data, A, B, C)
     assert seen == ["A", "B"]
 
@@ -223,7 +223,7 @@ def test_eight_threads_never_see_a_closed_engine(watch, data) -> None:
         asking = [threads.submit(ask) for _ in range(8)]
         try:
             for number in range(500):
-                _publish(watch, data, Published(f"{number}", number))
+                _publish(watch, data, SnapshotVersion(f"{number}", number))
         finally:
             ended.set()
         assert all(one.result() > 0 for one in asking)
@@ -237,7 +237,7 @@ def test_a_snapshot_that_does_not_open_is_refused_and_the_old_one_serves_on(watc
     data.damaged["B"] = SnapshotError("mugs.faiss is damaged")
     _publish(watch, data, A, B)
     assert _served(watch) == "A"
-    assert watch.refusal == Refusal(B, "mugs.faiss is damaged")
+    assert watch.refusal == SnapshotRejection(B, "mugs.faiss is damaged")
     assert watch.refusal.snapshot_id == "B"
     assert data.closed() == [0]
 
@@ -246,12 +246,12 @@ def test_what_was_refused_is_tried_again_only_when_it_changes(watch, data) -> No
     data.damaged["B"] = SnapshotError("damaged")
     _publish(watch, data, A, B, B, B)
     assert data.tried == ["A", "B"]
-    _publish(watch, data, Published("B", 2), Published("B", 2))
+    _publish(watch, data, SnapshotVersion("B", 2), SnapshotVersion("B", 2))
     assert data.tried == ["A", "B", "B"]
     data.damaged.clear()
-    _publish(watch, data, Published("B", 2))
+    _publish(watch, data, SnapshotVersion("B", 2))
     assert _served(watch) == "A"
-    _publish(watch, data, Published("B", 3))
+    _publish(watch, data, SnapshotVersion("B", 3))
     assert _served(watch) == "B"
     assert watch.refusal is None
     assert data.closed() == [1, 0]
@@ -293,7 +293,7 @@ def test_back_to_the_one_that_is_served_ends_a_refusal_without_opening_it(watch,
     assert data.tried == ["A", "B"]
     _publish(watch, data, B)
     assert data.tried == ["A", "B", "B"]
-    assert watch.refusal == Refusal(B, "damaged")
+    assert watch.refusal == SnapshotRejection(B, "damaged")
 
 
 @pytest.mark.parametrize(
@@ -302,7 +302,7 @@ def test_back_to_the_one_that_is_served_ends_a_refusal_without_opening_it(watch,
 def test_without_a_readable_current_the_old_one_serves_on(watch, data, error) -> None:
     _publish(watch, data, A, error, error)
     assert _served(watch) == "A"
-    assert watch.refusal == Refusal(None, str(error))
+    assert watch.refusal == SnapshotRejection(None, str(error))
     assert watch.refusal.snapshot_id is None
     _publish(watch, data, A)
     assert watch.refusal is None
@@ -327,7 +327,7 @@ def test_a_bug_is_logged_with_its_traceback_and_is_no_end(watch, data, caplog, b
         _publish(watch, data, *before, B)
     [record] = caplog.records
     assert record.exc_info[1] is bug
-    assert watch.refusal == Refusal(B, "an unexpected ZeroDivisionError; the service's log has the details")
+    assert watch.refusal == SnapshotRejection(B, "an unexpected ZeroDivisionError; the service's log has the details")
     if before:
         assert _served(watch) == "A"
     _publish(watch, data, C)
@@ -348,7 +348,7 @@ class _Observer:
         engine.use()
         self.told.append((engine.snapshot_id, self._data.closed()))
 
-    def refused(self, refusal: Refusal) -> None:
+    def refused(self, refusal: SnapshotRejection) -> None:
         self.told.append(refusal)
 
     def recovered(self) -> None:
@@ -357,16 +357,16 @@ class _Observer:
 
 def test_an_observer_is_told_of_every_change_once(data) -> None:
     observer = _Observer(data)
-    watch = SnapshotWatch(data.read, data.open, observer)
+    watch = SnapshotWatcher(data.read, data.open, observer)
     data.damaged["B"] = SnapshotError("damaged")
     missing = SnapshotMissing("nothing")
-    _publish(watch, data, missing, missing, A, A, B, B, A, A, Published("B", 2), C, C)
+    _publish(watch, data, missing, missing, A, A, B, B, A, A, SnapshotVersion("B", 2), C, C)
     assert observer.told == [
-        Refusal(None, "nothing"),
+        SnapshotRejection(None, "nothing"),
         ("A", [0]),
-        Refusal(B, "damaged"),
+        SnapshotRejection(B, "damaged"),
         "recovered",
-        Refusal(Published("B", 2), "damaged"),
+        SnapshotRejection(SnapshotVersion("B", 2), "damaged"),
         ("C", [0, 0]),
     ]
 
@@ -381,9 +381,9 @@ def test_an_observer_that_fails_is_logged_and_changes_nothing(data, caplog) -> N
         def recovered(self) -> None:
             raise ZeroDivisionError
 
-    watch = SnapshotWatch(data.read, data.open, Failing())
+    watch = SnapshotWatcher(data.read, data.open, Failing())
     data.damaged["B"] = SnapshotError("damaged")
-    for published, refusal in ((A, None), (B, Refusal(B, "damaged")), (A, None), (C, None)):
+    for published, refusal in ((A, None), (B, SnapshotRejection(B, "damaged")), (A, None), (C, None)):
         _publish(watch, data, published)
         assert watch.refusal == refusal
     assert _served(watch) == "C"
@@ -394,8 +394,8 @@ def test_an_observer_that_fails_is_logged_and_changes_nothing(data, caplog) -> N
 # The thread
 
 
-def _in_a_thread(look: Callable[[], Published], data: _Data) -> SnapshotWatch:
-    watch = SnapshotWatch(look, data.open)
+def _in_a_thread(look: Callable[[], SnapshotVersion], data: _Data) -> SnapshotWatcher:
+    watch = SnapshotWatcher(look, data.open)
     watch.start(0.001)
     return watch
 
@@ -404,7 +404,7 @@ def test_a_thread_polls_whatever_happens_until_it_is_stopped(data) -> None:
     looks: list[ParecidoError | Exception] = []
     enough = threading.Event()
 
-    def look() -> Published:
+    def look() -> SnapshotVersion:
         looks.append(ZeroDivisionError() if len(looks) % 2 else SnapshotMissing("nothing"))
         if len(looks) >= 10:
             enough.set()
@@ -425,7 +425,7 @@ def test_a_thread_polls_whatever_happens_until_it_is_stopped(data) -> None:
 def test_the_thread_opens_what_is_published(data) -> None:
     looked_again = threading.Semaphore(0)
 
-    def look() -> Published:
+    def look() -> SnapshotVersion:
         looked_again.release()
         return data.read()
 
@@ -452,13 +452,13 @@ def test_a_snapshot_whose_opening_hangs_is_refused_and_a_later_one_is_served(dat
             assert released.wait(_WAIT_S)
         return engine
 
-    watch = SnapshotWatch(data.read, open_or_hang, open_timeout_s=0.2)
+    watch = SnapshotWatcher(data.read, open_or_hang, open_timeout_s=0.2)
     watch.start(0.001)
     assert _served(watch) == "A"
     assert watch.stuck_for_s is None
     data.published = B
     _until(lambda: watch.refusal is not None)
-    assert watch.refusal == Refusal(B, "reading its files takes more than 0.2 s")
+    assert watch.refusal == SnapshotRejection(B, "reading its files takes more than 0.2 s")
     assert watch.stuck_for_s > 0.1
     assert _served(watch) == "A"
     data.published = C
@@ -474,12 +474,12 @@ def test_a_snapshot_whose_opening_hangs_is_refused_and_a_later_one_is_served(dat
 def test_a_look_that_hangs_is_given_up_on_and_tried_again(data) -> None:
     released, hangs = threading.Event(), threading.Event()
 
-    def look() -> Published:
+    def look() -> SnapshotVersion:
         if hangs.is_set():
             assert released.wait(_WAIT_S)
         return data.read()
 
-    watch = SnapshotWatch(look, data.open, open_timeout_s=0.1)
+    watch = SnapshotWatcher(look, data.open, open_timeout_s=0.1)
     watch.start(0.001)
     hangs.set()
     _until(lambda: watch.refusal is not None)
@@ -494,12 +494,12 @@ def test_a_look_that_hangs_is_given_up_on_and_tried_again(data) -> None:
 def test_no_more_than_a_few_threads_are_given_up_on(data) -> None:
     released, looks = threading.Event(), []
 
-    def hang() -> Published:
+    def hang() -> SnapshotVersion:
         looks.append(None)
         assert released.wait(_WAIT_S)
         raise SnapshotMissing("nothing")
 
-    watch = SnapshotWatch(hang, data.open, open_timeout_s=0.05)
+    watch = SnapshotWatcher(hang, data.open, open_timeout_s=0.05)
     watch.start(0.001)  # returns though the first look hangs
     _until(lambda: len(looks) == 4)
     time.sleep(0.5)  # ten times as long as it would take to give up on the next
@@ -516,7 +516,7 @@ def test_progress_is_noted_and_a_fault_in_that_changes_nothing(data) -> None:
         noted.append(is_opening)
         raise OSError(28, "No space left on device")
 
-    watch = SnapshotWatch(data.read, data.open, note_progress=note)
+    watch = SnapshotWatcher(data.read, data.open, note_progress=note)
     _publish(watch, data, A, A)
     assert noted == [True, False, False]
     assert _served(watch) == "A"
@@ -524,11 +524,11 @@ def test_progress_is_noted_and_a_fault_in_that_changes_nothing(data) -> None:
 
 def test_who_is_no_operator_is_told_no_paths(data) -> None:
     data.damaged["A"] = SnapshotError("/srv/data/snapshots/A/items.sqlite is damaged")
-    watch = SnapshotWatch(data.read, data.open)
-    assert "none was opened yet" in str(watch.nothing_served(is_insider=False))
+    watch = SnapshotWatcher(data.read, data.open)
+    assert "none was opened yet" in str(watch.not_serving_error(is_operator=False))
     _publish(watch, data, A)
-    assert "/srv/data" in str(watch.nothing_served(is_insider=True))
-    assert "/srv" not in str(watch.nothing_served(is_insider=False))
+    assert "/srv/data" in str(watch.not_serving_error(is_operator=True))
+    assert "/srv" not in str(watch.not_serving_error(is_operator=False))
     assert "/srv" not in watch.refusal.public_reason
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from search_service.api.bodies.limits import JSON_BYTES, max_body_bytes, max_json_bytes
+from search_service.api.bodies.body_limits import JSON_BYTES, max_body_bytes, max_json_bytes
 from search_service.settings import ServiceSettings
 
 _SETTINGS = ServiceSettings(max_upload_bytes=3_000_000, max_batch_bytes=9_000_000)

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from search_service.server.processes import Server, complete_no_more
+from search_service.server.gunicorn_app import Server, complete_no_more
 from search_service.settings import ServiceSettings
 
 

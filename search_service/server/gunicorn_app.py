@@ -17,7 +17,7 @@ from gunicorn.app.base import BaseApplication
 
 from search_service.access.rate_limit import RateLimit
 from search_service.observability.logging_setup import GunicornLog
-from search_service.observability.worker_counters import SharedCounts
+from search_service.observability.worker_counters import WorkerCounters
 from search_service.observability.worker_states import WorkerStates
 from search_service.server.worker import HttpWorker
 from search_service.settings import ServiceSettings
@@ -41,7 +41,7 @@ class Server(BaseApplication):  # type: ignore[misc]
         self.settings = settings
         self._rate_limit = RateLimit(settings.rate_limit) if settings.rate_limit else None
         self._states = WorkerStates(directory)
-        self._counts = SharedCounts(directory)
+        self._counts = WorkerCounters(directory)
         self._stopping = mmap.mmap(-1, 1)
         _, most_files = resource.getrlimit(resource.RLIMIT_NOFILE)
         resource.setrlimit(resource.RLIMIT_NOFILE, (most_files, most_files))

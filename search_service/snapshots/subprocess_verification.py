@@ -21,7 +21,7 @@ SMALL_ITEMS = 50_000
 """So many are looked at within a fraction of a second, in the serving process."""
 
 
-def needs_trial(manifest: Manifest, served: Manifest) -> bool:
+def needs_subprocess(manifest: Manifest, served: Manifest) -> bool:
     """Whether opening runs code of libraries over files that were not opened before, or takes long.
 
     Exact partitions are no reason: their files have to begin with the very bytes that FAISS writes.
@@ -35,7 +35,7 @@ def needs_trial(manifest: Manifest, served: Manifest) -> bool:
     return has_approximate or has_other_embedder or manifest.items > SMALL_ITEMS
 
 
-def try_snapshot(paths: SnapshotPaths, seconds: float, module: str = _MODULE) -> None:
+def verify_in_subprocess(paths: SnapshotPaths, seconds: float, module: str = _MODULE) -> None:
     """Wait for another process to verify a snapshot.
 
     Args:

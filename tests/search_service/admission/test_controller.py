@@ -1,4 +1,4 @@
-"""Admission, with threads that hold slots until they are told to let go; nothing here depends on how fast they run."""
+"""AdmissionController, with threads that hold slots until they are told to let go; nothing here depends on how fast they run."""
 
 import threading
 import time
@@ -10,8 +10,8 @@ from contextvars import copy_context
 
 import pytest
 
-from search_service.admission.slots import Admission, costly_searches
-from search_service.engine.request_context import Caller, set_caller
+from search_service.admission.controller import AdmissionController, costly_search_admission
+from search_service.admission.request_context import RequestContext, set_context
 from shared.errors import ClientGone, Overloaded
 
 _LONG_S = 60.0
@@ -32,7 +32,7 @@ class _Observer:
         with self._lock:
             self.counts["admitted"] += 1
 
-    def refused_query(self, reason: str) -> None:
+    def rejected_query(self, reason: str) -> None:
         with self._lock:
             self.counts[reason] += 1
 
@@ -43,16 +43,16 @@ class _Observer:
 class _Crowd:
     """Queries, each on a thread; each holds its slot until it is let go, and notes the order of the turns."""
 
-    def __init__(self, admission: Admission) -> None:
+    def __init__(self, admission: AdmissionController) -> None:
         self._admission = admission
         self._threads = ThreadPoolExecutor(32)
         self._let_go: dict[str, threading.Event] = {}
         self.turns: list[str] = []
 
-    def come(self, name: str, caller: Caller | None = None) -> Future[int]:
+    def come(self, name: str, caller: RequestContext | None = None) -> Future[int]:
         self._let_go[name] = threading.Event()
         context = copy_context()
-        context.run(set_caller, caller or Caller())
+        context.run(set_context, caller or RequestContext())
         return self._threads.submit(context.run, self._query, name)
 
     def let_go(self, *names: str) -> None:
@@ -87,7 +87,7 @@ def crowd_of(observer) -> Iterator[Callable[..., _Crowd]]:
     with ExitStack() as made:
 
         def make(slots: int = 2, queue: int = 3, deadline_s: float = _LONG_S) -> _Crowd:
-            crowd = _Crowd(Admission(slots, queue, deadline_s, observer))
+            crowd = _Crowd(AdmissionController(slots, queue, deadline_s, observer))
             made.callback(crowd.close)
             return crowd
 
@@ -102,7 +102,7 @@ def _fill(crowd: _Crowd, *names: str) -> None:
 
 
 def test_no_more_run_at_once_than_there_are_slots(observer) -> None:
-    admission, running, most, lock = Admission(3, 100, _LONG_S, observer), 0, 0, threading.Lock()
+    admission, running, most, lock = AdmissionController(3, 100, _LONG_S, observer), 0, 0, threading.Lock()
 
     def query(_: int) -> None:
         nonlocal running, most
@@ -141,17 +141,17 @@ def test_who_comes_when_the_queue_is_full_is_refused_at_once(crowd_of, observer)
         crowd.come("d").result(_LONG_S)
     assert caught.value.retry_after_s == 1
     with pytest.raises(Overloaded):
-        crowd._admission.require_room()
+        crowd._admission.reject_if_full()
     crowd.let_go()
     waits.result(_LONG_S)
-    crowd._admission.require_room()
+    crowd._admission.reject_if_full()
     assert observer.counts == {"admitted": 3, "queue_full": 2}
     assert observer.now_waiting == 0
 
 
 def test_without_a_queue_what_runs_is_not_refused(crowd_of, observer) -> None:
     crowd = crowd_of(slots=1, queue=0)
-    crowd._admission.require_room()
+    crowd._admission.reject_if_full()
     _fill(crowd, "a")
     with pytest.raises(Overloaded):
         crowd.come("b").result(_LONG_S)
@@ -171,7 +171,7 @@ def test_who_waits_too_long_is_refused_and_gives_up_its_place(crowd_of, observer
 
 
 def test_what_was_waited_before_counts(crowd_of, observer) -> None:
-    late = Caller(arrived_s=time.monotonic() - 10)
+    late = RequestContext(arrived_s=time.monotonic() - 10)
     with pytest.raises(Overloaded, match="within"):
         crowd_of(deadline_s=5).come("late", late).result(_LONG_S)
     assert observer.counts == {"deadline": 1}
@@ -180,8 +180,8 @@ def test_what_was_waited_before_counts(crowd_of, observer) -> None:
 def test_nothing_is_done_for_a_client_that_is_gone_when_its_turn_comes(crowd_of, observer) -> None:
     crowd, left = crowd_of(slots=1), threading.Event()
     _fill(crowd, "a")
-    gone = crowd.come("gone", Caller(is_gone=left.is_set))
-    stays = crowd.come("stays", Caller(is_gone=lambda: False))
+    gone = crowd.come("gone", RequestContext(is_gone=left.is_set))
+    stays = crowd.come("stays", RequestContext(is_gone=lambda: False))
     observer.wait_for(2)
     left.set()
     crowd.let_go()
@@ -193,21 +193,21 @@ def test_nothing_is_done_for_a_client_that_is_gone_when_its_turn_comes(crowd_of,
 
 
 def test_a_client_that_has_only_ended_its_own_side_is_answered_where_nobody_waits(observer) -> None:
-    set_caller(Caller(is_gone=lambda: True))
+    set_context(RequestContext(is_gone=lambda: True))
     try:
-        with Admission(1, observer=observer).slot():
+        with AdmissionController(1, observer=observer).slot():
             pass
     finally:
-        set_caller(None)
+        set_context(None)
     assert observer.counts == {"admitted": 1}
 
 
 def test_a_query_that_fails_gives_its_slot_back() -> None:
-    admission = Admission(1)
+    admission = AdmissionController(1)
 
     def fail() -> None:
         with admission.slot() as slot:
-            slot.take_all()
+            slot.take_idle_cores()
             raise ZeroDivisionError
 
     for _ in range(3):
@@ -218,7 +218,7 @@ def test_a_query_that_fails_gives_its_slot_back() -> None:
 
 
 def test_further_queries_of_a_request_that_was_admitted_wait_whatever_the_queue(crowd_of, observer) -> None:
-    batch = Caller(arrived_s=time.monotonic() - 10)
+    batch = RequestContext(arrived_s=time.monotonic() - 10)
     crowd = crowd_of(slots=1, queue=1, deadline_s=_LONG_S)
     first = crowd.come("first of the batch", batch)
     _until(lambda: batch.is_admitted)
@@ -232,15 +232,15 @@ def test_further_queries_of_a_request_that_was_admitted_wait_whatever_the_queue(
 
 
 def test_one_that_is_alone_takes_all_cores_and_gives_them_back(crowd_of, observer) -> None:
-    admission = Admission(4, 2, _LONG_S, observer)
+    admission = AdmissionController(4, 2, _LONG_S, observer)
     for _ in range(3):
         with admission.slot() as slot:
-            assert slot.take_all()
+            assert slot.take_idle_cores()
             assert slot.cores == 4
-            assert slot.take_all()  # it has them
+            assert slot.take_idle_cores()  # it has them
     crowd = _Crowd(admission)
     with admission.slot() as slot:
-        slot.take_all()
+        slot.take_idle_cores()
         waits = crowd.come("next")
         observer.wait_for(1)
         assert crowd.turns == []
@@ -252,33 +252,33 @@ def test_one_that_has_company_keeps_to_one_core(crowd_of) -> None:
     crowd = crowd_of(slots=4)
     _fill(crowd, "a")
     with crowd._admission.slot() as slot:
-        assert not slot.take_all()
+        assert not slot.take_idle_cores()
         assert slot.cores == 1
 
 
 def test_shortly_after_company_it_still_keeps_to_one_core(monkeypatch, crowd_of) -> None:
     now_s = 1000.0
-    monkeypatch.setattr("search_service.admission.slots.time.monotonic", lambda: now_s)
-    admission = Admission(2)
-    set_caller(None)
+    monkeypatch.setattr("search_service.admission.controller.time.monotonic", lambda: now_s)
+    admission = AdmissionController(2)
+    set_context(None)
     with admission.slot(), admission.slot():
         pass
     for later_s, wanted in ((0.05, False), (0.2, True)):
         now_s = 1000.0 + later_s
         with admission.slot() as slot:
-            assert slot.take_all() is wanted
+            assert slot.take_idle_cores() is wanted
 
 
 def test_where_several_are_expected_the_first_one_keeps_to_one_core() -> None:
-    admission = Admission(2)
-    admission.expect_several()
+    admission = AdmissionController(2)
+    admission.expect_concurrency()
     with admission.slot() as slot:
-        assert not slot.take_all()
+        assert not slot.take_idle_cores()
 
 
 def test_with_one_core_all_is_one() -> None:
-    with Admission(1).slot() as slot:
-        assert slot.take_all()
+    with AdmissionController(1).slot() as slot:
+        assert slot.take_idle_cores()
         assert slot.cores == 1
 
 
@@ -302,7 +302,7 @@ def _wait_in_line(crowd: _Crowd, observer: _Observer, *names: str, is_batch: boo
     futures = []
     for name in names:
         before = observer.now_waiting
-        futures.append(crowd.come(name, Caller(name=name[:-1], is_batch=is_batch)))
+        futures.append(crowd.come(name, RequestContext(name=name[:-1], is_batch=is_batch)))
         observer.wait_for(before + 1)
     return futures
 
@@ -321,13 +321,13 @@ def test_in_a_full_queue_a_caller_with_fewer_displaces_the_newest_of_the_one_wit
     _fill(crowd, "first")
     a1, a2, a3 = _wait_in_line(crowd, observer, "a1", "a2", "a3")
     with pytest.raises(Overloaded, match="as may"):
-        crowd.come("a4", Caller(name="a")).result(_LONG_S)
-    b1 = crowd.come("b1", Caller(name="b"))
+        crowd.come("a4", RequestContext(name="a")).result(_LONG_S)
+    b1 = crowd.come("b1", RequestContext(name="b"))
     with pytest.raises(Overloaded, match="as may"):
         a3.result(_LONG_S)
     observer.wait_for(3)
     with pytest.raises(Overloaded):  # it would have as many as it takes away from
-        crowd.come("b2", Caller(name="b")).result(_LONG_S)
+        crowd.come("b2", RequestContext(name="b")).result(_LONG_S)
     crowd.let_go()
     assert [future.result(_LONG_S) for future in (a1, a2, b1)] == [1, 1, 1]
     assert crowd.turns[1:] == ["a1", "b1", "a2"]
@@ -340,40 +340,40 @@ def test_room_is_for_who_would_displace_another(crowd_of, observer) -> None:
     _wait_in_line(crowd, observer, "a1", "a2")
     try:
         for name, has_room in (("a", False), ("b", True)):
-            set_caller(Caller(name=name))
+            set_context(RequestContext(name=name))
             if has_room:
-                crowd._admission.require_room()
+                crowd._admission.reject_if_full()
             else:
                 with pytest.raises(Overloaded):
-                    crowd._admission.require_room()
+                    crowd._admission.reject_if_full()
     finally:
-        set_caller(None)
+        set_context(None)
 
 
 def test_queries_of_a_batch_that_was_admitted_are_not_displaced(crowd_of, observer) -> None:
     crowd = crowd_of(slots=1, queue=2)
     _fill(crowd, "first")
-    batch = Caller(name="a", is_batch=True, is_admitted=True)
+    batch = RequestContext(name="a", is_batch=True, is_admitted=True)
     futures = []
     for number in range(4):
         futures.append(crowd.come(f"batch {number}", batch))
         observer.wait_for(number + 1)
     with pytest.raises(Overloaded):
-        crowd.come("b", Caller(name="b")).result(_LONG_S)
+        crowd.come("b", RequestContext(name="b")).result(_LONG_S)
     crowd.let_go()
     assert [future.result(_LONG_S) for future in futures] == [1] * 4
 
 
 def test_queries_of_batches_leave_a_slot_to_single_ones(crowd_of, observer) -> None:
     crowd = crowd_of(slots=4, queue=9)
-    batch = Caller(name="a", is_batch=True)
+    batch = RequestContext(name="a", is_batch=True)
     for number in range(3):
         crowd.come(f"batch {number}", batch)
         _until(lambda number=number: f"batch {number}" in crowd.turns)
     crowd.come("batch 3", batch)
     observer.wait_for(1)
     _fill(crowd, "single")  # though another waits
-    crowd.come("single waits", Caller(name="b"))
+    crowd.come("single waits", RequestContext(name="b"))
     observer.wait_for(2)
     crowd.let_go("batch 0")
     _until(lambda: "single waits" in crowd.turns)  # while it waits, batches have half of the slots
@@ -383,19 +383,19 @@ def test_queries_of_batches_leave_a_slot_to_single_ones(crowd_of, observer) -> N
 
 
 def test_of_costly_searches_each_waits_from_when_it_asks(observer) -> None:
-    admission = costly_searches(3, observer)
+    admission = costly_search_admission(3, observer)
     assert admission.slots == 2
-    assert costly_searches(1).slots == 1
-    caller = Caller(arrived_s=time.monotonic() - 100, is_admitted=True)
-    set_caller(caller)
+    assert costly_search_admission(1).slots == 1
+    caller = RequestContext(arrived_s=time.monotonic() - 100, is_admitted=True)
+    set_context(caller)
     try:
         with admission.slot(), admission.slot():
             pass
     finally:
-        set_caller(None)
-    fresh = Caller()
-    set_caller(fresh)
+        set_context(None)
+    fresh = RequestContext()
+    set_context(fresh)
     with admission.slot():
         pass
-    set_caller(None)
+    set_context(None)
     assert not fresh.is_admitted  # it has had no turn among those that decode
