@@ -7,7 +7,7 @@ import sys
 from search_service.access.api_keys import ApiKeys, new_key
 from search_service.observability.logging_setup import configure
 from search_service.observability.metrics_directory import metrics_directory
-from search_service.server.gunicorn_app import Server
+from search_service.server.gunicorn_app import GunicornApp
 from search_service.settings import ServiceSettings
 from shared.errors import ParecidoError, SettingsError
 
@@ -33,7 +33,7 @@ def main() -> int:
             settings.host,
         )
     with metrics_directory() as directory:
-        Server(settings, directory).run()
+        GunicornApp(settings, directory).run()
     return 0
 
 

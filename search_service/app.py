@@ -8,20 +8,20 @@ from urllib.parse import unquote
 from flask import Flask, Response, current_app, g, request
 from werkzeug.routing import BaseConverter
 
-from search_service.api.access_control import client_name, register_access_control
 from search_service.access.api_keys import ApiKeys
 from search_service.access.forwarded import TrustedProxies
 from search_service.access.image_fetcher import ImageFetcher, fetch_admission
 from search_service.access.rate_limit import RateLimit
-from search_service.api.security_headers import register_security_headers
 from search_service.admission.controller import AdmissionController
+from search_service.admission.request_context import RequestContext, set_context
+from search_service.api.access_control import client_name, register_access_control
 from search_service.api.bodies.body_limits import max_body_bytes
 from search_service.api.error_handlers import register_error_handlers
 from search_service.api.item_paths import ItemPaths
 from search_service.api.routes import api
+from search_service.api.security_headers import register_security_headers
 from search_service.api.web_pages import pages
 from search_service.engine.feedback_log import FeedbackLog
-from search_service.admission.request_context import RequestContext, set_context
 from search_service.observability.logging_setup import request_id
 from search_service.observability.metrics import Metrics
 from search_service.observability.request_log import log_request
@@ -72,9 +72,9 @@ def create_app(
     app.before_request(_name_request)
     app.before_request(_limit_body)
     register_access_control(app, keys, rate_limit)
-    app.before_request(_name_caller)
+    app.before_request(_set_request_context)
     app.before_request(_require_room)
-    app.teardown_request(_forget_caller)
+    app.teardown_request(_clear_request_context)
     register_security_headers(app, settings.cors_origins or (), settings.cors_headers or ())
     app.after_request(_sign_response)
     app.after_request(_tell_request)
@@ -106,11 +106,11 @@ def _limit_body() -> None:
     request.max_content_length = max_body_bytes(request.method, request.path, content_type, settings)
 
 
-def _name_caller() -> None:
-    given = request.environ.get("parecido.caller")
-    caller = given if isinstance(given, RequestContext) else RequestContext()
-    caller.name = client_name()
-    set_context(caller)
+def _set_request_context() -> None:
+    given = request.environ.get("parecido.request_context")
+    context = given if isinstance(given, RequestContext) else RequestContext()
+    context.client = client_name()
+    set_context(context)
 
 
 def _require_room() -> None:
@@ -120,7 +120,7 @@ def _require_room() -> None:
         admission.reject_if_full()
 
 
-def _forget_caller(_error: BaseException | None) -> None:
+def _clear_request_context(_error: BaseException | None) -> None:
     set_context(None)
 
 

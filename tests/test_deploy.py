@@ -16,7 +16,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from search_service.app import create_app
 from search_service.observability.metrics import Metrics
 from search_service.settings import ServiceSettings
-from search_service.snapshots.watcher import SnapshotWatch
+from search_service.snapshots.watcher import SnapshotWatcher
 from shared.manifest import CategoryEntry
 from tests.support.fakes import fake_manifest
 
@@ -50,7 +50,7 @@ def _exposed() -> Iterator[tuple[str, dict[str, str]]]:
 
     metrics = Metrics(0.98)
     metrics.swapped(_Served())
-    client = create_app(SnapshotWatch(never, never), ServiceSettings(), metrics).test_client()
+    client = create_app(SnapshotWatcher(never, never), ServiceSettings(), metrics).test_client()
     for path in ("/nowhere", "/metrics"):
         client.get(path)
     assert client.post("/v1/search", json={"item_id": "mug-1"}).status_code == 503

@@ -13,12 +13,12 @@ from prometheus_client.parser import text_string_to_metric_families
 from indexer.cli.parser import command_parser
 from indexer.settings import BuildSettings
 from search_service.api.error_handlers import STATUS
-from search_service.api.schemas import Options, QueryFields, ToldFields
+from search_service.api.http_error import HTTP_CODES
+from search_service.api.schemas import FeedbackFields, Options, QueryFields
 from search_service.app import create_app
 from search_service.observability.metrics import Metrics
-from search_service.server.message import HTTP_CODES
 from search_service.settings import ServiceSettings
-from search_service.snapshots.watcher import SnapshotWatch
+from search_service.snapshots.watcher import SnapshotWatcher
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -79,7 +79,7 @@ def _app() -> Flask:
     def never(*_: object) -> NoReturn:
         raise AssertionError
 
-    return create_app(SnapshotWatch(never, never), ServiceSettings(), Metrics(0.98))
+    return create_app(SnapshotWatcher(never, never), ServiceSettings(), Metrics(0.98))
 
 
 def test_the_routes_are_complete() -> None:
@@ -105,7 +105,7 @@ def test_the_options_of_a_search_are_complete_and_have_the_defaults() -> None:
     queries = table(API, "| field | value |")
     assert queries.keys() == QueryFields.model_fields.keys()
     feedback = table(API[API.index("## `POST /v1/feedback`") :], "| field | value |")
-    assert feedback.keys() == ToldFields.model_fields.keys()
+    assert feedback.keys() == FeedbackFields.model_fields.keys()
 
 
 def test_the_metrics_are_complete_and_have_their_types() -> None:

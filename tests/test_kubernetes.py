@@ -17,7 +17,7 @@ from indexer.cli.parser import command_parser
 from search_service.app import create_app
 from search_service.observability.metrics import Metrics
 from search_service.settings import ServiceSettings
-from search_service.snapshots.watcher import SnapshotWatch
+from search_service.snapshots.watcher import SnapshotWatcher
 from shared.errors import UsageError
 
 _ROOT = Path(__file__).parents[1]
@@ -105,7 +105,7 @@ def _app_paths() -> set[str]:
     def never(*_: object) -> NoReturn:
         raise AssertionError
 
-    app = create_app(SnapshotWatch(never, never), ServiceSettings(), Metrics(0.98))
+    app = create_app(SnapshotWatcher(never, never), ServiceSettings(), Metrics(0.98))
     return {rule.rule for rule in app.url_map.iter_rules()}
 
 

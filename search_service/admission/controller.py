@@ -102,10 +102,10 @@ class AdmissionController:
         Raises:
             Overloaded: the queue is full, and no other caller has more in it than the current one.
         """
-        caller = current_context()
+        context = current_context()
         with self._lock:
             is_full = len(self._waiters) >= self.queue and not self._free
-            has_room = caller is not None and self._waiters.evictable(caller.name) is not None
+            has_room = context is not None and self._waiters.evictable(context.client) is not None
         if is_full and not has_room:
             raise self.refusal("queue_full")
 
@@ -131,36 +131,36 @@ class AdmissionController:
             Overloaded: the queue is full, or the turn did not come in time.
             ClientGone: nobody waits for the answer any more.
         """
-        caller = current_context() or RequestContext()
+        context = current_context() or RequestContext()
         asked_s = time.monotonic()
-        has_waited = self._take(caller, asked_s)
+        has_waited = self._take(context, asked_s)
         slot, began_s = Slot(self), time.monotonic()
         try:
-            if has_waited and caller.is_gone():
+            if has_waited and context.is_disconnected():
                 raise self._gone()
             if self._is_first_work:
-                caller.is_admitted = True
+                context.is_admitted = True
             if self._observer is not None:
                 self._observer.admitted(began_s - asked_s)
             yield slot
         finally:
-            self._give_back(slot.cores, time.monotonic() - began_s, caller.is_batch)
+            self._give_back(slot.cores, time.monotonic() - began_s, context.is_batch)
 
-    def _take(self, caller: RequestContext, now_s: float) -> bool:
+    def _take(self, context: RequestContext, now_s: float) -> bool:
         """Take a slot; whether it had to be waited for."""
         # One query of a batch has been admitted: the others only wait, from now on. They are as few as there are cores.
-        is_first = not (self._is_first_work and caller.is_admitted)
-        until_s = (caller.arrived_s if self._is_first_work and is_first else now_s) + self._deadline_s
+        is_first = not (self._is_first_work and context.is_admitted)
+        until_s = (context.arrived_s if self._is_first_work and is_first else now_s) + self._deadline_s
         if until_s <= now_s:
             raise self.refusal("deadline")
-        waiter = QueuedQuery(caller, is_first)
+        waiter = QueuedQuery(context, is_first)
         with self._lock:
             if self._free < self.slots:
                 self._met_s = now_s
-            waits_first = self._waiters.has_single if not caller.is_batch else len(self._waiters) > 0
-            if not waits_first and self._start(caller.is_batch):
+            waits_first = self._waiters.has_single if not context.is_batch else len(self._waiters) > 0
+            if not waits_first and self._start(context.is_batch):
                 return False
-            is_full = len(self._waiters) >= self.queue and is_first and not self._displace(caller)
+            is_full = len(self._waiters) >= self.queue and is_first and not self._displace(context)
             if not is_full:
                 self._waiters.add(waiter)
                 self._let_in()  # who waits may be queries of batches, which leave slots free
@@ -169,9 +169,9 @@ class AdmissionController:
         self._wait(waiter, until_s)
         return True
 
-    def _displace(self, caller: RequestContext) -> bool:
-        """Displace a query of another caller for one of this caller, if fair; return whether it was."""
-        displaced = self._waiters.evictable(caller.name)
+    def _displace(self, context: RequestContext) -> bool:
+        """Displace a query of another client for one of this client, if fair; return whether it was."""
+        displaced = self._waiters.evictable(context.client)
         if displaced is None:
             return False
         self._waiters.remove(displaced)
@@ -211,7 +211,7 @@ class AdmissionController:
     def _let_in(self) -> None:
         while self._free and (waiter := self._waiters.take_next(self._n_batch < self._most_batch())) is not None:
             self._free -= 1
-            self._n_batch += waiter.caller.is_batch
+            self._n_batch += waiter.context.is_batch
             waiter.turn.set()
 
     def _take_rest(self) -> int:

@@ -12,13 +12,13 @@ class QueuedQuery:
     """A query in the queue.
 
     Attributes:
-        caller: who asks.
+        context: of its request.
         is_first: whether no query of the request has had its turn: only then may it be displaced.
         turn: set when it has a slot, or is displaced.
         is_evicted: whether it was refused in favour of another caller's.
     """
 
-    caller: RequestContext
+    context: RequestContext
     is_first: bool = True
     turn: threading.Event = field(default_factory=threading.Event)
     is_evicted: bool = False
@@ -26,7 +26,7 @@ class QueuedQuery:
     @property
     def line(self) -> tuple[str, bool]:
         """Queries of the same line are served in the order in which they came."""
-        return self.caller.name, self.caller.is_batch
+        return self.context.client, self.context.is_batch
 
 
 class FairQueue:

@@ -42,7 +42,7 @@ class SlowDecodeQueue:
             if not self._turns.acquire(timeout=self._deadline_s):
                 raise _busy()
             try:
-                if (current_context() or RequestContext()).is_gone():
+                if (current_context() or RequestContext()).is_disconnected():
                     raise ClientGone("the client has closed its connection before its turn came")
                 yield
             finally:

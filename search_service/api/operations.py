@@ -1,4 +1,4 @@
-"""What each route takes and answers, as its view is marked with it."""
+"""Descriptions of the routes' parameters, bodies and responses, from which the OpenAPI document is made."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -16,13 +16,13 @@ from pydantic import BaseModel
 from werkzeug.datastructures import MultiDict
 
 from search_service.access.image_fetcher import FetchBudget, ImageFetcher, fetch_all
-from search_service.api.bodies.form_body import FORM, read_parts
+from search_service.admission.request_context import RequestContext, current_context, set_context
 from search_service.api.bodies.base64_image import decode_base64
+from search_service.api.bodies.form_body import FORM, read_parts
 from search_service.api.bodies.json_body import Base64Image, given_fields, read_json
-from search_service.api.schemas import BatchBody, Options, SearchBody, FeedbackFields
+from search_service.api.schemas import BatchBody, FeedbackFields, Options, SearchBody
 from search_service.api.validation import NO_TEXTS, checked, refuse_unknown
 from search_service.engine.query import Query
-from search_service.admission.request_context import RequestContext, current_context, set_context
 from search_service.engine.user_feedback import UserFeedback
 from search_service.settings import ServiceSettings
 from shared.catalogue.metadata_filter import MetadataFilter
@@ -231,11 +231,11 @@ def search_options(options: Options) -> SearchOptions:
     )
 
 
-def told(fields: FeedbackFields) -> UserFeedback:
+def user_feedback(fields: FeedbackFields) -> UserFeedback:
     """As the engine takes it.
 
     Raises:
-        InvalidRequest: nothing is told.
+        InvalidRequest: both are missing.
     """
     return UserFeedback(fields.category, fields.clicked_item_id)
 
@@ -259,9 +259,9 @@ def _fetch_side_by_side(queries: list[Any], settings: ServiceSettings) -> None:
     """Fetch the images of a batch, so that each is there when its query is read."""
     urls = [one["image_url"] for one in queries if isinstance(one, dict) and isinstance(one.get("image_url"), str)]
     if settings.image_url_hosts and len(urls) > 1:
-        caller = current_context() or RequestContext()
-        caller.is_batch = True
-        set_context(caller)
+        context = current_context() or RequestContext()
+        context.is_batch = True
+        set_context(context)
         g.fetched = fetch_all(_fetcher(), urls, _allowance(settings))
 
 

@@ -8,7 +8,15 @@ from flask import Blueprint, Response, current_app, g, jsonify, request, send_fi
 from search_service.api.access_control import charge_batch, is_operator
 from search_service.api.catalogue_responses import CategoriesJson, ItemJson, categories_json, item_json
 from search_service.api.operations import Operation, describe
-from search_service.api.requests import Search, read_arguments, read_batch, read_body, read_search, search_options, told
+from search_service.api.requests import (
+    Search,
+    read_arguments,
+    read_batch,
+    read_body,
+    read_search,
+    search_options,
+    user_feedback,
+)
 from search_service.api.responses import (
     BatchJson,
     ClassifiedJson,
@@ -29,12 +37,12 @@ from search_service.api.schemas import (
     CategoriesArguments,
     ClassifyBody,
     FeedbackBody,
+    FeedbackFields,
     ImageArguments,
     MetadataFields,
     NoFields,
     Options,
     SearchBody,
-    FeedbackFields,
 )
 from search_service.api.status_response import StatusJson, status_json
 from search_service.engine.engine import Engine
@@ -116,9 +124,9 @@ def feedback() -> tuple[Response, int]:
     """Keep what a query really showed, to learn from."""
     file = _feedback_file()
     query, fields = read_body(request, FeedbackFields, FeedbackBody, _settings())
-    what = told(fields)
+    given = user_feedback(fields)
     with _engine() as engine:
-        record = engine.feedback(query, what)
+        record = engine.feedback(query, given)
     file.append(record)
     _metrics().feedback(record)
     return jsonify(feedback_json(record)), 201

@@ -15,14 +15,15 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from search_service.admission.search_cost import is_costly_search
 from search_service.admission.controller import AdmissionController, costly_search_admission
+from search_service.admission.parallel_map import parallel_map
+from search_service.admission.request_context import RequestContext, current_context, set_context
+from search_service.admission.search_cost import is_costly_search
+from search_service.admission.search_deadline import SearchDeadline
 from search_service.engine.catalogue_lookup import ServedCatalogue
 from search_service.engine.query import Query
 from search_service.engine.query_decoder import QueryDecoder
 from search_service.engine.query_embedding import QueryVectors
-from search_service.admission.request_context import RequestContext, SearchDeadline, current_context, set_context
-from search_service.admission.parallel_map import parallel_map
 from search_service.engine.user_feedback import UserFeedback
 from shared.errors import ClientGone, ParecidoError, StoreUnavailable
 from shared.feedback_record import Feedback
@@ -138,9 +139,9 @@ class Engine:
         if any(query.image is not None for query, _ in searches):
             self._admission.reject_if_full()
             self._admission.expect_concurrency()
-        caller = current_context() or RequestContext()
-        caller.is_batch = True
-        set_context(caller)
+        context = current_context() or RequestContext()
+        context.is_batch = True
+        set_context(context)
         return parallel_map(self._search_or_error, searches, self._batch_threads, self._most_helpers)
 
     def search_image(self, data: bytes, options: SearchOptions) -> Answer:
@@ -219,22 +220,26 @@ class Engine:
         """
         return self._classified(self._vectors.of_embedding(embedding), Timing())
 
-    def feedback(self, query: Query, told: UserFeedback) -> Feedback:
-        """A record of what a client tells of a query, without its image.
+    def feedback(self, query: Query, feedback: UserFeedback) -> Feedback:
+        """Return the record of a user's feedback on a query, without its image.
 
         Raises:
             ImageError: the image can't be used.
             InvalidEmbedding: the embedding has another shape, or no direction.
             UnknownItem: there is none of this id.
-            RequestError: what is told does not fit the snapshot; see `UserFeedback.of`.
+            RequestError: the feedback does not fit the snapshot; see `UserFeedback.to_record`.
         """
         if query.image is not None:
             digest = hashlib.sha256(query.image).hexdigest()
-            return told.of(self._snapshot, self._vectors.of_image(query.image, Timing()), image_sha256=digest)
+            return feedback.to_record(
+                self._snapshot, self._vectors.of_image(query.image, Timing()), image_sha256=digest
+            )
         if query.item_id is not None:
             indexed = self._snapshot.items.by_id(query.item_id)
-            return told.of(self._snapshot, self._vectors.of_item(indexed), query_item_id=indexed.item.item_id)
-        return told.of(self._snapshot, self._vectors.of_embedding(query.embedding))
+            return feedback.to_record(
+                self._snapshot, self._vectors.of_item(indexed), query_item_id=indexed.item.item_id
+            )
+        return feedback.to_record(self._snapshot, self._vectors.of_embedding(query.embedding))
 
     def close(self) -> None:
         """Close the snapshot and give back its lease; call it when no request uses the engine any more."""

@@ -32,7 +32,7 @@ class UserFeedback:
         if self.category is None and self.clicked_item_id is None:
             raise InvalidRequest("found neither `category` nor `clicked_item_id`; wanted one of them at least")
 
-    def of(
+    def to_record(
         self,
         snapshot: Snapshot,
         queries: Vectors,

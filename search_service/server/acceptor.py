@@ -8,9 +8,9 @@ import time
 from collections.abc import AsyncIterator, Sequence
 from typing import TYPE_CHECKING
 
+from search_service.server.backpressure import Backpressure
 from search_service.server.connection import Connection
 from search_service.server.limits import ConnectionLimits
-from search_service.server.backpressure import Backpressure
 from search_service.settings import ServiceSettings
 
 if TYPE_CHECKING:

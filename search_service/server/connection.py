@@ -14,9 +14,10 @@ import h11
 
 from search_service.access.forwarded import client_network
 from search_service.admission.request_context import RequestContext
-from search_service.server.limits import ConnectionLimits
-from search_service.server.message import MAX_HEAD_BYTES, Answer, HttpError, Request, check_head
+from search_service.api.http_error import HttpError
 from search_service.server.backpressure import Backpressure
+from search_service.server.limits import ConnectionLimits
+from search_service.server.message import MAX_HEAD_BYTES, Answer, Request, check_head
 from shared.errors import ParecidoError, SlowClient
 from shared.shown import shortened
 
@@ -162,7 +163,7 @@ class Connection:
             self._writer.write(self._http.send(h11.InformationalResponse(status_code=100, headers=[])) or b"")
         async with _within(BODY_S, "the body of the request") as deadline:
             body = await self._body(head, max_bytes, deadline)
-        return Request(head, body, self._address, self.network, RequestContext(is_gone=self._is_gone))
+        return Request(head, body, self._address, self.network, RequestContext(is_disconnected=self._is_disconnected))
 
     async def _body(self, head: h11.Request, max_bytes: int, deadline: asyncio.Timeout) -> io.BytesIO:
         body, n_chunks, next_block = io.BytesIO(), 0, 0
@@ -224,7 +225,7 @@ class Connection:
                 while await self._reader.read(BLOCK_BYTES):
                     pass
 
-    def _is_gone(self) -> bool:
+    def _is_disconnected(self) -> bool:
         """Whether the client has closed the connection; one that has only ended its own side looks the same."""
         return self._reader.at_eof() or self._writer.transport.is_closing()
 

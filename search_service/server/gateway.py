@@ -22,14 +22,15 @@ import h11
 from flask import Flask
 
 from search_service.access.cors import sharing_headers
-from search_service.access.forwarded import forwarded_address, forwarded_prefix, client_network, strip_prefix
-from search_service.api.security_headers import ALWAYS, PROTECTED
+from search_service.access.forwarded import client_network, forwarded_address, forwarded_prefix, strip_prefix
 from search_service.admission.controller import AdmissionController
 from search_service.api.bodies.body_limits import JSON_BYTES, max_body_bytes, too_large
 from search_service.api.error_handlers import error_headers, status_of
+from search_service.api.http_error import HttpError
 from search_service.api.responses import error_json
+from search_service.api.security_headers import ALWAYS, PROTECTED
 from search_service.observability.metrics import Metrics
-from search_service.server.message import Answer, HttpError, Request, origin_form
+from search_service.server.message import Answer, Request, origin_form
 from search_service.settings import ServiceSettings
 from shared.errors import ImageTooLarge, Overloaded, ParecidoError
 

@@ -28,7 +28,7 @@ _RETURN = 0x06
 _log = logging.getLogger("search_service")
 
 
-class Server(BaseApplication):  # type: ignore[misc]
+class GunicornApp(BaseApplication):  # type: ignore[misc]
     """Gunicorn, configured in code."""
 
     def __init__(self, settings: ServiceSettings, directory: Path) -> None:

@@ -2,7 +2,7 @@
 
 import io
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote_to_bytes, urlsplit
@@ -11,7 +11,7 @@ import h11
 from werkzeug.wsgi import FileWrapper
 
 from search_service.admission.request_context import RequestContext
-from shared.errors import ParecidoError
+from search_service.api.http_error import HttpError
 
 WsgiApp = Callable[[dict[str, Any], Callable[..., Any]], Any]
 MAX_TARGET_BYTES = 24 * 1024
@@ -22,32 +22,8 @@ _BLOCK_BYTES = 256 * 1024
 _NOT_HANDED_ON = frozenset(("content-length", "transfer-encoding", "expect"))  # the body is whole, however it came
 
 
-HTTP_CODES: Mapping[int, str] = {
-    400: "bad_request",
-    414: "uri_too_long",
-    417: "expectation_failed",
-    431: "request_header_fields_too_large",
-    501: "not_implemented",
-    505: "http_version_not_supported",
-}
-"""The codes for programs; Python's own names of statuses differ from version to version."""
-
-
-class HttpError(ParecidoError):
-    """A request that HTTP or this server does not allow.
-
-    Attributes:
-        status: one of `HTTP_CODES`.
-    """
-
-    def __init__(self, status: int, message: str) -> None:
-        super().__init__(message)
-        self.status = status
-        self.code = HTTP_CODES[status]  # type: ignore[misc]  # of each its own
-
-
 def check_head(request: h11.Request) -> None:
-    """Check what h11 leaves to its caller.
+    """Check what h11 leaves to its context.
 
     Raises:
         HttpError: 400, 414, 417, 431, 501 or 505.
@@ -80,17 +56,17 @@ class Request:
         body: at its beginning.
         address: of the other end of the connection, without the port.
         network: what its caller has to itself, see `client_network`.
-        caller: when the request was whole, and whether its client still waits.
+        context: its arrival, and whether its client still waits.
     """
 
     head: h11.Request
     body: io.BytesIO
     address: str
     network: str
-    caller: RequestContext
+    context: RequestContext
 
     def environ(self) -> dict[str, Any]:
-        """As WSGI has it (PEP 3333), with path and query as they came in `RAW_URI`, and `parecido.caller`."""
+        """As WSGI has it (PEP 3333), with path and query as they came in `RAW_URI`, and `parecido.request_context`."""
         target = origin_form(self.head.target)
         path, _, query = target.partition("?")
         environ: dict[str, Any] = {
@@ -105,7 +81,7 @@ class Request:
             "SERVER_PORT": "80",
             "REMOTE_ADDR": self.address,
             "CONTENT_LENGTH": str(self.body.getbuffer().nbytes),
-            "parecido.caller": self.caller,
+            "parecido.request_context": self.context,
             "wsgi.version": (1, 0),
             "wsgi.url_scheme": "http",
             "wsgi.input": self.body,

@@ -21,7 +21,7 @@ def served(monkeypatch) -> list[Config]:
     for variable in [one for one in os.environ if one.startswith(PREFIX)]:
         monkeypatch.delenv(variable)
     served: list[Config] = []
-    monkeypatch.setattr(command.Server, "run", lambda server: served.append(server.cfg))
+    monkeypatch.setattr(command.GunicornApp, "run", lambda server: served.append(server.cfg))
     return served
 
 
@@ -70,12 +70,12 @@ def test_a_bad_setting_ends_with_status_2_and_one_line(served, monkeypatch, caps
 def test_workers_share_a_fresh_directory_that_is_gone_at_the_end(monkeypatch) -> None:
     directories: list[Path] = []
 
-    def note(_: command.Server) -> None:
+    def note(_: command.GunicornApp) -> None:
         directories.append(Path(os.environ["PROMETHEUS_MULTIPROC_DIR"]))
         assert [path.name for path in directories[-1].iterdir()] == ["in-use"]
         (directories[-1] / "counter_1.db").write_bytes(b"left over")
 
-    monkeypatch.setattr(command.Server, "run", note)
+    monkeypatch.setattr(command.GunicornApp, "run", note)
     assert [command.main(), command.main()] == [0, 0]
     first, second = directories
     assert first != second

@@ -13,8 +13,8 @@ from werkzeug.exceptions import RequestEntityTooLarge
 from werkzeug.http import parse_options_header
 from werkzeug.sansio.multipart import Data, Epilogue, Event, Field, File, MultipartDecoder, NeedData, State
 
-from search_service.api.bodies.json_body import require_no_encoding
 from search_service.api.bodies.body_limits import JSON_BYTES
+from search_service.api.bodies.json_body import require_no_encoding
 from shared.errors import BodyTooLarge, InvalidRequest
 from shared.shown import shown
 

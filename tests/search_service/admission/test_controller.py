@@ -1,4 +1,4 @@
-"""AdmissionController, with threads that hold slots until they are told to let go; nothing here depends on how fast they run."""
+"""The admission controller, with threads that hold slots until the test releases them, independent of their speed."""
 
 import threading
 import time
@@ -180,8 +180,8 @@ def test_what_was_waited_before_counts(crowd_of, observer) -> None:
 def test_nothing_is_done_for_a_client_that_is_gone_when_its_turn_comes(crowd_of, observer) -> None:
     crowd, left = crowd_of(slots=1), threading.Event()
     _fill(crowd, "a")
-    gone = crowd.come("gone", RequestContext(is_gone=left.is_set))
-    stays = crowd.come("stays", RequestContext(is_gone=lambda: False))
+    gone = crowd.come("gone", RequestContext(is_disconnected=left.is_set))
+    stays = crowd.come("stays", RequestContext(is_disconnected=lambda: False))
     observer.wait_for(2)
     left.set()
     crowd.let_go()
@@ -193,7 +193,7 @@ def test_nothing_is_done_for_a_client_that_is_gone_when_its_turn_comes(crowd_of,
 
 
 def test_a_client_that_has_only_ended_its_own_side_is_answered_where_nobody_waits(observer) -> None:
-    set_context(RequestContext(is_gone=lambda: True))
+    set_context(RequestContext(is_disconnected=lambda: True))
     try:
         with AdmissionController(1, observer=observer).slot():
             pass
@@ -302,7 +302,7 @@ def _wait_in_line(crowd: _Crowd, observer: _Observer, *names: str, is_batch: boo
     futures = []
     for name in names:
         before = observer.now_waiting
-        futures.append(crowd.come(name, RequestContext(name=name[:-1], is_batch=is_batch)))
+        futures.append(crowd.come(name, RequestContext(client=name[:-1], is_batch=is_batch)))
         observer.wait_for(before + 1)
     return futures
 
@@ -321,13 +321,13 @@ def test_in_a_full_queue_a_caller_with_fewer_displaces_the_newest_of_the_one_wit
     _fill(crowd, "first")
     a1, a2, a3 = _wait_in_line(crowd, observer, "a1", "a2", "a3")
     with pytest.raises(Overloaded, match="as may"):
-        crowd.come("a4", RequestContext(name="a")).result(_LONG_S)
-    b1 = crowd.come("b1", RequestContext(name="b"))
+        crowd.come("a4", RequestContext(client="a")).result(_LONG_S)
+    b1 = crowd.come("b1", RequestContext(client="b"))
     with pytest.raises(Overloaded, match="as may"):
         a3.result(_LONG_S)
     observer.wait_for(3)
     with pytest.raises(Overloaded):  # it would have as many as it takes away from
-        crowd.come("b2", RequestContext(name="b")).result(_LONG_S)
+        crowd.come("b2", RequestContext(client="b")).result(_LONG_S)
     crowd.let_go()
     assert [future.result(_LONG_S) for future in (a1, a2, b1)] == [1, 1, 1]
     assert crowd.turns[1:] == ["a1", "b1", "a2"]
@@ -340,7 +340,7 @@ def test_room_is_for_who_would_displace_another(crowd_of, observer) -> None:
     _wait_in_line(crowd, observer, "a1", "a2")
     try:
         for name, has_room in (("a", False), ("b", True)):
-            set_context(RequestContext(name=name))
+            set_context(RequestContext(client=name))
             if has_room:
                 crowd._admission.reject_if_full()
             else:
@@ -353,27 +353,27 @@ def test_room_is_for_who_would_displace_another(crowd_of, observer) -> None:
 def test_queries_of_a_batch_that_was_admitted_are_not_displaced(crowd_of, observer) -> None:
     crowd = crowd_of(slots=1, queue=2)
     _fill(crowd, "first")
-    batch = RequestContext(name="a", is_batch=True, is_admitted=True)
+    batch = RequestContext(client="a", is_batch=True, is_admitted=True)
     futures = []
     for number in range(4):
         futures.append(crowd.come(f"batch {number}", batch))
         observer.wait_for(number + 1)
     with pytest.raises(Overloaded):
-        crowd.come("b", RequestContext(name="b")).result(_LONG_S)
+        crowd.come("b", RequestContext(client="b")).result(_LONG_S)
     crowd.let_go()
     assert [future.result(_LONG_S) for future in futures] == [1] * 4
 
 
 def test_queries_of_batches_leave_a_slot_to_single_ones(crowd_of, observer) -> None:
     crowd = crowd_of(slots=4, queue=9)
-    batch = RequestContext(name="a", is_batch=True)
+    batch = RequestContext(client="a", is_batch=True)
     for number in range(3):
         crowd.come(f"batch {number}", batch)
         _until(lambda number=number: f"batch {number}" in crowd.turns)
     crowd.come("batch 3", batch)
     observer.wait_for(1)
     _fill(crowd, "single")  # though another waits
-    crowd.come("single waits", RequestContext(name="b"))
+    crowd.come("single waits", RequestContext(client="b"))
     observer.wait_for(2)
     crowd.let_go("batch 0")
     _until(lambda: "single waits" in crowd.turns)  # while it waits, batches have half of the slots

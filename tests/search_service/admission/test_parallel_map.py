@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from search_service.admission.request_context import RequestContext, current_context, set_context
 from search_service.admission.parallel_map import parallel_map
+from search_service.admission.request_context import RequestContext, current_context, set_context
 
 _LONG_S = 30
 

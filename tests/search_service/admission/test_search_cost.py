@@ -1,23 +1,19 @@
-"""Which searches have to ask for a slot, and what ends them."""
+"""Costly searches, which need a slot, and the images of an item that become the query."""
 
-import threading
-import time
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 
-from search_service.admission.search_cost import is_costly_search
 from search_service.admission.controller import AdmissionController
-from search_service.admission import request_context as caller_module
+from search_service.admission.search_cost import is_costly_search
 from search_service.engine.engine import Engine
 from search_service.engine.query import Query
 from search_service.engine.query_embedding import MOST_PICTURES
-from search_service.admission.request_context import RequestContext, SearchDeadline, set_context
 from shared.catalogue.items import IndexedItem
 from shared.catalogue.metadata_filter import MetadataFilter
-from shared.errors import ClientGone, Overloaded
+from shared.errors import Overloaded
 from shared.retrieval.search_options import SearchOptions
 
 _FILTER = MetadataFilter.from_json({"brand": "nobody's"})
@@ -56,7 +52,9 @@ class _Large:
 
 def test_many_embeddings_by_many_pictures_or_in_many_categories_are_costly(catalogue) -> None:
     asked = [(1, 1), (2, 1), (1, 2)]
-    found = [is_costly_search(catalogue.snapshot, SearchOptions(), pictures, [_Large()] * parts) for pictures, parts in asked]
+    found = [
+        is_costly_search(catalogue.snapshot, SearchOptions(), pictures, [_Large()] * parts) for pictures, parts in asked
+    ]
     assert found == [False, True, True]
     assert not is_costly_search(catalogue.snapshot, SearchOptions(), 2, _partitions(catalogue, 2))
 
@@ -82,35 +80,6 @@ def test_cheap_searches_never_wait_for_costly_ones(catalogue) -> None:
         assert isinstance(refused, Overloaded)
         assert found.hits
     assert engine.search_item("mug-1", costly).hits
-
-
-def test_a_search_ends_when_its_client_is_gone(catalogue) -> None:
-    engine, gone = Engine(catalogue.snapshot), threading.Event()
-    set_context(RequestContext(time.monotonic() - 1, gone.is_set))
-    try:
-        assert engine.search_item("mug-1", SearchOptions(3)).hits
-        gone.set()
-        with pytest.raises(ClientGone):
-            engine.search_item("mug-1", SearchOptions(3))
-        with pytest.raises(ClientGone):
-            engine.search_batch([(Query(item_id="mug-1"), SearchOptions(3))] * 3)
-    finally:
-        set_context(None)
-
-
-def test_what_takes_no_time_is_done_for_a_client_that_has_ended_its_own_side(catalogue) -> None:
-    set_context(RequestContext(time.monotonic() + 60, lambda: True))
-    try:
-        assert Engine(catalogue.snapshot).search_item("mug-1", SearchOptions(3)).hits
-    finally:
-        set_context(None)
-
-
-def test_a_search_ends_at_its_deadline(catalogue, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(caller_module, "SEARCH_S", -1.0)
-    with pytest.raises(Overloaded, match="took longer than"):
-        Engine(catalogue.snapshot).search_item("mug-1", SearchOptions(3))
-    SearchDeadline(RequestContext(), time.monotonic() + 60, 60).check()
 
 
 class _Rows:

@@ -5,8 +5,8 @@ from contextvars import copy_context
 
 import pytest
 
-from search_service.admission.slow_decode_queue import SlowDecodeQueue
 from search_service.admission.request_context import RequestContext, set_context
+from search_service.admission.slow_decode_queue import SlowDecodeQueue
 from shared.errors import ClientGone, Overloaded
 
 
@@ -43,7 +43,7 @@ def test_nothing_is_done_for_a_client_that_has_gone() -> None:
     lane = SlowDecodeQueue(slots=1, queue=0)
 
     def search() -> None:
-        set_context(RequestContext(is_gone=lambda: True))
+        set_context(RequestContext(is_disconnected=lambda: True))
         with pytest.raises(ClientGone), lane.turn():
             raise AssertionError
 

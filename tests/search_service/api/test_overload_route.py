@@ -8,9 +8,9 @@ import pytest
 from flask.testing import FlaskClient
 
 from search_service.admission.controller import AdmissionController
+from search_service.admission.request_context import current_context
 from search_service.app import create_app
 from search_service.engine.engine import Engine
-from search_service.admission.request_context import current_context
 from search_service.observability.metrics import Metrics
 from search_service.settings import ServiceSettings
 from tests.support.fakes import picture

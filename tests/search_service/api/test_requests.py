@@ -16,7 +16,7 @@ from search_service.api.requests import (
     read_body,
     read_form,
     search_options,
-    told,
+    user_feedback,
 )
 from search_service.api.schemas import (
     WANTED,
@@ -24,12 +24,12 @@ from search_service.api.schemas import (
     BatchBody,
     ClassifyBody,
     FeedbackBody,
+    FeedbackFields,
     ImageArguments,
     MetadataFields,
     NoFields,
     Options,
     SearchBody,
-    FeedbackFields,
 )
 from search_service.engine.query import Query
 from search_service.engine.user_feedback import UserFeedback
@@ -111,7 +111,8 @@ def test_a_long_value_is_cut_in_the_message() -> None:
 
 
 @pytest.mark.parametrize(
-    "model", [SearchBody, BatchBody, ClassifyBody, FeedbackBody, Options, FeedbackFields, MetadataFields, ImageArguments]
+    "model",
+    [SearchBody, BatchBody, ClassifyBody, FeedbackBody, Options, FeedbackFields, MetadataFields, ImageArguments],
 )
 def test_every_field_has_a_message(model) -> None:
     for name in model.model_fields:
@@ -224,7 +225,7 @@ def test_what_spells_no_whole_number_is_shown_as_it_came(text) -> None:
 )
 def test_what_is_told_is_read(given, wanted) -> None:
     _, fields = read_body(_request(json={"item_id": "a", **given}), FeedbackFields, FeedbackBody, _SETTINGS)
-    assert told(fields) == told(_form(FeedbackFields, **given)) == wanted
+    assert user_feedback(fields) == user_feedback(_form(FeedbackFields, **given)) == wanted
 
 
 @pytest.mark.parametrize(
@@ -239,7 +240,7 @@ def test_what_is_told_is_read(given, wanted) -> None:
 def test_what_can_not_be_told_is_refused(given, message) -> None:
     request = _request(json={"item_id": "a", **given})
     with pytest.raises(InvalidRequest) as caught:
-        told(read_body(request, FeedbackFields, FeedbackBody, _SETTINGS)[1])
+        user_feedback(read_body(request, FeedbackFields, FeedbackBody, _SETTINGS)[1])
     assert str(caught.value) == message
 
 

@@ -18,7 +18,7 @@ def _queries(catalogue, category: str, count: int = 1) -> Vectors:
 def test_a_record_has_what_was_predicted_and_what_was_told(catalogue) -> None:
     before = datetime.now(UTC)
     queries = _queries(catalogue, catalogue.mugs)
-    record = UserFeedback(category=catalogue.hats).of(catalogue.snapshot, queries, image_sha256="ab" * 32)
+    record = UserFeedback(category=catalogue.hats).to_record(catalogue.snapshot, queries, image_sha256="ab" * 32)
     probabilities = catalogue.snapshot.classifier.probabilities(queries)[0]
     assert (record.category, record.predicted_category) == (catalogue.hats, catalogue.mugs)
     assert record.confidence == pytest.approx(float(probabilities.max()), abs=1e-6)
@@ -26,20 +26,20 @@ def test_a_record_has_what_was_predicted_and_what_was_told(catalogue) -> None:
     assert (record.clicked_item_id, record.query_item_id, record.image_sha256) == (None, None, "ab" * 32)
     np.testing.assert_array_equal(record.embedding, queries[0])
     assert before <= record.time <= datetime.now(UTC)
-    again = UserFeedback(category=catalogue.hats).of(catalogue.snapshot, queries)
+    again = UserFeedback(category=catalogue.hats).to_record(catalogue.snapshot, queries)
     assert again.feedback_id != record.feedback_id
 
 
 def test_a_clicked_item_implies_its_category(catalogue) -> None:
-    record = UserFeedback(clicked_item_id="👟").of(catalogue.snapshot, _queries(catalogue, catalogue.mugs))
+    record = UserFeedback(clicked_item_id="👟").to_record(catalogue.snapshot, _queries(catalogue, catalogue.mugs))
     assert (record.category, record.clicked_item_id) == (catalogue.shoes, "👟")
-    both = UserFeedback(catalogue.shoes, "👟").of(catalogue.snapshot, _queries(catalogue, catalogue.mugs))
+    both = UserFeedback(catalogue.shoes, "👟").to_record(catalogue.snapshot, _queries(catalogue, catalogue.mugs))
     assert (both.category, both.clicked_item_id) == (catalogue.shoes, "👟")
 
 
 def test_an_item_as_the_query_is_judged_by_all_its_images_and_has_no_embedding(catalogue) -> None:
     queries = _queries(catalogue, catalogue.mugs, 3)
-    record = UserFeedback(category=catalogue.mugs).of(catalogue.snapshot, queries, query_item_id="mug-1")
+    record = UserFeedback(category=catalogue.mugs).to_record(catalogue.snapshot, queries, query_item_id="mug-1")
     mean = catalogue.snapshot.classifier.probabilities(queries).mean(axis=0)
     assert record.confidence == pytest.approx(float(mean.max()), abs=1e-6)
     assert (record.query_item_id, record.embedding) == ("mug-1", None)
@@ -61,7 +61,7 @@ def test_an_item_as_the_query_is_judged_by_all_its_images_and_has_no_embedding(c
 )
 def test_what_does_not_fit_the_snapshot_is_refused(catalogue, told, error, message) -> None:
     with pytest.raises(error, match=f"^{message}"):
-        UserFeedback(**told).of(catalogue.snapshot, _queries(catalogue, catalogue.mugs))
+        UserFeedback(**told).to_record(catalogue.snapshot, _queries(catalogue, catalogue.mugs))
 
 
 def test_nothing_told_is_refused() -> None:

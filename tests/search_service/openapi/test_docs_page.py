@@ -8,8 +8,8 @@ import jsonschema_rs
 import pytest
 from flask.testing import FlaskClient
 
+from search_service.api.http_error import HTTP_CODES
 from search_service.openapi import document as openapi
-from search_service.server.message import HTTP_CODES
 from search_service.settings import ServiceSettings
 from shared.errors import ParecidoError
 

@@ -128,7 +128,7 @@ def test_it_is_seen_that_a_client_is_gone(server) -> None:
     with server.connect() as client:
         client.sendall(_post(b"body", "/gone"))
     server.wait_until(lambda: server.gone == [True])
-    assert server.ask(b"")[1]["is_gone"] is False
+    assert server.ask(b"")[1]["is_disconnected"] is False
 
 
 def test_who_sends_nothing_is_disconnected(server, monkeypatch) -> None:

@@ -7,8 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 import h11
 import pytest
 
+from search_service.api.http_error import HttpError
 from search_service.server.gateway import RequestPool, request_kind
-from search_service.server.message import HttpError
 from shared.errors import Overloaded
 from tests.support.processes.http_server import http_server
 

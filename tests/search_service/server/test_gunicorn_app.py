@@ -7,13 +7,13 @@ from types import SimpleNamespace
 
 import pytest
 
-from search_service.server.gunicorn_app import Server, complete_no_more
+from search_service.server.gunicorn_app import GunicornApp, complete_no_more
 from search_service.settings import ServiceSettings
 
 
 @pytest.fixture
-def server(tmp_path) -> Server:
-    return Server(ServiceSettings(workers=2), tmp_path)
+def server(tmp_path) -> GunicornApp:
+    return GunicornApp(ServiceSettings(workers=2), tmp_path)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux can do so")

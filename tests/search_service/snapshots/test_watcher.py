@@ -9,7 +9,7 @@ from contextlib import ExitStack
 
 import pytest
 
-from search_service.snapshots.watcher import SnapshotVersion, SnapshotRejection, SnapshotWatcher
+from search_service.snapshots.watcher import SnapshotRejection, SnapshotVersion, SnapshotWatcher
 from shared.errors import NotReady, ParecidoError, SnapshotError, SnapshotMissing, StoreUnavailable
 
 A, B, C = (SnapshotVersion(name, 1) for name in "ABC")

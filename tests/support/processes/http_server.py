@@ -100,9 +100,9 @@ class HttpServer:
             body = b"" if path.endswith("unread") else request.get_data(cache=False)
             if path.endswith("held"):
                 assert self.held.wait(WAIT_S)
-            caller = request.environ["parecido.caller"]
+            context = request.environ["parecido.request_context"]
             if path.endswith("gone"):
-                self.wait_until(caller.is_gone)
+                self.wait_until(context.is_disconnected)
                 self.gone.append(True)
             answer = {
                 "method": request.method,
@@ -112,8 +112,8 @@ class HttpServer:
                 "sha256": hashlib.sha256(body).hexdigest(),
                 "n_bytes": len(body),
                 "headers": dict(request.headers),
-                "waited_s": time.monotonic() - caller.arrived_s,
-                "is_gone": caller.is_gone(),
+                "waited_s": time.monotonic() - context.arrived_s,
+                "is_disconnected": context.is_disconnected(),
             }
             return app.json.response(answer)
 

@@ -7,8 +7,8 @@ import pytest
 from flask import Request
 from werkzeug.test import EnvironBuilder
 
-from search_service.api.bodies.form_body import read_parts
 from search_service.api.bodies.body_limits import JSON_BYTES
+from search_service.api.bodies.form_body import read_parts
 from shared.errors import BodyTooLarge, InvalidRequest, UnsupportedBody
 
 _KNOWN = ("top_k", "category")

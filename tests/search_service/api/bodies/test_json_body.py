@@ -8,8 +8,8 @@ import pytest
 from flask import Request
 from werkzeug.test import EnvironBuilder
 
-from search_service.api.bodies.json_body import MAX_QUERY_VALUES, Base64Image, parse_json, read_json
 from search_service.api.bodies.body_limits import JSON_BYTES
+from search_service.api.bodies.json_body import MAX_QUERY_VALUES, Base64Image, parse_json, read_json
 from shared.errors import BodyTooLarge, InvalidRequest, UnsupportedBody
 
 _IMAGE = bytes(range(256)) * 20_000
