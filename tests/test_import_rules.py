@@ -85,14 +85,8 @@ _LAYERS = {
 # To be removed, one by one.
 _UPWARD_STILL = {
     "indexer.classifier.held_out -> indexer.evaluation.retrieval_metrics",
-    "search_service.access.access_control -> search_service.api.operations",
-    "search_service.access.image_fetcher -> search_service.engine.side_by_side",
-    "search_service.admission.fair_queue -> search_service.engine.request_context",
-    "search_service.admission.slots -> search_service.engine.request_context",
-    "search_service.admission.slow_lane -> search_service.engine.request_context",
     "search_service.observability.metrics -> search_service.engine.engine",
-    "search_service.observability.metrics -> search_service.snapshots.watch",
-    "search_service.openapi.document -> search_service.server.message",
+    "search_service.observability.metrics -> search_service.snapshots.watcher",
 }
 _CYCLES_STILL = [
     ["indexer.backbone.choose", "indexer.backbone.fine_tuning.stage"],
