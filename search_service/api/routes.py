@@ -6,7 +6,6 @@ from contextlib import contextmanager
 from flask import Blueprint, Response, current_app, g, jsonify, request, send_file
 
 from search_service.api.access_control import charge_batch, is_operator
-from search_service.api.catalogue_responses import CategoriesJson, ItemJson, categories_json, item_json
 from search_service.api.operations import Operation, describe
 from search_service.api.requests import (
     Search,
@@ -17,7 +16,8 @@ from search_service.api.requests import (
     search_options,
     user_feedback,
 )
-from search_service.api.responses import (
+from search_service.api.responses.catalogue import CategoriesJson, ItemJson, categories_json, item_json
+from search_service.api.responses.search import (
     BatchJson,
     ClassifiedJson,
     ErrorJson,
@@ -32,6 +32,7 @@ from search_service.api.responses import (
     ready_json,
     searched_json,
 )
+from search_service.api.responses.status import StatusJson, status_json
 from search_service.api.schemas import (
     BatchBody,
     CategoriesArguments,
@@ -44,7 +45,6 @@ from search_service.api.schemas import (
     Options,
     SearchBody,
 )
-from search_service.api.status_response import StatusJson, status_json
 from search_service.engine.engine import Engine
 from search_service.engine.feedback_log import FeedbackLog
 from search_service.observability.metrics import CONTENT_TYPE, Metrics

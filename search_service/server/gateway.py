@@ -27,7 +27,7 @@ from search_service.admission.controller import AdmissionController
 from search_service.api.bodies.body_limits import JSON_BYTES, max_body_bytes, too_large
 from search_service.api.error_handlers import error_headers, status_of
 from search_service.api.http_error import HttpError
-from search_service.api.responses import error_json
+from search_service.api.responses.search import error_json
 from search_service.api.security_headers import ALWAYS, PROTECTED
 from search_service.observability.metrics import Metrics
 from search_service.server.message import Answer, Request, origin_form

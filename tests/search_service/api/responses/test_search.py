@@ -6,8 +6,8 @@ from dataclasses import replace
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
-from search_service.api.catalogue_responses import CategoriesJson, ItemJson, categories_json, item_json
-from search_service.api.responses import (
+from search_service.api.responses.catalogue import CategoriesJson, ItemJson, categories_json, item_json
+from search_service.api.responses.search import (
     ClassifiedJson,
     SearchedJson,
     classified_json,

@@ -6,7 +6,7 @@ from typing import Annotated, NotRequired
 from pydantic import Field
 from typing_extensions import TypedDict  # pydantic wants this one before Python 3.12
 
-from search_service.api.responses import Count, ImageUrl, Metadata, SnapshotId, exactly, image_url, metadata_json
+from search_service.api.responses.search import Count, ImageUrl, Metadata, SnapshotId, exactly, image_url, metadata_json
 from shared.catalogue.items import Item
 from shared.manifest import CategoryEntry
 

@@ -1,4 +1,4 @@
-from search_service.api.catalogue_responses import categories_json, item_json
+from search_service.api.responses.catalogue import categories_json, item_json
 from shared.catalogue.items import Item
 from shared.manifest import CategoryEntry
 

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 from pydantic import Field
 from typing_extensions import TypedDict
 
-from search_service.api.responses import Count, Probability, SnapshotId, exactly
+from search_service.api.responses.search import Count, Probability, SnapshotId, exactly
 from shared.manifest import Manifest
 
 

@@ -3,7 +3,7 @@
 import pytest
 from flask.testing import FlaskClient
 
-from search_service.api.status_response import status_json
+from search_service.api.responses.status import status_json
 from tests.support.fakes import fake_manifest
 
 
