@@ -1,4 +1,4 @@
-"""The figures of a build, for `--json` and for people."""
+"""The result of a build, and its summary for `--json` and for people."""
 
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -11,20 +11,33 @@ from shared.snapshot.data_directory import DataDirectory
 
 
 @dataclass(frozen=True)
-class BuildSummary:
-    """What a build reports.
+class Built:
+    """A complete snapshot that a build made; the published one where nothing has changed.
 
     Attributes:
-        snapshot_id: of the new snapshot.
-        published: whether `current` names it now.
-        backbone: the base that was used.
-        items: how many are in the snapshot.
-        images: how many these have.
-        skipped: entries left out.
+        manifest: of the snapshot.
+        objections: reasons of the gate not to publish it.
+        embedded_views: views embedded in this run, augmented copies included.
+        skipped: number of entries left out.
+    """
+
+    manifest: Manifest
+    objections: list[str]
+    embedded_views: int
+    skipped: int
+
+
+@dataclass(frozen=True)
+class BuildSummary:
+    """The figures of a build.
+
+    Attributes:
+        published: True if `current` names the snapshot now.
+        backbone: name of the base network.
+        skipped: number of entries left out.
         embedded: views embedded in this run, augmented copies included.
-        categories: how many.
         category_accuracy: of the classifier on held-out items; None where there were too few to hold any out.
-        seconds: the whole build.
+        seconds: duration of the build.
     """
 
     snapshot_id: str
@@ -38,45 +51,26 @@ class BuildSummary:
     category_accuracy: float | None
     seconds: float
 
+    @classmethod
+    def of(cls, built: Built, published: bool, seconds: float) -> "BuildSummary":
+        """The summary of a build that took so many seconds."""
+        manifest = built.manifest
+        return cls(
+            snapshot_id=manifest.snapshot_id,
+            published=published,
+            backbone=manifest.backbone,
+            items=manifest.items,
+            images=manifest.images,
+            skipped=built.skipped,
+            embedded=built.embedded_views,
+            categories=len(manifest.categories),
+            category_accuracy=manifest.classifier["category_accuracy"],
+            seconds=round(seconds, 3),
+        )
+
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""
         return asdict(self)
-
-
-@dataclass(frozen=True)
-class Built:
-    """What a build has made: the manifest of a complete snapshot, and what the gate objects to it.
-
-    The snapshot is the published one where that has all of the catalogue already.
-    """
-
-    manifest: Manifest
-    objections: list[str]
-    embedded_views: int
-    skipped: int
-
-
-def summarize(built: Built, published: bool, seconds: float) -> BuildSummary:
-    """Sum up a build.
-
-    Args:
-        built: what was made.
-        published: True if `current` names it now.
-        seconds: the duration of the build.
-    """
-    manifest = built.manifest
-    return BuildSummary(
-        snapshot_id=manifest.snapshot_id,
-        published=published,
-        backbone=manifest.backbone,
-        items=manifest.items,
-        images=manifest.images,
-        skipped=built.skipped,
-        embedded=built.embedded_views,
-        categories=len(manifest.categories),
-        category_accuracy=manifest.classifier["category_accuracy"],
-        seconds=round(seconds, 3),
-    )
 
 
 def show(summary: BuildSummary, manifest: Manifest, data: DataDirectory, reporter: Reporter) -> None:
@@ -86,13 +80,13 @@ def show(summary: BuildSummary, manifest: Manifest, data: DataDirectory, reporte
         for entry in manifest.categories
     ]
     reporter.table("Categories", ["category", "items", "images", "rows", "index", "ann_recall_at_10"], rows)
-    shown = {key: "–" if value is None else value for key, value in summary.as_dict().items()}
-    reporter.table("Build", ["figure", "value"], list(shown.items()))
+    figures = {key: "–" if value is None else value for key, value in summary.as_dict().items()}
+    reporter.table("Build", ["figure", "value"], list(figures.items()))
     if summary.skipped:
-        reporter.say(f"{summary.skipped} entries were left out; {data.skipped} lists them with their reasons")
+        reporter.say(f"entries left out: {summary.skipped}; {data.skipped} lists them with their reasons")
     directory = data.paths(manifest.snapshot_id).report
     if (page := directory / PAGE).exists():
-        reporter.say(f"how good it is: {page}")
+        reporter.say(f"evaluation report: {page}")
     report = read_report(directory)
-    if report is not None and (found := report.sentence()):
-        reporter.say(f"{found}; `python -m indexer report --data {data.root}` shows them")
+    if report is not None and (to_look_at := report.sentence()):
+        reporter.say(f"{to_look_at}; `python -m indexer report --data {data.root}` shows them")

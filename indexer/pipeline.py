@@ -1,21 +1,28 @@
-"""From a catalogue to a published snapshot: the stages, in order.
+"""A build, from a catalogue to a published snapshot.
 
-read_catalogue → choose_backbone → embed_catalogue → choose_classifier → build_partitions → publish
+1. Read the catalogue; entries that can't be used become problems.
+2. Choose the backbone: the published one, or a newly exported one, which `--fine-tune` tunes first.
+3. Embed every image and its augmented copies; or read embeddings that were made elsewhere.
+4. Plan one partition per category, and hold out some items from training.
+5. Choose the classifier: the published one, or a newly trained one.
+6. Write the snapshot, unless the published one has all of this already.
+7. Publish it, unless it is worse than the published one.
 
-Each stage takes over what the published snapshot or the cache has already; TensorFlow is imported only to export a base
-(which `--fine-tune` tunes first) or to train a classifier.
+Every stage reuses what the published snapshot or the embedding cache has. TensorFlow is imported only to export a
+backbone or to train a classifier.
 """
 
-import json
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 from indexer.assemble_snapshot import SnapshotContent
 from indexer.backbone.choose import choose_backbone
-from indexer.build_summary import BuildSummary, Built, show, summarize
+from indexer.build_summary import BuildSummary, Built, show
 from indexer.catalogue.model import Catalogue
 from indexer.catalogue.problems import check_problems
 from indexer.catalogue.reader import read_catalogue
@@ -25,47 +32,45 @@ from indexer.classifier.held_out import HeldOut
 from indexer.console.progress import Reporter
 from indexer.embedding.cache import EmbeddingCache
 from indexer.embedding.cluster.ray_executor import RayExecutor
-from indexer.embedding.embed_catalogue import Executor, embed_catalogue, embed_locally
+from indexer.embedding.embed_catalogue import EmbeddedCatalogue, Executor, embed_catalogue, embed_locally
 from indexer.embedding.embed_image import EmbeddingConfig
 from indexer.embedding.exported_backbone import UNKNOWN_BACKBONE, ExportedBackbone
 from indexer.embedding.precomputed import read_precomputed, require_same_dim
-from indexer.files.durable_write import replace_file
 from indexer.partitions.build import plan_partitions
-from indexer.publish_gate import objections
+from indexer.publish_gate import objections, publish
 from indexer.settings import BuildSettings
-from indexer.snapshots.milvus_collections import drop_unused_collections, has_all_vectors, move_alias, require_store
-from indexer.snapshots.publish import delete_old_snapshots, set_current, write_snapshot
+from indexer.snapshots.milvus_collections import drop_unused_collections, has_all_vectors, require_store
+from indexer.snapshots.publish import delete_old_snapshots, write_snapshot
 from indexer.snapshots.published import PublishedSnapshot, find_published, preprocessing_of
 from indexer.snapshots.snapshot_id import new_snapshot_id
 from indexer.snapshots.writer_lock import writer_lock
 from shared.errors import SettingsError
-from shared.manifest import Manifest
 from shared.model.embedder import LiteRtEmbedder, embedder_id
 from shared.snapshot.data_directory import DataDirectory
 
 
 def build(settings: BuildSettings, reporter: Reporter) -> BuildSummary:
-    """Build a snapshot of a catalogue and publish it; what the published one has already is taken over.
+    """Build a snapshot of a catalogue and publish it.
 
     Raises:
-        CatalogueError: the catalogue can't be read, is empty, or too much of it is bad.
-        WeightsError: the backbone's weights can't be had.
-        SettingsError: the data directory can't be made, or the feedback file is not there.
-        StorageError: the disk is full, or can't be written.
+        CatalogueError: the catalogue can't be read, is empty, or has too many problems.
+        WeightsError: the backbone's weights are not available.
+        SettingsError: the data directory can't be made, or the feedback file is missing.
+        StorageError: the disk is full or not writable.
         StoreUnavailable: the vectors go to Milvus, which does not answer.
-        Busy: another build is writing there.
+        Busy: another build is writing to the data directory.
     """
     started = time.monotonic()
     require_feedback(settings.feedback)
-    data = _writable(settings)
+    data = _data_directory(settings)
     with writer_lock(data):
         require_store(data, settings.store)
         published = find_published(data, reporter)
         built = _build(settings, data, published, reporter)
-        good = _publish(settings, data, built, published, reporter)
+        is_published = publish(settings, data, built, published, reporter)
         delete_old_snapshots(data, settings.keep)
         drop_unused_collections(data, reporter.say)
-    summary = summarize(built, good, time.monotonic() - started)
+    summary = BuildSummary.of(built, is_published, time.monotonic() - started)
     show(summary, built.manifest, data, reporter)
     return summary
 
@@ -73,147 +78,103 @@ def build(settings: BuildSettings, reporter: Reporter) -> BuildSummary:
 def _build(
     settings: BuildSettings, data: DataDirectory, published: PublishedSnapshot | None, reporter: Reporter
 ) -> Built:
-    """The stages."""
-    if settings.embeddings is not None:
-        return _build_given(settings, settings.embeddings, data, published, reporter)
-    with reporter.stage("read catalogue") as stage:
-        catalogue = read_catalogue(settings.catalogue, settings.image_root, stage, data.root)
-    check_problems(data, catalogue, catalogue.problems, settings.max_bad)
-
-    base = choose_backbone(settings, published, catalogue, reporter)
-    with _embedding(settings, base, data, reporter) as (how, cache):
-        with reporter.stage("embed images", catalogue.n_images) as stage:
-            embedded = embed_catalogue(catalogue, how, stage, _executor(settings, base, data, reporter))
-        check_problems(data, catalogue, embedded.problems, settings.max_bad)
-
+    """Make a complete snapshot, not yet published; or take the published one where nothing has changed."""
+    embeddings = _images_embedded if settings.embeddings is None else _embeddings_read
+    with embeddings(settings, data, published, reporter) as (backbone, embedded, image_root, cache):
         partitions, items = plan_partitions(embedded, settings.index_views, published, settings.index_policy)
         held_out = HeldOut.of(embedded, settings.seed)
-        embedder = how.embedder
-        queries = read_feedback(settings.feedback, embedder.embedder_id, embedder.dim, embedded, reporter)
+        dim = embedded.views.shape[2]
+        queries = read_feedback(settings.feedback, embedder_id(backbone.model), dim, embedded, reporter)
         chosen = choose_classifier(
-            published, embedded, held_out, base, reporter, queries, seed=settings.seed, retrain=settings.retrain
+            published, embedded, held_out, backbone, reporter, queries, seed=settings.seed, retrain=settings.retrain
         )
         content = SnapshotContent(
-            base,
-            embedded,
-            chosen,
-            held_out,
-            partitions,
-            items,
-            published,
-            catalogue.image_root,
-            settings,
-            how.preprocessing,
+            base=backbone,
+            embedded=embedded,
+            chosen=chosen,
+            held_out=held_out,
+            partitions=partitions,
+            items=items,
+            published=published,
+            image_root=image_root,
+            settings=settings,
+            preprocessing=preprocessing_of(data),
         )
         if published is not None and content.is_published() and has_all_vectors(published.manifest, reporter.say):
             manifest, found = published.manifest, []
         else:
-            manifest = _write(data, content, reporter)
+            manifest = write_snapshot(
+                data, partial(content.write, snapshot_id=new_snapshot_id(data.ids()), reporter=reporter)
+            )
             found = objections(manifest, chosen.heads.validated, held_out, published)
-        return Built(manifest, found, cache.n_put * embedded.views.shape[1], len(embedded.problems))
+        embedded_views = 0 if cache is None else cache.n_put * embedded.views.shape[1]
+        return Built(manifest, found, embedded_views, len(embedded.problems))
 
 
-def _build_given(
-    settings: BuildSettings,
-    embeddings: Path,
-    data: DataDirectory,
-    published: PublishedSnapshot | None,
-    reporter: Reporter,
-) -> Built:
-    """The stages for embeddings that were made elsewhere."""
-    catalogue = Catalogue(settings.catalogue, (settings.image_root or settings.catalogue.parent).resolve(), (), (), ())
-    # `auto` would guess: only the user knows what made them.
-    base = (
-        UNKNOWN_BACKBONE if settings.backbone == "auto" else choose_backbone(settings, published, catalogue, reporter)
-    )
-    with reporter.stage("read embeddings") as stage:
-        embedded = read_precomputed(embeddings, settings.catalogue, base, stage, data.root)
-    dim = embedded.views.shape[2]
-    if base.model:
-        require_same_dim(base, LiteRtEmbedder(base.model, 1).dim, dim)
-    partitions, items = plan_partitions(embedded, settings.index_views, published, settings.index_policy)
-    held_out = HeldOut.of(embedded, settings.seed)
-    queries = read_feedback(settings.feedback, embedder_id(base.model), dim, embedded, reporter)
-    chosen = choose_classifier(
-        published, embedded, held_out, base, reporter, queries, seed=settings.seed, retrain=settings.retrain
-    )
-    content = SnapshotContent(
-        base,
-        embedded,
-        chosen,
-        held_out,
-        partitions,
-        items,
-        published,
-        catalogue.image_root,
-        settings,
-        preprocessing_of(data),
-    )
-    if published is not None and content.is_published() and has_all_vectors(published.manifest, reporter.say):
-        return Built(published.manifest, [], 0, 0)
-    manifest = _write(data, content, reporter)
-    return Built(manifest, objections(manifest, chosen.heads.validated, held_out, published), 0, 0)
+class _Embedded(NamedTuple):
+    """A catalogue's embeddings, the backbone that made them, and what image paths are relative to.
 
+    `cache` is None where the embeddings were made elsewhere.
+    """
 
-def _write(data: DataDirectory, content: SnapshotContent, reporter: Reporter) -> Manifest:
-    return write_snapshot(data, lambda paths: content.write(paths, new_snapshot_id(data.ids()), reporter))
-
-
-def _publish(
-    settings: BuildSettings, data: DataDirectory, built: Built, published: PublishedSnapshot | None, reporter: Reporter
-) -> bool:
-    """Make a snapshot `current` unless the gate objects, and remember its settings."""
-    snapshot_id = built.manifest.snapshot_id
-    if published is not None and snapshot_id == published.manifest.snapshot_id:
-        reporter.say(f"nothing has changed: {snapshot_id} stays published")
-        _remember(settings, built.manifest, data)
-        move_alias(data, built.manifest)  # where a build was killed before
-        return True
-    for objection in built.objections:
-        reporter.say(f"objection: {objection}")
-    if built.objections and not settings.force:
-        reporter.say(f"not published: {snapshot_id} is kept; publish it with --force, or rollback to its id")
-        return False
-    _remember(settings, built.manifest, data)  # first, or a kill between the two would leave nothing to reindex from
-    move_alias(data, built.manifest)
-    set_current(data, snapshot_id)
-    return True
-
-
-def _remember(settings: BuildSettings, manifest: Manifest, data: DataDirectory) -> None:
-    """Keep the settings for the next build; the base as it was chosen, for `auto` could choose another tomorrow."""
-    chosen = settings.as_dict()
-    if settings.embeddings is None:
-        chosen["backbone"] = manifest.backbone
-    replace_file(data.build_settings, json.dumps(chosen, indent=1) + "\n")
-
-
-def _executor(settings: BuildSettings, base: ExportedBackbone, data: DataDirectory, reporter: Reporter) -> Executor:
-    """Who embeds."""
-    if settings.executor == "local":
-        return embed_locally
-    shards = settings.shards or data.shards.resolve()
-    return RayExecutor(base.model, settings.ray_address, shards, settings.shard_images, settings.workers, reporter.say)
+    backbone: ExportedBackbone
+    catalogue: EmbeddedCatalogue
+    image_root: Path
+    cache: EmbeddingCache | None
 
 
 @contextmanager
-def _embedding(
-    settings: BuildSettings, base: ExportedBackbone, data: DataDirectory, reporter: Reporter
-) -> Iterator[tuple[EmbeddingConfig, EmbeddingCache]]:
-    """How images are embedded, and the cache, open for as long as embeddings are read."""
-    how = EmbeddingConfig(
-        LiteRtEmbedder(base.model, settings.threads),
+def _images_embedded(
+    settings: BuildSettings, data: DataDirectory, published: PublishedSnapshot | None, reporter: Reporter
+) -> Iterator[_Embedded]:
+    """Embed the catalogue's images; the cache is open within, since later stages read embeddings from it."""
+    with reporter.stage("read catalogue") as stage:
+        catalogue = read_catalogue(settings.catalogue, settings.image_root, stage, data.root)
+    check_problems(data, catalogue, catalogue.problems, settings.max_bad)
+    backbone = choose_backbone(settings, published, catalogue, reporter)
+    config = EmbeddingConfig(
+        LiteRtEmbedder(backbone.model, settings.threads),
         settings.augmentation,
         settings.image_limits,
         settings.threads,
         rehash=settings.rehash,
         preprocessing=preprocessing_of(data),
     )
-    with closing(EmbeddingCache(data.cache, how.recipe, 1 + settings.augmentations, reporter.say)) as cache:
-        yield replace(how, cache=cache), cache
+    with closing(EmbeddingCache(data.cache, config.recipe, 1 + settings.augmentations, reporter.say)) as cache:
+        with reporter.stage("embed images", catalogue.n_images) as stage:
+            executor = _executor(settings, backbone, data, reporter)
+            embedded = embed_catalogue(catalogue, replace(config, cache=cache), stage, executor)
+        check_problems(data, catalogue, embedded.problems, settings.max_bad)
+        yield _Embedded(backbone, embedded, catalogue.image_root, cache)
 
 
-def _writable(settings: BuildSettings) -> DataDirectory:
+@contextmanager
+def _embeddings_read(
+    settings: BuildSettings, data: DataDirectory, published: PublishedSnapshot | None, reporter: Reporter
+) -> Iterator[_Embedded]:
+    """Read embeddings that were made elsewhere."""
+    assert settings.embeddings is not None
+    image_root = (settings.image_root or settings.catalogue.parent).resolve()
+    backbone = UNKNOWN_BACKBONE
+    if settings.backbone != "auto":  # which would be a guess: only the user knows what made them
+        backbone = choose_backbone(settings, published, Catalogue(settings.catalogue, image_root, (), (), ()), reporter)
+    with reporter.stage("read embeddings") as stage:
+        embedded = read_precomputed(settings.embeddings, settings.catalogue, backbone, stage, data.root)
+    if backbone.model:
+        require_same_dim(backbone, LiteRtEmbedder(backbone.model, 1).dim, embedded.views.shape[2])
+    yield _Embedded(backbone, embedded, image_root, None)
+
+
+def _executor(settings: BuildSettings, backbone: ExportedBackbone, data: DataDirectory, reporter: Reporter) -> Executor:
+    if settings.executor == "local":
+        return embed_locally
+    shards = settings.shards or data.shards.resolve()
+    return RayExecutor(
+        backbone.model, settings.ray_address, shards, settings.shard_images, settings.workers, reporter.say
+    )
+
+
+def _data_directory(settings: BuildSettings) -> DataDirectory:
     try:
         settings.data.mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -1,13 +1,22 @@
-"""Whether a candidate may be published: not when it is worse than the published snapshot by more than this.
+"""The gate: a candidate that is worse than the published snapshot is not published.
 
-Held-out items judge both: what the published classifier reached on them when it was published, and what it reaches on
-those of today. So a catalogue whose labels went wrong is held back, and so is a classifier that was trained badly.
+The candidate's accuracy on held-out items is compared with that of the published classifier, both as it was measured
+when that was published and on the same items. So wrong labels hold a candidate back, and so does bad training.
 """
 
+import json
+
+from indexer.build_summary import Built
 from indexer.classifier.held_out import HeldOut
+from indexer.console.progress import Reporter
+from indexer.files.durable_write import replace_file
+from indexer.settings import BuildSettings
+from indexer.snapshots.milvus_collections import move_alias
+from indexer.snapshots.publish import set_current
 from indexer.snapshots.published import PublishedSnapshot
 from shared.manifest import CategoryEntry, Manifest
 from shared.model.classifier import Classifier
+from shared.snapshot.data_directory import DataDirectory
 
 MAX_ACCURACY_LOSS = 0.03
 MIN_ANN_RECALL_AT_10 = 0.99
@@ -15,53 +24,87 @@ MIN_INT8_RECALL_AT_10 = 0.97
 _MIN_HELD_OUT_IMAGES = 100
 
 
+def publish(
+    settings: BuildSettings, data: DataDirectory, built: Built, published: PublishedSnapshot | None, reporter: Reporter
+) -> bool:
+    """Make a snapshot `current` unless there are objections, and remember its settings.
+
+    Returns:
+        True if it is published now.
+    """
+    snapshot_id = built.manifest.snapshot_id
+    is_unchanged = published is not None and snapshot_id == published.manifest.snapshot_id
+    if is_unchanged:
+        reporter.say(f"nothing has changed: {snapshot_id} stays published")
+    for objection in built.objections:
+        reporter.say(f"objection: {objection}")
+    if built.objections and not settings.force:
+        reporter.say(f"not published: {snapshot_id} is kept; publish it with --force, or rollback to its id")
+        return False
+    # Settings first, or a kill before `set_current` would leave nothing to reindex from. The alias also of an unchanged
+    # snapshot: an earlier build may have been killed before it moved it.
+    _remember_settings(settings, built.manifest, data)
+    move_alias(data, built.manifest)
+    if not is_unchanged:
+        set_current(data, snapshot_id)
+    return True
+
+
+def _remember_settings(settings: BuildSettings, manifest: Manifest, data: DataDirectory) -> None:
+    """Keep the settings for the next build, with the base that was chosen: `auto` could choose another tomorrow."""
+    remembered = settings.as_dict()
+    if settings.embeddings is None:
+        remembered["backbone"] = manifest.backbone
+    replace_file(data.build_settings, json.dumps(remembered, indent=1) + "\n")
+
+
 def objections(
     candidate: Manifest, classifier: Classifier, held_out: HeldOut, published: PublishedSnapshot | None
 ) -> list[str]:
-    """Why a candidate should not be published; empty where it may be.
+    """Reasons not to publish a candidate; empty if it may be published.
 
     Args:
-        candidate: with its indexes' recall against exact search.
-        classifier: the candidate's, as it is judged.
-        held_out: items of the candidate's catalogue that it didn't learn.
-        published: what it would replace; None where there is nothing.
+        candidate: its manifest, with the indexes' recall against exact search.
+        classifier: the candidate's, validated.
+        held_out: items of the candidate's catalogue that it has not learned.
+        published: the snapshot that it would replace, if any.
     """
-    found = [
-        f"ann_recall_at_10 of {entry.name!r} is {entry.ann_recall_at_10:.4f}; wanted {wanted}"
+    low_recall = [
+        f"ann_recall_at_10 of {entry.name!r} is {entry.ann_recall_at_10:.4f}; expected at least {minimum}"
         for entry in candidate.categories
-        if entry.ann_recall_at_10 < (wanted := _wanted_recall(entry))
+        if entry.ann_recall_at_10 < (minimum := _minimum_recall(entry))
     ]
-    if published is not None:
-        found += _worse_accuracy(candidate, classifier, held_out, published)
-    return found
+    if published is None:
+        return low_recall
+    return low_recall + _accuracy_losses(candidate, classifier, held_out, published)
 
 
-def _wanted_recall(entry: CategoryEntry) -> float:
-    """Against exact search of the embeddings as they were: those that are kept as `int8` lose some by themselves."""
+def _minimum_recall(entry: CategoryEntry) -> float:
+    """Against exact search of the original embeddings, of which `int8` vectors lose some by themselves."""
     return MIN_INT8_RECALL_AT_10 if entry.vectors == "int8" else MIN_ANN_RECALL_AT_10
 
 
-def _worse_accuracy(
+def _accuracy_losses(
     candidate: Manifest, classifier: Classifier, held_out: HeldOut, published: PublishedSnapshot
 ) -> list[str]:
-    # New categories make the task harder than the published one was: judged is what both know.
-    judged = held_out.of_categories([entry.name for entry in published.manifest.categories])
-    now = judged.category_accuracy(classifier)
-    if now is None or judged.n_images < _MIN_HELD_OUT_IMAGES:
-        return []  # too few to tell anything
-    before = {"had when it was published": _accuracy(published.manifest)}
+    # New categories make the task harder than the published one was: only those that both know are compared.
+    common = held_out.of_categories([entry.name for entry in published.manifest.categories])
+    accuracy = common.category_accuracy(classifier)
+    if accuracy is None or common.n_images < _MIN_HELD_OUT_IMAGES:
+        return []
+    earlier = {"had when it was published": _published_accuracy(published.manifest)}
     if candidate.recipe == published.manifest.recipe:
-        before["has on the same items"] = judged.category_accuracy(published.heads().validated)
+        earlier["has on the same items"] = common.category_accuracy(published.heads().validated)
     return [
-        f"category_accuracy on {judged.n_images} held-out images is {now:.4f}; the published snapshot {what}"
-        f" {accuracy:.4f}, wanted no less than {accuracy - MAX_ACCURACY_LOSS:.4f}"
-        for what, accuracy in before.items()
-        if accuracy is not None and now < accuracy - MAX_ACCURACY_LOSS
+        f"category_accuracy on {common.n_images} held-out images is {accuracy:.4f}; the published snapshot {what}"
+        f" {before:.4f}, expected at least {before - MAX_ACCURACY_LOSS:.4f}"
+        for what, before in earlier.items()
+        if before is not None and accuracy < before - MAX_ACCURACY_LOSS
     ]
 
 
-def _accuracy(manifest: Manifest) -> float | None:
-    """On held-out items; None where they were too few to tell anything."""
+def _published_accuracy(manifest: Manifest) -> float | None:
+    """On its held-out items; None where they were too few."""
     figures = manifest.classifier
     if figures["images"] < _MIN_HELD_OUT_IMAGES or figures["category_accuracy"] is None:
         return None

@@ -403,7 +403,7 @@ def test_names_of_every_kind_and_a_category_with_one_item(main: Callable[..., Do
     done = main("build", "--catalogue", catalogue, "--data", data, *options)
     assert done.status == 0, done.err
     assert (done.json["items"], done.json["skipped"], done.json["categories"]) == (25, 2, 5)
-    assert f"2 entries were left out; {data / 'skipped.jsonl'} lists them" in done.err
+    assert f"entries left out: 2; {data / 'skipped.jsonl'} lists them" in done.err
     snapshot = _open(data)
     good = [row for row in rows if row[0] not in ("broken", "gone")]
     found = [(one.item.item_id, one.item.category, one.item.images[0]) for one in snapshot.items]

@@ -113,7 +113,7 @@ def test_a_catalogue_whose_labels_went_wrong_is_held_back_by_the_figure_at_publi
     was, now = (one.classifier["category_accuracy"] for one in (published.manifest, candidate.manifest))
     assert said[0] == (
         f"category_accuracy on {candidate.held_out.n_images} held-out images is {now:.4f}; the published snapshot had"
-        f" when it was published {was:.4f}, wanted no less than {was - 0.03:.4f}"
+        f" when it was published {was:.4f}, expected at least {was - 0.03:.4f}"
     )
     if scrambled == 1.0:
         assert len(said) == 1
@@ -199,7 +199,7 @@ def test_the_limit_is_met_to_the_image(published: PublishedSnapshot) -> None:
 
 
 def _all(names: Sequence[str], recall: float) -> list[str]:
-    return [f"ann_recall_at_10 of {name!r} is {recall:.4f}; wanted 0.99" for name in names]
+    return [f"ann_recall_at_10 of {name!r} is {recall:.4f}; expected at least 0.99" for name in names]
 
 
 @pytest.mark.parametrize("first", [True, False])

@@ -20,7 +20,7 @@ def shop(quick_stages_called: list[str], tmp_path: Path) -> Shop:
     shop = Shop(tmp_path / "shop", each=20).draw(side=40)
     done = shop.first_build("--report", "on", "--keep", 9)
     assert done.status == 0, done.err
-    assert f"how good it is: {shop.current().report}/evaluation.html" in done.err
+    assert f"evaluation report: {shop.current().report}/evaluation.html" in done.err
     return shop
 
 
