@@ -20,11 +20,12 @@ from benchmarks.harness.options import option_parser
 from benchmarks.harness.photos import list_photos, sample
 from benchmarks.harness.rows import print_records, store
 from indexer.classifier.held_out import HeldOut
+from indexer.classifier.metrics import category_accuracy_at, expected_calibration_error
 from indexer.classifier.train import train_classifier
 from indexer.console.progress import SilentReporter
 from indexer.embedding.augmentation import Augmentation
 from indexer.embedding.embed_catalogue import EmbeddedCatalogue
-from indexer.evaluation.retrieval_metrics import category_accuracy_at, expected_calibration_error, interval
+from indexer.evaluation.retrieval_metrics import interval
 from shared.model.classifier import PROBE_COVERAGE, covering, ranking
 
 _FOLDS = 5

@@ -12,8 +12,8 @@ from functools import cached_property, partial
 import numpy as np
 from numpy.typing import NDArray
 
+from indexer.classifier.metrics import category_accuracy_at, expected_calibration_error
 from indexer.embedding.embed_catalogue import EmbeddedCatalogue
-from indexer.evaluation.retrieval_metrics import category_accuracy_at, expected_calibration_error
 from shared.catalogue.items import Item
 from shared.model.classifier import Classifier
 from shared.vectors import Vectors

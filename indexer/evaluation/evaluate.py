@@ -13,22 +13,19 @@ from typing import Any
 import numpy as np
 
 from indexer.catalogue.reader import read_catalogue
+from indexer.classifier.metrics import (
+    ReliabilityBin,
+    category_accuracy_at,
+    expected_calibration_error,
+    probe_auto,
+    reliability,
+)
 from indexer.console.progress import Reporter
 from indexer.embedding.augmentation import Augmentation
 from indexer.embedding.embed_catalogue import embed_catalogue
 from indexer.embedding.embed_image import EmbeddingConfig
 from indexer.evaluation.predictions import Judged, LabelledPhotos, judge
-from indexer.evaluation.retrieval_metrics import (
-    KnownFigures,
-    ReliabilityBin,
-    category_accuracy_at,
-    expected_calibration_error,
-    interval,
-    known_figures,
-    precision,
-    probe_auto,
-    reliability,
-)
+from indexer.evaluation.retrieval_metrics import KnownFigures, interval, known_figures, precision
 from shared.images.decode import ImageLimits
 from shared.model.classifier import PROBE_COVERAGE
 from shared.model.ood_rule import mean_cosine

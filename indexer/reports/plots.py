@@ -18,9 +18,10 @@ from matplotlib.offsetbox import AnnotationBbox, OffsetImage
 from numpy.typing import NDArray
 from PIL import Image
 
+from indexer.classifier.metrics import ReliabilityBin
 from indexer.evaluation.diagnostics import Confusions, Coverage, Interval, ScoreBin
 from indexer.evaluation.evaluate import Evaluation
-from indexer.evaluation.retrieval_metrics import ReliabilityBin, interval
+from indexer.evaluation.retrieval_metrics import interval
 from indexer.reports.embedding_map import EmbeddingMap
 
 _INK, _LINE, _ACCENT, _BAD, _SHEET = "#010101", "#020202", "#030303", "#040404", "#050505"

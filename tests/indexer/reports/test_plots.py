@@ -7,8 +7,8 @@ from xml.etree import ElementTree
 import numpy as np
 from PIL import Image
 
+from indexer.classifier.metrics import ReliabilityBin
 from indexer.evaluation.diagnostics import Confusions, ScoreBin
-from indexer.evaluation.retrieval_metrics import ReliabilityBin
 from indexer.reports import plots
 from indexer.reports.embedding_map import EmbeddingMap
 
