@@ -84,7 +84,6 @@ _LAYERS = {
 }
 # To be removed, one by one.
 _UPWARD_STILL = {
-    "indexer.classifier.held_out -> indexer.evaluation.retrieval_metrics",
     "search_service.observability.metrics -> search_service.engine.engine",
     "search_service.observability.metrics -> search_service.snapshots.watcher",
 }

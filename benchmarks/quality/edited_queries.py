@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from indexer.evaluation.photo_edits import CHANGES
+from indexer.evaluation.photo_edits import EDITS
 from shared.catalogue.items import IndexedItem
 from shared.images.decode import ImageLimits, decode_image, to_pixels
 from shared.index.category_search import CategorySearch, search_partitions
@@ -56,13 +56,13 @@ class Found:
     lowest_score: float
 
 
-def search_by_changed(snapshot: Snapshot, name: str, change: str, count: int) -> Found:
+def search_by_edited(snapshot: Snapshot, name: str, change: str, count: int) -> Found:
     """Search by changed photos of `count` of the snapshot's items, the same ones for all snapshots of a catalogue.
 
     Args:
         snapshot: opened with an interpreter a core.
         name: how it was built.
-        change: one of `CHANGES`.
+        change: one of `EDITS`.
         count: how many items.
     """
     items = sorted(snapshot.items, key=lambda indexed: indexed.item.item_id)
@@ -71,7 +71,7 @@ def search_by_changed(snapshot: Snapshot, name: str, change: str, count: int) ->
     root = Path(snapshot.manifest.image_root)
 
     def embed(indexed: IndexedItem) -> tuple[Vectors, list[str]]:
-        upload = CHANGES[change](root / indexed.item.images[0])
+        upload = EDITS[change](root / indexed.item.images[0])
         image = decode_image(upload, ImageLimits(), preprocessing=snapshot.manifest.preprocessing)
         embedding = snapshot.embedder.embed(to_pixels(image)[np.newaxis])
         return embedding, snapshot.items.categories_of(hashlib.sha256(upload).digest())

@@ -17,8 +17,8 @@ from benchmarks.harness.build_process import build_snapshot
 from benchmarks.harness.options import REPOSITORY, option_parser
 from benchmarks.harness.photos import Photo, list_photos, sample, write_catalogue
 from benchmarks.harness.rows import print_records, store
-from benchmarks.quality.edited_queries import Found, search_by_changed
-from indexer.evaluation.photo_edits import CHANGES
+from benchmarks.quality.edited_queries import Found, search_by_edited
+from indexer.evaluation.photo_edits import EDITS
 from indexer.evaluation.retrieval_metrics import interval
 from shared.manifest import Manifest
 from shared.snapshot.data_directory import DataDirectory
@@ -86,7 +86,7 @@ def _searched(data: Path, base: str, queries: int) -> list[Found]:
     directory = DataDirectory(data)
     snapshot = Snapshot.open(directory.paths(directory.current_id()), _INTERPRETERS)
     try:
-        return [search_by_changed(snapshot, base, change, queries) for change in CHANGES]
+        return [search_by_edited(snapshot, base, change, queries) for change in EDITS]
     finally:
         snapshot.close()
 

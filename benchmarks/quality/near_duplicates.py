@@ -20,7 +20,7 @@ from benchmarks.harness.embedded_photos import embed_uploads, open_lite0
 from benchmarks.harness.options import option_parser
 from benchmarks.harness.photos import Photo, list_photos, sample
 from benchmarks.harness.rows import print_records, store
-from indexer.evaluation.photo_edits import CHANGES, COPIES
+from indexer.evaluation.photo_edits import COPY_EDITS, EDITS
 from indexer.reports.contact_sheet import draw_picture, new_sheet, save_sheet, thumbnail
 from shared.model.embedder import LiteRtEmbedder
 from shared.vectors import Vectors
@@ -46,7 +46,7 @@ def main() -> None:
     order = np.random.default_rng(0).permutation(len(photos))
     copied = np.sort(order[: 24 if options.smoke else options.copied])
     found = {}
-    for name, change in {**COPIES, "mirrored": CHANGES["mirrored"]}.items():
+    for name, change in {**COPY_EDITS, "mirrored": EDITS["mirrored"]}.items():
         copies = embed_uploads(embedder, [photos[place] for place in copied], change)
         found[name] = _found(copies, embeddings, copied)
     rows = [{"copy": name, **figures} for name, figures in found.items()]

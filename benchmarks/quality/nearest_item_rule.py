@@ -19,7 +19,7 @@ from benchmarks.harness.embedded_photos import THREADS, embed_uploads
 from benchmarks.harness.options import option_parser
 from benchmarks.harness.photos import Photo, list_photos, sample, write_catalogue
 from benchmarks.harness.rows import print_records, store
-from indexer.evaluation.photo_edits import CHANGES
+from indexer.evaluation.photo_edits import EDITS
 from search_service.engine.engine import Engine
 from shared.retrieval.nearest_item_rule import strict_hits
 from shared.retrieval.search_options import SearchOptions
@@ -65,7 +65,7 @@ def main() -> None:
 
 
 def _embedded(snapshot: Snapshot, photos: Sequence[Photo], change: str) -> _Queries:
-    embeddings = embed_uploads(snapshot.embedder, photos, CHANGES[change])
+    embeddings = embed_uploads(snapshot.embedder, photos, EDITS[change])
     return _Queries(embeddings, [photo.category for photo in photos], [-1] * len(photos))
 
 

@@ -45,7 +45,7 @@ from indexer.classifier.held_out import HeldOut
 from indexer.console.progress import SilentReporter
 from indexer.embedding.augmentation import Augmentation
 from indexer.embedding.embed_catalogue import EmbeddedCatalogue
-from indexer.evaluation.retrieval_metrics import auroc, known_figures
+from indexer.evaluation.retrieval_metrics import auroc, ood_figures
 from shared.index.partition import Partition
 from shared.model.energy_score import Clarity
 from shared.model.ood_rule import NEIGHBOURS, KnownRule, mean_cosine, signs
@@ -89,7 +89,7 @@ class Judge:
         areas = {f"AUROC of {name}": auroc(of_known[name], of_unknown[name]) for name in of_known}
         truth = np.repeat([0, -1], [len(known), len(unknown)])
         for name, kind in (("known_score", ""), ("known_score without clarity", ", without clarity")):
-            found = known_figures(np.concatenate([of_known[name], of_unknown[name]]), truth)
+            found = ood_figures(np.concatenate([of_known[name], of_unknown[name]]), truth)
             areas[f"known rejected{kind}"] = 1 - (found.known_share or 0.0)
             areas[f"unknown found{kind}"] = found.unknown_detected or 0.0
         return areas

@@ -21,8 +21,8 @@ from benchmarks.harness.build_process import build_snapshot
 from benchmarks.harness.options import option_parser
 from benchmarks.harness.photos import list_photos, sample, write_catalogue
 from benchmarks.harness.rows import print_records, store
-from benchmarks.quality.edited_queries import search_by_changed
-from indexer.evaluation.photo_edits import CHANGES
+from benchmarks.quality.edited_queries import search_by_edited
+from indexer.evaluation.photo_edits import EDITS
 from shared.index.partition import partition_file
 from shared.snapshot.data_directory import DataDirectory
 from shared.snapshot.snapshot import Snapshot
@@ -63,7 +63,7 @@ def main() -> None:
         for views, path in data.items():
             snapshot, size = _open(path, views)
             sizes.append(size)
-            found += [search_by_changed(snapshot, views, change, queries) for change in CHANGES]
+            found += [search_by_edited(snapshot, views, change, queries) for change in EDITS]
             snapshot.close()
     print_records("Index", [asdict(size) for size in sizes])
     print_records(f"{queries} photos of the catalogue as queries", [asdict(one) for one in found])

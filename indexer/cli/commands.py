@@ -63,10 +63,10 @@ def build_settings(options: argparse.Namespace) -> BuildSettings:
 
 def evaluate(options: argparse.Namespace, reporter: Reporter) -> Result:
     """Judge the published snapshot by labelled photos that are not in it."""
-    from indexer.evaluation.evaluate import evaluation_of, judge_queries, show
+    from indexer.evaluation.evaluate import evaluation_of, predict_queries, show
 
     snapshot = _open_current(options.data)
-    judged = judge_queries(snapshot, options.queries, _THREADS, reporter)
+    judged = predict_queries(snapshot, options.queries, _THREADS, reporter)
     evaluation = evaluation_of(judged)
     show(evaluation, reporter)
     if options.report is not None:

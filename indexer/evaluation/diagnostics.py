@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from indexer.evaluation.evaluate import Evaluation
-from indexer.evaluation.predictions import TOP_K, Judged
+from indexer.evaluation.predictions import TOP_K, Predictions
 from indexer.evaluation.retrieval_metrics import interval
 from indexer.files.location import location
 from shared.index.category_search import Hit
@@ -67,7 +67,7 @@ class ScoreBin:
 
 
 @dataclass(frozen=True)
-class FoundImage:
+class HitImage:
     """One hit of a photo that was taken for a wrong category."""
 
     item_id: str
@@ -83,7 +83,7 @@ class Mistake:
     category: str
     predicted: str
     confidence: float
-    hits: tuple[FoundImage, ...]
+    hits: tuple[HitImage, ...]
 
 
 @dataclass(frozen=True)
@@ -100,7 +100,7 @@ class PartitionFigures:
 
 
 @dataclass(frozen=True)
-class Findings:
+class Diagnostics:
     """What a report tells.
 
     Attributes:
@@ -134,7 +134,7 @@ class Findings:
         return asdict(self)
 
 
-def find(judged: Judged, evaluation: Evaluation) -> Findings:
+def diagnose(judged: Predictions, evaluation: Evaluation) -> Diagnostics:
     """Look at judged photos.
 
     Args:
@@ -143,7 +143,7 @@ def find(judged: Judged, evaluation: Evaluation) -> Findings:
     """
     manifest = judged.snapshot.manifest
     coverage = _coverage(judged)
-    return Findings(
+    return Diagnostics(
         intervals=_intervals(judged, evaluation),
         category_intervals={
             one.category: interval(one.category_accuracy, one.queries) for one in evaluation.by_category
@@ -168,7 +168,7 @@ def resampled_mean(each: NDArray[np.float64]) -> Interval:
     return float(low), float(high)
 
 
-def _intervals(judged: Judged, evaluation: Evaluation) -> dict[str, Interval]:
+def _intervals(judged: Predictions, evaluation: Evaluation) -> dict[str, Interval]:
     n = len(judged.photos)
     shares = ("category_accuracy", "category_accuracy_at_2", "category_accuracy_at_3", "probe_auto_coverage")
     found = {name: interval(getattr(evaluation, name), n) for name in shares}
@@ -180,7 +180,7 @@ def _intervals(judged: Judged, evaluation: Evaluation) -> dict[str, Interval]:
     return found
 
 
-def _precisions(judged: Judged, probe: int) -> NDArray[np.float64]:
+def _precisions(judged: Predictions, probe: int) -> NDArray[np.float64]:
     """`(n_searched,)`: the share of each search's hits that have the photo's true category."""
     truth = [judged.photos.truth[photo] for photo in judged.searched]
     return np.array(
@@ -191,7 +191,7 @@ def _precisions(judged: Judged, probe: int) -> NDArray[np.float64]:
     )
 
 
-def _confusions(judged: Judged) -> Confusions:
+def _confusions(judged: Predictions) -> Confusions:
     truth = tuple(sorted(set(judged.photos.truth)))
     rows = np.searchsorted(truth, judged.photos.truth)
     counts = np.zeros((len(truth), len(judged.categories)), dtype=np.int64)
@@ -199,7 +199,7 @@ def _confusions(judged: Judged) -> Confusions:
     return Confusions(truth, judged.categories, tuple(tuple(row) for row in counts.tolist()))
 
 
-def _coverage(judged: Judged) -> tuple[Coverage, ...]:
+def _coverage(judged: Predictions) -> tuple[Coverage, ...]:
     matches = judged.ranked == judged.labels[:, np.newaxis]
     found = []
     for probe in range(1, min(_MOST_PROBES, len(judged.categories)) + 1):
@@ -208,7 +208,7 @@ def _coverage(judged: Judged) -> tuple[Coverage, ...]:
     return tuple(found)
 
 
-def _scores(judged: Judged) -> tuple[ScoreBin, ...]:
+def _scores(judged: Predictions) -> tuple[ScoreBin, ...]:
     scores, right = [], []
     for place, photo in enumerate(judged.searched.tolist()):
         hits = judged.hits(place)
@@ -222,14 +222,14 @@ def _scores(judged: Judged) -> tuple[ScoreBin, ...]:
     return tuple(ScoreBin(*one) for one in zip(edges[:-1].tolist(), edges[1:].tolist(), *counts, strict=True))
 
 
-def _mistakes(judged: Judged) -> tuple[Mistake, ...]:
+def _mistakes(judged: Predictions) -> tuple[Mistake, ...]:
     """Of the photos that were searched by, those of the greatest confidence."""
     places = np.flatnonzero(~judged.right[judged.searched])
     surest = places[np.argsort(-judged.confidence[judged.searched[places]], kind="stable")][:_MISTAKES]
     return tuple(_mistake(judged, place) for place in surest.tolist())
 
 
-def _mistake(judged: Judged, place: int) -> Mistake:
+def _mistake(judged: Predictions, place: int) -> Mistake:
     photo = int(judged.searched[place])
     hits = judged.hits(place)[:_HITS_SHOWN]
     return Mistake(
@@ -241,16 +241,16 @@ def _mistake(judged: Judged, place: int) -> Mistake:
     )
 
 
-def _found_images(judged: Judged, hits: list[Hit]) -> tuple[FoundImage, ...]:
+def _found_images(judged: Predictions, hits: list[Hit]) -> tuple[HitImage, ...]:
     root = location(judged.snapshot.manifest.image_root)
     items = judged.snapshot.items.by_numbers([hit.item_number for hit in hits])
     return tuple(
-        FoundImage(one.item.item_id, str(root / one.item.images[0]), hit.score)
+        HitImage(one.item.item_id, str(root / one.item.images[0]), hit.score)
         for one, hit in zip(items, hits, strict=True)
     )
 
 
-def _partitions(judged: Judged) -> tuple[PartitionFigures, ...]:
+def _partitions(judged: Predictions) -> tuple[PartitionFigures, ...]:
     queries = judged.photos.embeddings[:_TIMED]
     found = []
     for entry in judged.snapshot.manifest.categories:

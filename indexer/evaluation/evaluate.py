@@ -24,8 +24,8 @@ from indexer.console.progress import Reporter
 from indexer.embedding.augmentation import Augmentation
 from indexer.embedding.embed_catalogue import embed_catalogue
 from indexer.embedding.embed_image import EmbeddingConfig
-from indexer.evaluation.predictions import Judged, LabelledPhotos, judge
-from indexer.evaluation.retrieval_metrics import KnownFigures, interval, known_figures, precision
+from indexer.evaluation.predictions import LabelledPhotos, Predictions, predict
+from indexer.evaluation.retrieval_metrics import OodFigures, interval, ood_figures, precision
 from shared.images.decode import ImageLimits
 from shared.model.classifier import PROBE_COVERAGE
 from shared.model.ood_rule import mean_cosine
@@ -100,11 +100,11 @@ class Evaluation:
 
 
 def evaluate(snapshot: Snapshot, queries: Path, threads: int, reporter: Reporter) -> Evaluation:
-    """Judge an open snapshot by labelled photos; arguments and errors as of `judge_queries`."""
-    return evaluation_of(judge_queries(snapshot, queries, threads, reporter))
+    """Judge an open snapshot by labelled photos; arguments and errors as of `predict_queries`."""
+    return evaluation_of(predict_queries(snapshot, queries, threads, reporter))
 
 
-def judge_queries(snapshot: Snapshot, queries: Path, threads: int, reporter: Reporter) -> Judged:
+def predict_queries(snapshot: Snapshot, queries: Path, threads: int, reporter: Reporter) -> Predictions:
     """Embed labelled photos as the service would, classify them and search by them.
 
     Args:
@@ -125,10 +125,10 @@ def judge_queries(snapshot: Snapshot, queries: Path, threads: int, reporter: Rep
         embedded = embed_catalogue(catalogue, config, stage)
     photos = LabelledPhotos.of_queries(embedded, catalogue.image_root)
     with reporter.stage("search", len(snapshot.partitions)) as stage:
-        return judge(snapshot, photos, stage)
+        return predict(snapshot, photos, stage)
 
 
-def evaluation_of(judged: Judged) -> Evaluation:
+def evaluation_of(judged: Predictions) -> Evaluation:
     """The figures over all photos and by category; those of hits are over the photos that were searched by."""
     photos, probabilities, labels = judged.photos, judged.probabilities, judged.labels
     truth = [photos.truth[place] for place in judged.searched]
@@ -167,16 +167,16 @@ def evaluation_of(judged: Judged) -> Evaluation:
     )
 
 
-def _known(judged: Judged) -> KnownFigures:
+def _known(judged: Predictions) -> OodFigures:
     """How well photos of the snapshot's categories are told from others."""
     classifier, searched = judged.snapshot.classifier, judged.searched
     if classifier.known is None:
-        return KnownFigures()
+        return OodFigures()
     embeddings = judged.photos.embeddings[searched]
     columns = judged.ranked[searched, 0]
     cosines = np.array([mean_cosine(judged.found[column][place]) for place, column in enumerate(columns)])
     margins = classifier.known.margins(embeddings, classifier.logits(embeddings), columns, cosines)
-    return known_figures(margins, judged.labels[searched])
+    return ood_figures(margins, judged.labels[searched])
 
 
 def _by_category(truth: Sequence[str], predicted: Sequence[str]) -> tuple[CategoryFigures, ...]:

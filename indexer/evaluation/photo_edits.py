@@ -1,7 +1,6 @@
-"""What happens to photos before they are uploaded: each change makes an upload's bytes of a photo's file.
+"""Edits of photo files; each returns the bytes of an upload.
 
-`CHANGES` are what users do to photos that they search by, `COPIES` what becomes of a photo that is put into a catalogue
-again.
+`EDITS` are those of users before they search by a photo, `COPY_EDITS` those of shops before they list a photo again.
 """
 
 import math
@@ -71,7 +70,7 @@ def _all_at_once(image: Image.Image) -> Image.Image:
     return _brightened(ImageOps.mirror(_cropped(_rotated(image, 15), 0.7)), 0.7)
 
 
-CHANGES: Mapping[str, Callable[[Path], bytes]] = {
+EDITS: Mapping[str, Callable[[Path], bytes]] = {
     "unchanged": Path.read_bytes,
     "rotated 10°, white corners": lambda path: _jpeg(_rotated(_photo(path), 10)),
     "rotated 10°, filled": lambda path: _jpeg(_filled(_photo(path), 10)),
@@ -86,8 +85,8 @@ CHANGES: Mapping[str, Callable[[Path], bytes]] = {
     "15°, 70 %, mirrored, darker, JPEG 30": lambda path: _jpeg(_all_at_once(_photo(path)), 30),
 }
 
-COPIES: Mapping[str, Callable[[Path], bytes]] = {
-    "JPEG quality 40": CHANGES["JPEG quality 40"],
+COPY_EDITS: Mapping[str, Callable[[Path], bytes]] = {
+    "JPEG quality 40": EDITS["JPEG quality 40"],
     "JPEG quality 20": lambda path: _jpeg(_photo(path), 20),
     "half the size": lambda path: _jpeg(_scaled(_photo(path), 1 / 2)),
     "a third of the size": lambda path: _jpeg(_scaled(_photo(path), 1 / 3)),

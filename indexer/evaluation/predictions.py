@@ -83,7 +83,7 @@ def _paths(embedded: EmbeddedCatalogue, images: NDArray[np.int64], image_root: P
 
 
 @dataclass(frozen=True)
-class Judged:
+class Predictions:
     """What a snapshot says of labelled photos.
 
     Attributes:
@@ -146,7 +146,7 @@ class Judged:
         ]
 
 
-def judge(snapshot: Snapshot, photos: LabelledPhotos, stage: Stage, most_searched: int | None = None) -> Judged:
+def predict(snapshot: Snapshot, photos: LabelledPhotos, stage: Stage, most_searched: int | None = None) -> Predictions:
     """Classify photos, and search every partition by them once.
 
     Args:
@@ -166,7 +166,7 @@ def judge(snapshot: Snapshot, photos: LabelledPhotos, stage: Stage, most_searche
     for category in categories:
         found.append(_search(snapshot, category, photos, searched))
         stage.advance()
-    return Judged(snapshot, photos, labels, probabilities, searched, found)
+    return Predictions(snapshot, photos, labels, probabilities, searched, found)
 
 
 def affordable_searches(rows: int, categories: int) -> int:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 
 @dataclass(frozen=True)
-class KnownFigures:
+class OodFigures:
     """How well queries of the snapshot's categories are told from others; None where there are none of the kind.
 
     Attributes:
@@ -50,7 +50,7 @@ def precision(found: list[list[str]], truth: list[str]) -> float:
     return float(np.mean(shares))
 
 
-def known_figures(margins: NDArray[np.float64], truth: NDArray[np.int64]) -> KnownFigures:
+def ood_figures(margins: NDArray[np.float64], truth: NDArray[np.int64]) -> OodFigures:
     """How well known queries are told from others.
 
     Args:
@@ -58,7 +58,7 @@ def known_figures(margins: NDArray[np.float64], truth: NDArray[np.int64]) -> Kno
         truth: `(n,)` columns; -1 is a category that the snapshot does not have.
     """
     has, said = truth >= 0, margins >= 0
-    return KnownFigures(
+    return OodFigures(
         known_share=float(said[has].mean()) if has.any() else None,
         unknown_detected=float(1 - said[~has].mean()) if not has.all() else None,
         known_auroc=auroc(margins[has], margins[~has]) if has.any() and not has.all() else None,

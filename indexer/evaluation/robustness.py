@@ -9,7 +9,7 @@ from PIL import Image
 
 from indexer.console.progress import Reporter
 from indexer.embedding.decoding import decode_pixels
-from indexer.evaluation.photo_edits import CHANGES
+from indexer.evaluation.photo_edits import EDITS
 from indexer.evaluation.predictions import TOP_K
 from indexer.evaluation.retrieval_metrics import interval
 from indexer.files.location import location
@@ -32,7 +32,7 @@ _CHANGES = (
 
 
 @dataclass(frozen=True)
-class ChangedFigures:
+class EditFigures:
     """One change: of how many photos the own item was among the first ten hits of a strict search."""
 
     change: str
@@ -41,7 +41,7 @@ class ChangedFigures:
     interval: tuple[float, float]
 
 
-def search_by_changed(snapshot: Snapshot, reporter: Reporter) -> tuple[ChangedFigures, ...]:
+def search_by_edited(snapshot: Snapshot, reporter: Reporter) -> tuple[EditFigures, ...]:
     """Search by changed photos of some random items, the same ones for each change; files that are gone are left out.
 
     Args:
@@ -70,7 +70,7 @@ def _is_found(snapshot: Snapshot, indexed: IndexedItem, change: str) -> bool | N
     """None where the photo can't be read."""
     limits = ImageLimits()
     try:
-        upload = CHANGES[change](location(snapshot.manifest.image_root) / indexed.item.images[0])
+        upload = EDITS[change](location(snapshot.manifest.image_root) / indexed.item.images[0])
         pixels = decode_pixels(upload, limits, preprocessing=snapshot.manifest.preprocessing)
         embedding = snapshot.embedder.embed(pixels[np.newaxis])
     except (ImageError, OSError, Image.DecompressionBombError):
@@ -78,6 +78,6 @@ def _is_found(snapshot: Snapshot, indexed: IndexedItem, change: str) -> bool | N
     return any(hit.item_number == indexed.number for hit in strict_hits(snapshot, embedding, TOP_K))
 
 
-def _figures(change: str, found: list[bool]) -> ChangedFigures:
+def _figures(change: str, found: list[bool]) -> EditFigures:
     share = float(np.mean(found)) if found else 0.0
-    return ChangedFigures(change, len(found), share, interval(share, len(found)) if found else (0.0, 1.0))
+    return EditFigures(change, len(found), share, interval(share, len(found)) if found else (0.0, 1.0))

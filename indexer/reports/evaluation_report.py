@@ -16,10 +16,10 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from indexer.console.progress import SILENT_STAGE, Stage
 from indexer.data_quality.near_duplicates import Group
 from indexer.data_quality.report import CatalogueReport
-from indexer.evaluation.diagnostics import Findings, find
+from indexer.evaluation.diagnostics import Diagnostics, diagnose
 from indexer.evaluation.evaluate import Evaluation, evaluation_of
-from indexer.evaluation.predictions import Judged
-from indexer.evaluation.robustness import ChangedFigures
+from indexer.evaluation.predictions import Predictions
+from indexer.evaluation.robustness import EditFigures
 from indexer.files.location import location
 from indexer.reports import plots
 from indexer.reports.contact_sheet import data_uri, thumbnail
@@ -56,7 +56,7 @@ class EvaluationReport:
         judged_by: which photos, in words.
         manifest: of the snapshot.
         evaluation: the figures.
-        findings: how sure they are, and where the snapshot goes wrong.
+        diagnostics: how sure they are, and where the snapshot goes wrong.
         catalogue: near-duplicates and doubtful labels.
         map: of the catalogue's embeddings; None for a tiny one.
         changes: whether items are found by changed photos; empty where none could be read.
@@ -66,20 +66,20 @@ class EvaluationReport:
     judged_by: str
     manifest: Manifest
     evaluation: Evaluation
-    findings: Findings
+    diagnostics: Diagnostics
     catalogue: CatalogueReport
     map: EmbeddingMap | None
-    changes: tuple[ChangedFigures, ...]
+    changes: tuple[EditFigures, ...]
     before: Mapping[str, Any] | None
 
     @classmethod
     def of(
         cls,
-        judged: Judged,
+        judged: Predictions,
         judged_by: str,
         catalogue: CatalogueReport,
         before: Mapping[str, Any] | None,
-        changes: tuple[ChangedFigures, ...] = (),
+        changes: tuple[EditFigures, ...] = (),
     ) -> "EvaluationReport":
         """Of judged photos.
 
@@ -91,7 +91,7 @@ class EvaluationReport:
             changes: what was found by changed photos.
         """
         evaluation = evaluation_of(judged)
-        found = find(judged, evaluation)
+        found = diagnose(judged, evaluation)
         drawn = map_snapshot(judged.snapshot)
         return cls(judged_by, judged.snapshot.manifest, evaluation, found, catalogue, drawn, changes, before)
 
@@ -102,7 +102,7 @@ class EvaluationReport:
             "judged_by": self.judged_by,
             "created_at": self.manifest.created_at,
             **self.evaluation.as_dict(),
-            **self.findings.as_dict(),
+            **self.diagnostics.as_dict(),
             "near_duplicate_groups": len(duplicates.groups),
             "near_duplicate_groups_over_categories": duplicates.contradictions,
             "doubtful_labels": len(self.catalogue.suspect_labels.suspects),
@@ -151,7 +151,7 @@ class EvaluationReport:
         return page
 
     def _pictures(self, stage: Stage) -> dict[str, str]:
-        evaluation, found = self.evaluation, self.findings
+        evaluation, found = self.evaluation, self.diagnostics
         draw: dict[str, Callable[[], str]] = {
             "accuracy": partial(plots.accuracy_by_category, evaluation, found.category_intervals),
             "confusions": partial(plots.confusion_matrix, found.confusions),
@@ -169,7 +169,7 @@ class EvaluationReport:
 
     def _common_confusions(self) -> list[tuple[int, str, str]]:
         """How many photos, of which category, were taken for which: the most first."""
-        told = self.findings.confusions
+        told = self.diagnostics.confusions
         found = [
             (count, truth, predicted)
             for truth, row in zip(told.truth, told.counts, strict=True)

@@ -17,7 +17,7 @@ from shared.snapshot.data_directory import DataDirectory
 from shared.snapshot.snapshot import Snapshot
 
 if TYPE_CHECKING:
-    from indexer.evaluation.predictions import Judged
+    from indexer.evaluation.predictions import Predictions
 
 _HELD_OUT = "photos of its own catalogue that the classifier has not learned, each without itself among the hits"
 
@@ -59,22 +59,22 @@ def _write(
     reporter: Reporter,
 ) -> None:
     # Matplotlib takes a second to import: only builds that have something to tell pay for it.
-    from indexer.evaluation.predictions import LabelledPhotos, affordable_searches, judge
-    from indexer.evaluation.robustness import search_by_changed
+    from indexer.evaluation.predictions import LabelledPhotos, affordable_searches, predict
+    from indexer.evaluation.robustness import search_by_edited
     from indexer.reports.evaluation_report import STEPS, EvaluationReport, read_previous
 
     rows = sum(partition.n_rows for partition in snapshot.partitions.values())
     photos = LabelledPhotos.of_held_out(held_out, location(snapshot.manifest.image_root))
     with reporter.stage("judge held-out items", len(snapshot.partitions)) as stage:
-        judged = judge(snapshot, photos, stage, affordable_searches(rows, len(snapshot.partitions)))
-    changes = search_by_changed(snapshot, reporter)
+        judged = predict(snapshot, photos, stage, affordable_searches(rows, len(snapshot.partitions)))
+    changes = search_by_edited(snapshot, reporter)
     with reporter.stage("draw report", STEPS) as stage:
         before = None if published is None else read_previous(published.paths.report, snapshot.snapshot_id)
         EvaluationReport.of(judged, _HELD_OUT, catalogue, before, changes).write(directory, stage)
 
 
 def write_query_report(
-    judged: "Judged", queries: Path, data: DataDirectory, directory: Path, reporter: Reporter
+    judged: "Predictions", queries: Path, data: DataDirectory, directory: Path, reporter: Reporter
 ) -> Path:
     """Write page and JSON; compare with the earlier report in the same directory, if there is one.
 
@@ -88,10 +88,10 @@ def write_query_report(
     Returns:
         The path of the page.
     """
-    from indexer.evaluation.robustness import search_by_changed
+    from indexer.evaluation.robustness import search_by_edited
     from indexer.reports.evaluation_report import STEPS, EvaluationReport, read_previous
 
-    changes = search_by_changed(judged.snapshot, reporter)
+    changes = search_by_edited(judged.snapshot, reporter)
     catalogue = report_of(judged.snapshot, data)
     with reporter.stage("draw report", STEPS) as stage:
         previous = read_previous(directory, judged.snapshot.snapshot_id)

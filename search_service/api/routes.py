@@ -53,8 +53,8 @@ from search_service.settings import ServiceSettings
 from search_service.snapshots.watcher import SnapshotWatcher
 from shared.errors import FeedbackOff, NotReady, ParecidoError
 from shared.images.formats import MEDIA_TYPES
-from shared.retrieval.ood_verdict import require_known
-from shared.retrieval.results import Answer
+from shared.retrieval.ood_verdict import require_in_distribution
+from shared.retrieval.results import SearchResult
 
 api = Blueprint("api", __name__)
 
@@ -223,14 +223,14 @@ def metrics() -> Response:
     return Response(_metrics().text(), content_type=CONTENT_TYPE)
 
 
-def _searched(answer: Answer, options: Options, is_classified: bool) -> SearchedJson:
+def _searched(answer: SearchResult, options: Options, is_classified: bool) -> SearchedJson:
     """Count a search, also one that is refused for what it shows, and write its answer."""
     _count(answer, is_classified)
-    require_known(answer.verdict, answer.query.category, options.on_unknown)
+    require_in_distribution(answer.ood_verdict, answer.predicted.category, options.on_unknown)
     return searched_json(answer, options, request.root_path)
 
 
-def _one_result(asked: Search, answer: Answer | ParecidoError) -> SearchedJson | ErrorJson:
+def _one_result(asked: Search, answer: SearchResult | ParecidoError) -> SearchedJson | ErrorJson:
     if isinstance(answer, ParecidoError):
         return _failed(answer)
     try:
@@ -244,7 +244,7 @@ def _failed(error: ParecidoError) -> ErrorJson:
     return error_json(error.code, str(error), g.request_id)
 
 
-def _count(answer: Answer, is_classified: bool) -> None:
+def _count(answer: SearchResult, is_classified: bool) -> None:
     note_answer(answer)
     _metrics().query(answer, is_classified)
 

@@ -18,7 +18,7 @@ MOST_EXAMPLES = 3000
 _ROWS_AN_EXAMPLE = 4
 
 
-class ServedCatalogue:
+class CatalogueLookup:
     """Safe to use from any number of threads, as long as the snapshot is open."""
 
     def __init__(self, snapshot: Snapshot, image_root: Path | None = None) -> None:

@@ -20,10 +20,10 @@ from search_service.admission.parallel_map import parallel_map
 from search_service.admission.request_context import RequestContext, current_context, set_context
 from search_service.admission.search_cost import is_costly_search
 from search_service.admission.search_deadline import SearchDeadline
-from search_service.engine.catalogue_lookup import ServedCatalogue
+from search_service.engine.catalogue_lookup import CatalogueLookup
 from search_service.engine.query import Query
 from search_service.engine.query_decoder import QueryDecoder
-from search_service.engine.query_embedding import QueryVectors
+from search_service.engine.query_embedding import QueryEmbedder
 from search_service.engine.user_feedback import UserFeedback
 from shared.errors import ClientGone, ParecidoError, StoreUnavailable
 from shared.feedback_record import Feedback
@@ -34,8 +34,8 @@ from shared.model.classifier import PROBE_COVERAGE, ranking
 from shared.priority import costly_search_threads
 from shared.retrieval.category_ranking import CategoryRanking
 from shared.retrieval.item_search import ItemSearch
-from shared.retrieval.ood_verdict import NOT_JUDGED, OF_THE_CATALOGUE, Verdict, judge
-from shared.retrieval.results import Answer, Candidate, ItemHit, Timing
+from shared.retrieval.ood_verdict import IN_CATALOGUE, NOT_EVALUATED, OodVerdict, judge
+from shared.retrieval.results import ItemHit, Prediction, SearchResult, Timing
 from shared.retrieval.search_options import SearchOptions
 from shared.snapshot.lease import SnapshotLease
 from shared.snapshot.snapshot import Snapshot
@@ -80,7 +80,7 @@ class Engine:
             decoder: decodes query images; by default one for this engine alone, closed by `close`.
         """
         cores = os.cpu_count() or 1
-        self.catalogue = ServedCatalogue(snapshot, image_root)
+        self.catalogue = CatalogueLookup(snapshot, image_root)
         self._snapshot = snapshot
         self._probe_coverage = probe_coverage
         self._lease = lease
@@ -90,7 +90,7 @@ class Engine:
         if decoder is None:
             template = template_of_process(limits or ImageLimits())
             decoder = self._own_decoder = QueryDecoder(template, self._admission.slots)
-        self._vectors = QueryVectors(snapshot, decoder, self._admission, query_views)
+        self._vectors = QueryEmbedder(snapshot, decoder, self._admission, query_views)
         self._costly_threads = costly_search_threads(self._search_admission.slots)
         self._most_helpers = max(1, cores - 1)
         self._batch_threads = ThreadPoolExecutor(2 * cores, "batch")  # started when they are first needed
@@ -113,7 +113,7 @@ class Engine:
         """
         self._snapshot.require_reachable()
 
-    def search(self, query: Query, options: SearchOptions) -> Answer:
+    def search(self, query: Query, options: SearchOptions) -> SearchResult:
         """Search by whatever the query has.
 
         Raises:
@@ -125,7 +125,7 @@ class Engine:
             return self.search_item(query.item_id, options)
         return self.search_embedding(query.embedding, options)
 
-    def search_batch(self, searches: Sequence[tuple[Query, SearchOptions]]) -> list[Answer | ParecidoError]:
+    def search_batch(self, searches: Sequence[tuple[Query, SearchOptions]]) -> list[SearchResult | ParecidoError]:
         """Search by several queries, on the caller's thread and on helpers; each answer is that of `search`.
 
         Returns:
@@ -144,7 +144,7 @@ class Engine:
         set_context(context)
         return parallel_map(self._search_or_error, searches, self._batch_threads, self._most_helpers)
 
-    def search_image(self, data: bytes, options: SearchOptions) -> Answer:
+    def search_image(self, data: bytes, options: SearchOptions) -> SearchResult:
         """Search by the bytes of an image file.
 
         The very file of a catalogue image counts as that item's category, whatever the classifier thinks of it: so
@@ -157,9 +157,9 @@ class Engine:
         timing = Timing()
         queries = self._vectors.of_image(data, timing)
         known = self._vectors.category_of(data, queries)
-        return self._search(queries, options, timing, known, None if known is None else OF_THE_CATALOGUE)
+        return self._search(queries, options, timing, known, None if known is None else IN_CATALOGUE)
 
-    def search_embedding(self, embedding: ArrayLike | None, options: SearchOptions) -> Answer:
+    def search_embedding(self, embedding: ArrayLike | None, options: SearchOptions) -> SearchResult:
         """Search by a `(dim,)` vector of any length but 0, made by this snapshot's embedder.
 
         Raises:
@@ -169,7 +169,7 @@ class Engine:
         timing = Timing()
         return self._search(self._vectors.of_embedding(embedding), options, timing)
 
-    def search_item(self, item_id: str, options: SearchOptions) -> Answer:
+    def search_item(self, item_id: str, options: SearchOptions) -> SearchResult:
         """Search by the images of an item of the catalogue, which is itself among the hits.
 
         Its category is known, and that is the one that counts as most probable.
@@ -180,9 +180,9 @@ class Engine:
         """
         timing = Timing()
         indexed = self._snapshot.items.by_id(item_id)
-        return self._search(self._vectors.of_item(indexed), options, timing, indexed.item.category, NOT_JUDGED)
+        return self._search(self._vectors.of_item(indexed), options, timing, indexed.item.category, NOT_EVALUATED)
 
-    def similar(self, item_id: str, options: SearchOptions) -> Answer:
+    def similar(self, item_id: str, options: SearchOptions) -> SearchResult:
         """As `search_item`, without the item itself.
 
         Raises:
@@ -191,9 +191,9 @@ class Engine:
         timing = Timing()
         indexed = self._snapshot.items.by_id(item_id)
         queries, known = self._vectors.of_item(indexed), indexed.item.category
-        return self._search(queries, options, timing, known, NOT_JUDGED, without=indexed.number)
+        return self._search(queries, options, timing, known, NOT_EVALUATED, without=indexed.number)
 
-    def classify(self, query: Query) -> Answer:
+    def classify(self, query: Query) -> SearchResult:
         """Say which category an image or an embedding shows; that of an item is known.
 
         Raises:
@@ -203,7 +203,7 @@ class Engine:
             return self.classify_image(query.image)
         return self.classify_embedding(query.embedding)
 
-    def classify_image(self, data: bytes) -> Answer:
+    def classify_image(self, data: bytes) -> SearchResult:
         """Say which category an image shows, if any; nothing is searched but what tells that.
 
         Raises:
@@ -212,7 +212,7 @@ class Engine:
         timing = Timing()
         return self._classified(self._vectors.of_image(data, timing), timing)
 
-    def classify_embedding(self, embedding: ArrayLike | None) -> Answer:
+    def classify_embedding(self, embedding: ArrayLike | None) -> SearchResult:
         """As `classify_image`, for a vector.
 
         Raises:
@@ -251,7 +251,7 @@ class Engine:
         if self._lease is not None:
             self._lease.close()
 
-    def _search_or_error(self, search: tuple[Query, SearchOptions]) -> Answer | ParecidoError:
+    def _search_or_error(self, search: tuple[Query, SearchOptions]) -> SearchResult | ParecidoError:
         try:
             return self.search(*search)
         except (StoreUnavailable, ClientGone):
@@ -265,9 +265,9 @@ class Engine:
         options: SearchOptions,
         timing: Timing,
         known: str | None = None,
-        verdict: Verdict | None = None,
+        verdict: OodVerdict | None = None,
         without: int | None = None,
-    ) -> Answer:
+    ) -> SearchResult:
         """Search by all pictures of one query, `(n_pictures, dim)`.
 
         Its category is `known`, or left to the classifier and to an item that is recognised. `verdict` is given, or
@@ -276,7 +276,7 @@ class Engine:
         if options.category is not None:
             options = replace(options, category=self._snapshot.category_named(options.category))
         if options.category is not None or self._snapshot.classifier.known is None:
-            verdict = NOT_JUDGED  # also of the catalogue's own images
+            verdict = NOT_EVALUATED  # also of the catalogue's own images
         with timing.stage("classify"):
             probabilities = self._snapshot.classifier.mean_probabilities(queries)
             ranked = CategoryRanking.of(self._snapshot.classifier, probabilities, self._probe_coverage, known)
@@ -296,9 +296,9 @@ class Engine:
         queries: Vectors,
         options: SearchOptions,
         ranked: CategoryRanking,
-        verdict: Verdict | None,
+        verdict: OodVerdict | None,
         without: int | None,
-    ) -> tuple[str, tuple[str, ...], tuple[ItemHit, ...], Verdict]:
+    ) -> tuple[str, tuple[str, ...], tuple[ItemHit, ...], OodVerdict]:
         """The category, the categories searched, the hits, and whether the query shows one of the categories."""
         search = ItemSearch(self._snapshot, queries, options, without, SearchDeadline.start().check)
         if verdict is None:
@@ -306,15 +306,15 @@ class Engine:
         if options.category is None:
             ranked = ranked.recognised(search.best_cosine)
         categories = ranked.chosen(options)
-        if verdict.known is False and options.on_unknown != "search":
+        if verdict.in_distribution is False and options.on_unknown != "search":
             categories = ()
         return ranked.first, categories, search.page(categories), verdict
 
-    def _classified(self, queries: Vectors, timing: Timing) -> Answer:
+    def _classified(self, queries: Vectors, timing: Timing) -> SearchResult:
         with timing.stage("classify"):
             probabilities = self._snapshot.classifier.mean_probabilities(queries)
             ranked = CategoryRanking.of(self._snapshot.classifier, probabilities, self._probe_coverage)
-        predicted, verdict = ranked.first, NOT_JUDGED
+        predicted, verdict = ranked.first, NOT_EVALUATED
         if ranked.n_likely > 1 or self._snapshot.classifier.known is not None:
             with timing.stage("search"):
                 search = ItemSearch(self._snapshot, queries, SearchOptions(), check=SearchDeadline.start().check)
@@ -329,9 +329,10 @@ class Engine:
         searched: tuple[str, ...],
         hits: tuple[ItemHit, ...],
         timing: Timing,
-        verdict: Verdict,
-    ) -> Answer:
+        verdict: OodVerdict,
+    ) -> SearchResult:
         categories = self._snapshot.classifier.categories
-        ranked = [Candidate(categories[place], float(probabilities[place])) for place in ranking(probabilities)]
+        ranked = [Prediction(categories[place], float(probabilities[place])) for place in ranking(probabilities)]
         query = next(candidate for candidate in ranked if candidate.category == predicted)
-        return Answer(self.snapshot_id, query, tuple(ranked[:CANDIDATES]), searched, hits, timing.as_ms(), verdict)
+        candidates = tuple(ranked[:CANDIDATES])
+        return SearchResult(self.snapshot_id, query, candidates, searched, hits, timing.as_ms(), verdict)

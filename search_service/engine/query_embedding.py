@@ -17,7 +17,7 @@ MOST_PICTURES = 16
 """Images of an item that are a query at most; of more, so many that are spread evenly over them."""
 
 
-class QueryVectors:
+class QueryEmbedder:
     """By the embedder and the partitions of one snapshot; safe to call from any number of threads."""
 
     def __init__(self, snapshot: Snapshot, decoder: QueryDecoder, admission: AdmissionController, n_views: int) -> None:

@@ -25,7 +25,7 @@ from search_service.snapshots.watcher import SnapshotRejection
 from shared import __version__
 from shared.feedback_record import Feedback
 from shared.images.decode_pool import REASONS, Reason
-from shared.retrieval.results import Answer
+from shared.retrieval.results import SearchResult
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 UNMATCHED = "unmatched"
@@ -140,7 +140,7 @@ class Metrics:
         """Count an error that was answered."""
         self._errors.labels(code).inc()
 
-    def query(self, answer: Answer, is_classified: bool) -> None:
+    def query(self, answer: SearchResult, is_classified: bool) -> None:
         """Count a query by what was answered.
 
         Args:
@@ -157,8 +157,8 @@ class Metrics:
             self._confidence.observe(confidence)
             if confidence < self._uncertain_below:
                 self._uncertain.inc()
-        if answer.verdict.known is not None:
-            self._judged.labels(_VERDICTS[answer.verdict.known]).inc()
+        if answer.ood_verdict.in_distribution is not None:
+            self._judged.labels(_VERDICTS[answer.ood_verdict.in_distribution]).inc()
 
     def feedback(self, record: Feedback) -> None:
         """Count feedback that was kept; a click on an item counts as one also where the category was named too."""

@@ -5,7 +5,7 @@ import time
 
 from flask import Response, g, request
 
-from shared.retrieval.results import Answer
+from shared.retrieval.results import SearchResult
 
 _log = logging.getLogger(__name__)
 # Asked every few seconds by machines: logged for `debug` only.
@@ -18,7 +18,7 @@ def note_snapshot(snapshot_id: str) -> None:
     g.snapshot_id = snapshot_id
 
 
-def note_answer(answer: Answer) -> None:
+def note_answer(answer: SearchResult) -> None:
     """Have this request's line tell what a query was taken for, or how many there were."""
     g.setdefault("answers", []).append(answer)
 
@@ -45,14 +45,14 @@ def log_request(response: Response) -> None:
     _log.log(_level(route, response.status_code), "%s", message, extra={"fields": told})
 
 
-def _queries(answers: list[Answer]) -> dict[str, object]:
+def _queries(answers: list[SearchResult]) -> dict[str, object]:
     if len(answers) != 1:
         return {"queries": len(answers)} if answers else {}
     [answer] = answers
     return {
-        "category": answer.query.category,
-        "confidence": round(answer.query.confidence, 4),
-        **({} if answer.verdict.known is None else {"known": answer.verdict.known}),
+        "category": answer.predicted.category,
+        "confidence": round(answer.predicted.confidence, 4),
+        **({} if answer.ood_verdict.in_distribution is None else {"known": answer.ood_verdict.in_distribution}),
         "searched": len(answer.searched),
         "hits": len(answer.hits),
     }

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shared.model.classifier import Classifier, ranking
-from shared.retrieval.nearest_item_rule import predicted_category
+from shared.retrieval.nearest_item_rule import apply_ratio_test
 from shared.retrieval.search_options import SearchOptions
 
 
@@ -51,7 +51,7 @@ class CategoryRanking:
 
     def recognised(self, best_cosine: Callable[[str], float]) -> "CategoryRanking":
         """With the category first of which an item is recognised, if one is; `best_cosine` is of a category's items."""
-        return self.led_by(predicted_category(self.categories[: self.n_likely], best_cosine))
+        return self.led_by(apply_ratio_test(self.categories[: self.n_likely], best_cosine))
 
     def chosen(self, options: SearchOptions) -> tuple[str, ...]:
         """The categories to search."""

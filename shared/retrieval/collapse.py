@@ -14,14 +14,14 @@ _NO_OWNER = 2**62
 
 
 @dataclass(frozen=True)
-class Kept:
+class KeptHit:
     """A hit that stays, and the numbers of the items folded into it, best first."""
 
     hit: Hit
     duplicates: list[int] = field(default_factory=list)
 
 
-class Distinct:
+class HitCollapser:
     """Takes a ranking from its best hit on. Without groups and folding, all hits stay.
 
     Attributes:
@@ -48,7 +48,7 @@ class Distinct:
             collapse_above: the cosine from which a hit is folded into a better one that stays.
             check: called between blocks of hits; raises where the work is to end.
         """
-        self.kept: list[Kept] = []
+        self.kept: list[KeptHit] = []
         self.n_taken = 0
         self._wanted = wanted
         self._groups = groups
@@ -122,9 +122,9 @@ class Distinct:
     def _keep(self, hit: Hit, group: int) -> None:
         if group >= 0:
             self._seen_groups.add(group)
-        self.kept.append(Kept(hit))
+        self.kept.append(KeptHit(hit))
 
     @staticmethod
-    def _add_duplicate(owner: Kept, hit: Hit) -> None:
+    def _add_duplicate(owner: KeptHit, hit: Hit) -> None:
         if len(owner.duplicates) < MAX_DUPLICATES:
             owner.duplicates.append(hit.item_number)

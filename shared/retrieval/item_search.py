@@ -12,7 +12,7 @@ from shared.catalogue.items import Item
 from shared.catalogue.text_forms import text_forms
 from shared.index.category_search import Allowed, CategorySearch, Hit, best_hits, search_partitions
 from shared.model.ood_rule import NEIGHBOURS
-from shared.retrieval.collapse import Distinct, Kept
+from shared.retrieval.collapse import HitCollapser, KeptHit
 from shared.retrieval.results import ItemHit
 from shared.retrieval.search_options import SearchOptions
 from shared.snapshot.snapshot import Snapshot
@@ -81,7 +81,7 @@ class ItemSearch:
         """
         partitions = [self._snapshot.partition(category) for category in categories]
         n_numbers, collapse_above = self._snapshot.items.n_numbers, self._options.collapse_above
-        distinct = Distinct(self._wanted, partitions, n_numbers, self._groups, collapse_above, self._check)
+        distinct = HitCollapser(self._wanted, partitions, n_numbers, self._groups, collapse_above, self._check)
         depth, allowed = self._wanted, self._allowed
         while True:
             hits = self._ranking(partitions, depth, allowed)
@@ -108,7 +108,7 @@ class ItemSearch:
         """How many to search for, and no more: of an approximate index each step costs four times as much."""
         return wanted if self._without is None else wanted + 1
 
-    def _item_hits(self, kept: Sequence[Kept]) -> tuple[ItemHit, ...]:
+    def _item_hits(self, kept: Sequence[KeptHit]) -> tuple[ItemHit, ...]:
         items, field = self._snapshot.items, self._options.group_by
         found = items.by_numbers([one.hit.item_number for one in kept])
         ids = items.ids_of([number for one in kept for number in one.duplicates])

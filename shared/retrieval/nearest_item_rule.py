@@ -16,7 +16,7 @@ MAX_RATIO = 0.75
 _MOST_LOOKED_AT = 5
 
 
-def predicted_category(likely: Sequence[str], best_cosine: Callable[[str], float], max_ratio: float = MAX_RATIO) -> str:
+def apply_ratio_test(likely: Sequence[str], best_cosine: Callable[[str], float], max_ratio: float = MAX_RATIO) -> str:
     """The category that counts as a query's: the most probable, unless an item of another is recognised.
 
     An item is recognised by the ratio of two distances, as features are in Lowe, 2004, "Distinctive Image Features from
@@ -42,7 +42,7 @@ def likely_categories(snapshot: Snapshot, embedding: Vectors, max_ratio: float =
     def best_cosine(category: str) -> float:
         return snapshot.partition(category).search(embedding, 1)[0][0].score
 
-    predicted = predicted_category(likely, best_cosine, max_ratio)
+    predicted = apply_ratio_test(likely, best_cosine, max_ratio)
     return [predicted, *(category for category in likely if category != predicted)]
 
 

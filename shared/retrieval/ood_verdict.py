@@ -17,23 +17,23 @@ OnUnknown: TypeAlias = Literal["search", "empty", "reject"]
 
 
 @dataclass(frozen=True)
-class Verdict:
+class OodVerdict:
     """Whether a query shows one of the categories.
 
     Attributes:
-        known: None where that is not judged.
-        score: how far above the threshold of the predicted category, known from 0; None where no score was needed.
+        in_distribution: True if it shows one of them; None where that is not evaluated.
+        score: the margin over the predicted category's threshold; None where none was needed.
     """
 
-    known: bool | None = None
+    in_distribution: bool | None = None
     score: float | None = None
 
 
-NOT_JUDGED = Verdict()
-OF_THE_CATALOGUE = Verdict(known=True)
+NOT_EVALUATED = OodVerdict()
+IN_CATALOGUE = OodVerdict(in_distribution=True)
 
 
-def judge(classifier: Classifier, query: Vectors, predicted: str, nearest: Sequence[Hit]) -> Verdict:
+def judge(classifier: Classifier, query: Vectors, predicted: str, nearest: Sequence[Hit]) -> OodVerdict:
     """Judge a query of one picture.
 
     Args:
@@ -43,20 +43,20 @@ def judge(classifier: Classifier, query: Vectors, predicted: str, nearest: Seque
         nearest: its nearest items, `shared.model.ood_rule.NEIGHBOURS` at least where it has so many.
     """
     if classifier.known is None:
-        return NOT_JUDGED
+        return NOT_EVALUATED
     column = np.array([classifier.categories.index(predicted)])
     margins = classifier.known.margins(query, classifier.logits(query), column, np.array([mean_cosine(nearest)]))
     score = round(float(margins[0]), 6)  # rounded here, so that both say the same
-    return Verdict(known=score >= 0, score=score)
+    return OodVerdict(in_distribution=score >= 0, score=score)
 
 
-def require_known(verdict: Verdict, predicted: str, on_unknown: OnUnknown) -> None:
+def require_in_distribution(verdict: OodVerdict, predicted: str, on_unknown: OnUnknown) -> None:
     """Refuse a query that shows none of the categories, where the caller wants that.
 
     Raises:
         UnknownQuery: it says how far below the threshold the query lies.
     """
-    if on_unknown == "reject" and verdict.known is False:
+    if on_unknown == "reject" and verdict.in_distribution is False:
         raise UnknownQuery(
             f"the query shows none of the categories: for {predicted!r}, the most probable one, `known_score` is"
             f" {verdict.score:g}, wanted 0 or more; name its `category`, or search nevertheless without `on_unknown`"

@@ -6,13 +6,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from shared.catalogue.items import Item
-from shared.retrieval.ood_verdict import NOT_JUDGED, Verdict
+from shared.retrieval.ood_verdict import NOT_EVALUATED, OodVerdict
 
 MAX_DUPLICATES = 20
 
 
 @dataclass(frozen=True)
-class Candidate:
+class Prediction:
     """A category and how probable it is, calibrated."""
 
     category: str
@@ -61,23 +61,23 @@ class Timing:
 
 
 @dataclass(frozen=True)
-class Answer:
+class SearchResult:
     """What a query shows, where it was searched, and what was found.
 
     Attributes:
         snapshot_id: that answered.
-        query: the category that the query counts as: the predicted one, or an item's own.
+        predicted: the category that the query counts as: the predicted one, or an item's own.
         candidates: the most probable categories, best first.
         searched: categories.
         hits: best first.
         timing_ms: by stage.
-        verdict: whether the query shows one of the categories.
+        ood_verdict: whether the query shows one of the categories.
     """
 
     snapshot_id: str
-    query: Candidate
-    candidates: tuple[Candidate, ...]
+    predicted: Prediction
+    candidates: tuple[Prediction, ...]
     searched: tuple[str, ...]
     hits: tuple[ItemHit, ...]
     timing_ms: Mapping[str, float]
-    verdict: Verdict = NOT_JUDGED
+    ood_verdict: OodVerdict = NOT_EVALUATED

@@ -23,7 +23,7 @@ class SearchOptions:
         probe: search so many of the most probable categories; `auto`: as many as the probabilities need.
         min_score: leave out hits below.
         on_unknown: what to do where the query shows none of the categories; `reject` searches nothing here, and leaves
-            it to the caller to refuse the answer by `require_known`.
+            it to the caller to refuse the answer by `require_in_distribution`.
         offset: leave out so many of the best hits, from 0. The ranks of the others stay: the first is `offset` + 1.
             Costs as much as `top_k`.
         filter: search only the items whose metadata meet all conditions. The scores are those of a search without.

@@ -12,7 +12,7 @@ from search_service.snapshots.watcher import SnapshotRejection
 from shared.catalogue.items import Item
 from shared.catalogue.text_forms import text_forms
 from shared.feedback_record import Feedback
-from shared.retrieval.results import Answer, Candidate, ItemHit
+from shared.retrieval.results import ItemHit, Prediction, SearchResult
 from shared.shown import shortened
 
 SnapshotId = Annotated[str, Field(description="The snapshot that the answer comes from.")]
@@ -162,7 +162,7 @@ class HealthJson(TypedDict):
     status: Literal["ok"]
 
 
-def searched_json(answer: Answer, options: Options, prefix: str = "") -> SearchedJson:
+def searched_json(answer: SearchResult, options: Options, prefix: str = "") -> SearchedJson:
     """The answer to a search with these options; `prefix` is the path that the service is found below."""
     return {
         "snapshot_id": answer.snapshot_id,
@@ -178,7 +178,7 @@ def batch_json(snapshot_id: str, results: list[SearchedJson | ErrorJson]) -> Bat
     return {"snapshot_id": snapshot_id, "results": results}
 
 
-def classified_json(answer: Answer) -> ClassifiedJson:
+def classified_json(answer: SearchResult) -> ClassifiedJson:
     """The answer where nothing was searched."""
     return {"snapshot_id": answer.snapshot_id, "query": _query_json(answer), "timing_ms": _timing_json(answer)}
 
@@ -229,16 +229,16 @@ def _is_among(name: str, fields: Collection[str]) -> bool:
     return name in fields or any(form in fields for form in text_forms(name))
 
 
-def _query_json(answer: Answer) -> QueryJson:
+def _query_json(answer: SearchResult) -> QueryJson:
     return {
-        **_candidate_json(answer.query),
-        "known": answer.verdict.known,
-        "known_score": answer.verdict.score,
+        **_candidate_json(answer.predicted),
+        "known": answer.ood_verdict.in_distribution,
+        "known_score": answer.ood_verdict.score,
         "candidates": [_candidate_json(one) for one in answer.candidates],
     }
 
 
-def _candidate_json(candidate: Candidate) -> CandidateJson:
+def _candidate_json(candidate: Prediction) -> CandidateJson:
     return {"category": candidate.category, "confidence": round(candidate.confidence, 6)}
 
 
@@ -258,5 +258,5 @@ def _hit_json(hit: ItemHit, options: Options, prefix: str) -> HitJson:
     return found
 
 
-def _timing_json(answer: Answer) -> TimingJson:
+def _timing_json(answer: SearchResult) -> TimingJson:
     return cast(TimingJson, {stage: round(milliseconds, 3) for stage, milliseconds in answer.timing_ms.items()})

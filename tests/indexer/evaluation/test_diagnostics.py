@@ -7,37 +7,37 @@ import pytest
 from scipy.stats import bootstrap
 
 from indexer.console.progress import SilentReporter
-from indexer.evaluation.diagnostics import Findings, find, resampled_mean
-from indexer.evaluation.evaluate import evaluation_of, judge_queries
-from indexer.evaluation.predictions import Judged
+from indexer.evaluation.diagnostics import Diagnostics, diagnose, resampled_mean
+from indexer.evaluation.evaluate import evaluation_of, predict_queries
+from indexer.evaluation.predictions import Predictions
 from shared.manifest import CategoryEntry
 from shared.snapshot.snapshot import Snapshot
 
 
 @pytest.fixture
-def judged(snapshot: Snapshot, queries: Path) -> Judged:
+def judged(snapshot: Snapshot, queries: Path) -> Predictions:
     entries = tuple(CategoryEntry(name, 2, 3, 3, "IndexFlatIP", 1.0) for name in ("cold", "warm"))
     object.__setattr__(snapshot.manifest, "categories", entries)
-    return judge_queries(snapshot, queries, threads=1, reporter=SilentReporter())
+    return predict_queries(snapshot, queries, threads=1, reporter=SilentReporter())
 
 
 @pytest.fixture
-def found(judged: Judged) -> Findings:
-    return find(judged, evaluation_of(judged))
+def found(judged: Predictions) -> Diagnostics:
+    return diagnose(judged, evaluation_of(judged))
 
 
-def test_confusions_are_counted(found: Findings) -> None:
+def test_confusions_are_counted(found: Diagnostics) -> None:
     told = found.confusions
     assert (told.truth, told.predicted) == (("cold", "hats", "warm"), ("cold", "warm"))
     assert told.counts == ((1, 0), (0, 1), (1, 1))
 
 
-def test_coverage_grows_with_the_partitions_searched(found: Findings) -> None:
+def test_coverage_grows_with_the_partitions_searched(found: Diagnostics) -> None:
     assert [(one.probe, one.coverage) for one in found.coverage] == [(1, 0.5), (2, 0.75)]
     assert found.coverage[0].interval == pytest.approx((0.15, 0.85), abs=1e-4)
 
 
-def test_every_hit_is_in_a_bin_of_its_score(judged: Judged, found: Findings) -> None:
+def test_every_hit_is_in_a_bin_of_its_score(judged: Predictions, found: Diagnostics) -> None:
     assert sum(one.right for one in found.scores) == sum(one.wrong for one in found.scores) == 4
     scores = [hit.score for place in range(4) for hit in judged.hits(place)]
     filled = [one for one in found.scores if one.right + one.wrong]
@@ -45,7 +45,7 @@ def test_every_hit_is_in_a_bin_of_its_score(judged: Judged, found: Findings) -> 
     assert filled[-1].above <= max(scores) <= filled[-1].up_to
 
 
-def test_the_surest_mistake_comes_first_with_the_items_it_led_to(found: Findings, tmp_path: Path) -> None:
+def test_the_surest_mistake_comes_first_with_the_items_it_led_to(found: Diagnostics, tmp_path: Path) -> None:
     assert found.n_mistakes == len(found.mistakes) == 2
     assert found.mistakes[0].confidence >= found.mistakes[1].confidence
     by_truth = {one.category: one for one in found.mistakes}
@@ -57,7 +57,7 @@ def test_the_surest_mistake_comes_first_with_the_items_it_led_to(found: Findings
     assert by_truth["warm"].hits[0].image == str(tmp_path / "blue.png")
 
 
-def test_partitions_are_told(found: Findings) -> None:
+def test_partitions_are_told(found: Diagnostics) -> None:
     assert [(one.category, one.items, one.index_kind) for one in found.partitions] == [
         ("cold", 2, "IndexFlatIP"),
         ("warm", 2, "IndexFlatIP"),

@@ -6,8 +6,8 @@ import pytest
 from indexer.classifier.held_out import HeldOut
 from indexer.console.progress import SilentReporter
 from indexer.embedding.embed_catalogue import EmbeddedCatalogue
-from indexer.evaluation.evaluate import judge_queries
-from indexer.evaluation.predictions import LabelledPhotos, affordable_searches, judge
+from indexer.evaluation.evaluate import predict_queries
+from indexer.evaluation.predictions import LabelledPhotos, affordable_searches, predict
 from shared.snapshot.snapshot import Snapshot
 
 
@@ -22,7 +22,7 @@ def test_a_held_out_photo_does_not_find_its_own_item(snapshot: Snapshot, held_ou
     assert [path.name for path in photos.paths] == ["red.png", "orange.png", "blue.png"]
     assert photos.truth == ("warm", "warm", "cold")
     with SilentReporter().stage("") as stage:
-        judged = judge(snapshot, photos, stage)
+        judged = predict(snapshot, photos, stage)
     for place, own in enumerate([0, 0, 1]):
         found = [hit.item_number for hit in judged.hits(place, probe=2)]
         assert sorted(found) == [number for number in range(4) if number != own]
@@ -30,7 +30,7 @@ def test_a_held_out_photo_does_not_find_its_own_item(snapshot: Snapshot, held_ou
 
 
 def test_queries_find_everything_best_first(snapshot: Snapshot, queries: Path) -> None:
-    judged = judge_queries(snapshot, queries, threads=1, reporter=SilentReporter())
+    judged = predict_queries(snapshot, queries, threads=1, reporter=SilentReporter())
     assert judged.photos.skipped == 1
     for place in range(len(judged.photos)):
         hits = judged.hits(place, probe=2)
@@ -44,7 +44,7 @@ def test_of_very_many_photos_a_random_part_is_searched_by(
 ) -> None:
     photos = LabelledPhotos.of_held_out(held_out, tmp_path)
     with SilentReporter().stage("") as stage:
-        judged = judge(snapshot, photos, stage, most_searched=2)
+        judged = predict(snapshot, photos, stage, most_searched=2)
     assert (len(judged.searched), len(judged.probabilities)) == (2, 3)
     whole_number = {path.name: number for path, number in zip(photos.paths, [0, 0, 1], strict=True)}
     for place, photo in enumerate(judged.searched.tolist()):

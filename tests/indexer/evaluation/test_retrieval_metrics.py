@@ -3,7 +3,7 @@ import pytest
 from scipy.stats import binomtest
 from sklearn.metrics import roc_auc_score
 
-from indexer.evaluation.retrieval_metrics import KnownFigures, auroc, interval, known_figures, precision
+from indexer.evaluation.retrieval_metrics import OodFigures, auroc, interval, ood_figures, precision
 
 
 @pytest.mark.parametrize(
@@ -43,10 +43,10 @@ def test_auroc_equals_scikit_learns_with_and_without_ties(decimals: int) -> None
 @pytest.mark.parametrize(
     ("margins", "truth", "wanted"),
     [
-        ([0.5, 0.0, -0.1, -2.0, 0.2], [0, 2, 1, -1, -1], KnownFigures(2 / 3, 0.5, 4 / 6)),
-        ([0.5, -0.1], [0, 1], KnownFigures(0.5, None, None)),
-        ([0.5, -0.1, -3.0], [-1, -1, -1], KnownFigures(None, pytest.approx(2 / 3), None)),
+        ([0.5, 0.0, -0.1, -2.0, 0.2], [0, 2, 1, -1, -1], OodFigures(2 / 3, 0.5, 4 / 6)),
+        ([0.5, -0.1], [0, 1], OodFigures(0.5, None, None)),
+        ([0.5, -0.1, -3.0], [-1, -1, -1], OodFigures(None, pytest.approx(2 / 3), None)),
     ],
 )
-def test_known_figures_are_those_counted_by_hand(margins: list, truth: list, wanted: KnownFigures) -> None:
-    assert known_figures(np.array(margins), np.array(truth)) == wanted
+def test_known_figures_are_those_counted_by_hand(margins: list, truth: list, wanted: OodFigures) -> None:
+    assert ood_figures(np.array(margins), np.array(truth)) == wanted

@@ -9,8 +9,8 @@ import pytest
 
 from indexer.console.progress import SilentReporter
 from indexer.data_quality.report import examine
-from indexer.evaluation.evaluate import judge_queries
-from indexer.evaluation.robustness import ChangedFigures
+from indexer.evaluation.evaluate import predict_queries
+from indexer.evaluation.robustness import EditFigures
 from indexer.reports.evaluation_report import HEADLINES, EvaluationReport, read_previous
 from shared.manifest import CategoryEntry
 from shared.snapshot.snapshot import Snapshot
@@ -59,9 +59,9 @@ def report(snapshot: Snapshot, queries: Path) -> EvaluationReport:
     (queries / "hats").rename(queries / "<i>hats")
     entries = tuple(CategoryEntry(name, 2, 3, 3, "IndexFlatIP", 1.0) for name in ("cold", "warm"))
     described = replace(snapshot, manifest=replace(snapshot.manifest, categories=entries))
-    judged = judge_queries(described, queries, threads=1, reporter=SilentReporter())
+    judged = predict_queries(described, queries, threads=1, reporter=SilentReporter())
     catalogue = examine(described.items, described.partitions)
-    changes = (ChangedFigures("mirrored", 40, 0.9, (0.77, 0.96)),)
+    changes = (EditFigures("mirrored", 40, 0.9, (0.77, 0.96)),)
     return EvaluationReport.of(judged, "photos", catalogue, None, changes)
 
 

@@ -10,7 +10,7 @@ import pytest
 from flask.testing import FlaskClient
 
 from search_service.app import create_app
-from search_service.engine.catalogue_lookup import ServedCatalogue
+from search_service.engine.catalogue_lookup import CatalogueLookup
 from search_service.engine.engine import Engine
 from search_service.engine.feedback_log import FeedbackLog
 from search_service.observability.metrics import Metrics
@@ -299,7 +299,7 @@ def test_an_images_type_does_not_depend_on_the_hosts_table(
     monkeypatch.setattr(mimetypes, "types_map", {})
     for name in (f"photo{suffix}", f"PHOTO{suffix.upper()}"):
         (tmp_path / name).write_bytes(picture("red"))
-        monkeypatch.setattr(ServedCatalogue, "image_path", lambda *_, name=name: tmp_path / name)
+        monkeypatch.setattr(CatalogueLookup, "image_path", lambda *_, name=name: tmp_path / name)
         client = create_app(watch_on(engine), ServiceSettings(), Metrics(0.98)).test_client()
         with client.get(_url("mug-1", "/image")) as response:
             assert response.mimetype == media_type
@@ -311,7 +311,7 @@ def test_an_images_type_does_not_depend_on_the_hosts_table(
 )
 def test_a_file_that_is_not_called_like_a_picture_is_no_page(engine, watch_on, monkeypatch, tmp_path, name) -> None:
     (tmp_path / name).write_bytes(picture("red"))
-    monkeypatch.setattr(ServedCatalogue, "image_path", lambda *_: tmp_path / name)
+    monkeypatch.setattr(CatalogueLookup, "image_path", lambda *_: tmp_path / name)
     client = create_app(watch_on(engine), ServiceSettings(), Metrics(0.98)).test_client()
     with client.get(_url("mug-1", "/image")) as response:
         assert response.mimetype == "application/octet-stream"

@@ -7,15 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from search_service.engine.catalogue_lookup import ServedCatalogue
+from search_service.engine.catalogue_lookup import CatalogueLookup
 from shared.catalogue.items import IndexedItem, Item, ItemStore, write_items
 from shared.errors import ImageNotFound, UnknownItem
 from tests.support.fakes import picture
 
 
 @pytest.fixture
-def served(catalogue) -> ServedCatalogue:
-    return ServedCatalogue(catalogue.snapshot)
+def served(catalogue) -> CatalogueLookup:
+    return CatalogueLookup(catalogue.snapshot)
 
 
 def test_items_are_those_of_the_snapshot(catalogue, served) -> None:
@@ -30,11 +30,11 @@ def test_an_unknown_item_is_named(served) -> None:
 
 
 @pytest.fixture
-def moved(catalogue, tmp_path) -> tuple[ServedCatalogue, Path]:
+def moved(catalogue, tmp_path) -> tuple[CatalogueLookup, Path]:
     """On a copy of the images, and where that copy is."""
     root = tmp_path / "images"
     shutil.copytree(catalogue.image_root, root)
-    return ServedCatalogue(catalogue.snapshot, image_root=root), root
+    return CatalogueLookup(catalogue.snapshot, image_root=root), root
 
 
 def test_an_image_is_found_at_its_position(catalogue, served) -> None:
@@ -100,7 +100,7 @@ def test_a_path_out_of_the_image_root_is_not_followed(catalogue, tmp_path, image
     hostile = replace(indexed, item=replace(indexed.item, images=(image.format(outside=outside),)))
     write_items(tmp_path / "items.sqlite", [hostile])
     items = ItemStore(tmp_path / "items.sqlite")
-    served = ServedCatalogue(replace(catalogue.snapshot, items=items), image_root=root)
+    served = CatalogueLookup(replace(catalogue.snapshot, items=items), image_root=root)
     assert (root / hostile.item.images[0]).is_file()
     with pytest.raises(ImageNotFound):
         served.image_path("mug-1")
@@ -121,11 +121,11 @@ def test_examples_of_all_categories_are_bounded_and_one_of_each_stays(catalogue,
 # Where the manifest alone names the root
 
 
-def _named_by_manifest(catalogue, root: Path, paths: tuple[str, ...]) -> ServedCatalogue:
+def _named_by_manifest(catalogue, root: Path, paths: tuple[str, ...]) -> CatalogueLookup:
     """What a snapshot serves whose writer has chosen the image root and the paths."""
     write_items(root / "chosen.sqlite", [IndexedItem(Item("x", "red", paths), 0, tuple(range(len(paths))))])
     manifest = replace(catalogue.snapshot.manifest, image_root=str(root))
-    return ServedCatalogue(replace(catalogue.snapshot, manifest=manifest, items=ItemStore(root / "chosen.sqlite")))
+    return CatalogueLookup(replace(catalogue.snapshot, manifest=manifest, items=ItemStore(root / "chosen.sqlite")))
 
 
 @pytest.mark.parametrize("file_format", ["JPEG", "PNG", "WEBP", "GIF", "TIFF", "BMP"])

@@ -24,8 +24,8 @@ from shared.errors import (
     UnsupportedImage,
 )
 from shared.images.decode import ImageLimits, decode_image, to_pixels
-from shared.retrieval.ood_verdict import NOT_JUDGED, OF_THE_CATALOGUE, Verdict
-from shared.retrieval.results import Answer
+from shared.retrieval.ood_verdict import IN_CATALOGUE, NOT_EVALUATED, OodVerdict
+from shared.retrieval.results import SearchResult
 from shared.retrieval.search_options import SearchOptions
 from tests.support.fakes import FakeEmbedder, encoded, picture
 
@@ -33,7 +33,7 @@ _ALL = SearchOptions(top_k=1000)
 _DIM = 8
 
 
-def _ids(answer: Answer) -> list[str]:
+def _ids(answer: SearchResult) -> list[str]:
     return [hit.item.item_id for hit in answer.hits]
 
 
@@ -50,7 +50,7 @@ def _query(seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).uniform(-1, 1, size=_DIM)
 
 
-def _assert_exact(answer: Answer, exact: Sequence[tuple[str, float]]) -> None:
+def _assert_exact(answer: SearchResult, exact: Sequence[tuple[str, float]]) -> None:
     """The same items with the same scores, in an order that the scores allow, ranked 1 to n."""
     assert len(answer.hits) == len(exact)
     wanted = dict(exact)
@@ -69,14 +69,14 @@ def test_a_strict_search_touches_only_the_predicted_category(catalogue, engine) 
         for item_id in catalogue.ids(category):
             answer = engine.search_image(catalogue.image(item_id), _ALL)
             assert answer.searched == (category,)
-            assert answer.query == answer.candidates[0]
-            assert answer.query.category == category
+            assert answer.predicted == answer.candidates[0]
+            assert answer.predicted.category == category
             assert sorted(_ids(answer)) == sorted(catalogue.ids(category))
 
 
 def test_a_strict_search_keeps_to_a_wrong_prediction(catalogue, engine_with) -> None:
     answer = engine_with([0.8, 0.1, 0.1]).search_embedding(_query(_UNRECOGNISED), _ALL)
-    assert answer.query.category == catalogue.hats
+    assert answer.predicted.category == catalogue.hats
     assert answer.searched == (catalogue.hats,)
     assert {hit.item.category for hit in answer.hits} == {catalogue.hats}
 
@@ -89,21 +89,21 @@ def test_an_item_that_is_recognised_counts_more_than_an_unsure_classifier(
     answer = engine.search_image(catalogue.image("mug-1"), SearchOptions(1000, probe=probe))
     hats, mugs, shoes = catalogue.hats, catalogue.mugs, catalogue.shoes
     assert answer.searched == (mugs, hats, shoes)[:wanted]
-    assert (answer.query.category, answer.query.confidence) == (mugs, pytest.approx(0.3))
+    assert (answer.predicted.category, answer.predicted.confidence) == (mugs, pytest.approx(0.3))
     assert [one.category for one in answer.candidates] == [hats, mugs, shoes]
     assert answer.hits[0].item.item_id == "mug-1"
-    assert engine.classify_image(catalogue.image("mug-1")).query == answer.query
+    assert engine.classify_image(catalogue.image("mug-1")).predicted == answer.predicted
 
 
 def test_a_classifier_that_is_sure_is_believed(catalogue, engine_with) -> None:
     answer = engine_with([0.95, 0.04, 0.01], 0.9).search_image(catalogue.image("mug-1"), _ALL)
-    assert (answer.query.category, answer.searched) == (catalogue.hats, (catalogue.hats,))
+    assert (answer.predicted.category, answer.searched) == (catalogue.hats, (catalogue.hats,))
 
 
 def test_what_is_recognised_changes_no_category_that_was_named(catalogue, engine_with) -> None:
     options = SearchOptions(1000, category=catalogue.shoes)
     answer = engine_with([0.6, 0.3, 0.1]).search_image(catalogue.image("mug-1"), options)
-    assert (answer.query.category, answer.searched) == (catalogue.hats, (catalogue.shoes,))
+    assert (answer.predicted.category, answer.searched) == (catalogue.hats, (catalogue.shoes,))
 
 
 @pytest.mark.parametrize(("probe", "wanted"), [(1, 1), (2, 2), (3, 3), (4, 3), (10**6, 3)])
@@ -130,7 +130,7 @@ def test_auto_probes_as_many_categories_as_reach_the_coverage(catalogue, engine_
 
 def test_a_named_category_is_searched_instead_of_the_predicted_one(catalogue, engine) -> None:
     answer = engine.search_image(catalogue.image("mug-1"), SearchOptions(category=catalogue.shoes))
-    assert answer.query.category == catalogue.mugs
+    assert answer.predicted.category == catalogue.mugs
     assert answer.searched == (catalogue.shoes,)
     assert sorted(_ids(answer)) == sorted(catalogue.ids(catalogue.shoes))
 
@@ -224,8 +224,8 @@ def test_an_items_search_takes_its_own_category_though_the_classifier_disagrees(
     engine = engine_with([0.7, 0.2, 0.1])
     for answer in (engine.search_item("👟", _ALL), engine.similar("👟", _ALL)):
         assert answer.searched == (catalogue.shoes,)
-        assert answer.query.category == catalogue.shoes
-        assert answer.query.confidence == pytest.approx(0.1)
+        assert answer.predicted.category == catalogue.shoes
+        assert answer.predicted.confidence == pytest.approx(0.1)
         assert answer.candidates[0].category == catalogue.hats
 
 
@@ -250,7 +250,7 @@ def test_a_catalogue_image_counts_as_its_items_category(catalogue, engine_with, 
     engine = _with_digests(engine_with([0.7, 0.2, 0.1]), catalogue, tmp_path / "items.sqlite")
     answer = engine.search_image(catalogue.image("👟"), _ALL)
     assert answer.searched == (catalogue.shoes,)
-    assert answer.query.category == catalogue.shoes
+    assert answer.predicted.category == catalogue.shoes
     assert answer.candidates[0].category == catalogue.hats
     assert answer.hits[0].score >= 0.999
     assert "👟" in [hit.item.item_id for hit in answer.hits if hit.score >= 0.999]
@@ -294,7 +294,7 @@ def test_a_mirror_image_counts_as_a_second_picture_where_that_is_wanted(catalogu
         found = {one.category: one.confidence for one in answer.candidates}
         wanted = dict(zip(catalogue.rows, probabilities[: len(views)].mean(axis=0), strict=True))
         assert found == pytest.approx(wanted, abs=1e-2)
-        assert engine.classify_image(file).verdict == answer.verdict
+        assert engine.classify_image(file).ood_verdict == answer.ood_verdict
         assert embedder.seen == 2 * len(views)
 
 
@@ -356,12 +356,13 @@ def test_a_batch_answers_each_query_as_a_search_of_its_own_and_a_bad_one_fails_a
         (Query(), SearchOptions()),
     ] * 3
     answers = engine.search_batch(searches)
-    wanted = [Answer, BrokenImage, Answer, UnknownItem, Answer, UnknownCategory, InvalidEmbedding] * 3
+    wanted = [SearchResult, BrokenImage, SearchResult, UnknownItem, SearchResult, UnknownCategory, InvalidEmbedding] * 3
     assert [type(answer) for answer in answers] == wanted
     for (query, options), answer in zip(searches, answers, strict=True):
-        if isinstance(answer, Answer):
+        if isinstance(answer, SearchResult):
             own = engine.search(query, options)
-            assert (answer.hits, answer.searched, answer.query) == (own.hits, own.searched, own.query) != ((), (), None)
+            assert own.hits
+            assert replace(answer, timing_ms={}) == replace(own, timing_ms={})
     assert engine.search_batch([]) == []
     engine._batch_threads.shutdown()
 
@@ -407,10 +408,10 @@ def _margin(engine: Engine, catalogue, query: np.ndarray, category: str, thresho
 def test_a_query_is_judged_by_its_predicted_category(catalogue, judging, image, known) -> None:
     engine = judging()
     answer, classified = engine.search_image(image, SearchOptions()), engine.classify_image(image)
-    wanted = _margin(engine, catalogue, _embed(image), answer.query.category)
+    wanted = _margin(engine, catalogue, _embed(image), answer.predicted.category)
     for one in (answer, classified, engine.search_embedding(_embed(image)[0], SearchOptions())):
-        assert one.verdict.known is known
-        assert one.verdict.score == pytest.approx(wanted, abs=1e-5)
+        assert one.ood_verdict.in_distribution is known
+        assert one.ood_verdict.score == pytest.approx(wanted, abs=1e-5)
     assert (wanted >= 0) == known
     assert (classified.hits, classified.searched) == ((), ())
 
@@ -421,22 +422,23 @@ def test_how_much_is_searched_changes_no_verdict_and_no_hit(catalogue, engine, j
     options = SearchOptions(top_k, probe=probe)
     for seed in range(5):
         judged = judging().search_embedding(_query(seed), options)
-        assert judged.verdict == judging().classify_embedding(_query(seed)).verdict
+        assert judged.ood_verdict == judging().classify_embedding(_query(seed)).ood_verdict
         plain = engine.search_embedding(_query(seed), options)
-        assert (judged.hits, judged.searched, judged.query) == (plain.hits, plain.searched, plain.query)
+        assert (judged.hits, judged.searched, judged.predicted) == (plain.hits, plain.searched, plain.predicted)
         _assert_exact(judged, catalogue.exact(judged.searched, _query(seed)[np.newaxis])[:top_k])
 
 
 def test_each_category_has_its_own_threshold(catalogue, judging) -> None:
     engine = judging(2.0, 0.0, 2.0)  # hats, mugs, shoes
     for item_id, known in (("#1", False), ("mug-1", True), ("👟", False)):
-        assert engine.search_embedding(_embed(catalogue.image(item_id))[0], SearchOptions()).verdict.known is known
+        answer = engine.search_embedding(_embed(catalogue.image(item_id))[0], SearchOptions())
+        assert answer.ood_verdict.in_distribution is known
 
 
 def test_a_query_on_the_threshold_is_known(catalogue, judging) -> None:
-    score = judging(0, 0, 0).classify_image(_GREY).verdict.score
-    assert judging(score, score, score).classify_image(_GREY).verdict == Verdict(known=True, score=0.0)
-    assert not judging(*[score + 2e-6] * 3).classify_image(_GREY).verdict.known
+    score = judging(0, 0, 0).classify_image(_GREY).ood_verdict.score
+    assert judging(score, score, score).classify_image(_GREY).ood_verdict == OodVerdict(in_distribution=True, score=0.0)
+    assert not judging(*[score + 2e-6] * 3).classify_image(_GREY).ood_verdict.in_distribution
 
 
 @pytest.mark.parametrize("on_unknown", ["empty", "reject"])
@@ -446,13 +448,13 @@ def test_an_unknown_query_can_be_left_unsearched(judging, on_unknown, probe) -> 
     assert (len(searched.hits), len(searched.searched)) == (5, 1)
     answer = judging().search_image(_GREY, SearchOptions(probe=probe, on_unknown=on_unknown))
     assert (answer.hits, answer.searched) == ((), ())
-    assert (answer.query, answer.verdict) == (searched.query, searched.verdict)
+    assert (answer.predicted, answer.ood_verdict) == (searched.predicted, searched.ood_verdict)
 
 
 @pytest.mark.parametrize("on_unknown", ["search", "empty", "reject"])
 def test_a_known_query_is_searched_whatever_is_done_with_others(judging, on_unknown) -> None:
     answer = judging().search_image(_NEW_MUG, SearchOptions(on_unknown=on_unknown))
-    assert answer.verdict.known
+    assert answer.ood_verdict.in_distribution
     assert answer.hits == judging().search_image(_NEW_MUG, SearchOptions()).hits != ()
 
 
@@ -462,13 +464,13 @@ def test_where_the_category_is_no_question_nothing_is_judged(catalogue, judging,
     named = replace(options, category=catalogue.mugs)
     answers = [engine.search_image(_GREY, named), engine.search_item("👟", options), engine.similar("mug-1", options)]
     for answer in answers:
-        assert answer.verdict == NOT_JUDGED
+        assert answer.ood_verdict == NOT_EVALUATED
         assert len(answer.hits) >= 4
 
 
 def test_a_snapshot_without_a_rule_judges_nothing(engine) -> None:
     answer = engine.search_image(_GREY, SearchOptions(on_unknown="empty"))
-    assert answer.verdict == engine.classify_image(_GREY).verdict == NOT_JUDGED
+    assert answer.ood_verdict == engine.classify_image(_GREY).ood_verdict == NOT_EVALUATED
     assert len(answer.hits) == 5
 
 
@@ -476,12 +478,13 @@ def test_a_catalogue_image_is_known_by_itself(catalogue, judging, engine_with, t
     engine = _with_digests(judging(9.0, 9.0, 9.0), catalogue, tmp_path / "items.sqlite")
     reject = SearchOptions(on_unknown="reject")
     answer = engine.search_image(catalogue.image("👟"), reject)
-    assert (answer.verdict, len(answer.hits)) == (OF_THE_CATALOGUE, 5)
-    assert engine.search_image(catalogue.image("👟"), replace(reject, category=catalogue.mugs)).verdict == NOT_JUDGED
-    assert engine.search_image(catalogue.image("👟") + b"\0", reject).verdict.known is False
+    assert (answer.ood_verdict, len(answer.hits)) == (IN_CATALOGUE, 5)
+    in_mugs = replace(reject, category=catalogue.mugs)
+    assert engine.search_image(catalogue.image("👟"), in_mugs).ood_verdict == NOT_EVALUATED
+    assert engine.search_image(catalogue.image("👟") + b"\0", reject).ood_verdict.in_distribution is False
     engine.close()
     plain = _with_digests(engine_with([0.7, 0.2, 0.1]), catalogue, tmp_path / "plain.sqlite")
-    assert plain.search_image(catalogue.image("👟"), reject).verdict == NOT_JUDGED
+    assert plain.search_image(catalogue.image("👟"), reject).ood_verdict == NOT_EVALUATED
     plain.close()
 
 
@@ -537,8 +540,8 @@ def test_classifying_gives_the_candidates_and_searches_nothing(catalogue, engine
     image = catalogue.image("niño-é")
     embedding = catalogue.rows[catalogue.shoes][0][1]
     for answer in (engine.classify_image(image), engine.classify_embedding(embedding)):
-        assert answer.query.category == catalogue.shoes
-        assert answer.candidates[0] == answer.query
+        assert answer.predicted.category == catalogue.shoes
+        assert answer.candidates[0] == answer.predicted
         assert sum(one.confidence for one in answer.candidates) == pytest.approx(1.0, abs=1e-5)
         assert answer.searched == ()
         assert answer.hits == ()

@@ -11,7 +11,7 @@ from PIL import Image
 from search_service.admission.controller import AdmissionController
 from search_service.engine import query_decoder
 from search_service.engine.query_decoder import QueryDecoder
-from search_service.engine.query_embedding import QueryVectors
+from search_service.engine.query_embedding import QueryEmbedder
 from shared.errors import BrokenImage, ImageTooCostly, ImageTooLarge, Overloaded
 from shared.images.decode import ImageLimits, decode_image, to_pixels
 from shared.images.decode_pool import DecodePool, DecodeTemplate
@@ -141,7 +141,7 @@ class _Held:
 
 def test_ordinary_photos_pass_one_in_the_slow_lane(catalogue, decoder) -> None:
     decoder._slow = held = _Held(decoder._slow)
-    vectors = QueryVectors(catalogue.snapshot, decoder, AdmissionController(1), 1)
+    vectors = QueryEmbedder(catalogue.snapshot, decoder, AdmissionController(1), 1)
     refused: list[Exception] = []
 
     def search() -> None:
@@ -189,7 +189,7 @@ def test_an_image_that_is_decoded_slowly_is_embedded_as_any_other(catalogue, tem
     data = _slow_but_good()
     decoder = QueryDecoder(template, 1, quick_s=0.02, slow_s=60)
     timing = Timing()
-    vectors = QueryVectors(catalogue.snapshot, decoder, AdmissionController(1), 1).of_image(data, timing)
+    vectors = QueryEmbedder(catalogue.snapshot, decoder, AdmissionController(1), 1).of_image(data, timing)
     wanted = catalogue.snapshot.embedder.embed(to_pixels(decode_image(data, _LIMITS))[np.newaxis])
     assert np.array_equal(vectors, wanted)
     assert timing.as_ms()["decode"] > 0

@@ -8,7 +8,7 @@ from PIL import Image
 
 from search_service.admission.controller import AdmissionController
 from search_service.engine.query_decoder import QueryDecoder
-from search_service.engine.query_embedding import QueryVectors
+from search_service.engine.query_embedding import QueryEmbedder
 from shared.errors import ImageError, InvalidEmbedding
 from shared.images.decode import PREPROCESSINGS, ImageLimits, decode_image, to_pixels
 from shared.images.decode_pool import template_of_process
@@ -18,7 +18,7 @@ from tests.support.fakes import encoded, fake_manifest
 
 @pytest.fixture
 def vectors(catalogue):
-    return lambda n_views=1: QueryVectors(
+    return lambda n_views=1: QueryEmbedder(
         catalogue.snapshot, QueryDecoder(template_of_process(ImageLimits()), 1), AdmissionController(1), n_views
     )
 
@@ -37,7 +37,7 @@ def test_an_image_and_its_mirror_image(catalogue, vectors, n_views) -> None:
 def test_an_image_is_decoded_as_the_snapshots_images_were(catalogue, preprocessing) -> None:
     snapshot = replace(catalogue.snapshot, manifest=fake_manifest(preprocessing=preprocessing))
     decoder = QueryDecoder(template_of_process(ImageLimits()), 1)
-    found = QueryVectors(snapshot, decoder, AdmissionController(1), n_views=1)
+    found = QueryEmbedder(snapshot, decoder, AdmissionController(1), n_views=1)
     noise = np.random.default_rng(1).integers(0, 256, (500, 700, 3), dtype=np.uint8)
     data = encoded(Image.fromarray(noise), "PNG")
     pixels = to_pixels(decode_image(data, ImageLimits(), preprocessing=preprocessing))

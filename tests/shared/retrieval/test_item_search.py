@@ -18,7 +18,7 @@ from shared.index.partition import Partition
 from shared.model.classifier import Classifier
 from shared.model.ood_rule import KnownRule
 from shared.retrieval import item_search
-from shared.retrieval.results import MAX_DUPLICATES, Answer
+from shared.retrieval.results import MAX_DUPLICATES, SearchResult
 from shared.retrieval.search_options import SearchOptions
 from shared.snapshot.snapshot import Snapshot
 from shared.vectors import Vectors, unit_rows
@@ -98,7 +98,7 @@ def _query(seed: int) -> np.ndarray:
     return np.random.default_rng(seed).normal(size=_DIM)
 
 
-def _told(answer: Answer) -> list[tuple[Any, ...]]:
+def _told(answer: SearchResult) -> list[tuple[Any, ...]]:
     return [(hit.rank, hit.item.item_id, hit.score, hit.group) for hit in answer.hits]
 
 
@@ -257,8 +257,8 @@ def test_a_filter_changes_no_verdict(drawn: _Drawn) -> None:
         for name, (given, _) in _FILTERS.items():
             options = SearchOptions(filter=MetadataFilter.from_json(given), group_by="brand", collapse_above=0.99)
             answer = engine.search_embedding(_query(seed), options)
-            assert answer.verdict == plain.verdict, name
-            assert answer.verdict.known is not None
+            assert answer.ood_verdict == plain.ood_verdict, name
+            assert answer.ood_verdict.in_distribution is not None
 
 
 def test_the_search_for_what_is_no_copy_ends(drawn: _Drawn, engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:

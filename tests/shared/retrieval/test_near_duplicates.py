@@ -8,7 +8,7 @@ import pytest
 from shared.index.category_search import Hit
 from shared.index.partition import Partition
 from shared.retrieval import collapse as distinct_module
-from shared.retrieval.collapse import Distinct
+from shared.retrieval.collapse import HitCollapser
 from shared.retrieval.near_duplicates import MOST_ROWS, HitEmbeddings
 from shared.vectors import Vectors, unit_rows
 
@@ -81,7 +81,7 @@ def test_blocks_fold_as_one_by_one(limit: float, is_grouped: bool, parts: int) -
         groups = np.random.default_rng(seed).integers(-1, 90, n_items).astype(np.int32) if is_grouped else None
         hits = [Hit(number, 1 - place / n_items) for place, number in enumerate(order)]
         for wanted in (7, n_items):
-            found = Distinct(wanted, partitions, n_items, groups, limit)
+            found = HitCollapser(wanted, partitions, n_items, groups, limit)
             for part in np.array_split(np.arange(n_items), parts):
                 if not found.is_done:
                     found.take([hits[place] for place in part])
@@ -92,12 +92,12 @@ def test_blocks_fold_as_one_by_one(limit: float, is_grouped: bool, parts: int) -
 def test_no_embedding_is_fetched_twice_and_none_after_the_page_is_full() -> None:
     partitions, _ = _drawn(2000, 1, seed=0)
     hits = [Hit(number, 0.5) for number in range(2000)]
-    found = Distinct(10_000, partitions, 2000, None, 0.99)
+    found = HitCollapser(10_000, partitions, 2000, None, 0.99)
     found.take(hits)
     fetched = [len(partition.fetched) for partition in partitions]
     assert fetched == [len(set(partition.fetched)) for partition in partitions] == [1000, 1000]
     partitions, _ = _drawn(2000, 1, seed=0)
-    Distinct(10, partitions, 2000, None, 1.0).take(hits)
+    HitCollapser(10, partitions, 2000, None, 1.0).take(hits)
     assert sum(len(partition.fetched) for partition in partitions) <= 512
 
 
@@ -117,12 +117,12 @@ def test_the_multiplications_of_a_search_are_bounded(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(distinct_module, "MOST_PRODUCTS", most)
     partitions, _ = _drawn(3000, 1, seed=0, n_designs=3000)
     hits = [Hit(number, 0.5) for number in range(3000)]
-    found = Distinct(3000, partitions, 3000, None, 1.0)
+    found = HitCollapser(3000, partitions, 3000, None, 1.0)
     found.take(hits)
     assert found.is_done
     assert found._near is not None
     assert most / 2 < found._near.n_products <= most
-    whole = Distinct(300, partitions, 3000, None, 1.0)
+    whole = HitCollapser(300, partitions, 3000, None, 1.0)
     whole.take(hits)
     assert [kept.hit for kept in found.kept[:300]] == [kept.hit for kept in whole.kept] == hits[:300]
     assert len(found.kept) < 3000
@@ -138,5 +138,5 @@ def test_the_work_can_be_ended_between_blocks() -> None:
             raise TimeoutError
 
     with pytest.raises(TimeoutError):
-        Distinct(2000, partitions, 2000, None, 1.0, check).take([Hit(number, 0.5) for number in range(2000)])
+        HitCollapser(2000, partitions, 2000, None, 1.0, check).take([Hit(number, 0.5) for number in range(2000)])
     assert sum(len(partition.fetched) for partition in partitions) == 3 * 256

@@ -3,18 +3,18 @@
 import numpy as np
 import pytest
 
-from shared.retrieval.nearest_item_rule import MAX_RATIO, predicted_category
+from shared.retrieval.nearest_item_rule import MAX_RATIO, apply_ratio_test
 
 
 def _predicted(likely: str, **cosines: float) -> str:
-    return predicted_category(list(likely), cosines.__getitem__)
+    return apply_ratio_test(list(likely), cosines.__getitem__)
 
 
 def test_a_sure_classifier_is_not_asked_for_more() -> None:
     def nothing(_: str) -> float:
         raise AssertionError
 
-    assert predicted_category(["a"], nothing) == "a"
+    assert apply_ratio_test(["a"], nothing) == "a"
 
 
 @pytest.mark.parametrize("distance", [0.0, 0.1, 0.4])
@@ -37,7 +37,7 @@ def test_of_many_likely_categories_the_five_most_probable_are_looked_at() -> Non
         asked.append(category)
         return 0.9 if category == "g" else 0.1
 
-    assert predicted_category(list("abcdefgh"), cosine) == "a"
+    assert apply_ratio_test(list("abcdefgh"), cosine) == "a"
     assert asked == list("abcde")
 
 

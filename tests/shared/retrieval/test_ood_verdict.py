@@ -3,14 +3,14 @@
 import pytest
 
 from shared.errors import UnknownQuery
-from shared.retrieval.ood_verdict import NOT_JUDGED, OF_THE_CATALOGUE, Verdict, require_known
+from shared.retrieval.ood_verdict import IN_CATALOGUE, NOT_EVALUATED, OodVerdict, require_in_distribution
 
-_UNKNOWN = Verdict(known=False, score=-1.25)
+_UNKNOWN = OodVerdict(in_distribution=False, score=-1.25)
 
 
 def test_an_unknown_query_is_refused_where_the_caller_wants_that() -> None:
     with pytest.raises(UnknownQuery) as caught:
-        require_known(_UNKNOWN, "mugs", "reject")
+        require_in_distribution(_UNKNOWN, "mugs", "reject")
     assert str(caught.value) == (
         "the query shows none of the categories: for 'mugs', the most probable one, `known_score` is -1.25, wanted 0 or"
         " more; name its `category`, or search nevertheless without `on_unknown`"
@@ -18,11 +18,11 @@ def test_an_unknown_query_is_refused_where_the_caller_wants_that() -> None:
 
 
 @pytest.mark.parametrize("on_unknown", ["search", "empty", "reject"])
-@pytest.mark.parametrize("verdict", [NOT_JUDGED, OF_THE_CATALOGUE, Verdict(known=True, score=0.0)])
+@pytest.mark.parametrize("verdict", [NOT_EVALUATED, IN_CATALOGUE, OodVerdict(in_distribution=True, score=0.0)])
 def test_others_are_never_refused(verdict, on_unknown) -> None:
-    require_known(verdict, "mugs", on_unknown)
+    require_in_distribution(verdict, "mugs", on_unknown)
 
 
 @pytest.mark.parametrize("on_unknown", ["search", "empty"])
 def test_nothing_is_refused_unless_that_is_wanted(on_unknown) -> None:
-    require_known(_UNKNOWN, "mugs", on_unknown)
+    require_in_distribution(_UNKNOWN, "mugs", on_unknown)

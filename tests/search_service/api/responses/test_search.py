@@ -17,14 +17,15 @@ from search_service.api.responses.search import (
 from search_service.api.schemas import Options
 from shared.catalogue.items import Item
 from shared.manifest import CategoryEntry
-from shared.retrieval.ood_verdict import Verdict
-from shared.retrieval.results import Answer, Candidate, ItemHit
+from shared.retrieval.ood_verdict import OodVerdict
+from shared.retrieval.results import ItemHit, Prediction, SearchResult
 
 _TIMING = {"decode": 1.23456, "embed": 0.0, "classify": 0.1, "search": 0.2, "total": 2.0}
-_CANDIDATES = (Candidate("mugs", 0.7512345678), Candidate("hats/caps 🎩", 0.2))
+_CANDIDATES = (Prediction("mugs", 0.7512345678), Prediction("hats/caps 🎩", 0.2))
 _ITEM = Item("a/b c", "mugs", ("mugs/1.png", "mugs/2.png", "mugs/3.png"), {"price": 3, "tags": ["é", 1]})
-_UNKNOWN = Verdict(known=False, score=-0.25)
-_ANSWER = Answer("id", _CANDIDATES[0], _CANDIDATES, ("mugs",), (ItemHit(1, 0.98765432, _ITEM),), _TIMING, _UNKNOWN)
+_UNKNOWN = OodVerdict(in_distribution=False, score=-0.25)
+_HITS = (ItemHit(1, 0.98765432, _ITEM),)
+_ANSWER = SearchResult("id", _CANDIDATES[0], _CANDIDATES, ("mugs",), _HITS, _TIMING, _UNKNOWN)
 
 
 def test_an_answer_is_json() -> None:
@@ -58,7 +59,7 @@ def test_an_answer_is_json() -> None:
 
 
 def test_what_was_not_judged_is_null() -> None:
-    query = searched_json(replace(_ANSWER, verdict=Verdict()), Options())["query"]
+    query = searched_json(replace(_ANSWER, ood_verdict=OodVerdict()), Options())["query"]
     assert (query["known"], query["known_score"]) == (None, None)
 
 
@@ -71,7 +72,7 @@ def test_answers_have_exactly_the_types_that_the_document_tells() -> None:
     item, categories = item_json("id", _ITEM), categories_json("id", (CategoryEntry("é", 1, 1, 1, "IndexFlatIP", 1.0),))
     answers = [
         (SearchedJson, searched_json(_ANSWER, Options())),
-        (SearchedJson, searched_json(replace(_ANSWER, verdict=Verdict(), hits=()), Options())),
+        (SearchedJson, searched_json(replace(_ANSWER, ood_verdict=OodVerdict(), hits=()), Options())),
         (ClassifiedJson, classified_json(_ANSWER)),
         (ItemJson, item),
         (CategoriesJson, categories),
