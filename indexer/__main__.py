@@ -29,24 +29,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     parser = command_parser()
     argcomplete.autocomplete(parser, always_complete_options=False)
-    options = parser.parse_args(arguments)
+    given = vars(parser.parse_args(arguments))
+    name, as_json = given.pop("command"), given.pop("json")
     # Not before: help and completion need none of what the commands load.
-    from indexer.cli.commands import COMMANDS
+    from indexer.cli.commands import run
 
     try:
-        result = COMMANDS[options.command](options, TerminalReporter())
+        result = run(name, given, TerminalReporter())
     except SnapshotError as error:
         way_out = "build again, or go back to an earlier one with `python -m indexer rollback`"
-        return _fail(options.json, error.code, f"{error}: {way_out}", error.exit_status)
+        return _fail(as_json, error.code, f"{error}: {way_out}", error.exit_status)
     except ParecidoError as error:
-        return _fail(options.json, error.code, str(error), error.exit_status)
+        return _fail(as_json, error.code, str(error), error.exit_status)
     except OSError as error:
-        return _fail(options.json, "system", f"{error.filename or 'the system'}: {error.strerror or error}", 1)
+        return _fail(as_json, "system", f"{error.filename or 'the system'}: {error.strerror or error}", 1)
     except sqlite3.Error as error:
-        return _fail(options.json, "system", f"a database can't be used: {error}", 1)
+        return _fail(as_json, "system", f"a database can't be used: {error}", 1)
     except KeyboardInterrupt:
-        return _fail(options.json, "interrupted", "interrupted; nothing was published", 1)
-    if options.json:
+        return _fail(as_json, "interrupted", "interrupted; nothing was published", 1)
+    if as_json:
         print(json.dumps(result, ensure_ascii=False))
     return 0 if result.get("published", True) else _NOT_PUBLISHED
 

@@ -4,14 +4,12 @@ import re
 import subprocess
 from dataclasses import fields
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import NoReturn
 
 import pytest
 from flask import Flask
 from prometheus_client.parser import text_string_to_metric_families
 
-from indexer.cli.parser import command_parser
-from indexer.settings import BuildSettings
 from search_service.api.error_handlers import STATUS
 from search_service.api.http_error import HTTP_CODES
 from search_service.api.schemas import FeedbackFields, Options, QueryFields
@@ -19,10 +17,10 @@ from search_service.app import create_app
 from search_service.observability.metrics import Metrics
 from search_service.settings import ServiceSettings
 from search_service.snapshots.watcher import SnapshotWatcher
+from tests.support import reference_pages
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-COMMAND_LINE = (ROOT / "docs" / "reference" / "command-line.md").read_text(encoding="utf-8")
 SETTINGS = (ROOT / "docs" / "reference" / "service-settings.md").read_text(encoding="utf-8")
 API = (ROOT / "docs" / "reference" / "api.md").read_text(encoding="utf-8")
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -49,22 +47,16 @@ def test_the_settings_table_is_complete_and_has_the_defaults() -> None:
             assert documented[name][0].strip("`") == str(default)
 
 
-def test_the_build_options_are_complete_and_have_the_defaults() -> None:
-    documented = table(COMMAND_LINE, "| `build …` |")
-    defaults = {field.name: field.default for field in fields(BuildSettings)}
-    build = _commands()["build"]
-    expected = {name for action in build._actions for name in action.option_strings if name.startswith("--")}
-    assert documented.keys() == expected - {"--catalogue", "--data", "--json", "--help"}
-    for name in ("augmentations", "index_views", "max_bad", "max_image_bytes", "max_image_pixels", "seed"):
-        assert documented[f"--{name.replace('_', '-')}"][0].strip("`") == str(defaults[name])
+@pytest.mark.parametrize("page", sorted(reference_pages.PAGES.glob("*.md")), ids=lambda page: page.name)
+def test_generated_tables_are_those_of_the_declarations(page: Path) -> None:
+    """Where this fails, run `python -m tests.support.reference_pages`."""
+    text = page.read_text(encoding="utf-8")
+    assert text == reference_pages.generated(text)
 
 
-def _commands() -> dict[str, Any]:
-    return next(action for action in command_parser()._actions if action.choices).choices
-
-
-def test_the_commands_are_complete() -> None:
-    assert table(COMMAND_LINE, "| `python -m indexer …` |").keys() == set(_commands())
+def test_everything_that_can_be_generated_is_in_a_page() -> None:
+    pages = "".join(page.read_text(encoding="utf-8") for page in reference_pages.PAGES.glob("*.md"))
+    assert {name for _, name, _ in reference_pages.MARKED.findall(pages)} == reference_pages.GENERATED.keys()
 
 
 def test_the_make_targets_are_complete() -> None:

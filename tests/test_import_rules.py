@@ -52,7 +52,7 @@ _OURS = {"shared": set(), "indexer": {"shared"}, "search_service": {"shared"}}
 # From the lowest; a layer imports itself and those above it in this list.
 _LAYERS = {
     "shared": [
-        ["errors", "vectors", "deadline", "recently_used", "shown", "priority"],
+        ["errors", "vectors", "deadline", "recently_used", "shown", "priority", "expected_values", "options"],
         ["files"],
         ["manifest", "feedback_record"],
         ["images"],
@@ -96,6 +96,7 @@ _MAX_MODULES = 12
 # Tests of several modules at once.
 _OF_SEVERAL_MODULES = {
     "indexer/catalogue/test_tables.py": "CSV and JSON lines, by the reader",
+    "indexer/cli/test_completion.py": "a shell's completion",
     "indexer/test_milvus.py": "builds into Milvus",
     "search_service/access/test_prefix.py": "the service below a path",
     "search_service/server/test_conformance.py": "HTTP as its specification has it",

@@ -1,15 +1,27 @@
-"""What each command of the command line does: takes the options, shows what it found, returns it for `--json`."""
+"""The commands of the command line: each shows its result, and returns it for `--json`."""
 
-import argparse
 import os
-from collections.abc import Callable
-from dataclasses import fields, replace
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from rich import filesize
 
 from indexer import pipeline
+from indexer.cli.options import (
+    COMMANDS,
+    DataOptions,
+    DiffOptions,
+    EvaluateOptions,
+    ExportOptions,
+    PlanOptions,
+    PruneOptions,
+    ReportOptions,
+    RollbackOptions,
+    VerifyOptions,
+    VisualizeOptions,
+)
 from indexer.console.progress import Reporter
 from indexer.embedding.prune_cache import prune_cache
 from indexer.files.location import location
@@ -18,6 +30,7 @@ from indexer.settings import BuildSettings, remembered_settings
 from indexer.snapshots import history
 from indexer.snapshots.writer_lock import writer_lock
 from shared.errors import SettingsError, SnapshotMissing
+from shared.options import options_of
 from shared.snapshot.data_directory import DataDirectory
 from shared.snapshot.snapshot import Snapshot, check_files
 
@@ -25,43 +38,70 @@ Result = dict[str, Any]
 _THREADS = os.cpu_count() or 1
 
 
-def build(options: argparse.Namespace, reporter: Reporter) -> Result:
-    """Build a snapshot and publish it; with `--dry-run`, say what that would change."""
-    settings = build_settings(options)
-    if not options.dry_run:
+def run(name: str, given: Mapping[str, Any], reporter: Reporter) -> Result:
+    """Run a command.
+
+    Args:
+        name: one of `COMMANDS`.
+        given: the options that were given, by name.
+        reporter: shows progress and results to a person.
+
+    Returns:
+        The object that `--json` prints.
+
+    Raises:
+        ParecidoError: it can't be done; those of the options are SettingsError.
+    """
+    if name == "build":
+        return _build(given, reporter)
+    (declaration,) = COMMANDS[name].declarations
+    return _FUNCTIONS[name](declaration(**given), reporter)
+
+
+def _build(given: Mapping[str, Any], reporter: Reporter) -> Result:
+    """Build a snapshot and publish it; with `--dry-run`, report what that would change."""
+    settings = build_settings(given)
+    if not given.get("dry_run"):
         return pipeline.build(settings, reporter).as_dict()
     from indexer import dry_run
 
-    found = dry_run.dry_run(settings, reporter)
-    dry_run.show(found, reporter)
-    return found.as_dict()
+    changes = dry_run.dry_run(settings, reporter)
+    dry_run.show(changes, reporter)
+    return changes.as_dict()
 
 
-def build_settings(options: argparse.Namespace) -> BuildSettings:
-    """Options as given; what is not given is remembered where no catalogue is named, else takes its default.
+def build_settings(given: Mapping[str, Any]) -> BuildSettings:
+    """Return the settings of a build.
 
-    The published base is kept unless another is asked for: embeddings of two don't mix, and `auto` could choose
-    otherwise tomorrow.
+    Without a catalogue, those of the last build hold where nothing else is given. With one, the published base and
+    store stay unless others are given: embeddings of two bases don't mix, and `auto` could choose another one.
+
+    Args:
+        given: the options that were given, by name.
+
+    Raises:
+        SettingsError: a value that is not valid, or options that do not go together.
+        SnapshotMissing: nothing has been published yet, and no catalogue is given.
     """
-    names = {field.name for field in fields(BuildSettings)}
-    given = {name: value for name, value in vars(options).items() if name in names and value is not None}
-    if (options.embeddings is None) != (options.items is None):
+    values = {name: value for name, value in given.items() if name in options_of(BuildSettings)}
+    data = values.get("data", BuildSettings.data)
+    if ("embeddings" in given) != ("items" in given):
         raise SettingsError("--embeddings and --items belong together: a NumPy file, and what its rows show")
-    if options.items is not None:
-        if options.catalogue is not None or options.dry_run:
+    if "items" in given:
+        if "catalogue" in given or given.get("dry_run"):
             raise SettingsError("--embeddings goes with neither --catalogue nor --dry-run")
-        return BuildSettings(**{**given, "catalogue": options.items})
+        return BuildSettings(**{**values, "catalogue": given["items"]})
     if "catalogue" not in given:
-        return replace(remembered_settings(options.data), **given)
+        return replace(remembered_settings(data), **values)
     try:
-        published = remembered_settings(options.data)
-        given = {name: getattr(published, name) for name in ("backbone", "weights", "fine_tune", "store")} | given
+        published = remembered_settings(data)
+        values = {name: getattr(published, name) for name in ("backbone", "weights", "fine_tune", "store")} | values
     except SnapshotMissing:
         pass
-    return BuildSettings(**given)
+    return BuildSettings(**values)
 
 
-def evaluate(options: argparse.Namespace, reporter: Reporter) -> Result:
+def evaluate(options: EvaluateOptions, reporter: Reporter) -> Result:
     """Judge the published snapshot by labelled photos that are not in it."""
     from indexer.evaluation.evaluate import evaluation_of, predict_queries, show
 
@@ -78,7 +118,7 @@ def evaluate(options: argparse.Namespace, reporter: Reporter) -> Result:
     return evaluation.as_dict()
 
 
-def verify(options: argparse.Namespace, reporter: Reporter) -> Result:
+def verify(options: VerifyOptions, reporter: Reporter) -> Result:
     """Check a snapshot: checksums, parts, golden embedding, indexes against exact search."""
     data = DataDirectory(options.data)
     snapshot_id = options.snapshot or data.current_id()
@@ -97,7 +137,7 @@ def verify(options: argparse.Namespace, reporter: Reporter) -> Result:
     return {"snapshot_id": snapshot_id, "verified": True, "ann_recall_at_10": recall}
 
 
-def snapshots(options: argparse.Namespace, reporter: Reporter) -> Result:
+def snapshots(options: DataOptions, reporter: Reporter) -> Result:
     """List the snapshots."""
     listed = [one.as_dict() for one in history.list_snapshots(DataDirectory(options.data))]
     header = ["snapshot", "state", "items", "images", "category_accuracy", "size"]
@@ -110,14 +150,14 @@ def snapshots(options: argparse.Namespace, reporter: Reporter) -> Result:
     }
 
 
-def rollback(options: argparse.Namespace, reporter: Reporter) -> Result:
+def rollback(options: RollbackOptions, reporter: Reporter) -> Result:
     """Publish an earlier snapshot again."""
     chosen, was = history.roll_back(DataDirectory(options.data), options.snapshot)
     reporter.say(f"current is {chosen} now, was {was}")
     return {"snapshot_id": chosen, "was": was}
 
 
-def diff(options: argparse.Namespace, reporter: Reporter) -> Result:
+def diff(options: DiffOptions, reporter: Reporter) -> Result:
     """Tell two snapshots apart."""
     data = DataDirectory(options.data)
     found = history.diff(data, options.before, options.after or data.current_id())
@@ -130,7 +170,7 @@ def diff(options: argparse.Namespace, reporter: Reporter) -> Result:
     return found.as_dict()
 
 
-def prune(options: argparse.Namespace, reporter: Reporter) -> Result:
+def prune(options: PruneOptions, reporter: Reporter) -> Result:
     """Drop from the embedding cache what no build has used for long."""
     data = DataDirectory(options.data)
     if not data.cache.exists():
@@ -141,7 +181,7 @@ def prune(options: argparse.Namespace, reporter: Reporter) -> Result:
     return pruned.as_dict()
 
 
-def export(options: argparse.Namespace, reporter: Reporter) -> Result:
+def export(options: ExportOptions, reporter: Reporter) -> Result:
     """Write all images' embeddings."""
     from indexer.snapshots.export_embeddings import export as write_embeddings
 
@@ -153,7 +193,7 @@ def export(options: argparse.Namespace, reporter: Reporter) -> Result:
     return {"snapshot_id": snapshot.snapshot_id, "images": images, "out": str(options.out)}
 
 
-def visualize(options: argparse.Namespace, reporter: Reporter) -> Result:
+def visualize(options: VisualizeOptions, reporter: Reporter) -> Result:
     """Draw a query with its category and hits."""
     from indexer.reports.result_sheet import visualize as draw_hits
 
@@ -164,14 +204,10 @@ def visualize(options: argparse.Namespace, reporter: Reporter) -> Result:
     return {"snapshot_id": snapshot.snapshot_id, "out": str(out)}
 
 
-def report(options: argparse.Namespace, reporter: Reporter) -> Result:
+def report(options: ReportOptions, reporter: Reporter) -> Result:
     """Show near-duplicate items and doubtful labels."""
     from indexer.data_quality import report as catalogue_report
 
-    if not 0 < options.max_ratio < 1:
-        raise SettingsError(f"--max-ratio is {options.max_ratio:g}; wanted more than 0 and less than 1")
-    if options.top < 1:
-        raise SettingsError(f"--top is {options.top}; wanted at least 1")
     if options.sheet is not None:
         from indexer.reports.contact_sheet import check_suffix
 
@@ -189,7 +225,7 @@ def report(options: argparse.Namespace, reporter: Reporter) -> Result:
     return {"snapshot_id": snapshot.snapshot_id, **report.as_dict()}
 
 
-def plan(options: argparse.Namespace, reporter: Reporter) -> Result:
+def plan(options: PlanOptions, reporter: Reporter) -> Result:
     """Say what a catalogue of some size takes."""
     from indexer import capacity as planning
 
@@ -215,15 +251,13 @@ def _open(data: DataDirectory, snapshot_id: str) -> Snapshot:
     return Snapshot.open(history.snapshot_paths(data, snapshot_id), _THREADS)
 
 
-# By the name that the command line knows them by.
-COMMANDS: dict[str, Callable[[argparse.Namespace, Reporter], Result]] = {
-    "build": build,
+_FUNCTIONS: Mapping[str, Callable[[Any, Reporter], Result]] = {
     "evaluate": evaluate,
     "verify": verify,
     "snapshots": snapshots,
     "rollback": rollback,
     "diff": diff,
-    "prune": prune,
+    "cache prune": prune,
     "export": export,
     "visualize": visualize,
     "report": report,

@@ -1,66 +1,67 @@
-"""A real bash on a terminal, set up as the documentation says."""
+"""The parser that is made from the declarations of options."""
 
-import os
-import shutil
-import sys
-from collections.abc import Iterator
-from pathlib import Path
+import shlex
+from dataclasses import fields
 
-import pexpect
 import pytest
 
-_ROOT = Path(__file__).parents[3]
-_PAGE = (_ROOT / "docs/reference/command-line.md").read_text(encoding="utf-8")
-_SET_UP = 'eval "$(activate-global-python-argcomplete --dest=-)"'
+from indexer.cli.options import COMMANDS
+from indexer.cli.parser import command_parser
+from indexer.settings import BuildSettings
 
-pytestmark = pytest.mark.skipif(shutil.which("bash") is None, reason="there is no bash")
-
-
-@pytest.fixture(scope="module")
-def bash() -> Iterator[pexpect.spawn]:
-    """With the virtual environment that runs the tests in front, as `activate` puts it."""
-    environment = {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "PS1": "$ ", "TERM": "dumb"}
-    shell = pexpect.spawn(
-        "bash",
-        ["--norc", "--noprofile"],
-        encoding="utf-8",
-        dimensions=(40, 200),
-        timeout=300,
-        cwd=_ROOT,
-        env=environment,
-    )
-    shell.sendline(f'{_SET_UP}; echo "rea""dy"')
-    shell.expect("ready")
-    yield shell
-    shell.close(force=True)
+_EXAMPLES = [example for command in COMMANDS.values() for example in command.examples]
 
 
-def completed(bash: pexpect.spawn, typed: str, expected: str) -> None:
-    """Type it and Tab, and wait for what the shell adds; then the line is cleared."""
-    bash.sendcontrol("u")
-    bash.send(f"{typed}\t")
-    bash.expect_exact(typed + expected)
+def _usage_error(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+    with pytest.raises(SystemExit, match="2"):
+        command_parser().parse_args(arguments)
+    return capsys.readouterr().err.splitlines()[-1]
 
 
-def test_the_documentation_says_how_it_is_set_up() -> None:
-    assert _SET_UP in _PAGE
+@pytest.mark.parametrize("example", _EXAMPLES)
+def test_an_example_is_parsed(example: str) -> None:
+    options = vars(command_parser().parse_args(shlex.split(example)))
+    assert example.startswith(options["command"])
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help_shows_the_examples_on_80_columns(
+    name: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    with pytest.raises(SystemExit, match="0"):
+        command_parser().parse_args([*name.split(), "--help"])
+    shown = capsys.readouterr().out
+    for example in COMMANDS[name].examples:
+        assert f"  python -m indexer {example}\n" in shown
+    assert max(map(len, shown.splitlines())) <= 80
+
+
+def test_only_options_that_were_given_are_parsed() -> None:
+    options = vars(command_parser().parse_args(["build", "--max-bad", "0.5", "--dry-run"]))
+    assert options == {"command": "build", "json": False, "max_bad": 0.5, "dry_run": True}
+
+
+def test_every_setting_of_a_build_is_an_option(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="0"):
+        command_parser().parse_args(["build", "--help"])
+    shown = capsys.readouterr().out
+    assert all(f"--{field.name.replace('_', '-')}" in shown for field in fields(BuildSettings))
+    assert "copies of each image, to train the classifier on (default: 2)" in " ".join(shown.split())
 
 
 @pytest.mark.parametrize(
-    ("typed", "expected"),
+    ("arguments", "message"),
     [
-        ("python -m indexer ev", "aluate "),
-        ("python -m indexer cache ", "prune "),
-        ("python -m indexer build --backbone efficientnet_l", "ite0 "),
-        ("python -m indexer build --catalogue READ", "ME.md "),
+        (("build", "--seed", "x"), "argument --seed: 'x' given; expected an integer from 0 to 2,147,483,647"),
+        (("build", "--weights", ""), "argument --weights: '' given; expected a path"),
+        (("build", "--catalogue", "file:///a"), "'file:///a' is a file on this machine"),
+        (("build", "--backbone", "resnet"), "argument --backbone: invalid choice: 'resnet'"),
+        (("plan",), "the following arguments are required: --items"),
+        (("diff",), "the following arguments are required: before"),
     ],
 )
-def test_commands_options_choices_and_files(bash: pexpect.spawn, typed: str, expected: str) -> None:
-    completed(bash, typed, expected)
-
-
-def test_ids_of_snapshots(bash: pexpect.spawn, tmp_path: Path) -> None:
-    snapshot = tmp_path / "snapshots" / "20260101T000000000-abcdef"
-    snapshot.mkdir(parents=True)
-    (snapshot / "manifest.json").touch()
-    completed(bash, f"python -m indexer diff --data {tmp_path} ", f"{snapshot.name} ")
+def test_a_usage_error_names_the_option(
+    capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...], message: str
+) -> None:
+    assert message in _usage_error(capsys, *arguments)

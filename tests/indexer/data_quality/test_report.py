@@ -125,10 +125,10 @@ def test_what_was_not_judged_is_said(capsys: pytest.CaptureFixture[str]) -> None
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (("--max-ratio", 1), "--max-ratio is 1; wanted more than 0 and less than 1"),
-        (("--max-ratio", 0), "--max-ratio is 0; wanted more than 0 and less than 1"),
-        (("--max-ratio", "nan"), "--max-ratio is nan; wanted more than 0 and less than 1"),
-        (("--top", 0), "--top is 0; wanted at least 1"),
+        (("--max-ratio", 1), "--max-ratio is 1.0; expected a number greater than 0 and less than 1"),
+        (("--max-ratio", 0), "--max-ratio is 0.0; expected a number greater than 0 and less than 1"),
+        (("--max-ratio", "nan"), "--max-ratio is nan; expected a number greater than 0 and less than 1"),
+        (("--top", 0), "--top is 0; expected an integer of at least 1"),
         (("--sheet", "sheet.doc"), "--sheet is 'sheet.doc'; wanted a file that ends in"),
     ],
 )
