@@ -227,9 +227,10 @@ def report(options: ReportOptions, reporter: Reporter) -> Result:
 
 def plan(options: PlanOptions, reporter: Reporter) -> Result:
     """Say what a catalogue of some size takes."""
-    from indexer import capacity as planning
+    from indexer.capacity import plan as planning
+    from indexer.capacity.demand import Demand
 
-    demand = planning.Demand(
+    demand = Demand(
         images=options.items * options.images,
         copies=options.augmentations,
         cores=options.cores,

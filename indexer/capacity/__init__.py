@@ -1,0 +1,1 @@
+"""Memory, disk, cores, hours and machines that a catalogue of some size takes."""
