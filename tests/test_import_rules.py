@@ -43,7 +43,7 @@ _ONLY_IN = {
     "milvus_lite": _MILVUS,
     "pyarrow": {"indexer/catalogue/parquet.py"},
     "pymilvus": _MILVUS,
-    "ray": {"indexer/embedding/cluster/actor_pool.py"},
+    "ray": {"indexer/embedding/cluster/ray_client.py"},
     "upath": {"indexer/files/location.py"},
 }
 _OURS = {"shared": set(), "indexer": {"shared"}, "search_service": {"shared"}}

@@ -31,8 +31,9 @@ from benchmarks.indexing.embedding_throughput import CORES
 from indexer.catalogue.model import Catalogue
 from indexer.embedding.augmentation import Augmentation
 from indexer.embedding.cache import EmbeddingCache
+from indexer.embedding.cluster.embed_shard import PROGRESS_IMAGES
 from indexer.embedding.cluster.ray_executor import RayExecutor
-from indexer.embedding.cluster.shard import PROGRESS_IMAGES, EmbeddedShard
+from indexer.embedding.cluster.shard import EmbeddedShard
 from indexer.embedding.embed_catalogue import EmbeddedCatalogue, Executor, embed_catalogue, embed_locally
 from indexer.embedding.embed_image import EmbeddingConfig
 from indexer.priority import give_way

@@ -1,7 +1,7 @@
-"""Augmented copies of an image, as the notebook made them: rotation, zoom and horizontal flip, seeded.
+"""Augmented copies of an image as in the baseline notebook: rotation, zoom and horizontal flip, seeded.
 
-Keras's own layers cost half of an embedding's forward pass even when compiled; one affine transform of OpenCV's does
-the same in a small part of it and releases the GIL (benchmarks/augmentation.py).
+Keras's own layers cost half of an embedding's forward pass even when compiled; one affine transform of OpenCV does the
+same in a fraction of that time and releases the GIL.
 """
 
 import math
@@ -16,13 +16,13 @@ cv2.setNumThreads(1)  # images are spread over the cores already
 
 @dataclass(frozen=True)
 class Augmentation:
-    """How far copies may differ from their original.
+    """Settings of the augmented copies.
 
     Attributes:
-        copies: how many an image.
-        rotation_degrees: rotated by up to this to either side.
-        zoom: scaled by 1 - zoom … 1 + zoom.
-        flip: mirror half of them.
+        copies: copies per image.
+        rotation_degrees: the largest rotation to either side.
+        zoom: the scale is 1 - zoom … 1 + zoom.
+        flip: mirror half of the copies.
         seed: the same seed gives the same copies.
     """
 
@@ -33,16 +33,16 @@ class Augmentation:
     seed: int = 0
 
     def recipe(self) -> str:
-        """Names everything that the copies depend on besides the image."""
+        """Return a text that names everything the copies depend on besides the image."""
         return f"{self.copies}x rotation {self.rotation_degrees:g} zoom {self.zoom:g} flip {self.flip} seed {self.seed}"
 
     def views(self, pixels: NDArray[np.uint8], content: bytes) -> list[NDArray[np.uint8]]:
-        """The image itself, then its copies.
+        """Return the image itself, then its copies.
 
         Args:
             pixels: `(side, side, 3)` uint8.
-            content: a digest of the image file. Together with the seed it decides the copies, so that they don't
-                change with the image's place in the catalogue.
+            content: a digest of the image file. It and the seed determine the copies, so that these don't depend on
+                the image's position in the catalogue.
         """
         return [pixels, *(self._copy(pixels, [self.seed, number, *content]) for number in range(self.copies))]
 
@@ -55,7 +55,7 @@ class Augmentation:
 
 
 def affine(pixels: NDArray[np.uint8], angle: float, scale: float, mirrored: bool) -> NDArray[np.uint8]:
-    """Rotate, scale and mirror an image about its centre; what comes in from outside repeats its edge.
+    """Rotate, scale and mirror an image about its centre; pixels from outside repeat its edge.
 
     Args:
         pixels: `(side, side, 3)` uint8.
@@ -66,7 +66,7 @@ def affine(pixels: NDArray[np.uint8], angle: float, scale: float, mirrored: bool
     side = pixels.shape[0]
     cos, sin = math.cos(angle) / scale, math.sin(angle) / scale
     across = -1.0 if mirrored else 1.0
-    # From a point of the result to the point of the source that it shows, both counted from the centre.
+    # Maps a point of the result to its point of the source, both relative to the centre.
     turn = np.array([[across * cos, -across * sin], [sin, cos]])
     centre = np.full(2, (side - 1) / 2)
     matrix = np.column_stack([turn, centre - turn @ centre])
@@ -74,11 +74,11 @@ def affine(pixels: NDArray[np.uint8], angle: float, scale: float, mirrored: bool
 
 
 def warped(pixels: NDArray[np.uint8], matrix: NDArray[np.float64]) -> NDArray[np.uint8]:
-    """Move an image; what comes in from outside repeats its edge.
+    """Apply an affine map to an image; pixels from outside repeat its edge.
 
     Args:
         pixels: `(side, side, 3)` uint8.
-        matrix: `(2, 3)`, from a point of the result to the point of the source that it shows.
+        matrix: `(2, 3)`, maps a point of the result to its point of the source.
     """
     side = pixels.shape[0]
     moved = cv2.warpAffine(

@@ -1,4 +1,4 @@
-"""Decode images in processes that may die, so that one image never ends a build."""
+"""Decoding in disposable processes, so that no image can end a build."""
 
 import os
 from functools import lru_cache
@@ -11,31 +11,31 @@ from shared.images.decode import PREPROCESSING, ImageLimits
 from shared.images.decode_pool import DecodePool, template_of_process
 
 _CPU_S = 10.0
-"""Processor time for one image: more than a query may have, since nobody waits for it."""
+"""Processor time for one image: more than for a query, since nobody is waiting."""
 
 
 def decode_pixels(
     data: bytes, limits: ImageLimits, name: str = "the image", preprocessing: str = PREPROCESSING
 ) -> NDArray[np.uint8]:
-    """Decode an image file to what the embedder takes, `(224, 224, 3)` uint8; on as many processes as there are cores.
+    """Decode an image file for the embedder, `(224, 224, 3)` uint8, on one process per core.
 
     Args:
         data: the bytes of the file.
-        limits: what is refused.
-        name: how messages call it.
+        limits: larger images are rejected.
+        name: the name in error messages.
         preprocessing: one of `shared.images.decode.PREPROCESSINGS`.
 
     Raises:
-        ImageError: it can't be used.
+        ImageError: it can't be decoded, or exceeds the limits.
     """
     return _pool(os.getpid(), limits).decode(data, name, _CPU_S, preprocessing)
 
 
 def decode_small(data: bytes, limits: ImageLimits, side_px: int, name: str = "the image") -> Image.Image:
-    """Decode an image file to a picture to look at, whose sides have at most `side_px` pixels (360 at most).
+    """Decode an image file to a thumbnail with sides of at most `side_px` pixels (at most 360).
 
     Raises:
-        ImageError: it can't be used.
+        ImageError: it can't be decoded, or exceeds the limits.
     """
     return Image.fromarray(_pool(os.getpid(), limits).decode_small(data, side_px, name, _CPU_S))
 

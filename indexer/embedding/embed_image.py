@@ -1,4 +1,4 @@
-"""Embed one image file: read, decode and augment it; what the cache has is not embedded again."""
+"""Embedding of one image file: read, decode, augment and embed it, unless its views are cached."""
 
 import hashlib
 from dataclasses import dataclass
@@ -18,9 +18,12 @@ from shared.vectors import Vectors
 
 @dataclass(frozen=True, slots=True)
 class EmbeddedImage:
-    """One image done: the SHA-256 of its file, and `(1 + copies, dim)` float32 where no cache has them.
+    """An image that was embedded.
 
-    `fresh` if it was embedded now.
+    Attributes:
+        digest: the SHA-256 of its file.
+        views: `(1 + copies, dim)` float32; None if they are in the cache.
+        fresh: False if the cache had them already.
     """
 
     digest: bytes
@@ -30,15 +33,15 @@ class EmbeddedImage:
 
 @dataclass(frozen=True)
 class EmbeddingConfig:
-    """How images are embedded.
+    """Embedder and settings for images of a catalogue.
 
     Attributes:
         embedder: shared by the threads.
-        augmentation: how many copies of what kind.
-        limits: images beyond them are left out.
-        threads: how many images are under way at once.
-        cache: what was embedded before by the same recipe; None embeds everything.
-        rehash: read every file, also where its size and time of change say that it is the same.
+        augmentation: number and kind of copies.
+        limits: larger images are left out.
+        threads: number of images processed at once.
+        cache: the views embedded earlier with the same recipe; None embeds everything.
+        rehash: read every file, even if its size and modification time have not changed.
         preprocessing: one of `shared.images.decode.PREPROCESSINGS`.
     """
 
@@ -52,61 +55,61 @@ class EmbeddingConfig:
 
     @property
     def recipe(self) -> str:
-        """Names everything that views depend on besides the image."""
+        """Return a text that names everything the views depend on besides the image."""
         return recipe_of(self.embedder.embedder_id, self.augmentation, self.limits, self.preprocessing)
 
 
 def recipe_of(embedder_id: str, augmentation: Augmentation, limits: ImageLimits, preprocessing: str) -> str:
-    """Names everything that views depend on besides the image."""
+    """Return a text that names everything the views depend on besides the image."""
     return " | ".join((embedder_id, preprocessing, augmentation.recipe(), f"<= {limits.max_pixels} px"))
 
 
-def cached_image(path: Path, how: EmbeddingConfig) -> EmbeddedImage | None:
-    """A file that can't have changed since the cache got its embeddings; it is not read."""
-    if how.cache is None or how.rehash:
+def cached_image(path: Path, config: EmbeddingConfig) -> EmbeddedImage | None:
+    """Look up an image by its path, size and modification time, without reading it; None if it has to be read."""
+    if config.cache is None or config.rehash:
         return None
-    if is_url(path) and how.cache.last_digest(str(path)) is None:
-        return None  # to ask a store of each new object would take as long as to fetch them
+    if is_url(path) and config.cache.last_digest(str(path)) is None:
+        return None  # asking a store for the status of each new object would take as long as fetching it
     status = status_of(path)
-    if status.st_size > how.limits.max_bytes:
+    if status.st_size > config.limits.max_bytes:
         return None
-    digest = how.cache.known_digest(str(path), status)
-    return EmbeddedImage(digest, None, fresh=False) if digest is not None and how.cache.has(digest) else None
+    digest = config.cache.known_digest(str(path), status)
+    return EmbeddedImage(digest, None, fresh=False) if digest is not None and config.cache.has(digest) else None
 
 
-def embed_file(path: Path, name: str, how: EmbeddingConfig) -> EmbeddedImage:
+def embed_file(path: Path, name: str, config: EmbeddingConfig) -> EmbeddedImage:
     """Read an image, and embed it unless the cache has it."""
     status = status_of(path)
-    data = read_limited(path, how.limits)
+    data = read_limited(path, config.limits)
     digest = hashlib.sha256(data).digest()
-    cached = how.cache is not None and how.cache.has(digest)
-    views = None if cached else embed_bytes(data, digest, name, how)
-    if how.cache is not None:
-        how.cache.remember_file(str(path), status, digest)
+    cached = config.cache is not None and config.cache.has(digest)
+    views = None if cached else embed_bytes(data, digest, name, config)
+    if config.cache is not None:
+        config.cache.remember_file(str(path), status, digest)
         if views is not None:
-            how.cache.put(digest, views)
-    return EmbeddedImage(digest, views if how.cache is None else None, fresh=not cached)
+            config.cache.put(digest, views)
+    return EmbeddedImage(digest, views if config.cache is None else None, fresh=not cached)
 
 
-def embed_bytes(data: bytes, digest: bytes, name: str, how: EmbeddingConfig) -> Vectors:
-    """The views of an image file, `(1 + copies, dim)` float32; `digest` is its SHA-256."""
-    pixels = decode_pixels(data, how.limits, name, how.preprocessing)
-    return how.embedder.embed(np.stack(how.augmentation.views(pixels, digest)))
+def embed_bytes(data: bytes, digest: bytes, name: str, config: EmbeddingConfig) -> Vectors:
+    """Return the views of an image file with this SHA-256, `(1 + copies, dim)` float32."""
+    pixels = decode_pixels(data, config.limits, name, config.preprocessing)
+    return config.embedder.embed(np.stack(config.augmentation.views(pixels, digest)))
 
 
-def embed_again(path: Path, digest: bytes, how: EmbeddingConfig) -> Vectors:
-    """What the cache lost after it was last asked for it.
+def embed_again(path: Path, digest: bytes, config: EmbeddingConfig) -> Vectors:
+    """Embed an image whose cache entry turned out to be missing or damaged, and cache it.
 
     Raises:
-        CatalogueError: the file is another one by now.
+        CatalogueError: the file has changed or disappeared.
     """
     try:
-        data = read_limited(path, how.limits)
+        data = read_limited(path, config.limits)
     except OSError as error:
-        raise CatalogueError(f"{path} was there a moment ago: {error.strerror}; build again") from error
+        raise CatalogueError(f"{path} was readable earlier in this build: {error.strerror}; build again") from error
     if hashlib.sha256(data).digest() != digest:
         raise CatalogueError(f"{path} was changed while the catalogue was read; build again")
-    views = embed_bytes(data, digest, str(path), how)
-    if how.cache is not None:
-        how.cache.put(digest, views)
+    views = embed_bytes(data, digest, str(path), config)
+    if config.cache is not None:
+        config.cache.put(digest, views)
     return views

@@ -1,4 +1,4 @@
-"""Do something with every image of a catalogue; those that it can't be done with become problems."""
+"""Apply a function to every image; record failures as problems."""
 
 import itertools
 from collections.abc import Callable, Iterable, Iterator
@@ -15,29 +15,29 @@ _Result = TypeVar("_Result")
 
 
 class ImageTask(NamedTuple):
-    """One image of a catalogue: the number of its item there, and its path."""
+    """One image of a catalogue: the number of its item, and its path below the image root."""
 
     number: int
     image: str
 
 
 def apply_to_images(
-    catalogue: Catalogue, work: Callable[[Path, str], _Result], threads: int, stage: Stage
+    catalogue: Catalogue, function: Callable[[Path, str], _Result], threads: int, stage: Stage
 ) -> tuple[list[ImageTask], list[_Result], tuple[Problem, ...]]:
-    """Do something with every image of a catalogue, on several threads.
+    """Apply a function to every image of a catalogue, on several threads.
 
     Args:
-        catalogue: whose images.
-        work: takes an image's path, and its name for messages; may raise ImageError, OSError or ValueError.
-        threads: how many images are under way at once.
-        stage: is told of each image done.
+        catalogue: the catalogue.
+        function: takes an image's path, and its name for messages; may raise ImageError, OSError or ValueError.
+        threads: the number of threads.
+        stage: advanced once per image.
 
     Returns:
-        The images that it worked for, with its results, in the catalogue's order; and the others.
+        The successful images and their results, in the catalogue's order, and the problems of the others.
     """
 
     def safely(task: ImageTask) -> _Result | str:
-        return attempt(work, catalogue.image_root / task.image, task.image)
+        return attempt(function, catalogue.image_root / task.image, task.image)
 
     def outcomes() -> Iterator[tuple[ImageTask, _Result | str]]:
         with ThreadPoolExecutor(threads, thread_name_prefix="image") as pool:
@@ -49,10 +49,10 @@ def apply_to_images(
     return split_outcomes(catalogue, outcomes())
 
 
-def attempt(work: Callable[[Path, str], _Result], path: Path, name: str) -> _Result | str:
-    """What `work` gives for an image, or why it gives nothing."""
+def attempt(function: Callable[[Path, str], _Result], path: Path, name: str) -> _Result | str:
+    """Return the function's result for an image, or a sentence that says why there is none."""
     try:
-        return work(path, name)
+        return function(path, name)
     except ImageError as error:
         return str(error)
     except OSError as error:
@@ -64,7 +64,7 @@ def attempt(work: Callable[[Path, str], _Result], path: Path, name: str) -> _Res
 def split_outcomes(
     catalogue: Catalogue, outcomes: Iterable[tuple[ImageTask, _Result | str]]
 ) -> tuple[list[ImageTask], list[_Result], tuple[Problem, ...]]:
-    """Part what `attempt` gave for each image of a catalogue into good and bad."""
+    """Separate the results of `attempt` for a catalogue's images from its problems."""
     good: list[ImageTask] = []
     results: list[_Result] = []
     problems: list[Problem] = []
@@ -79,11 +79,11 @@ def split_outcomes(
 
 
 def image_tasks(catalogue: Catalogue) -> Iterator[ImageTask]:
-    """Every image, in the catalogue's order."""
+    """Yield every image, in the catalogue's order."""
     return (ImageTask(number, image) for number, item in enumerate(catalogue.items) for image in item.images)
 
 
 def _chunks(tasks: Iterator[ImageTask]) -> Iterator[list[ImageTask]]:
-    """Bounded pieces, so that a large catalogue's futures and results don't all wait in memory."""
+    """Split tasks, so that not all futures and results of a large catalogue are in memory at once."""
     while chunk := list(itertools.islice(tasks, _CHUNK)):
         yield chunk

@@ -1,10 +1,10 @@
-"""Embeddings that were made elsewhere: a NumPy file, and JSON lines that say what each of its rows shows.
+"""Precomputed embeddings: a NumPy file, and JSON lines that describe its rows.
 
-1. Read the items: a line a row, in the rows' order; rows of one item stand together.
-2. Read the embeddings once, to refuse what has no direction, and for a digest of each.
+1. Read the items: one line per row, in the order of the rows; the rows of an item are adjacent.
+2. Read the embeddings once, to reject rows that can't be normalised, and for a digest of each.
 
-Nothing but the digests and the items is held: whoever needs embeddings takes some rows of the mapped file, and metadata
-lie in a file too.
+Only the digests and the items are held in memory: embeddings are read from the mapped file when needed, and metadata
+are kept in a file too.
 """
 
 import hashlib
@@ -31,33 +31,35 @@ _CHUNK = 4096
 
 
 class PrecomputedViews:
-    """The rows of a NumPy file, brought to length 1 when they are taken; one view an image."""
+    """The rows of a NumPy file, normalised on access; one view per image."""
 
     def __init__(self, path: Path) -> None:
         """Map the file.
 
         Raises:
-            CatalogueError: it is no array of `(n, dim)` real numbers.
+            CatalogueError: it is not an array of `(n, dim)` floating-point numbers.
         """
         try:
             self._rows: NDArray[np.floating] = np.load(path, mmap_mode="r", allow_pickle=False)
         except (OSError, ValueError) as error:
             raise CatalogueError(f"the embeddings {path} can't be read: {error}") from error
         if self._rows.ndim != 2 or 0 in self._rows.shape or self._rows.dtype.kind != "f":
-            found = f"{self._rows.dtype} of shape {self._rows.shape}"
-            raise CatalogueError(f"the embeddings {path} are {found}; wanted floating-point numbers, (n, dim)")
+            raise CatalogueError(
+                f"the embeddings {path} are {self._rows.dtype} of shape {self._rows.shape};"
+                " expected floating-point numbers of shape (n, dim)"
+            )
         self.path = path
         self.shape: tuple[int, ...] = (len(self._rows), 1, self._rows.shape[1])
 
     def __getitem__(self, images: NDArray[np.int64], /) -> Vectors:
-        """`(n,)` rows → `(n, 1, dim)` float32, unit rows."""
+        """`(n,)` row indices → `(n, 1, dim)` float32, unit rows."""
         return unit_rows(self._rows[images])[:, np.newaxis]
 
     def digests(self, stage: Stage) -> Iterator[bytes]:
-        """The SHA-256 of each row.
+        """Yield the SHA-256 of each row.
 
         Raises:
-            CatalogueError: a row has no direction.
+            CatalogueError: a row is zero or not finite.
         """
         for start in range(0, len(self._rows), _CHUNK):
             rows = np.ascontiguousarray(self._rows[start : start + _CHUNK])
@@ -65,42 +67,46 @@ class PrecomputedViews:
                 unit_rows(rows)
             except ValueError:
                 bad = start + int(np.argmax(~(np.isfinite(rows).all(axis=1) & rows.any(axis=1))))
-                raise CatalogueError(f"row {bad} of {self.path} (from 0) is zero or not finite: no direction") from None
+                raise CatalogueError(
+                    f"row {bad} of {self.path} (counted from 0) is zero or not finite: it can't be normalised"
+                ) from None
             for row in rows:
                 yield hashlib.sha256(row.tobytes()).digest()
                 stage.advance()
 
 
 def read_precomputed(
-    embeddings: Path, items: Path, base: ExportedBackbone, stage: Stage, spool_directory: Path | None = None
+    embeddings: Path, items: Path, backbone: ExportedBackbone, stage: Stage, spool_directory: Path | None = None
 ) -> EmbeddedCatalogue:
-    """Put embeddings and items together, as if the base had just embedded them.
+    """Combine embeddings and items, as if the backbone had just embedded them.
 
     Args:
-        embeddings: `.npy`, `(n, dim)`, of any length but 0.
-        items: `.jsonl`, a line a row: `item_id`, `category`, `image` if there is one, and metadata.
-        base: that made them, as the user says; `UNKNOWN_BACKBONE` where that is not said.
-        stage: is told of each row.
-        spool_directory: on whose disk the metadata are kept; by default where the system has its temporary files.
+        embeddings: `.npy`, `(n, dim)` floating point; rows need not be normalised.
+        items: `.jsonl`, one line per row: `item_id`, `category`, metadata, and `image` if there is one.
+        backbone: the encoder of the embeddings, as the user says; else `UNKNOWN_BACKBONE`.
+        stage: advanced once per row.
+        spool_directory: the directory for metadata; None for the system's temporary directory.
 
     Raises:
-        CatalogueError: one of them can't be used, or they don't fit each other.
-        StorageError: that disk is full, or can't be written.
+        CatalogueError: a file can't be used, or the two don't match.
+        StorageError: the metadata can't be written.
     """
     views = PrecomputedViews(embeddings)
-    shown, image_items = _items(items, MetadataSpool(spool_directory))
+    catalogue_items, image_items = _items(items, MetadataSpool(spool_directory))
     if len(image_items) != views.shape[0]:
-        found = f"{items} describes {len(image_items)} rows; {embeddings} has {views.shape[0]}"
-        raise CatalogueError(f"{found}: wanted a line a row, in the same order")
+        raise CatalogueError(
+            f"{items} describes {len(image_items)} rows; {embeddings} has {views.shape[0]}: expected one line per row,"
+            " in the same order"
+        )
     digests = tuple(views.digests(stage))
-    recipe = f"given | {embedder_id(base.model)} | {views.shape[2]}"
-    return EmbeddedCatalogue(shown, image_items, digests, views, (), len(image_items), recipe)
+    recipe = f"given | {embedder_id(backbone.model)} | {views.shape[2]}"
+    return EmbeddedCatalogue(catalogue_items, image_items, digests, views, (), len(image_items), recipe)
 
 
 def _items(path: Path, spool: MetadataSpool) -> tuple[tuple[Item, ...], NDArray[np.int64]]:
-    """The items, and the number of the item that each row shows."""
+    """Read the items, and the item number of each row."""
     if path.suffix.lower() not in (".jsonl", ".ndjson", ".json"):
-        raise CatalogueError(f"--items {path} is no .jsonl file")
+        raise CatalogueError(f"--items {path} is not a .jsonl file")
     items: list[Item] = []
     numbers: dict[str, int] = {}
     image_items: list[int] = []
@@ -116,21 +122,21 @@ def _items(path: Path, spool: MetadataSpool) -> tuple[tuple[Item, ...], NDArray[
             items[-1] = replace(items[-1], images=(*items[-1].images, *item.images))
         else:
             raise CatalogueError(
-                f"{path}, row {entry.row}: the item {item.item_id!r} came before, in another category or with others"
-                " in between: rows of an item stand together"
+                f"{path}, row {entry.row}: the item {item.item_id!r} occurs earlier, in another category or not"
+                " directly before: the rows of an item must be adjacent"
             )
         image_items.append(number)
     return tuple(items), np.array(image_items, dtype=np.int64)
 
 
-def require_same_dim(base: ExportedBackbone, base_dim: int, dim: int) -> None:
-    """Refuse a base that can't have made the embeddings.
+def require_same_dim(backbone: ExportedBackbone, backbone_dim: int, dim: int) -> None:
+    """Reject a backbone that can't have made the embeddings.
 
     Raises:
-        SettingsError: it makes others.
+        SettingsError: its embeddings have another dimension.
     """
-    if base_dim != dim:
+    if backbone_dim != dim:
         raise SettingsError(
-            f"--backbone {base.name} makes embeddings of {base_dim} dimensions; those given have {dim}: leave"
-            " --backbone out, and images are refused as queries"
+            f"--backbone {backbone.name} makes embeddings of {backbone_dim} dimensions; those given have {dim}: leave"
+            " --backbone out, and queries by image will be rejected"
         )

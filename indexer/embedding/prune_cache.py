@@ -1,4 +1,4 @@
-"""Drop from the embedding cache what no build has used for long."""
+"""Removal of old entries from the embedding cache."""
 
 import math
 import sqlite3
@@ -15,12 +15,12 @@ _OLDEST = "SELECT number FROM entries ORDER BY used_at, number LIMIT ?"
 
 @dataclass(frozen=True)
 class Pruned:
-    """What a pruning did.
+    """The result of pruning; an entry is an image with its views, by one recipe.
 
     Attributes:
-        dropped: entries that went; an entry is an image with its views, by one recipe.
-        left: entries that stay.
-        bytes: what the cache takes now.
+        dropped: entries removed.
+        left: entries kept.
+        bytes: size of the cache now.
     """
 
     dropped: int
@@ -33,14 +33,14 @@ class Pruned:
 
 
 def prune_cache(path: Path, keep_days: float, max_bytes: int | None = None) -> Pruned:
-    """Drop what no build has used for `keep_days`, then the longest unused until `max_bytes` hold the rest.
+    """Remove entries that no build has used for `keep_days`, then the least recently used beyond `max_bytes`.
 
     The space goes back to the file system. Call it under the writer lock.
 
     Args:
         path: the database.
-        keep_days: of use; a build notes it to the day.
-        max_bytes: None for no bound.
+        keep_days: days since the last use, which builds record to the day.
+        max_bytes: the largest size to keep; None for no limit.
 
     Raises:
         StorageError: the database is damaged or locked.
@@ -50,7 +50,7 @@ def prune_cache(path: Path, keep_days: float, max_bytes: int | None = None) -> P
     try:
         with closing(sqlite3.connect(path)) as connection:
             return _prune(connection, int(time.time() - keep_days * 86_400), max_bytes)
-    except (sqlite3.Error, UnicodeDecodeError) as error:  # the latter where a message quotes damaged text
+    except (sqlite3.Error, UnicodeDecodeError) as error:  # the latter if a message quotes damaged text
         raise StorageError(f"the embedding cache {path} can't be pruned: {error}") from error
 
 

@@ -1,7 +1,7 @@
-"""Where the embeddings of a catalogue's views lie: in memory, or in the cache on the disk.
+"""Storage of the embeddings of a catalogue's views: in memory, or in the cache on disk.
 
-An array of `(n_images, n_views, dim)` will do for a few thousand photos. A build takes no more than it needs at a time
-from the cache, so that its memory does not grow with the catalogue.
+An array of `(n_images, n_views, dim)` is enough for a few thousand photos. A build reads from the cache only the images
+that it needs at a time, so that its memory does not grow with the catalogue.
 """
 
 from collections.abc import Callable, Sequence
@@ -15,7 +15,7 @@ from shared.vectors import Vectors
 
 
 class Views(Protocol):
-    """An array of embeddings, `(n_images, n_views, dim)` float32, of which some images are taken at a time."""
+    """Embeddings of `(n_images, n_views, dim)` float32, read for some images at a time."""
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -23,12 +23,12 @@ class Views(Protocol):
         ...
 
     def __getitem__(self, images: NDArray[np.int64], /) -> NDArray[np.float32]:
-        """`(n,)` places of images → `(n, n_views, dim)` float32."""
+        """`(n,)` image indices → `(n, n_views, dim)` float32."""
         ...
 
 
 class CachedViews:
-    """The views of images that were embedded, now or before, read from the cache when they are wanted."""
+    """Views that are read from the cache on access."""
 
     def __init__(
         self,
@@ -37,13 +37,13 @@ class CachedViews:
         shape: tuple[int, int, int],
         embed_again: Callable[[int], Vectors],
     ) -> None:
-        """Nothing is read yet.
+        """Prepare access; nothing is read yet.
 
         Args:
             cache: open for as long as this is used.
             digests: the SHA-256 of each image's file.
             shape: `(n_images, n_views, dim)`.
-            embed_again: gives `(n_views, dim)` of the image in a place whose entry turns out to be damaged.
+            embed_again: returns `(n_views, dim)` for the index of an image whose cache entry is damaged.
         """
         self._cache = cache
         self._digests = digests
@@ -51,9 +51,9 @@ class CachedViews:
         self.shape: tuple[int, ...] = shape
 
     def __getitem__(self, images: NDArray[np.int64], /) -> NDArray[np.float32]:
-        """`(n,)` places of images → `(n, n_views, dim)` float32."""
-        found = np.empty((len(images), *self.shape[1:]), dtype=np.float32)
-        for place, image in enumerate(images):
+        """`(n,)` image indices → `(n, n_views, dim)` float32."""
+        result = np.empty((len(images), *self.shape[1:]), dtype=np.float32)
+        for row, image in enumerate(images):
             views = self._cache.views(self._digests[image])
-            found[place] = self._embed_again(int(image)) if views is None else views
-        return found
+            result[row] = self._embed_again(int(image)) if views is None else views
+        return result

@@ -23,6 +23,7 @@ import pytest
 from numpy.typing import NDArray
 
 from indexer.embedding import cache as embedding_cache
+from indexer.embedding import cache_database
 from search_service.settings import ServiceSettings
 from search_service.wsgi import make_app
 from shared.model import embedder
@@ -103,7 +104,7 @@ def disk(tmp_path: Path) -> Iterator[_Disk]:
 def shop(disk: _Disk, quick_stages_called: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Shop:
     """Twelve items that are published on the disk, and twenty-four more in the catalogue, which lies elsewhere."""
     monkeypatch.setattr(embedder, "_Interpreter", _WideInterpreter)
-    monkeypatch.setattr(embedding_cache, "_COMMIT_S", 0.0)
+    monkeypatch.setattr(cache_database, "_COMMIT_S", 0.0)
     shop = Shop(tmp_path / "shop", data=disk.root / "data").draw(side=40)
     rows = shop.rows()
     shop.write(rows[::3])

@@ -1,10 +1,10 @@
-"""Embed on a Ray cluster, shard by shard; ray itself is imported in `ray_pool` alone, and only where it is asked for.
+"""Embedding on a Ray cluster, shard by shard (docs/decisions/0024-ray.md).
 
-1. Take over what a killed build left finished in the directory of shards.
-2. Ask the cache which images it has; cut the others into shards.
-3. Let the workers embed them; take each finished shard over into the cache and delete its file.
+1. Import the finished shards that a killed build left in the directory of shards.
+2. Look up in the cache which images it has; cut the others into shards.
+3. Let the workers embed them; import each finished shard into the cache and delete its file.
 
-So later stages read the cache, as on one machine (docs/decisions/0024-ray.md).
+Later stages then read the cache, as on one machine. ray itself is imported only when this executor runs.
 """
 
 import hashlib
@@ -23,8 +23,8 @@ from indexer.embedding.embed_image import EmbeddedImage, EmbeddingConfig, cached
 from indexer.embedding.image_tasks import ImageTask, attempt, image_tasks, split_outcomes
 from indexer.files.location import absolute, exists
 
-_SHARDS_A_WORKER = 4
-_SMALLEST = 64
+_SHARDS_PER_WORKER = 4
+_MIN_SHARD_IMAGES = 64
 _CHUNK = 1024
 _Outcome = EmbeddedImage | str | None
 
@@ -34,12 +34,12 @@ class RayExecutor:
     """An executor for `embed_catalogue`.
 
     Attributes:
-        model: the exported base.
-        address: of the cluster; None for what RAY_ADDRESS names, else for a cluster of this machine's own.
-        directory: for shards, where the driver and all workers reach it; this build's own.
-        shard_images: the most images of a shard.
-        workers: how many, each with a core of its own; 0 for as many as the cluster has cores.
-        say: takes a line for a person.
+        model: the exported backbone.
+        address: of the cluster; None for RAY_ADDRESS, else for a cluster that is started on this machine.
+        directory: for shard files, reachable by the driver and all workers; used by this build alone.
+        shard_images: the largest number of images in a shard.
+        workers: their number, one core each; 0 for the number of cores of the cluster.
+        say: receives messages for the user.
     """
 
     model: bytes
@@ -49,69 +49,70 @@ class RayExecutor:
     workers: int
     say: Callable[[str], None]
 
-    def __call__(self, catalogue: Catalogue, how: EmbeddingConfig, stage: Stage) -> EmbeddingOutcome:
+    def __call__(self, catalogue: Catalogue, config: EmbeddingConfig, stage: Stage) -> EmbeddingOutcome:
         """Embed all images of a catalogue.
 
         Args:
-            catalogue: whose images; workers have to reach its image root under the same name.
-            how: with what; the cache takes the embeddings.
-            stage: is told of each image done.
+            catalogue: the catalogue; workers must reach its image root under the same name.
+            config: embedder and settings, with the cache that receives the embeddings.
+            stage: advanced once per image.
 
         Raises:
             SettingsError: ray is not installed.
-            ClusterError: the cluster can't be reached, or a shard failed again and again.
+            ClusterError: the cluster can't be reached, or a shard failed too often.
         """
-        from indexer.embedding.cluster.actor_pool import connected, embed_shards
+        from indexer.embedding.cluster.actor_pool import embed_shards
+        from indexer.embedding.cluster.ray_client import connected
 
-        if how.cache is None:
-            raise ValueError("a cluster's embeddings go to the cache: wanted one")
-        directory = self.directory / hashlib.sha256(how.recipe.encode()).hexdigest()[:16]
+        if config.cache is None:
+            raise ValueError("embedding on a cluster needs a cache")
+        directory = self.directory / hashlib.sha256(config.recipe.encode()).hexdigest()[:16]
         tasks = list(image_tasks(catalogue))
-        with connected(self.address, how.threads) as cores:
-            import_finished_shards(directory, how.cache, self.say)
-            outcomes = _known_ones(catalogue, tasks, how, stage)
-            workers = self.workers or cores
-            taking = _Taking(directory, how.cache, stage, outcomes)
-            shards = self._cut(catalogue, tasks, outcomes, how, workers)
+        with connected(self.address, config.threads) as cores:
+            import_finished_shards(directory, config.cache, self.say)
+            outcomes = _cached_outcomes(catalogue, tasks, config, stage)
+            n_workers = self.workers or cores
+            importer = _ShardImporter(directory, config.cache, stage, outcomes)
+            shards = self._cut(catalogue, tasks, outcomes, config, n_workers)
             if shards:
-                told = replace(how, cache=None)
-                embed_shards(self.model, told, shards, directory, workers, taking, self.say)
-        found = ((task, outcome) for task, outcome in zip(tasks, outcomes, strict=True) if outcome is not None)
-        return split_outcomes(catalogue, found)
+                without_cache = replace(config, cache=None)
+                embed_shards(self.model, without_cache, shards, directory, n_workers, importer, self.say)
+        done = ((task, outcome) for task, outcome in zip(tasks, outcomes, strict=True) if outcome is not None)
+        return split_outcomes(catalogue, done)
 
     def _cut(
         self,
         catalogue: Catalogue,
         tasks: Sequence[ImageTask],
         outcomes: Sequence[_Outcome],
-        how: EmbeddingConfig,
-        workers: int,
+        config: EmbeddingConfig,
+        n_workers: int,
     ) -> list[Shard]:
-        """Shards of what is not known, so small that all workers have some."""
-        places = [place for place, outcome in enumerate(outcomes) if outcome is None]
-        fair = math.ceil(len(places) / (_SHARDS_A_WORKER * workers))
-        size = min(self.shard_images, max(_SMALLEST, fair))
-        images = [tasks[place].image for place in places]
-        digests = [_digest_known(catalogue.image_root / image, how.cache) for image in images]
-        return list(cut(absolute(catalogue.image_root), places, images, digests, size))
+        """Cut the images without an outcome into shards, small enough that every worker gets some."""
+        positions = [position for position, outcome in enumerate(outcomes) if outcome is None]
+        fair = math.ceil(len(positions) / (_SHARDS_PER_WORKER * n_workers))
+        size = min(self.shard_images, max(_MIN_SHARD_IMAGES, fair))
+        images = [tasks[position].image for position in positions]
+        digests = [_cached_digest(catalogue.image_root / image, config.cache) for image in images]
+        return list(cut(absolute(catalogue.image_root), positions, images, digests, size))
 
 
-class _Taking:
-    """Takes over what workers have done."""
+class _ShardImporter:
+    """Imports finished shards into the cache, and records their outcomes."""
 
     def __init__(self, directory: Path, cache: EmbeddingCache, stage: Stage, outcomes: list[_Outcome]) -> None:
         self._directory, self._cache, self._stage, self._outcomes = directory, cache, stage, outcomes
-        self._shown: dict[str, int] = {}
+        self._n_reported: dict[str, int] = {}
 
-    def progress(self, shard: Shard, done: int) -> None:
-        """Tell the stage; a shard that is begun anew shows nothing until it is beyond where it was."""
-        before = self._shown.get(shard.file, 0)
-        for _ in range(before, done):
+    def progress(self, shard: Shard, n_done: int) -> None:
+        """Advance the stage; a shard that is retried advances it only beyond its earlier progress."""
+        before = self._n_reported.get(shard.file, 0)
+        for _ in range(before, n_done):
             self._stage.advance()
-        self._shown[shard.file] = max(before, done)
+        self._n_reported[shard.file] = max(before, n_done)
 
     def finished(self, shard: Shard) -> None:
-        """Take a shard's file over.
+        """Import a shard's file and delete it.
 
         Raises:
             OSError: it can't be read.
@@ -124,53 +125,56 @@ class _Taking:
             path.unlink()
             raise
         embedded.put_into(self._cache, is_new=True)
-        for place, outcome in zip(shard.places, embedded.outcomes(), strict=True):
-            self._outcomes[place] = outcome
+        for position, outcome in zip(shard.positions, embedded.outcomes(), strict=True):
+            self._outcomes[position] = outcome
         path.unlink()
 
 
 def import_finished_shards(directory: Path, cache: EmbeddingCache, say: Callable[[str], None]) -> int:
-    """Put what a killed build left finished into the cache, and delete its files.
+    """Import the finished shards of a killed build into the cache, and delete all its files.
 
     Returns:
-        How many shards these were.
+        The number of shards imported.
     """
     if not exists(directory):
         return 0
-    finished = 0
+    n_finished = 0
     for path in sorted(directory.iterdir(), key=str):
         if path.suffix != SUFFIX:
-            path.unlink()  # of a worker that was killed while it wrote
+            path.unlink()  # its worker was killed while writing
             continue
         try:
             EmbeddedShard.read(path).put_into(cache, is_new=False)
-            finished += 1
+            n_finished += 1
         except DAMAGE as error:
             say(f"the shard {path} is damaged ({error}): it is embedded again")
         path.unlink()
-    if finished:
-        say(f"{finished} shards that an earlier build left finished were taken over")
-    return finished
+    if n_finished:
+        shards = "1 finished shard" if n_finished == 1 else f"{n_finished} finished shards"
+        say(f"{shards} of an earlier build reused")
+    return n_finished
 
 
-def _known_ones(catalogue: Catalogue, tasks: Sequence[ImageTask], how: EmbeddingConfig, stage: Stage) -> list[_Outcome]:
-    """What the cache has already; None for the others."""
+def _cached_outcomes(
+    catalogue: Catalogue, tasks: Sequence[ImageTask], config: EmbeddingConfig, stage: Stage
+) -> list[_Outcome]:
+    """Look up every image in the cache; None for images that it does not have."""
 
-    def look(task: ImageTask) -> _Outcome:
-        outcome = attempt(lambda path, _: cached_image(path, how), catalogue.image_root / task.image, task.image)
-        return None if isinstance(outcome, str) else outcome  # what is wrong with it, a worker will say
+    def look_up(task: ImageTask) -> _Outcome:
+        outcome = attempt(lambda path, _: cached_image(path, config), catalogue.image_root / task.image, task.image)
+        return None if isinstance(outcome, str) else outcome  # a worker will report the problem
 
     outcomes: list[_Outcome] = []
-    with ThreadPoolExecutor(how.threads) as pool:
+    with ThreadPoolExecutor(config.threads) as pool:
         for start in range(0, len(tasks), _CHUNK):
-            for outcome in pool.map(look, tasks[start : start + _CHUNK]):
+            for outcome in pool.map(look_up, tasks[start : start + _CHUNK]):
                 outcomes.append(outcome)
                 if outcome is not None:
                     stage.advance()
     return outcomes
 
 
-def _digest_known(path: Path, cache: EmbeddingCache | None) -> bytes | None:
-    """What a file held when it was last read, if the cache has the embeddings of that."""
+def _cached_digest(path: Path, cache: EmbeddingCache | None) -> bytes | None:
+    """The last known SHA-256 of a file, if the cache has the embeddings of that content."""
     digest = None if cache is None else cache.last_digest(str(path))
     return digest if digest is not None and cache is not None and cache.has(digest) else None

@@ -164,7 +164,7 @@ def test_a_file_that_is_no_database_is_set_aside(caches: _Caches) -> None:
     caches.fill(2)
     assert caches.found(2) == [0, 1]
     (said,) = caches.said
-    assert said.endswith("can't be used (file is not a database): set aside as embeddings.sqlite.damaged, begun anew")
+    assert "can't be used (file is not a database): set aside as embeddings.sqlite.damaged, replaced by" in said
     assert caches.path.with_name("embeddings.sqlite.damaged").read_bytes() == b"garbage " * 1000
 
 

@@ -63,14 +63,14 @@ def test_a_row_without_a_direction_is_refused(files: tuple[Path, Path], value: f
     rows = np.load(files[0])
     rows[37] = value
     np.save(files[0], rows)
-    with pytest.raises(CatalogueError, match=r"row 37 of .*e\.npy \(from 0\) is zero or not finite"):
+    with pytest.raises(CatalogueError, match=r"row 37 of .*e\.npy \(counted from 0\) is zero or not finite"):
         _read(*files)
 
 
 @pytest.mark.parametrize("array", [np.zeros(4), np.zeros((0, 4)), np.ones((3, 4), np.int64), np.zeros((2, 3, 4))])
 def test_another_array_is_refused(tmp_path: Path, array: np.ndarray) -> None:
     np.save(tmp_path / "e.npy", array)
-    with pytest.raises(CatalogueError, match="wanted floating-point numbers"):
+    with pytest.raises(CatalogueError, match="expected floating-point numbers"):
         PrecomputedViews(tmp_path / "e.npy")
 
 
@@ -85,8 +85,8 @@ def test_what_is_no_array_is_refused(tmp_path: Path) -> None:
     [
         ({59: None}, "describes 59 rows; .* has 60"),
         ({5: {"item_id": "x"}}, "row 6: `category` is missing"),
-        ({5: {"item_id": "i0", "category": "a"}}, "row 6: the item 'i0' came before"),
-        ({3: {"item_id": "i2", "category": "b"}}, "row 4: the item 'i2' came before"),
+        ({5: {"item_id": "i0", "category": "a"}}, "row 6: the item 'i0' occurs earlier"),
+        ({3: {"item_id": "i2", "category": "b"}}, "row 4: the item 'i2' occurs earlier"),
         ({7: [1]}, "row 8: is no JSON object but list"),
     ],
 )

@@ -6,8 +6,9 @@ import pytest
 
 from indexer.embedding.augmentation import Augmentation
 from indexer.embedding.cache import EmbeddingCache
+from indexer.embedding.cluster.embed_shard import embed_shard
 from indexer.embedding.cluster.ray_executor import RayExecutor, import_finished_shards
-from indexer.embedding.cluster.shard import DAMAGE, EmbeddedShard, Shard, cut, embed_shard
+from indexer.embedding.cluster.shard import DAMAGE, EmbeddedShard, Shard, cut
 from indexer.embedding.embed_image import EmbeddedImage, EmbeddingConfig, embed_bytes
 from indexer.files.location import FileStatus, location
 from shared.images.decode import ImageLimits
@@ -123,7 +124,7 @@ def test_what_a_killed_build_finished_is_taken_over_once(root: Path, tmp_path: P
     assert not [one for one in directory.iterdir() if one.is_file()]
     assert import_finished_shards(directory, cache, said.append) == 0
     assert "c.npz is damaged" in said[0]
-    assert said[1:] == ["2 shards that an earlier build left finished were taken over"]
+    assert said[1:] == ["2 finished shards of an earlier build reused"]
     assert cache.n_put == 0, "this build has embedded none of it"
     assert all(cache.has(one.digest) for one in EmbeddedShard.outcomes(_made(root)) if not isinstance(one, str))
     cache.close()
@@ -138,8 +139,8 @@ def test_shards_are_cut_in_order_and_have_names_of_their_own() -> None:
     images = [f"{number}" for number in range(7)]
     shards = list(cut("/photos", range(10, 17), images, [b"x", *[None] * 6], 3))
     assert [one.images for one in shards] == [("0", "1", "2"), ("3", "4", "5"), ("6",)]
-    assert [one.places for one in shards] == [(10, 11, 12), (13, 14, 15), (16,)]
-    assert shards[0].known == (b"x", None, None)
+    assert [one.positions for one in shards] == [(10, 11, 12), (13, 14, 15), (16,)]
+    assert shards[0].cached == (b"x", None, None)
     assert len({one.file for one in shards}) == 3
     assert shards == list(cut("/photos", range(10, 17), images, [b"x", *[None] * 6], 3))
     assert len({one.file for one in cut("/photos", [0, 1], ["a", "a"], [None, None], 1)}) == 2
@@ -152,6 +153,8 @@ def test_shards_are_so_small_that_every_worker_has_some(tmp_path: Path, images: 
 
     tasks = [cast(Any, SimpleNamespace(image=str(number))) for number in range(images)]
     catalogue = cast(Any, SimpleNamespace(image_root=tmp_path))
-    shards = RayExecutor(b"", None, tmp_path, 10_000, 0, print)._cut(catalogue, tasks, [None] * images, _HOW, workers=4)
+    shards = RayExecutor(b"", None, tmp_path, 10_000, 0, print)._cut(
+        catalogue, tasks, [None] * images, _HOW, n_workers=4
+    )
     assert len(shards[0].images) == min(size, images)
-    assert json.dumps([place for one in shards for place in one.places]) == json.dumps(list(range(images)))
+    assert json.dumps([position for shard in shards for position in shard.positions]) == json.dumps(list(range(images)))

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from indexer.embedding.cluster.actor_pool import _is_loopback
+from indexer.embedding.cluster.ray_client import _is_loopback
 from tests.support.builders.shop import Shop
 
 _ROOT = Path(__file__).parents[4]
