@@ -1,4 +1,4 @@
-"""The metadata of a catalogue's items, in a file rather than in memory (docs/decisions/0028-metadata.md).
+"""The metadata of a catalogue's items, in a file rather than in memory (docs/decisions/0028-metadata-spool.md).
 
 While a catalogue is read, each item's metadata become a record of a file without a name: whatever ends the process,
 nothing is left of it. An item then has a mapping that reads its record when somebody looks.

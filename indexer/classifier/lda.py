@@ -1,7 +1,7 @@
 """Linear discriminant analysis (Fisher, 1936): a second linear head, from means and one covariance.
 
 Training by gradients looks at the border between categories, this at where each category lies. The two err on different
-images, and a sum of two linear heads is a linear head: it costs a query nothing (docs/decisions/0012-discriminant.md).
+images, and a sum of two linear heads is a linear head: it costs a query nothing (docs/decisions/0012-lda.md).
 """
 
 from typing import Any

@@ -8,7 +8,7 @@
 4. One that is alone may take all other slots too, for one inference on all cores.
 5. Queries of batches leave a slot to single ones; where single ones wait, they share half of the slots.
 
-Knows nothing of the web. See docs/decisions/0015-admission.md.
+Knows nothing of the web. See docs/decisions/0015-admission-control.md.
 """
 
 import math

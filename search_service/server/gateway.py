@@ -1,7 +1,7 @@
 """Hands whole requests to the threads that answer them, or refuses them at once: the only way from HTTP to Flask.
 
 Kinds of requests have threads of their own, a lane each, so that none of them keeps the others waiting.
-See docs/decisions/0015-admission.md.
+See docs/decisions/0015-admission-control.md.
 """
 
 import asyncio

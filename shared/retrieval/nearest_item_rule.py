@@ -1,7 +1,7 @@
 """A query that shows the very product of the catalogue, though the classifier takes it for something else.
 
 A photo that was cropped, turned and saved again often looks like another category, but its item is still much nearer to
-it than any item of the others. See docs/decisions/0027-recognition.md.
+it than any item of the others. See docs/decisions/0027-nearest-item-rule.md.
 """
 
 from collections.abc import Callable, Sequence
