@@ -46,7 +46,7 @@ class BuildSettings:
         Help(
             "a NumPy file of embeddings made elsewhere, `(n, dim)`, instead of `--catalogue`",
             metavar="FILE.npy",
-            see="how-to/catalogues.md#embeddings-made-elsewhere",
+            see="how-to/catalogues.md#precomputed-embeddings",
         ),
     ] = None
     image_root: Annotated[
@@ -77,7 +77,7 @@ class BuildSettings:
         Help(
             "tune the last blocks of the base network on the catalogue; `auto`: if there are enough images",
             default="as published, else `off`",
-            see="how-to/operations.md#fine-tuning",
+            see="how-to/fine-tuning.md",
         ),
     ] = "off"
     augmentations: Annotated[
@@ -91,7 +91,7 @@ class BuildSettings:
         OneOf(INDEX_KINDS),
         Help(
             "the index of larger categories; `auto` chooses it by measurements, `exact` compares every row",
-            see="how-to/operations.md#large-catalogues",
+            see="how-to/reindexing.md#large-catalogues",
         ),
     ] = "auto"
     vectors: Annotated[
@@ -164,7 +164,7 @@ class BuildSettings:
         Help(
             "train on user feedback too: the file that the service's `PARECIDO_FEEDBACK` names",
             metavar="FILE",
-            see="how-to/operations.md#feedback",
+            see="how-to/feedback.md",
         ),
     ] = None
     retrain: Annotated[

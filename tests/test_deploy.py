@@ -145,8 +145,8 @@ def test_every_alert_says_how_urgent_it_is_what_it_is_and_what_to_do() -> None:
 
 
 def test_the_docs_list_the_alerts_with_their_urgency() -> None:
-    operations = (_ROOT / "docs" / "how-to" / "operations.md").read_text(encoding="utf-8")
-    rows = re.findall(r"^\| `(Parecido\w+)` \|.*\| (\w+) \|$", operations, re.MULTILINE)
+    page = (_ROOT / "docs" / "how-to" / "monitoring.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `(Parecido\w+)` \|.*\| (\w+) \|$", page, re.MULTILINE)
     assert sorted(rows) == sorted((rule["alert"], rule["labels"]["severity"]) for rule in _RULES)
 
 

@@ -107,8 +107,8 @@ def test_the_metrics_are_complete_and_have_their_types() -> None:
     assert documented.keys() == set(names.values())
     for name, family in families.items():
         assert documented[names[name]][0].split(":")[0] == family.type
-    operations = (ROOT / "docs" / "how-to" / "operations.md").read_text(encoding="utf-8")
-    used = {re.sub("_(bucket|count|sum)$", "", name) for name in re.findall(r"parecido_[a-z_]+", operations)}
+    guides = "".join(page.read_text(encoding="utf-8") for page in PAGES if page.name in ("monitoring.md", "load.md", "feedback.md"))
+    used = {re.sub("_(bucket|count|sum)$", "", name) for name in re.findall(r"\bparecido_[a-z_]+", guides)}
     assert used <= documented.keys()
 
 
@@ -153,6 +153,32 @@ def test_decisions_have_a_number_each_and_are_all_listed() -> None:
         assert f"- [{title}](../decisions/{path.name})" in architecture
 
 
+def test_decisions_and_readme_are_short() -> None:
+    for path in (ROOT / "docs" / "decisions").glob("*.md"):
+        assert len(path.read_text(encoding="utf-8").splitlines()) < 40, path.name
+    assert len(README.splitlines()) < 130
+
+
+def test_decisions_that_are_named_exist() -> None:
+    for package in ("indexer", "search_service", "shared", "benchmarks", "tests"):
+        for source in (ROOT / package).rglob("*.py"):
+            for name in re.findall(r"docs/decisions/([\w-]+\.md)", source.read_text(encoding="utf-8")):
+                assert (ROOT / "docs" / "decisions" / name).exists(), (source, name)
+
+
+_MEASURED = re.compile(
+    r"\b0\.[1-9]\d\d\b|\b\d+\.\d+ (?:%|ms\b|times\b|points\b)|\b[\d,.]+ (?:photos|images|queries)/s"
+)
+
+
+def test_no_measured_figure_stands_on_two_pages() -> None:
+    pages: dict[str, set[str]] = {}
+    for page in PAGES:
+        for figure in _MEASURED.findall(page.read_text(encoding="utf-8")):
+            pages.setdefault(figure, set()).add(page.name)
+    assert not {figure: names for figure, names in pages.items() if len(names) > 1}
+
+
 def test_the_tutorials_have_the_same_commands() -> None:
     english, portuguese = (
         re.findall(
@@ -170,7 +196,7 @@ def test_no_placeholder_is_left(page: Path) -> None:
 
 
 def test_benchmarks_that_are_named_exist() -> None:
-    sources = [*PAGES, *(path for package in ("indexer", "shared") for path in (ROOT / package).glob("*.py"))]
+    sources = [*PAGES, *(path for package in ("indexer", "shared") for path in (ROOT / package).rglob("*.py"))]
     for source in sources:
         for name in re.findall(
             r"benchmarks[./]([a-z_]+(?:[./][a-z_]+)*?)(?:\.py)?\b(?![./][a-z])", source.read_text(encoding="utf-8")

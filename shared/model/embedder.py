@@ -45,7 +45,7 @@ class LiteRtEmbedder:
     """An exported base with an interpreter for each of the threads that use it at once.
 
     One interpreter can't be shared between threads, and LiteRT releases the GIL: so callers borrow one. Images go
-    through one by one, since a batch is no faster on a CPU (benchmarks/embedding.py) and so an embedding has the same
+    through one by one, since a batch is no faster on a CPU (decision 0006) and so an embedding has the same
     bits whatever was embedded beside it. Nor does it matter to them how many threads an inference has.
     """
 

@@ -134,7 +134,7 @@ def test_what_the_docs_say_elsewhere_is_what_the_formulas_use() -> None:
         "originals alone | 144 photos/s",
         "(three forward passes) | 51.9 photos/s",
         "| 16 | 88 |",
-        "129 MB a worker",
+        "129 MB per worker",
     ):
         assert told in benchmarks
     assert "53 MB for 20,000 more" in benchmarks
