@@ -2,9 +2,9 @@
 
 Accuracy, temperature and the out-of-distribution rule can be measured only on items that a head has not learned. But
 those are 15 % of the images, and a head that has learned them too is right more often
-(docs/decisions/0029-refit-on-all-items.md). So once everything is measured, the head is trained again on all items and that one
-is served; what was fitted on held-out items stays with it. The validated head is kept, since the next build compares
-its own with it.
+(docs/decisions/0029-refit-on-all-items.md). So once everything is measured, the head is trained again on all items and
+that one is served; what was fitted on held-out items stays with it. The validated head is kept, since the next build
+compares its own with it.
 """
 
 from dataclasses import dataclass, replace
