@@ -83,10 +83,7 @@ _LAYERS = {
     ],
 }
 # To be removed, one by one.
-_UPWARD_STILL = {
-    "search_service.observability.metrics -> search_service.engine.engine",
-    "search_service.observability.metrics -> search_service.snapshots.watcher",
-}
+_UPWARD_STILL: set[str] = set()
 _CYCLES_STILL = [
     ["indexer.backbone.choose", "indexer.backbone.fine_tuning.stage"],
     ["indexer.catalogue.entries", "indexer.catalogue.parquet"],

@@ -1,4 +1,4 @@
-"""A bounded queue in which callers take turns: whoever sends many queries waits behind his own. Not safe by itself."""
+"""Fair queueing: clients take turns, so one that sends many queries waits behind its own. Not thread-safe."""
 
 import threading
 from collections import OrderedDict
@@ -13,66 +13,66 @@ class QueuedQuery:
 
     Attributes:
         context: of its request.
-        is_first: whether no query of the request has had its turn: only then may it be displaced.
-        turn: set when it has a slot, or is displaced.
-        is_evicted: whether it was refused in favour of another caller's.
+        is_first: True if no query of the request has had a slot yet: only then may it be evicted.
+        ready: set when it has a slot, or is evicted.
+        is_evicted: True if it was rejected in favour of another client's query.
     """
 
     context: RequestContext
     is_first: bool = True
-    turn: threading.Event = field(default_factory=threading.Event)
+    ready: threading.Event = field(default_factory=threading.Event)
     is_evicted: bool = False
 
     @property
-    def line(self) -> tuple[str, bool]:
-        """Queries of the same line are served in the order in which they came."""
+    def flow(self) -> tuple[str, bool]:
+        """The client, and True for a batch; a flow is first in, first out."""
         return self.context.client, self.context.is_batch
 
 
 class FairQueue:
-    """The queries that wait, in a line per caller; single queries and those of batches have lines of their own."""
+    """A queue per flow, served in turn; the single queries and the batches of a client are separate flows."""
 
     def __init__(self) -> None:
-        """Empty."""
-        self._lines: OrderedDict[tuple[str, bool], list[QueuedQuery]] = OrderedDict()  # whose turn is next comes first
+        """Make an empty queue."""
+        self._flows: OrderedDict[tuple[str, bool], list[QueuedQuery]] = OrderedDict()  # the next flow is first
         self._count = 0
 
     def __len__(self) -> int:
-        """How many wait."""
+        """Return the number of queued queries."""
         return self._count
 
     @property
     def has_single(self) -> bool:
-        """Whether a query waits that is of no batch."""
-        return any(not is_batch for _, is_batch in self._lines)
+        """True if a query that belongs to no batch is queued."""
+        return any(not is_batch for _, is_batch in self._flows)
 
-    def add(self, waiter: QueuedQuery) -> None:
-        """Put a query at the end of its line."""
-        self._lines.setdefault(waiter.line, []).append(waiter)
+    def add(self, query: QueuedQuery) -> None:
+        """Append a query to its flow."""
+        self._flows.setdefault(query.flow, []).append(query)
         self._count += 1
 
-    def remove(self, waiter: QueuedQuery) -> None:
-        """Take a query out."""
-        line = self._lines[waiter.line]
-        line.remove(waiter)
+    def remove(self, query: QueuedQuery) -> None:
+        """Remove a query."""
+        flow = self._flows[query.flow]
+        flow.remove(query)
         self._count -= 1
-        if not line:
-            del self._lines[waiter.line]
+        if not flow:
+            del self._flows[query.flow]
 
-    def take_next(self, with_batches: bool) -> QueuedQuery | None:
-        """Take out the query whose turn it is; None where there is none, or only such of batches."""
-        for line, waiters in self._lines.items():
-            if with_batches or not line[1]:
-                self._lines.move_to_end(line)
-                waiter = waiters[0]
-                self.remove(waiter)
-                return waiter
+    def pop_next(self, include_batches: bool) -> QueuedQuery | None:
+        """Remove and return the next query, of a batch only if `include_batches`; None if there is none."""
+        for flow, queries in self._flows.items():
+            if include_batches or not flow[1]:
+                self._flows.move_to_end(flow)
+                query = queries[0]
+                self.remove(query)
+                return query
         return None
 
     def evictable(self, newcomer: str) -> QueuedQuery | None:
-        """The newest query of the caller that has most, if a newcomer's caller has at least two fewer."""
-        by_caller: dict[str, list[QueuedQuery]] = {}
-        for (name, _), waiters in self._lines.items():
-            by_caller.setdefault(name, []).extend(waiter for waiter in waiters if waiter.is_first)
-        most = max(by_caller.values(), key=len, default=[])
-        return most[-1] if len(most) >= len(by_caller.get(newcomer, ())) + 2 else None
+        """Return the newest query of the client with the most, if `newcomer` has at least two fewer; else None."""
+        by_client: dict[str, list[QueuedQuery]] = {}
+        for (client, _), queries in self._flows.items():
+            by_client.setdefault(client, []).extend(query for query in queries if query.is_first)
+        most = max(by_client.values(), key=len, default=[])
+        return most[-1] if len(most) >= len(by_client.get(newcomer, ())) + 2 else None

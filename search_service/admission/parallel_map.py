@@ -1,6 +1,6 @@
-"""Run the parts of one request side by side: on its own thread, and on a few helpers that requests share.
+"""Run the parts of one request in parallel, on its own thread and on a few threads that requests share.
 
-A request never waits for a helper to become free: its own thread goes through all parts that no helper has begun.
+A request never waits for a shared thread: its own thread works through all parts that no other has begun.
 """
 
 import threading
@@ -14,24 +14,24 @@ _Result = TypeVar("_Result")
 
 
 def parallel_map(
-    work: Callable[[_Part], _Result], parts: Sequence[_Part], helpers: Executor, most_helpers: int
+    function: Callable[[_Part], _Result], parts: Sequence[_Part], helpers: Executor, max_helpers: int
 ) -> list[_Result]:
-    """Do the work for each part; the results are in their order.
+    """Return `function(part)` for each part, in order.
 
     Args:
-        work: for one part; whatever it raises ends the others, once those that have begun are done.
+        function: called in the request's context. The first error is raised, once all running calls have ended.
         parts: of one request.
-        helpers: threads that requests share; they know the caller of this one.
-        most_helpers: how many of them this request may have.
+        helpers: threads that requests share.
+        max_helpers: number of them that this request may use.
     """
     results: dict[int, _Result] = {}
-    left, lock = iter(range(len(parts))), threading.Lock()
+    remaining, lock = iter(range(len(parts))), threading.Lock()
     is_failed = threading.Event()
 
     def positions() -> Iterator[int]:
         while not is_failed.is_set():
             with lock:
-                position = next(left, None)
+                position = next(remaining, None)
             if position is None:
                 return
             yield position
@@ -39,18 +39,18 @@ def parallel_map(
     def run() -> None:
         try:
             for position in positions():
-                results[position] = work(parts[position])
+                results[position] = function(parts[position])
         except BaseException:
             is_failed.set()
             raise
 
-    n_helpers = min(most_helpers, len(parts) - 1)
-    helping = [helpers.submit(copy_context().run, run) for _ in range(n_helpers)]
+    n_helpers = min(max_helpers, len(parts) - 1)
+    futures = [helpers.submit(copy_context().run, run) for _ in range(n_helpers)]
     try:
         run()
     finally:
-        begun = [future for future in helping if not future.cancel()]
-        failed = [error for future in begun if (error := future.exception()) is not None]  # waits for them
-    if failed:
-        raise failed[0]
+        begun = [future for future in futures if not future.cancel()]
+        errors = [error for future in begun if (error := future.exception()) is not None]  # waits for them
+    if errors:
+        raise errors[0]
     return [results[position] for position in range(len(parts))]

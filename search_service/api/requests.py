@@ -15,7 +15,8 @@ from flask import Request, current_app, g
 from pydantic import BaseModel
 from werkzeug.datastructures import MultiDict
 
-from search_service.access.image_fetcher import FetchBudget, ImageFetcher, fetch_all
+from search_service.access.fetch_budget import FetchBudget
+from search_service.access.image_fetcher import ImageFetcher, fetch_all
 from search_service.admission.request_context import RequestContext, current_context, set_context
 from search_service.api.bodies.base64_image import decode_base64
 from search_service.api.bodies.form_body import FORM, read_parts
@@ -262,28 +263,28 @@ def _fetch_side_by_side(queries: list[Any], settings: ServiceSettings) -> None:
         context = current_context() or RequestContext()
         context.is_batch = True
         set_context(context)
-        g.fetched = fetch_all(_fetcher(), urls, _allowance(settings))
+        g.fetched = fetch_all(_fetcher(), urls, _fetch_budget(settings))
 
 
 def _fetched(url: str, settings: ServiceSettings) -> bytes:
-    """What lies behind a URL; all those of a batch share one allowance."""
+    """What lies behind a URL; all those of a batch share one budget."""
     if not settings.image_url_hosts:
         raise UrlNotAllowed("this service fetches no images: PARECIDO_IMAGE_URL_HOSTS names no host")
     found = g.get("fetched", {}).get(url)
     if found is None:
-        found = _fetcher().fetch(url, _allowance(settings))
+        found = _fetcher().fetch(url, _fetch_budget(settings))
     if isinstance(found, ParecidoError):
         raise found
     image: bytes = found
     return image
 
 
-def _allowance(settings: ServiceSettings) -> FetchBudget:
-    if "allowance" not in g:
+def _fetch_budget(settings: ServiceSettings) -> FetchBudget:
+    if "fetch_budget" not in g:
         most = max(settings.max_batch_bytes, settings.max_upload_bytes)
-        g.allowance = FetchBudget(time.monotonic() + settings.image_url_s, most)
-    allowance: FetchBudget = g.allowance
-    return allowance
+        g.fetch_budget = FetchBudget(time.monotonic() + settings.image_url_s, most)
+    budget: FetchBudget = g.fetch_budget
+    return budget
 
 
 def _fetcher() -> ImageFetcher:

@@ -213,7 +213,7 @@ def readyz() -> Response:
     with _engine() as engine:
         engine.require_ready()
         watch = _watch()
-        return jsonify(ready_json(engine.snapshot_id, watch.refusal, watch.stuck_for_s, is_operator()))
+        return jsonify(ready_json(engine.snapshot_id, watch.rejection, watch.stuck_for_s, is_operator()))
 
 
 @api.get("/metrics")

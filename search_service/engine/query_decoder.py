@@ -13,7 +13,7 @@ from copy import copy
 import numpy as np
 from numpy.typing import NDArray
 
-from search_service.admission.slow_decode_queue import SlowDecodeQueue
+from search_service.admission.controller import slow_decode_admission
 from shared.errors import ImageTooCostly, Overloaded
 from shared.images.decode import PREPROCESSING
 from shared.images.decode_pool import CPU_S, DecodePool, DecodeTemplate, PoolObserver
@@ -48,7 +48,7 @@ class QueryDecoder:
         """
         self._quick = DecodePool(template, processes, NICENESS, observer)
         self._slow = DecodePool(template, 1, SLOW_NICENESS, observer)
-        self._lane = SlowDecodeQueue()
+        self._slow_admission = slow_decode_admission()
         self._known = _CostlyImages()
         self._quick_s, self._slow_s = quick_s, slow_s
 
@@ -83,7 +83,7 @@ class QueryDecoder:
             ImageError: it can't be used.
             Overloaded: too many others wait in the slow lane, or there is no room for a decoder.
         """
-        with self._lane.turn():
+        with self._slow_admission.slot():
             self.is_known_slow(data)  # the same image may have been before it
             try:
                 return self._slow.decode(data, cpu_s=self._slow_s, preprocessing=preprocessing)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from prometheus_client.metrics_core import Metric
 
 ENDED = "parecido_workers_ended"
-ENDED_ABOUT = "Workers that have ended, replaced or killed."
+ENDED_HELP = "Workers that have ended, replaced or killed."
 _ENDED_KIND = "counter"
 _KEPT_KINDS = frozenset(("counter", "histogram", "summary"))
 # What prometheus_client needs for a value beside its key is less.
@@ -99,7 +99,7 @@ class WorkerCounters:
                 for key, value, *_ in MmapedDict.read_all_values_from_file(path):  # type: ignore[no-untyped-call]
                     totals[key] += value
         if kind == _ENDED_KIND:
-            totals[mmap_key(ENDED, f"{ENDED}_total", [], [], ENDED_ABOUT)] = self._n_ended
+            totals[mmap_key(ENDED, f"{ENDED}_total", [], [], ENDED_HELP)] = self._n_ended
         return kept.with_suffix(".new"), totals
 
     @contextmanager

@@ -14,7 +14,7 @@ from pathlib import Path
 
 
 @dataclass(frozen=True)
-class Served:
+class ServedSnapshot:
     """The snapshot that a worker serves.
 
     Attributes:
@@ -41,7 +41,7 @@ class WorkerState:
         polled_s: when it last looked at what is published, in seconds since 1970; None before it has.
     """
 
-    served: Served | None = None
+    served: ServedSnapshot | None = None
     is_refusing: bool = False
     is_opening: bool = False
     polled_s: float | None = None
@@ -97,4 +97,4 @@ def _read(path: Path) -> WorkerState | None:
     except FileNotFoundError:  # the worker has just ended
         return None
     served = content["served"]
-    return WorkerState(**{**content, "served": Served(**served) if served else None})
+    return WorkerState(**{**content, "served": ServedSnapshot(**served) if served else None})

@@ -223,7 +223,7 @@ class Gateway:
 
     def _overloaded(self, kind: str) -> Overloaded:
         if kind == "image":
-            return self._admission.refusal("queue_full")
+            return self._admission.overloaded("queue_full")
         return Overloaded("the service is busy: as many requests of this kind wait as may; try again in 1 s")
 
     @staticmethod

@@ -1,98 +1,46 @@
-"""Which engine answers: that of the published snapshot, swapped whole when another one is published.
+"""Serve the published snapshot, and swap to another one when it is published.
 
-1. A thread of its own looks every `poll_s` seconds at what is published.
-2. Another snapshot is opened and verified in that thread, beside the old one: no request waits for it.
-3. The engines are swapped: requests that begin now get the new one, those in flight end on the old one.
+1. Every `poll_s` seconds, a thread reads which snapshot is published.
+2. A new one is opened and verified in that thread, beside the old one: no request waits for it.
+3. The engines are swapped: new requests use the new one, those in flight finish on the old one.
 4. The old engine is closed when its last request ends.
 
-A snapshot that can't be opened is refused: the old one serves on, and `/readyz` says why.
-
-Looking and opening touch files, which can hang for ever: a network file system that is away, a damaged database. So a
-second thread looks after the first: what hangs for too long is refused, its thread is given up on, and another goes on.
-What such a thread opens after all is closed again. While several hang, no more are started.
+A snapshot that cannot be opened is rejected: the old one stays in service, and `/readyz` reports the reason. So is one
+whose opening hangs; see `Poller`.
 """
 
 import logging
-import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Protocol
 
 from search_service.engine.engine import Engine
+from search_service.snapshots.poller import Poller
+from search_service.snapshots.served_engine import ServedEngine
+from search_service.snapshots.version import SnapshotRejection, SnapshotVersion, not_serving_error
 from shared.errors import NotReady, ParecidoError, StoreUnavailable
 from shared.manifest import Manifest
 
 _log = logging.getLogger(__name__)
 
 OPEN_TIMEOUT_S = 60.0
-"""How long opening a snapshot may take, unless the service is set otherwise."""
-_MOST_HANGING = 3
-_STUCK_AFTER_S = 15.0
+"""Default of the longest time for opening a snapshot."""
 
 
-@dataclass(frozen=True)
-class SnapshotVersion:
-    """The published snapshot.
+class SnapshotObserver(Protocol):
+    """Receives the events of a `SnapshotWatcher`, on the polling thread. Its errors are logged and change nothing."""
 
-    Attributes:
-        snapshot_id: what `current` says.
-        written_ns: when its manifest was written; a refused snapshot is tried again when this changes.
-    """
+    def swapped(self, manifest: Manifest) -> None:
+        """Note that the snapshot of this manifest is served from now on, and no longer rejected."""
 
-    snapshot_id: str
-    written_ns: int
-
-
-@dataclass(frozen=True)
-class SnapshotRejection:
-    """Why the published snapshot is not the one that is served.
-
-    Attributes:
-        published: what was refused; None where it can't be told what is published.
-        reason: a sentence.
-        is_for_now: whether it is tried again at every poll: it is not the snapshot's fault.
-    """
-
-    published: SnapshotVersion | None
-    reason: str
-    is_for_now: bool = False
-
-    @property
-    def public_reason(self) -> str:
-        """A sentence without paths of the machine."""
-        if self.is_for_now:
-            return "the server that has its vectors does not answer"
-        what = "what is published can't be told" if self.published is None else "it can't be opened, or is not sound"
-        return f"{what}; the service's log says why, and so does GET /readyz to who has an API key"
-
-    @property
-    def snapshot_id(self) -> str | None:
-        """The id of what was refused."""
-        return self.published.snapshot_id if self.published else None
-
-
-class WatchObserver(Protocol):
-    """Is told what the watch does, by the thread that polls. What it raises is logged and changes nothing."""
-
-    def swapped(self, engine: Engine) -> None:
-        """This engine answers from now on; what was refused before no longer counts."""
-
-    def refused(self, refusal: SnapshotRejection) -> None:
-        """The published snapshot is not served; told once, not at every poll."""
+    def rejected(self, snapshot_id: str | None) -> None:
+        """Note that the published snapshot is not served; called once, not at every poll."""
 
     def recovered(self) -> None:
-        """The snapshot that was served all the time is the published one again."""
+        """Note that the published snapshot is again the one that was served all the time."""
 
-
-@dataclass
-class _Serving:
-    """An engine and the number of its users: the requests in flight, and the watch until it has a newer one."""
-
-    published: SnapshotVersion
-    engine: Engine
-    users: int = 1
+    def polled(self, is_opening: bool) -> None:
+        """Note progress: True when opening begins, False when a poll has ended, whatever its result."""
 
 
 class SnapshotWatcher:
@@ -102,235 +50,148 @@ class SnapshotWatcher:
         self,
         read_published: Callable[[], SnapshotVersion],
         open_engine: Callable[[str], Engine],
-        observer: WatchObserver | None = None,
+        observer: SnapshotObserver | None = None,
         open_timeout_s: float = OPEN_TIMEOUT_S,
-        note_progress: Callable[[bool], None] | None = None,
     ) -> None:
-        """Nothing is opened before the first `poll`.
+        """Open nothing before the first `poll`.
 
         Args:
-            read_published: tells what is published; cheap, since it is asked at every poll.
-            open_engine: opens and verifies the snapshot of an id. Both raise a ParecidoError or an OSError that says
-                why they can't.
-            observer: is told of swaps and refusals.
-            open_timeout_s: seconds after which looking and opening are given up on, once `start` was called.
-            note_progress: is told True when opening begins, and False when a look at what is published has ended,
-                whatever was found.
+            read_published: returns what is published; cheap, since it is called at every poll.
+            open_engine: opens and verifies the snapshot of an id. Both raise a ParecidoError or an OSError on failure.
+            observer: receives the events.
+            open_timeout_s: longest time of a poll, once `start` was called.
         """
         self._read_published = read_published
         self._open_engine = open_engine
         self._observer = observer
         self._open_timeout_s = open_timeout_s
-        self._note_progress = note_progress
-        self._turn = threading.RLock()  # whose word counts: the thread's that polls, or that it hangs
-        self._generation = 0
-        self._began_s: float | None = None
+        self._poller = Poller(self._poll, self._give_up, open_timeout_s)
+        self._served = ServedEngine()
         self._opening: SnapshotVersion | None = None
-        self._hanging: list[tuple[threading.Thread, float]] = []
-        self._polled = threading.Event()
-        self._serving: _Serving | None = None
-        self._refusal: SnapshotRejection | None = None
-        self._lock = threading.Lock()
-        self._stopped = threading.Event()
+        self._rejection: SnapshotRejection | None = None
 
     @contextmanager
     def engine(self) -> Iterator[Engine]:
-        """The engine that answers a request; it stays open until the block is left.
+        """Keep the current engine open during the block.
 
         Raises:
-            NotReady: there is none, and why.
-            StoreUnavailable: there is none, since the server that has the published one's vectors does not answer.
+            NotReady: there is none; the message has the reason.
+            StoreUnavailable: there is none, since the vector server does not answer.
         """
-        serving = self._begin()
-        try:
-            yield serving.engine
-        finally:
-            self._end(serving)
+        with self._served.use() as engine:
+            if engine is None:
+                raise not_serving_error(self._rejection)
+            yield engine
 
     @property
-    def refusal(self) -> SnapshotRejection | None:
-        """Why the published snapshot is not the one that is served; None where it is."""
-        return self._refusal
+    def rejection(self) -> SnapshotRejection | None:
+        """Why the published snapshot is not served; None if it is."""
+        return self._rejection
 
     @property
     def stuck_for_s(self) -> float | None:
-        """For how long reading files has been hanging, in seconds; None where nothing does."""
-        now_s, began_s = time.monotonic(), self._began_s
-        hanging = [now_s - since_s for thread, since_s in self._hanging if thread.is_alive()]
-        if began_s is not None and now_s - began_s > _STUCK_AFTER_S:
-            hanging.append(now_s - began_s)
-        return max(hanging, default=None)
+        """Seconds for which reading snapshots has been hanging; None if it is not."""
+        return self._poller.stuck_for_s
 
     @property
     def manifest(self) -> Manifest | None:
-        """Of the snapshot that is served, if one is."""
-        serving = self._serving
-        return None if serving is None else serving.engine.manifest
+        """Of the served snapshot, if any."""
+        engine = self._served.engine
+        return None if engine is None else engine.manifest
 
     @property
     def is_serving(self) -> bool:
-        """Whether there is an engine."""
-        return self._serving is not None
-
-    def not_serving_error(self, is_operator: bool) -> NotReady | StoreUnavailable:
-        """Why there is no engine, with or without paths of the machine."""
-        return _nothing_served(self._refusal, is_operator)
+        """True if there is an engine."""
+        return self._served.engine is not None
 
     def start(self, poll_s: float) -> None:
-        """Poll now and every `poll_s` seconds, in threads that end with the process or by `stop`.
-
-        Returns when the first poll has ended, or was given up on. Call it in the process that answers, since a fork
-        does not copy threads.
-        """
-        thread = self._started(poll_s)
-        threading.Thread(target=self._look_after, args=(thread, poll_s), name="snapshot-watch", daemon=True).start()
-        self._polled.wait()
+        """Poll now and every `poll_s` seconds; see `Poller.start`."""
+        self._poller.start(poll_s)
 
     def stop(self) -> None:
-        """Poll no more; what is served is served on."""
-        self._stopped.set()
+        """End the polling; the current snapshot stays in service."""
+        self._poller.stop()
 
     def poll(self) -> None:
-        """Look once at what is published, and swap or refuse; one thread only may do this."""
-        self._poll(self._generation)
+        """Poll once, on this thread; not beside `start`."""
+        self._poller.poll()
+
+    def not_serving_error(self, is_operator: bool) -> NotReady | StoreUnavailable:
+        """Return why there is no engine; only operators get reasons with paths."""
+        return not_serving_error(self._rejection, is_operator)
 
     def _poll(self, generation: int) -> None:
         published: SnapshotVersion | None = None
-        self._began_s, self._opening = time.monotonic(), None
+        self._opening = None
         try:
             published = self._read_published()
             if not self._is_settled(published):
                 self._open(published, generation)
         except StoreUnavailable as error:
-            self._refuse(SnapshotRejection(published, str(error), is_for_now=True), generation)
+            self._reject(SnapshotRejection(published, str(error), is_temporary=True), generation)
         except (ParecidoError, OSError) as error:
-            self._refuse(SnapshotRejection(published, str(error)), generation)
-        except Exception as error:  # a fault of our own must not end the service either
+            self._reject(SnapshotRejection(published, str(error)), generation)
+        except Exception as error:  # a fault of our own must not end the service
             reason = f"an unexpected {type(error).__name__}; the service's log has the details"
-            self._refuse(SnapshotRejection(published, reason), generation, error)
-        self._ended(generation)
-
-    def _open(self, published: SnapshotVersion, generation: int) -> None:
-        with self._turn:
-            if generation != self._generation:
-                return
-            self._opening = published
-        self._progress(is_opening=True)
-        engine = self._open_engine(published.snapshot_id)
-        with self._turn:
-            if generation == self._generation:
-                self._swap(_Serving(published, engine))
-                return
-        engine.close()  # too late: it was given up on
-
-    def _ended(self, generation: int) -> None:
-        with self._turn:
-            if generation == self._generation:
-                self._began_s, self._opening = None, None
-                self._progress(is_opening=False)
-                self._polled.set()
-
-    def _started(self, poll_s: float) -> threading.Thread:
-        args = (poll_s, self._generation)
-        thread = threading.Thread(target=self._run, args=args, name="snapshot-poll", daemon=True)
-        thread.start()
-        return thread
-
-    def _look_after(self, thread: threading.Thread, poll_s: float) -> None:
-        """Give up on the thread that polls where it hangs, and start another."""
-        while not self._stopped.wait(min(1.0, self._open_timeout_s / 4)):
-            began_s = self._began_s
-            if began_s is not None and time.monotonic() - began_s > self._open_timeout_s:
-                self._hanging = [(one, since_s) for one, since_s in self._hanging if one.is_alive()]
-                if len(self._hanging) < _MOST_HANGING and self._give_up(thread, began_s):
-                    thread = self._started(poll_s)
-
-    def _give_up(self, thread: threading.Thread, began_s: float) -> bool:
-        with self._turn:
-            if self._began_s != began_s:  # it has ended just now
-                return False
-            self._hanging.append((thread, began_s))
-            refusal = SnapshotRejection(self._opening, f"reading its files takes more than {self._open_timeout_s:g} s")
-            self._refuse(refusal, self._generation)
-            self._ended(self._generation)
-            self._generation += 1
-            return True
-
-    def _progress(self, is_opening: bool) -> None:
-        if self._note_progress is None:
-            return
-        try:
-            self._note_progress(is_opening)
-        except Exception:
-            _log.exception("the progress of the watch could not be noted")
-
-    def _run(self, poll_s: float, generation: int) -> None:
-        while generation == self._generation:
-            self._poll(generation)
-            if self._stopped.wait(poll_s):
-                return
+            self._reject(SnapshotRejection(published, reason), generation, error)
+        self._poller.commit(generation, self._finish)
 
     def _is_settled(self, published: SnapshotVersion) -> bool:
-        """Whether it is served already, or was refused while another one can serve."""
-        if self._serving is None:
+        """Return True if it is served already, or was rejected while another one can serve."""
+        served = self._served.version
+        if served is None:
             return False
-        if published == self._serving.published:
-            if self._refusal is not None:
-                self._refusal = None
-                self._tell(lambda observer: observer.recovered())
+        if published == served:
+            if self._rejection is not None:
+                self._rejection = None
+                self._notify(lambda observer: observer.recovered())
             return True
-        return self._refusal is not None and not self._refusal.is_for_now and published == self._refusal.published
+        rejection = self._rejection
+        return rejection is not None and not rejection.is_temporary and published == rejection.version
 
-    def _swap(self, new: _Serving) -> None:
-        with self._lock:
-            old, self._serving, self._refusal = self._serving, new, None
-        _log.info("the snapshot %s is served", new.published.snapshot_id)
-        self._tell(lambda observer: observer.swapped(new.engine))
-        if old is not None:
-            self._end(old)
-
-    def _refuse(self, refusal: SnapshotRejection, generation: int, fault: Exception | None = None) -> None:
-        """Remember it; it is logged once, not at every poll. Who was given up on has no say."""
-        with self._turn:
-            if generation == self._generation:
-                self._note_refusal(refusal, fault)
-
-    def _note_refusal(self, refusal: SnapshotRejection, fault: Exception | None) -> None:
-        before, self._refusal = self._refusal, refusal
-        if refusal == before:
+    def _open(self, published: SnapshotVersion, generation: int) -> None:
+        if not self._poller.commit(generation, lambda: setattr(self, "_opening", published)):
             return
-        if self._serving is None:
-            _log.warning("%s", _nothing_served(refusal), exc_info=fault)
-        else:
-            old, new = self._serving.published.snapshot_id, refusal.snapshot_id or "what is published"
-            _log.warning("%s is refused, %s is served on: %s", new, old, refusal.reason, exc_info=fault)
-        self._tell(lambda observer: observer.refused(refusal))
+        self._notify(lambda observer: observer.polled(is_opening=True))
+        engine = self._open_engine(published.snapshot_id)
+        if not self._poller.commit(generation, lambda: self._swap(published, engine)):
+            engine.close()  # too late: the poll was given up
 
-    def _tell(self, tell: Callable[[WatchObserver], None]) -> None:
+    def _swap(self, version: SnapshotVersion, engine: Engine) -> None:
+        self._rejection = None
+        self._served.swap(version, engine)
+        _log.info("serving snapshot %s", version.snapshot_id)
+        self._notify(lambda observer: observer.swapped(engine.manifest))
+
+    def _give_up(self) -> None:
+        reason = f"reading its files takes more than {self._open_timeout_s:g} s"
+        self._note_rejection(SnapshotRejection(self._opening, reason), None)
+        self._finish()
+
+    def _finish(self) -> None:
+        self._opening = None
+        self._notify(lambda observer: observer.polled(is_opening=False))
+
+    def _reject(self, rejection: SnapshotRejection, generation: int, cause: Exception | None = None) -> None:
+        self._poller.commit(generation, lambda: self._note_rejection(rejection, cause))
+
+    def _note_rejection(self, rejection: SnapshotRejection, cause: Exception | None) -> None:
+        """Keep a rejection, and log it if it is new."""
+        before, self._rejection = self._rejection, rejection
+        if rejection == before:
+            return
+        served = self._served.version
+        if served is None:
+            _log.warning("%s", not_serving_error(rejection), exc_info=cause)
+        else:
+            new = rejection.snapshot_id or "the published snapshot"
+            _log.warning("rejected %s, still serving %s: %s", new, served.snapshot_id, rejection.reason, exc_info=cause)
+        self._notify(lambda observer: observer.rejected(rejection.snapshot_id))
+
+    def _notify(self, event: Callable[[SnapshotObserver], None]) -> None:
         if self._observer is None:
             return
         try:
-            tell(self._observer)
+            event(self._observer)
         except Exception:
-            _log.exception("the observer of the watch failed")
-
-    def _begin(self) -> _Serving:
-        with self._lock:
-            if self._serving is None:
-                raise _nothing_served(self._refusal)
-            self._serving.users += 1
-            return self._serving
-
-    def _end(self, serving: _Serving) -> None:
-        with self._lock:
-            serving.users -= 1
-            is_last = serving.users == 0
-        if is_last:
-            serving.engine.close()
-
-
-def _nothing_served(refusal: SnapshotRejection | None, is_operator: bool = True) -> NotReady | StoreUnavailable:
-    if refusal is None:
-        return NotReady("no snapshot is being served: none was opened yet")
-    kind = StoreUnavailable if refusal.is_for_now else NotReady
-    return kind(f"no snapshot is being served: {refusal.reason if is_operator else refusal.public_reason}")
+            _log.exception("an observer of the snapshots failed")

@@ -13,7 +13,8 @@ from search_service.app import create_app
 from search_service.engine.engine import Engine
 from search_service.observability.metrics import Metrics
 from search_service.settings import ServiceSettings
-from search_service.snapshots.watcher import SnapshotVersion, SnapshotWatcher
+from search_service.snapshots.version import SnapshotVersion
+from search_service.snapshots.watcher import SnapshotWatcher
 from shared.catalogue.items import IndexedItem, Item, ItemStore, write_items
 from shared.images.decode import ImageLimits, decode_image, to_pixels
 from shared.index.index_kind import EXACT

@@ -8,7 +8,7 @@ from pydantic import ConfigDict, Field, with_config
 from typing_extensions import TypedDict  # pydantic wants this one before Python 3.12
 
 from search_service.api.schemas import Options
-from search_service.snapshots.watcher import SnapshotRejection
+from search_service.snapshots.version import SnapshotRejection
 from shared.catalogue.items import Item
 from shared.catalogue.text_forms import text_forms
 from shared.feedback_record import Feedback
@@ -189,20 +189,20 @@ def feedback_json(record: Feedback) -> FeedbackJson:
 
 
 def ready_json(
-    snapshot_id: str, refusal: SnapshotRejection | None, stuck_for_s: float | None = None, is_operator: bool = True
+    snapshot_id: str, rejection: SnapshotRejection | None, stuck_for_s: float | None = None, is_operator: bool = True
 ) -> ReadyJson:
     """What is being served, and why that is not what is published.
 
     Args:
         snapshot_id: of what is served.
-        refusal: of what is published, if that is another.
+        rejection: of what is published, if that is another.
         stuck_for_s: for how long reading snapshots has been hanging, if it does.
-        is_operator: whether to tell the reason of a refusal, which has paths of the machine.
+        is_operator: whether to tell the reason of a rejection, which has paths of the machine.
     """
     ready: ReadyJson = {"status": "ready", "snapshot_id": snapshot_id}
-    if refusal is not None:
-        reason = refusal.reason if is_operator else refusal.public_reason
-        ready["refused"] = {"snapshot_id": refusal.snapshot_id, "reason": reason}
+    if rejection is not None:
+        reason = rejection.reason if is_operator else rejection.public_reason
+        ready["refused"] = {"snapshot_id": rejection.snapshot_id, "reason": reason}
     if stuck_for_s is not None:
         ready["watch"] = {"stuck_for_s": round(stuck_for_s, 1)}
     return ready

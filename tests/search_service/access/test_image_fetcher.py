@@ -16,16 +16,10 @@ from typing import Any
 
 import pytest
 
-from search_service.access import image_fetcher as fetch_image
-from search_service.access.image_fetcher import (
-    _N_RESOLVERS,
-    FETCHES,
-    FetchBudget,
-    ImageFetcher,
-    addresses_of,
-    fetch_all,
-    public_address,
-)
+from search_service.access import host_resolution
+from search_service.access.fetch_budget import FetchBudget
+from search_service.access.host_resolution import _N_RESOLVERS, is_public_address, resolve_host
+from search_service.access.image_fetcher import FETCHES, ImageFetcher, fetch_all
 from shared.errors import ImageNotFetched, ImageTooLarge, InvalidRequest, Overloaded, UrlNotAllowed
 from tests.support.processes.certificates import certify
 
@@ -85,13 +79,13 @@ def _fetcher(server: _Server | None = None, *hosts: str, max_bytes: int = 1000) 
     return ImageFetcher(
         hosts or ("*",),
         max_bytes,
-        is_allowed_address=lambda address: address == "127.0.0.1" or public_address(address),
+        is_allowed_address=lambda address: address == "127.0.0.1" or is_public_address(address),
         resolve=lambda _host, _port: ["127.0.0.1"],
         ports={"http": port, "https": port}.get,
     )
 
 
-def _allowance(seconds: float = 5.0, max_bytes: int = 10_000) -> FetchBudget:
+def _budget(seconds: float = 5.0, max_bytes: int = 10_000) -> FetchBudget:
     return FetchBudget(time.monotonic() + seconds, max_bytes)
 
 
@@ -114,9 +108,9 @@ def _redirect(to: str) -> bytes:
 )
 def test_what_lies_there_is_fetched(serve, answer: bytes) -> None:
     server = serve(answer)
-    allowance = _allowance()
-    assert _fetcher(server).fetch("http://shop.example/a/b.jpg?size=1#part", allowance) == _IMAGE
-    assert allowance.bytes_left == 10_000 - len(_IMAGE)
+    budget = _budget()
+    assert _fetcher(server).fetch("http://shop.example/a/b.jpg?size=1#part", budget) == _IMAGE
+    assert budget.bytes_left == 10_000 - len(_IMAGE)
     [asked] = server.asked
     first, *headers = asked.decode().split("\r\n")
     assert first == "GET /a/b.jpg?size=1 HTTP/1.1"
@@ -134,7 +128,7 @@ def test_what_lies_there_is_fetched(serve, answer: bytes) -> None:
 
 @pytest.mark.parametrize("address", ["8.8.8.8", "93.184.216.34", "2606:2800:220:1:248:1893:25c8:1946"])
 def test_public_addresses(address: str) -> None:
-    assert public_address(address)
+    assert is_public_address(address)
 
 
 @pytest.mark.parametrize(
@@ -148,10 +142,10 @@ def test_public_addresses(address: str) -> None:
     ],
 )  # fmt: skip
 def test_all_others_are_not_connected_to(address: str) -> None:
-    assert not public_address(address)
-    connected = replace(_fetcher(), is_allowed_address=public_address, resolve=lambda *_: [address])
+    assert not is_public_address(address)
+    connected = replace(_fetcher(), is_allowed_address=is_public_address, resolve=lambda *_: [address])
     with pytest.raises(ImageNotFetched):
-        connected.fetch("http://shop.example/", _allowance())
+        connected.fetch("http://shop.example/", _budget())
 
 
 @pytest.mark.parametrize(
@@ -163,19 +157,19 @@ def test_loopback_in_every_way_of_writing_it_is_not_connected_to(serve, host: st
     ports = {"http": server.port}.get
     fetcher = ImageFetcher(("*",), 1000, ports=ports)  # resolves for real
     with pytest.raises(ImageNotFetched):
-        fetcher.fetch(f"http://{host}/", _allowance())
+        fetcher.fetch(f"http://{host}/", _budget())
     assert server.asked == []
     if "." in host.strip("[]") and ":" not in host:  # the way above does lead there
         loose = replace(fetcher, is_allowed_address=lambda _: True)
-        assert loose.fetch(f"http://{host}/", _allowance()) == _IMAGE
-        assert addresses_of(host, 80) == ["127.0.0.1"]
+        assert loose.fetch(f"http://{host}/", _budget()) == _IMAGE
+        assert resolve_host(host, 80) == ["127.0.0.1"]
 
 
 def test_one_address_that_is_private_among_others_is_enough(serve) -> None:
     server = serve(_with_body(_IMAGE))
     fetcher = replace(_fetcher(server), resolve=lambda *_: ["127.0.0.1", "10.0.0.1"])
     with pytest.raises(ImageNotFetched):
-        fetcher.fetch("http://shop.example/", _allowance())
+        fetcher.fetch("http://shop.example/", _budget())
     assert server.asked == []
 
 
@@ -183,7 +177,7 @@ def test_a_name_is_resolved_once_so_it_can_not_lead_elsewhere_the_second_time(se
     server = serve(_with_body(_IMAGE))
     answers = iter([["127.0.0.1"], ["10.0.0.1"]])
     fetcher = replace(_fetcher(server), resolve=lambda *_: next(answers))
-    assert fetcher.fetch("http://shop.example/", _allowance()) == _IMAGE
+    assert fetcher.fetch("http://shop.example/", _budget()) == _IMAGE
     assert next(answers) == ["10.0.0.1"]
 
 
@@ -202,7 +196,7 @@ def test_a_name_is_resolved_once_so_it_can_not_lead_elsewhere_the_second_time(se
 def test_urls_that_are_not_allowed(url: str) -> None:
     fetcher = ImageFetcher(("shop.example", "*.cdn.example"), 1000, resolve=lambda *_: pytest.fail("it was resolved"))
     with pytest.raises((UrlNotAllowed, InvalidRequest)):
-        fetcher.fetch(url, _allowance())
+        fetcher.fetch(url, _budget())
 
 
 @pytest.mark.parametrize(
@@ -213,13 +207,13 @@ def test_urls_that_are_not_allowed(url: str) -> None:
 )  # fmt: skip
 def test_what_is_no_url(url: str) -> None:
     with pytest.raises((InvalidRequest, UrlNotAllowed)):
-        _fetcher().fetch(url, _allowance())
+        _fetcher().fetch(url, _budget())
 
 
 @pytest.mark.parametrize("url", ["http://a.cdn.example/", "http://A.B.CDN.Example./x", "http://shop.example"])
 def test_hosts_of_the_list_in_any_case(serve, url: str) -> None:
     server = serve(_with_body(_IMAGE))
-    assert _fetcher(server, "shop.example", "*.cdn.example").fetch(url, _allowance()) == _IMAGE
+    assert _fetcher(server, "shop.example", "*.cdn.example").fetch(url, _budget()) == _IMAGE
 
 
 # Redirects
@@ -228,7 +222,7 @@ def test_hosts_of_the_list_in_any_case(serve, url: str) -> None:
 def test_redirects_are_followed_and_checked_each(serve) -> None:
     steps = iter([_redirect("/b"), _redirect("//cdn.example/c"), _redirect("d?e=f"), _with_body(_IMAGE)])
     server = serve(lambda to: to.sendall(next(steps)))
-    assert _fetcher(server, "shop.example", "cdn.example").fetch("http://shop.example/a", _allowance()) == _IMAGE
+    assert _fetcher(server, "shop.example", "cdn.example").fetch("http://shop.example/a", _budget()) == _IMAGE
     paths = [asked.split(b" ")[1] for asked in server.asked]
     assert paths == [b"/a", b"/b", b"/c", b"/d?e=f"]
     assert b"Host: cdn.example\r\n" in server.asked[-1]
@@ -242,7 +236,7 @@ def test_redirects_are_followed_and_checked_each(serve) -> None:
 def test_redirects_lead_nowhere_else(serve, to: str) -> None:
     server = serve(_redirect(to))
     with pytest.raises(ImageNotFetched, match=r"^`image_url` could not be fetched") as caught:
-        _fetcher(server, "shop.example").fetch("http://shop.example/", _allowance())
+        _fetcher(server, "shop.example").fetch("http://shop.example/", _budget())
     assert len(server.asked) == 1
     assert "10.0.0.1" not in str(caught.value)
 
@@ -253,14 +247,14 @@ def test_a_redirect_to_a_name_that_is_private_leads_nowhere(serve) -> None:
         _fetcher(server), resolve=lambda host, _: ["192.168.0.1" if host == "inside.example" else "127.0.0.1"]
     )
     with pytest.raises(ImageNotFetched):
-        fetcher.fetch("http://shop.example/", _allowance())
+        fetcher.fetch("http://shop.example/", _budget())
     assert len(server.asked) == 1
 
 
 def test_a_loop_of_redirects_ends(serve) -> None:
     server = serve(_redirect("/again"))
     with pytest.raises(ImageNotFetched):
-        _fetcher(server).fetch("http://shop.example/", _allowance())
+        _fetcher(server).fetch("http://shop.example/", _budget())
     assert len(server.asked) == 4
 
 
@@ -277,14 +271,14 @@ def test_a_loop_of_redirects_ends(serve) -> None:
 )
 def test_more_bytes_than_allowed(serve, answer: bytes) -> None:
     with pytest.raises(ImageTooLarge, match=r"more than 1,000 bytes"):
-        _fetcher(serve(answer)).fetch("http://shop.example/", _allowance())
+        _fetcher(serve(answer)).fetch("http://shop.example/", _budget())
 
 
 def test_the_limit_of_bytes_is_exact_and_of_a_request_together(serve) -> None:
     exact = serve(_with_body(b"x" * 1000))
-    assert len(_fetcher(exact).fetch("http://shop.example/", _allowance())) == 1000
+    assert len(_fetcher(exact).fetch("http://shop.example/", _budget())) == 1000
     with pytest.raises(ImageTooLarge, match=r"more than 999 bytes"):
-        _fetcher(exact).fetch("http://shop.example/", _allowance(max_bytes=999))
+        _fetcher(exact).fetch("http://shop.example/", _budget(max_bytes=999))
 
 
 def _drip(start: bytes, piece: bytes) -> Callable[[socket.socket], None]:
@@ -312,7 +306,7 @@ def _drip(start: bytes, piece: bytes) -> Callable[[socket.socket], None]:
 def test_a_slow_server_does_not_hold_longer_than_the_whole_time(serve, answer) -> None:
     started = time.monotonic()
     with pytest.raises(ImageNotFetched):
-        _fetcher(serve(answer), max_bytes=10**6).fetch("http://shop.example/", _allowance(0.3, 10**6))
+        _fetcher(serve(answer), max_bytes=10**6).fetch("http://shop.example/", _budget(0.3, 10**6))
     assert time.monotonic() - started < 1.5
 
 
@@ -320,7 +314,7 @@ def test_a_slow_resolver_does_not_either() -> None:
     slow = replace(_fetcher(), resolve=lambda *_: time.sleep(1) or [])
     started = time.monotonic()
     with pytest.raises(ImageNotFetched):
-        slow.fetch("http://shop.example/", _allowance(0.2))
+        slow.fetch("http://shop.example/", _budget(0.2))
     assert time.monotonic() - started < 0.9
 
 
@@ -344,16 +338,21 @@ def test_a_slow_resolver_does_not_either() -> None:
 )
 def test_whatever_goes_wrong_is_told_in_the_same_words(serve, answer: bytes) -> None:
     with pytest.raises(ImageNotFetched) as caught:
-        _fetcher(serve(answer)).fetch("http://shop.example/", _allowance())
-    assert str(caught.value) == "`image_url` could not be fetched: it has to lead to a file, soon"
+        _fetcher(serve(answer)).fetch("http://shop.example/", _budget())
+    assert (
+        str(caught.value) == "`image_url` could not be fetched; expected the URL of an image file that is sent in time"
+    )
     assert caught.value.__cause__ is None
 
 
 def test_a_port_that_is_closed_is_told_in_the_same_words(serve) -> None:
     server = serve(b"")
     server.close()
-    with pytest.raises(ImageNotFetched, match=r"^`image_url` could not be fetched: it has to lead to a file, soon$"):
-        _fetcher(server).fetch("http://shop.example/", _allowance())
+    with pytest.raises(
+        ImageNotFetched,
+        match=r"^`image_url` could not be fetched; expected the URL of an image file that is sent in time$",
+    ):
+        _fetcher(server).fetch("http://shop.example/", _budget())
 
 
 # TLS
@@ -366,23 +365,23 @@ def test_https_proves_the_host_of_the_url(serve, tmp_path) -> None:
     steps = iter([_with_body(_IMAGE), _redirect("http://shop.example/")])
     server = serve(lambda to: to.sendall(next(steps)), context)
     trusting = replace(_fetcher(server), tls=lambda: ssl.create_default_context(cafile=made.certificate))
-    assert trusting.fetch("https://shop.example/a", _allowance()) == _IMAGE
+    assert trusting.fetch("https://shop.example/a", _budget()) == _IMAGE
     for fetcher, url in (
         (trusting, "https://other.example/"),  # the certificate is not for it
         (_fetcher(server), "https://shop.example/"),  # nobody vouches for the certificate
         (trusting, "https://shop.example/to-http"),
     ):
         with pytest.raises(ImageNotFetched):
-            fetcher.fetch(url, _allowance())
+            fetcher.fetch(url, _budget())
     assert [asked.split(b" ")[1] for asked in server.asked] == [b"/a", b"/to-http"]
 
 
 def _wait_for_resolvers() -> None:
     """Until none has a name of an earlier test."""
     for _ in range(_N_RESOLVERS):
-        assert fetch_image._free_resolvers.acquire(timeout=60)
+        assert host_resolution._free_resolvers.acquire(timeout=60)
     for _ in range(_N_RESOLVERS):
-        fetch_image._free_resolvers.release()
+        host_resolution._free_resolvers.release()
 
 
 def _held(server_of: Callable[..., _Server], n_fetches: int) -> tuple[ImageFetcher, threading.Event, list[Any]]:
@@ -397,7 +396,7 @@ def _held(server_of: Callable[..., _Server], n_fetches: int) -> tuple[ImageFetch
 
     fetcher = _fetcher(server_of(answer))
     threads = ThreadPoolExecutor(n_fetches)
-    futures = [threads.submit(fetcher.fetch, "http://shop.example/", _allowance(30)) for _ in range(n_fetches)]
+    futures = [threads.submit(fetcher.fetch, "http://shop.example/", _budget(30)) for _ in range(n_fetches)]
     for _ in range(n_fetches):
         assert begun.acquire(timeout=30)
     threads.shutdown(wait=False)
@@ -406,12 +405,12 @@ def _held(server_of: Callable[..., _Server], n_fetches: int) -> tuple[ImageFetch
 
 def test_so_many_are_fetched_at_once_and_the_next_is_refused_after_a_short_wait(serve) -> None:
     fetcher, let_go, futures = _held(serve, FETCHES)
-    with pytest.raises(Overloaded, match="of fetching an image") as caught:
-        fetcher.fetch("http://shop.example/", _allowance(30))
+    with pytest.raises(Overloaded, match="queue of image downloads") as caught:
+        fetcher.fetch("http://shop.example/", _budget(30))
     assert caught.value.retry_after_s >= 1
     let_go.set()
     assert [future.result(30) for future in futures] == [_IMAGE] * FETCHES
-    assert fetcher.fetch("http://shop.example/", _allowance(30)) == _IMAGE
+    assert fetcher.fetch("http://shop.example/", _budget(30)) == _IMAGE
 
 
 def test_several_are_fetched_side_by_side_each_url_once(serve) -> None:
@@ -424,18 +423,18 @@ def test_several_are_fetched_side_by_side_each_url_once(serve) -> None:
         to.sendall(_with_body(_IMAGE))
 
     urls = [f"http://shop.example/{name}" for name in ("a", "b", "a", "c")]
-    found = fetch_all(_fetcher(serve(answer)), [*urls, "ftp://shop.example/"], _allowance(30))
+    found = fetch_all(_fetcher(serve(answer)), [*urls, "ftp://shop.example/"], _budget(30))
     assert {url: found[url] for url in urls} == dict.fromkeys(urls, _IMAGE)
     assert isinstance(found["ftp://shop.example/"], UrlNotAllowed)
     assert len(n_asked) == 3
 
 
 def test_bodies_fetched_side_by_side_share_the_bytes() -> None:
-    allowance = _allowance(max_bytes=10)
-    allowance.spend(6)
+    budget = _budget(max_bytes=10)
+    budget.spend(6)
     with pytest.raises(ImageTooLarge):
-        allowance.spend(6)
-    allowance.spend(4)
+        budget.spend(6)
+    budget.spend(4)
 
 
 def test_where_all_resolvers_hang_the_next_is_refused_at_once() -> None:
@@ -450,10 +449,10 @@ def test_where_all_resolvers_hang_the_next_is_refused_at_once() -> None:
     try:
         for _ in range(_N_RESOLVERS):
             with pytest.raises(ImageNotFetched):
-                fetcher.fetch("http://shop.example/", _allowance(0.05))
+                fetcher.fetch("http://shop.example/", _budget(0.05))
             assert hanging.acquire(timeout=30)
-        with pytest.raises(Overloaded, match="no host name is resolved now"):
-            fetcher.fetch("http://shop.example/", _allowance(30))
+        with pytest.raises(Overloaded, match="no host name can be resolved now"):
+            fetcher.fetch("http://shop.example/", _budget(30))
     finally:
         let_go.set()
 
@@ -467,4 +466,4 @@ def test_a_body_that_drips_ends_at_the_deadline(serve) -> None:
                 time.sleep(0.01)
 
     with pytest.raises(ImageNotFetched):
-        _fetcher(serve(drip)).fetch("http://shop.example/", _allowance(0.2))
+        _fetcher(serve(drip)).fetch("http://shop.example/", _budget(0.2))

@@ -137,7 +137,7 @@ def test_who_comes_when_the_queue_is_full_is_refused_at_once(crowd_of, observer)
     _fill(crowd, "a", "b")
     waits = crowd.come("c")
     observer.wait_for(1)
-    with pytest.raises(Overloaded, match=r"as may \(PARECIDO_QUEUE\); try again in 1 s") as caught:
+    with pytest.raises(Overloaded, match="the query queue is full; retry in 1 s") as caught:
         crowd.come("d").result(_LONG_S)
     assert caught.value.retry_after_s == 1
     with pytest.raises(Overloaded):
@@ -160,10 +160,10 @@ def test_without_a_queue_what_runs_is_not_refused(crowd_of, observer) -> None:
 def test_who_waits_too_long_is_refused_and_gives_up_its_place(crowd_of, observer) -> None:
     crowd = crowd_of(slots=1, queue=1, deadline_s=0.05)
     _fill(crowd, "a")
-    with pytest.raises(Overloaded, match=r"did not come within 0.05 s \(PARECIDO_QUEUE_DEADLINE_S\)"):
+    with pytest.raises(Overloaded, match=r"no free slot after 0\.05 s in the query queue"):
         crowd.come("b").result(_LONG_S)
     assert observer.now_waiting == 0
-    with pytest.raises(Overloaded, match="within"):
+    with pytest.raises(Overloaded, match="no free slot after"):
         crowd.come("c").result(_LONG_S)  # so b's place is free
     crowd.let_go("a")
     _fill(crowd, "d")
@@ -172,7 +172,7 @@ def test_who_waits_too_long_is_refused_and_gives_up_its_place(crowd_of, observer
 
 def test_what_was_waited_before_counts(crowd_of, observer) -> None:
     late = RequestContext(arrived_s=time.monotonic() - 10)
-    with pytest.raises(Overloaded, match="within"):
+    with pytest.raises(Overloaded, match="no free slot after"):
         crowd_of(deadline_s=5).come("late", late).result(_LONG_S)
     assert observer.counts == {"deadline": 1}
 
@@ -320,10 +320,10 @@ def test_in_a_full_queue_a_caller_with_fewer_displaces_the_newest_of_the_one_wit
     crowd = crowd_of(slots=1, queue=3)
     _fill(crowd, "first")
     a1, a2, a3 = _wait_in_line(crowd, observer, "a1", "a2", "a3")
-    with pytest.raises(Overloaded, match="as may"):
+    with pytest.raises(Overloaded, match="queue is full"):
         crowd.come("a4", RequestContext(client="a")).result(_LONG_S)
     b1 = crowd.come("b1", RequestContext(client="b"))
-    with pytest.raises(Overloaded, match="as may"):
+    with pytest.raises(Overloaded, match="queue is full"):
         a3.result(_LONG_S)
     observer.wait_for(3)
     with pytest.raises(Overloaded):  # it would have as many as it takes away from

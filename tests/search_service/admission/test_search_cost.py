@@ -60,7 +60,7 @@ def test_many_embeddings_by_many_pictures_or_in_many_categories_are_costly(catal
 
 
 def test_cheap_searches_never_wait_for_costly_ones(catalogue) -> None:
-    busy = AdmissionController(1, queue=0, is_first_work=False)
+    busy = AdmissionController(1, queue=0, starts_request=False)
     engine = Engine(catalogue.snapshot, search_admission=busy)
     costly = SearchOptions(3, collapse_above=0.99)
     with busy.slot():

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import pytest
 from flask.testing import FlaskClient
 
-from search_service.access.image_fetcher import FetchBudget
+from search_service.access.fetch_budget import FetchBudget
 from search_service.app import create_app
 from search_service.engine.engine import Engine
 from search_service.observability.metrics import Metrics
@@ -20,10 +20,10 @@ class _Fetcher:
 
     def __init__(self, files: Mapping[str, bytes]) -> None:
         self._files = files
-        self.allowances: list[FetchBudget] = []
+        self.budgets: list[FetchBudget] = []
 
-    def fetch(self, url: str, allowance: FetchBudget) -> bytes:
-        self.allowances.append(allowance)
+    def fetch(self, url: str, budget: FetchBudget) -> bytes:
+        self.budgets.append(budget)
         if url not in self._files:
             raise ImageNotFetched("it is not there")
         return self._files[url]
@@ -59,7 +59,7 @@ def test_a_batch_shares_one_allowance_and_a_bad_url_fails_alone(fetching, fetche
     results = fetching.post("/v1/search/batch", json={"queries": queries}).json["results"]
     codes = [result.get("error", {}).get("code") for result in results]
     assert codes == [None, "image_not_fetched", "unsupported_image", None]
-    assert len({id(allowance) for allowance in fetcher.allowances}) == 1
+    assert len({id(budget) for budget in fetcher.budgets}) == 1
 
 
 @pytest.mark.parametrize("value", ["", 5, ["https://cdn.example/"]])

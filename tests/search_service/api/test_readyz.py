@@ -10,7 +10,8 @@ from search_service.app import create_app
 from search_service.engine.engine import Engine
 from search_service.observability.metrics import Metrics
 from search_service.settings import ServiceSettings
-from search_service.snapshots.watcher import SnapshotVersion, SnapshotWatcher
+from search_service.snapshots.version import SnapshotVersion
+from search_service.snapshots.watcher import SnapshotWatcher
 from shared.errors import SnapshotError
 
 _PATH = "/srv/data/snapshots/b/items.sqlite"

@@ -15,7 +15,8 @@ from search_service.engine.engine import Engine
 from search_service.engine.feedback_log import FeedbackLog
 from search_service.observability.metrics import Metrics
 from search_service.settings import ServiceSettings
-from search_service.snapshots.watcher import SnapshotVersion, SnapshotWatcher
+from search_service.snapshots.version import SnapshotVersion
+from search_service.snapshots.watcher import SnapshotWatcher
 from shared.errors import SnapshotError, SnapshotMissing
 from shared.images.formats import MEDIA_TYPES
 from tests.support.fakes import picture

@@ -13,10 +13,12 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from search_service.app import create_app
 from search_service.engine.engine import Engine
-from search_service.observability.metrics import Metrics, _gauges
+from search_service.observability.metrics import Metrics
+from search_service.observability.worker_gauges import snapshot_gauges
 from search_service.observability.worker_states import WorkerState, WorkerStates
 from search_service.settings import ServiceSettings
-from search_service.snapshots.watcher import SnapshotVersion, SnapshotWatcher
+from search_service.snapshots.version import SnapshotVersion
+from search_service.snapshots.watcher import SnapshotWatcher
 from shared.errors import SnapshotError, SnapshotMissing
 from shared.manifest import CategoryEntry, Manifest
 from tests.support.fakes import fake_manifest, picture
@@ -416,7 +418,7 @@ def test_two_apps_share_nothing(engine) -> None:
     assert moved["parecido_requests_total{method=POST,route=/v1/search,status=200}"] == 2
     after = _scrape(other)
     assert {key for key in before.keys() | after.keys() if before.get(key) != after.get(key)} <= {
-        key for key in after if "route=/metrics" in key
+        key for key in after if "route=/metrics" in key or key == "parecido_watch_age_seconds{}"
     }
     assert _named(after, "parecido_snapshot_info") == {"snapshot_id=other": 1}
 
@@ -426,15 +428,15 @@ def test_the_watch_tells_that_it_is_alive_and_what_it_does(tmp_path: Path) -> No
 
     def told() -> tuple[float, float]:
         states = WorkerStates(tmp_path).all()
-        values = {family.name: family.samples[0].value for family in _gauges(states) if family.samples}
+        values = {family.name: family.samples[0].value for family in snapshot_gauges(states) if family.samples}
         return values["parecido_snapshot_opening"], values["parecido_watch_age_seconds"]
 
-    metrics.watching(is_opening=False)
+    metrics.polled(is_opening=False)
     assert told()[0] == 0
     assert 0 <= told()[1] < 60
-    metrics.watching(is_opening=True)
+    metrics.polled(is_opening=True)
     assert told()[0] == 1
-    metrics.watching(is_opening=False)
+    metrics.polled(is_opening=False)
     assert told()[0] == 0
     WorkerStates(tmp_path).put(WorkerState(polled_s=time.time() - 500))  # one that hangs
     assert told()[1] >= 500

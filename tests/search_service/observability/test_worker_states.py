@@ -7,11 +7,11 @@ from pathlib import Path
 from prometheus_client.parser import text_string_to_metric_families
 
 from search_service.observability.metrics import Metrics
-from search_service.observability.worker_states import Served, WorkerState, WorkerStates
+from search_service.observability.worker_states import ServedSnapshot, WorkerState, WorkerStates
 
 _ROOT = Path(__file__).parents[3]
-_OLD = Served("old", 100.0, 1000.5, {"mugs": 1, "hats 🎩": 2})
-_NEW = Served("new", 200.0, 2000.5, {"mugs": 3, '"\n\\': 4})
+_OLD = ServedSnapshot("old", 100.0, 1000.5, {"mugs": 1, "hats 🎩": 2})
+_NEW = ServedSnapshot("new", 200.0, 2000.5, {"mugs": 3, '"\n\\': 4})
 
 
 def _worker(directory: Path, *states: WorkerState) -> int:
@@ -25,7 +25,7 @@ def _worker(directory: Path, *states: WorkerState) -> int:
     return int(done.stdout)
 
 
-def _gauges(directory: Path) -> dict[str, dict[str, float]]:
+def snapshot_gauges(directory: Path) -> dict[str, dict[str, float]]:
     """Name → the only label, or nothing → value."""
     text = Metrics(0.98, directory).text().decode()
     return {
@@ -68,16 +68,16 @@ def test_a_worker_killed_while_it_wrote_leaves_nothing(tmp_path) -> None:
 
 
 def test_the_gauges_of_workers_that_swap_one_after_the_other(tmp_path) -> None:
-    assert _gauges(tmp_path)["parecido_ready"] == {"": 0}
+    assert snapshot_gauges(tmp_path)["parecido_ready"] == {"": 0}
     old = _worker(tmp_path, WorkerState(_OLD))
     _worker(tmp_path, WorkerState(_NEW))
-    found = _gauges(tmp_path)
+    found = snapshot_gauges(tmp_path)
     assert found["parecido_ready"] == {"": 1}
     assert found["parecido_snapshot_info"] == {"old": 1, "new": 1}
     assert found["parecido_snapshot_created_timestamp_seconds"] == {"": 100}
     assert found["parecido_partition_items"] == {"mugs": 3, '"\n\\': 4}
     WorkerStates(tmp_path).forget(old)
-    found = _gauges(tmp_path)
+    found = snapshot_gauges(tmp_path)
     assert found["parecido_snapshot_info"] == {"new": 1}
     assert found["parecido_snapshot_created_timestamp_seconds"] == {"": 200}
 
@@ -85,16 +85,16 @@ def test_the_gauges_of_workers_that_swap_one_after_the_other(tmp_path) -> None:
 def test_one_worker_that_refuses_or_serves_nothing_is_told(tmp_path) -> None:
     _worker(tmp_path, WorkerState(_NEW))
     refusing = _worker(tmp_path, WorkerState(_OLD, is_refusing=True))
-    found = _gauges(tmp_path)
+    found = snapshot_gauges(tmp_path)
     assert (found["parecido_ready"], found["parecido_snapshot_refused"]) == ({"": 1}, {"": 1})
     WorkerStates(tmp_path).forget(refusing)
     empty = _worker(tmp_path, WorkerState())
-    found = _gauges(tmp_path)
+    found = snapshot_gauges(tmp_path)
     assert (found["parecido_ready"], found["parecido_snapshot_refused"]) == ({"": 0}, {"": 0})
     WorkerStates(tmp_path).forget(empty)
-    assert _gauges(tmp_path)["parecido_ready"] == {"": 1}
+    assert snapshot_gauges(tmp_path)["parecido_ready"] == {"": 1}
 
 
 def test_the_file_of_a_worker_that_has_just_begun_is_empty(tmp_path) -> None:
     (tmp_path / "counter_1.db").touch()
-    assert _gauges(tmp_path)["parecido_ready"] == {"": 0}
+    assert snapshot_gauges(tmp_path)["parecido_ready"] == {"": 0}

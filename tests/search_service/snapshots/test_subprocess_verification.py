@@ -1,4 +1,4 @@
-"""A process of its own that verifies a snapshot: what it says, how it may end, and when it is needed."""
+"""Verification in a subprocess: its result, how it may end, and when it is needed."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -24,11 +24,11 @@ def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     ("program", "reason"),
     [
         ('print(\'{"refused": "items.sqlite is damaged"}\')', "items.sqlite is damaged"),
-        ("import os; os.kill(os.getpid(), 11)", "ended its process, by signal 11"),
-        ("import os; os.abort()", "ended its process, by signal 6"),
-        ("raise SystemExit(3)", "ended its process, by status 3"),
-        ("print('sound')", "ended its process, by status 0"),
-        ("print('[]')", "ended its process, by status 0"),
+        ("import os; os.kill(os.getpid(), 11)", "ended its subprocess with signal 11"),
+        ("import os; os.abort()", "ended its subprocess with signal 6"),
+        ("raise SystemExit(3)", "ended its subprocess with exit status 3"),
+        ("print('sound')", "ended its subprocess with exit status 0"),
+        ("print('[]')", "ended its subprocess with exit status 0"),
         ("import os; os.kill(os.getpid(), 14)", "takes more than 30 s"),
     ],
 )

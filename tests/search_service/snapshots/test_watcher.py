@@ -6,10 +6,12 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from types import SimpleNamespace
 
 import pytest
 
-from search_service.snapshots.watcher import SnapshotRejection, SnapshotVersion, SnapshotWatcher
+from search_service.snapshots.version import SnapshotRejection, SnapshotVersion
+from search_service.snapshots.watcher import SnapshotWatcher
 from shared.errors import NotReady, ParecidoError, SnapshotError, SnapshotMissing, StoreUnavailable
 
 A, B, C = (SnapshotVersion(name, 1) for name in "ABC")
@@ -21,6 +23,7 @@ class _Engine:
 
     def __init__(self, snapshot_id: str) -> None:
         self.snapshot_id = snapshot_id
+        self.manifest = SimpleNamespace(snapshot_id=snapshot_id)
         self.closed = 0
 
     def use(self) -> None:
@@ -87,7 +90,7 @@ def _reason(watch: SnapshotWatcher) -> str:
 
 
 def test_nothing_is_opened_before_the_first_poll(watch, data) -> None:
-    assert _reason(watch) == "no snapshot is being served: none was opened yet"
+    assert _reason(watch) == "no snapshot is being served: none has been opened yet"
     assert data.tried == []
     watch.poll()
     assert _served(watch) == "A"
@@ -117,7 +120,7 @@ def test_the_reason_is_given(watch, data, error, where) -> None:
         data.damaged["A"] = error
     watch.poll()
     assert _reason(watch) == f"no snapshot is being served: {error}"
-    assert watch.refusal == SnapshotRejection(None if where == "reading" else A, str(error))
+    assert watch.rejection == SnapshotRejection(None if where == "reading" else A, str(error))
 
 
 def test_it_is_tried_again_at_every_poll_and_then_ready(watch, data) -> None:
@@ -129,7 +132,7 @@ def test_it_is_tried_again_at_every_poll_and_then_ready(watch, data) -> None:
     data.damaged.clear()
     watch.poll()
     assert _served(watch) == "A"
-    assert watch.refusal is None
+    assert watch.rejection is None
 
 
 def test_what_is_served_is_opened_once(watch, data) -> None:
@@ -237,8 +240,8 @@ def test_a_snapshot_that_does_not_open_is_refused_and_the_old_one_serves_on(watc
     data.damaged["B"] = SnapshotError("mugs.faiss is damaged")
     _publish(watch, data, A, B)
     assert _served(watch) == "A"
-    assert watch.refusal == SnapshotRejection(B, "mugs.faiss is damaged")
-    assert watch.refusal.snapshot_id == "B"
+    assert watch.rejection == SnapshotRejection(B, "mugs.faiss is damaged")
+    assert watch.rejection.snapshot_id == "B"
     assert data.closed() == [0]
 
 
@@ -253,7 +256,7 @@ def test_what_was_refused_is_tried_again_only_when_it_changes(watch, data) -> No
     assert _served(watch) == "A"
     _publish(watch, data, SnapshotVersion("B", 3))
     assert _served(watch) == "B"
-    assert watch.refusal is None
+    assert watch.rejection is None
     assert data.closed() == [1, 0]
 
 
@@ -262,10 +265,10 @@ def test_what_a_server_could_not_give_is_tried_again_at_every_poll(watch, data) 
     data.damaged["B"] = StoreUnavailable("Milvus is loading it")
     _publish(watch, data, B, B)
     assert (_served(watch), data.tried) == ("A", ["A", "B", "B"])
-    assert watch.refusal.reason == "Milvus is loading it"
+    assert watch.rejection.reason == "Milvus is loading it"
     del data.damaged["B"]
     watch.poll()
-    assert (_served(watch), watch.refusal) == ("B", None)
+    assert (_served(watch), watch.rejection) == ("B", None)
 
 
 def test_a_worker_that_starts_while_the_server_is_away_says_that_it_is(watch, data) -> None:
@@ -282,18 +285,18 @@ def test_a_good_one_after_a_refused_one_is_swapped_in(watch, data) -> None:
     data.damaged["B"] = SnapshotError("damaged")
     _publish(watch, data, A, B, C)
     assert _served(watch) == "C"
-    assert watch.refusal is None
+    assert watch.rejection is None
     assert data.closed() == [1, 0]
 
 
 def test_back_to_the_one_that_is_served_ends_a_refusal_without_opening_it(watch, data) -> None:
     data.damaged["B"] = SnapshotError("damaged")
     _publish(watch, data, A, B, A)
-    assert watch.refusal is None
+    assert watch.rejection is None
     assert data.tried == ["A", "B"]
     _publish(watch, data, B)
     assert data.tried == ["A", "B", "B"]
-    assert watch.refusal == SnapshotRejection(B, "damaged")
+    assert watch.rejection == SnapshotRejection(B, "damaged")
 
 
 @pytest.mark.parametrize(
@@ -302,10 +305,10 @@ def test_back_to_the_one_that_is_served_ends_a_refusal_without_opening_it(watch,
 def test_without_a_readable_current_the_old_one_serves_on(watch, data, error) -> None:
     _publish(watch, data, A, error, error)
     assert _served(watch) == "A"
-    assert watch.refusal == SnapshotRejection(None, str(error))
-    assert watch.refusal.snapshot_id is None
+    assert watch.rejection == SnapshotRejection(None, str(error))
+    assert watch.rejection.snapshot_id is None
     _publish(watch, data, A)
-    assert watch.refusal is None
+    assert watch.rejection is None
     assert data.tried == ["A"]
 
 
@@ -315,7 +318,7 @@ def test_a_refusal_is_logged_once(watch, data, caplog) -> None:
         _publish(watch, data, SnapshotMissing("nothing yet"), SnapshotMissing("nothing yet"), A, B, B)
     assert [record.getMessage() for record in caplog.records] == [
         "no snapshot is being served: nothing yet",
-        "B is refused, A is served on: mugs.faiss is damaged",
+        "rejected B, still serving A: mugs.faiss is damaged",
     ]
 
 
@@ -327,7 +330,7 @@ def test_a_bug_is_logged_with_its_traceback_and_is_no_end(watch, data, caplog, b
         _publish(watch, data, *before, B)
     [record] = caplog.records
     assert record.exc_info[1] is bug
-    assert watch.refusal == SnapshotRejection(B, "an unexpected ZeroDivisionError; the service's log has the details")
+    assert watch.rejection == SnapshotRejection(B, "an unexpected ZeroDivisionError; the service's log has the details")
     if before:
         assert _served(watch) == "A"
     _publish(watch, data, C)
@@ -338,57 +341,67 @@ def test_a_bug_is_logged_with_its_traceback_and_is_no_end(watch, data, caplog, b
 
 
 class _Observer:
-    """Notes what it is told, and for a swap which engines were closed by then."""
+    """Keeps the events."""
 
-    def __init__(self, data: _Data) -> None:
-        self._data = data
-        self.told: list[object] = []
+    def __init__(self) -> None:
+        self.events: list[tuple[str, object]] = []
 
-    def swapped(self, engine: _Engine) -> None:
-        engine.use()
-        self.told.append((engine.snapshot_id, self._data.closed()))
+    def swapped(self, manifest: SimpleNamespace) -> None:
+        self.events.append(("swapped", manifest.snapshot_id))
 
-    def refused(self, refusal: SnapshotRejection) -> None:
-        self.told.append(refusal)
+    def rejected(self, snapshot_id: str | None) -> None:
+        self.events.append(("rejected", snapshot_id))
 
     def recovered(self) -> None:
-        self.told.append("recovered")
+        self.events.append(("recovered", None))
+
+    def polled(self, is_opening: bool) -> None:
+        self.events.append(("polled", is_opening))
 
 
-def test_an_observer_is_told_of_every_change_once(data) -> None:
-    observer = _Observer(data)
+def test_an_observer_receives_every_change_once(data) -> None:
+    observer = _Observer()
     watch = SnapshotWatcher(data.read, data.open, observer)
     data.damaged["B"] = SnapshotError("damaged")
     missing = SnapshotMissing("nothing")
     _publish(watch, data, missing, missing, A, A, B, B, A, A, SnapshotVersion("B", 2), C, C)
-    assert observer.told == [
-        SnapshotRejection(None, "nothing"),
-        ("A", [0]),
-        SnapshotRejection(B, "damaged"),
-        "recovered",
-        SnapshotRejection(SnapshotVersion("B", 2), "damaged"),
-        ("C", [0, 0]),
+    assert [event for event in observer.events if event[0] != "polled"] == [
+        ("rejected", None),
+        ("swapped", "A"),
+        ("rejected", "B"),
+        ("recovered", None),
+        ("rejected", "B"),
+        ("swapped", "C"),
     ]
+
+
+def test_progress_is_observed(data) -> None:
+    observer = _Observer()
+    _publish(SnapshotWatcher(data.read, data.open, observer), data, A, A)
+    assert observer.events == [("polled", True), ("swapped", "A"), ("polled", False), ("polled", False)]
 
 
 def test_an_observer_that_fails_is_logged_and_changes_nothing(data, caplog) -> None:
     class Failing:
-        def swapped(self, _: _Engine) -> None:
+        def swapped(self, _: object) -> None:
             raise OSError(28, "No space left on device")
 
-        refused = swapped
+        rejected = swapped
 
         def recovered(self) -> None:
             raise ZeroDivisionError
 
+        def polled(self, is_opening: bool) -> None:
+            raise OSError(28, "No space left on device")
+
     watch = SnapshotWatcher(data.read, data.open, Failing())
     data.damaged["B"] = SnapshotError("damaged")
-    for published, refusal in ((A, None), (B, SnapshotRejection(B, "damaged")), (A, None), (C, None)):
+    for published, rejection in ((A, None), (B, SnapshotRejection(B, "damaged")), (A, None), (C, None)):
         _publish(watch, data, published)
-        assert watch.refusal == refusal
+        assert watch.rejection == rejection
     assert _served(watch) == "C"
     assert data.closed() == [1, 0]
-    assert caplog.text.count("the observer of the watch failed") == 4
+    assert caplog.text.count("an observer of the snapshots failed") == 4 + 7  # events, and progress
 
 
 # The thread
@@ -457,13 +470,13 @@ def test_a_snapshot_whose_opening_hangs_is_refused_and_a_later_one_is_served(dat
     assert _served(watch) == "A"
     assert watch.stuck_for_s is None
     data.published = B
-    _until(lambda: watch.refusal is not None)
-    assert watch.refusal == SnapshotRejection(B, "reading its files takes more than 0.2 s")
+    _until(lambda: watch.rejection is not None)
+    assert watch.rejection == SnapshotRejection(B, "reading its files takes more than 0.2 s")
     assert watch.stuck_for_s > 0.1
     assert _served(watch) == "A"
     data.published = C
     _until(lambda: _served(watch) == "C")
-    assert watch.refusal is None
+    assert watch.rejection is None
     released.set()
     _until(lambda: data.closed() == [1, 1, 0])  # what was opened too late is closed, and not served
     assert _served(watch) == "C"
@@ -482,8 +495,8 @@ def test_a_look_that_hangs_is_given_up_on_and_tried_again(data) -> None:
     watch = SnapshotWatcher(look, data.open, open_timeout_s=0.1)
     watch.start(0.001)
     hangs.set()
-    _until(lambda: watch.refusal is not None)
-    assert watch.refusal.snapshot_id is None
+    _until(lambda: watch.rejection is not None)
+    assert watch.rejection.snapshot_id is None
     hangs.clear()
     data.published = B
     _until(lambda: _served(watch) == "B")
@@ -509,27 +522,14 @@ def test_no_more_than_a_few_threads_are_given_up_on(data) -> None:
     watch.stop()
 
 
-def test_progress_is_noted_and_a_fault_in_that_changes_nothing(data) -> None:
-    noted: list[bool] = []
-
-    def note(is_opening: bool) -> None:
-        noted.append(is_opening)
-        raise OSError(28, "No space left on device")
-
-    watch = SnapshotWatcher(data.read, data.open, note_progress=note)
-    _publish(watch, data, A, A)
-    assert noted == [True, False, False]
-    assert _served(watch) == "A"
-
-
-def test_who_is_no_operator_is_told_no_paths(data) -> None:
+def test_only_operators_see_paths(data) -> None:
     data.damaged["A"] = SnapshotError("/srv/data/snapshots/A/items.sqlite is damaged")
     watch = SnapshotWatcher(data.read, data.open)
-    assert "none was opened yet" in str(watch.not_serving_error(is_operator=False))
+    assert "none has been opened yet" in str(watch.not_serving_error(is_operator=False))
     _publish(watch, data, A)
     assert "/srv/data" in str(watch.not_serving_error(is_operator=True))
     assert "/srv" not in str(watch.not_serving_error(is_operator=False))
-    assert "/srv" not in watch.refusal.public_reason
+    assert "/srv" not in watch.rejection.public_reason
 
 
 def _until(holds: Callable[[], bool]) -> None:
