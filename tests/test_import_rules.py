@@ -41,7 +41,7 @@ _MILVUS = {"shared/milvus/connection.py", "indexer/partitions/milvus_upload.py"}
 # Extras: nothing else needs them.
 _ONLY_IN = {
     "milvus_lite": _MILVUS,
-    "pyarrow": {"indexer/catalogue/parquet.py"},
+    "pyarrow": {"indexer/catalogue/formats/parquet.py"},
     "pymilvus": _MILVUS,
     "ray": {"indexer/embedding/cluster/ray_client.py"},
     "upath": {"indexer/files/location.py"},
@@ -86,13 +86,12 @@ _LAYERS = {
 _UPWARD_STILL: set[str] = set()
 _CYCLES_STILL = [
     ["indexer.backbone.choose", "indexer.backbone.fine_tuning.stage"],
-    ["indexer.catalogue.entries", "indexer.catalogue.parquet"],
     ["indexer.reports.evaluation_report", "indexer.reports.write"],
 ]
 _MAX_MODULES = 12
 # Tests of several modules at once.
 _OF_SEVERAL_MODULES = {
-    "indexer/catalogue/test_tables.py": "CSV and JSON lines, by the reader",
+    "indexer/console/test_tables.py": "what commands print on a terminal",
     "indexer/cli/test_completion.py": "a shell's completion",
     "indexer/test_milvus.py": "builds into Milvus",
     "search_service/access/test_prefix.py": "the service below a path",

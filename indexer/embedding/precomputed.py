@@ -16,9 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from indexer.catalogue.entries import read_entries
+from indexer.catalogue.item_fields import item_of_row
 from indexer.catalogue.metadata_spool import MetadataSpool, spooled
 from indexer.catalogue.model import EntryError
-from indexer.catalogue.reader import described_row
 from indexer.console.progress import Stage
 from indexer.embedding.embed_catalogue import EmbeddedCatalogue
 from indexer.embedding.exported_backbone import ExportedBackbone
@@ -112,7 +112,7 @@ def _items(path: Path, spool: MetadataSpool) -> tuple[tuple[Item, ...], NDArray[
     image_items: list[int] = []
     for row, entry in enumerate(read_entries(path)):
         try:
-            item = described_row(entry, row)
+            item = item_of_row(entry, row)
         except EntryError as error:
             raise CatalogueError(f"{path}, row {entry.row}: {error}") from error
         number = numbers.setdefault(item.item_id, len(items))

@@ -219,8 +219,8 @@ def test_csv_header_must_name_the_columns(read_csv: Callable[[str], Catalogue], 
     [
         ("1,c,a.jpg,extra", "1", "has 1 more columns than the header"),
         ("1,c,a.jpg,x,y", "1", "has 2 more columns than the header"),
-        ("1,c", "1", "names no image: wanted `image` or `images`"),
-        ("1,c,", "1", "names no image: wanted `image` or `images`"),
+        ("1,c", "1", "names no image; expected `image` or `images`"),
+        ("1,c,", "1", "names no image; expected `image` or `images`"),
         ("1,,a.jpg", "1", "`category` is missing or empty"),
         ("1,  ,a.jpg", "1", "`category` is missing or empty"),
         (",c,a.jpg", None, "`item_id` is missing or empty"),
@@ -255,7 +255,7 @@ def test_csv_an_image_called_like_a_list_is_no_list(read_csv: Callable[[str], Ca
 
 
 def test_csv_with_a_stray_quote_names_the_row(read_csv: Callable[[str], Catalogue]) -> None:
-    with pytest.raises(CatalogueError, match=r"items\.csv is no CSV file: row 3"):
+    with pytest.raises(CatalogueError, match=r"items\.csv is not valid CSV: row 3"):
         read_csv('item_id,category,image\n1,c,a.jpg\n2,c,"a.jpg"x\n')
 
 
@@ -295,15 +295,18 @@ def test_json_lines_blank_lines_count_but_are_no_entries(read_lines: Callable[..
 @pytest.mark.parametrize(
     ("line", "reason"),
     [
-        ("[1, 2]", "is no JSON object but list"),
-        ('"text"', "is no JSON object but str"),
-        ("null", "is no JSON object but NoneType"),
-        ("item 2", "is no JSON: "),
-        ('{"item_id": "2"', "is no JSON: "),
-        ('{"item_id": "2", "category": "c", "image": "a.jpg", "price": NaN}', "is no JSON: NaN is not in JSON"),
-        ('{"item_id": "2", "category": "c", "image": "a.jpg", "price": 1e999}', "is no JSON: Out of range float"),
-        ('{"item_id": "2", "category": "c", "image": "a.jpg", "title": "\\ud800"}', "is no JSON: 'utf-8' codec"),
-        ("[" * 100_000, "is no JSON: "),
+        ("[1, 2]", "is not a JSON object but list"),
+        ('"text"', "is not a JSON object but str"),
+        ("null", "is not a JSON object but NoneType"),
+        ("item 2", "is not valid JSON: "),
+        ('{"item_id": "2"', "is not valid JSON: "),
+        ('{"item_id": "2", "category": "c", "image": "a.jpg", "price": NaN}', "is not valid JSON: NaN is not in JSON"),
+        (
+            '{"item_id": "2", "category": "c", "image": "a.jpg", "price": 1e999}',
+            "is not valid JSON: Out of range float",
+        ),
+        ('{"item_id": "2", "category": "c", "image": "a.jpg", "title": "\\ud800"}', "is not valid JSON: 'utf-8' codec"),
+        ("[" * 100_000, "is not valid JSON: "),
         ('{"item_id": true, "category": "c", "image": "a.jpg"}', "`item_id` is missing or empty"),
         ('{"item_id": "2", "category": ["c"], "image": "a.jpg"}', "`category` is missing or empty"),
         (
@@ -381,8 +384,8 @@ def test_an_item_keeps_its_good_images_and_falls_without_any(read_lines: Callabl
         ("images", "does not exist"),
         ("gone.jpg", "does not exist"),
         ("x" * 5000, "does not exist"),
-        ("https://shop.example/a.jpg", "is an address: download it"),
-        ("file:///etc/passwd", "is an address: download it"),
+        ("https://shop.example/a.jpg", "is a URL: download it"),
+        ("file:///etc/passwd", "is a URL: download it"),
         ("a\0.jpg", "is not valid UTF-8"),
     ],
 )
@@ -437,9 +440,9 @@ def test_accents_in_image_names_are_taken_as_the_file_system_has_them(
 @pytest.mark.parametrize(
     ("name", "text", "message"),
     [
-        ("items.csv", "item_id,category,image\n", "is empty: expected an item a line"),
+        ("items.csv", "item_id,category,image\n", "is empty; expected one item per line"),
         ("items.csv", "", "found nothing"),
-        ("items.jsonl", "\n\n", "is empty: expected an item a line"),
+        ("items.jsonl", "\n\n", "is empty; expected one item per line"),
         ("items.xlsx", "", r"is neither a directory nor a \.csv"),
         ("items", "", r"is neither a directory nor a \.csv"),
     ],
@@ -451,7 +454,7 @@ def test_a_file_that_is_no_catalogue(tmp_path: Path, name: str, text: str, messa
 
 
 def test_an_empty_folder_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(CatalogueError, match="is empty: expected a folder a category with images in it"):
+    with pytest.raises(CatalogueError, match="is empty; expected one folder per category, with images in it"):
         read_catalogue(tmp_path)
 
 

@@ -1,4 +1,4 @@
-"""The entries of a Parquet catalogue, read some thousand rows at a time; pyarrow is imported only here."""
+"""Catalogues as Parquet files, read some thousand rows at a time; pyarrow is imported only here."""
 
 import math
 from collections.abc import Iterator
@@ -12,12 +12,12 @@ from indexer.catalogue.model import Entry, check_header
 from indexer.files.location import as_os_error
 from shared.errors import CatalogueError
 
-SUFFIX = ".parquet"
+_SUFFIX = ".parquet"
 _ROWS = 4096
 
 
 def parquet_entries(path: Path) -> Iterator[Entry]:
-    """The rows of a file, or of the `.parquet` files in a directory of that name, sorted; a row's number is from 1.
+    """The rows of a file, or of the sorted `.parquet` files in a directory; rows are numbered from 1.
 
     Raises:
         CatalogueError: pyarrow is missing, or a file can't be read or lacks a column.
@@ -46,34 +46,34 @@ def _parts(path: Path) -> list[Path]:
     with _readable(path):
         if not path.is_dir():
             return [path]
-        parts = sorted(one for one in path.iterdir() if one.suffix.lower() == SUFFIX)
+        parts = sorted(part for part in path.iterdir() if part.suffix.lower() == _SUFFIX)
     if not parts:
-        raise CatalogueError(f"the directory {path} has no {SUFFIX} files in it")
+        raise CatalogueError(f"the directory {path} has no {_SUFFIX} files")
     return parts
 
 
 @contextmanager
 def _readable(path: Path) -> Iterator[None]:
-    """Whatever pyarrow or a store's library raises says that the file can't be read."""
+    """Raise whatever pyarrow or a store's library raises as CatalogueError."""
     try:
         yield
     except CatalogueError:
         raise
     except Exception as error:
-        said = as_os_error(error).strerror if isinstance(error, OSError) else error
-        raise CatalogueError(f"the catalogue {path} can't be read as Parquet: {said}") from error
+        reason = as_os_error(error).strerror if isinstance(error, OSError) else error
+        raise CatalogueError(f"the catalogue {path} can't be read as Parquet: {reason}") from error
 
 
 def _entry(file: str, row: int, fields: dict[str, Any]) -> Entry:
     try:
-        told = {name: _plain(value) for name, value in fields.items()}
+        plain = {name: _plain(value) for name, value in fields.items()}
     except ValueError as error:
         return Entry(file, row, {}, str(error))
-    return Entry(file, row, {name: value for name, value in told.items() if value is not None})
+    return Entry(file, row, {name: value for name, value in plain.items() if value is not None})
 
 
 def _plain(value: Any) -> Any:
-    """What JSON can hold; pandas writes a missing number as NaN."""
+    """The value as JSON can hold it; None for NaN, which is how pandas writes a missing number."""
     if value is None or isinstance(value, bool | int | str):
         return value
     if isinstance(value, float | Decimal):
@@ -83,10 +83,10 @@ def _plain(value: Any) -> Any:
     if isinstance(value, timedelta):
         return value.total_seconds()
     if isinstance(value, list | tuple):
-        return [_plain(one) for one in value]
+        return [_plain(element) for element in value]
     if isinstance(value, dict):
-        return {str(name): _plain(one) for name, one in value.items()}
-    raise ValueError(f"has a value of type {type(value).__name__}: wanted text, numbers, dates, or lists of them")
+        return {str(name): _plain(member) for name, member in value.items()}
+    raise ValueError(f"has a value of type {type(value).__name__}; expected text, numbers, dates, or lists of them")
 
 
 def _number(value: float | Decimal) -> int | float | None:

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pytest
 from pyarrow import parquet
 
-from indexer.catalogue import parquet as parquet_entries
+from indexer.catalogue.formats import parquet as parquet_entries
 from indexer.catalogue.model import Catalogue
 from indexer.catalogue.reader import read_catalogue
 from indexer.console.progress import SilentReporter
@@ -71,7 +71,7 @@ def test_what_can_not_be_brought_to_it_is_a_problem_of_its_row(shop: Path) -> No
     catalogue = read_catalogue(_write(shop / "items.parquet", rows))
     assert [item.item_id for item in catalogue.items] == ["i0"]
     assert [(one.row, one.reason) for one in catalogue.problems] == [
-        (2, "has a value of type bytes: wanted text, numbers, dates, or lists of them"),
+        (2, "has a value of type bytes; expected text, numbers, dates, or lists of them"),
         (3, "has an infinite number, which is not in JSON"),
     ]
 
@@ -117,7 +117,7 @@ def test_a_damaged_file_is_named(shop: Path) -> None:
 
 def test_an_empty_directory_of_parts_is_refused(shop: Path) -> None:
     (shop / "items.parquet").mkdir()
-    with pytest.raises(CatalogueError, match=r"has no \.parquet files in it"):
+    with pytest.raises(CatalogueError, match=r"has no \.parquet files"):
         read_catalogue(shop / "items.parquet")
 
 
@@ -183,13 +183,13 @@ def test_nothing_outside_the_root_is_read(bucket: Path, image: str) -> None:
     catalogue = read_catalogue(_write(bucket / "items.parquet", [_row(0, image=image)]))
     assert catalogue.items == ()
     (problem,) = catalogue.problems
-    assert problem.reason == f"the image {image!r} lies outside {bucket}/: name a higher place with --image-root"
+    assert problem.reason == f"the image {image!r} lies outside {bucket}/: give a higher URL with --image-root"
 
 
 def test_a_local_catalogue_may_name_images_at_urls(bucket: Path, tmp_path: Path) -> None:
     path = _write(tmp_path / "items.parquet", [_row(0, image=f"{bucket}/photos/0.png")])
     (problem,) = read_catalogue(path).problems
-    assert "name the place that all of them lie below with --image-root URL" in problem.reason
+    assert "give the URL that all images lie below with --image-root URL" in problem.reason
     assert read_catalogue(path, bucket).items[0].images == ("photos/0.png",)
 
 

@@ -1,0 +1,1 @@
+"""Formats of catalogues, one module each: functions that yield entries."""
