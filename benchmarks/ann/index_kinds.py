@@ -33,7 +33,7 @@ _SMOKE_SIZE = 2_000
 
 def main() -> None:
     """Measure, print and store."""
-    parser = option_parser("index_kinds", __doc__)
+    parser = option_parser("ann.index_kinds", __doc__)
     parser.add_argument("--size", type=int, default=100_000, help="vectors in ten categories (default: 100,000)")
     parser.add_argument("--kinds", nargs="+", default=_KINDS, help=f"(default: {' '.join(_KINDS)})")
     options = parser.parse_args()

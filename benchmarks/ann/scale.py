@@ -64,7 +64,7 @@ def main() -> None:
 
 
 def _options() -> argparse.Namespace:
-    parser = option_parser("scale", __doc__)
+    parser = option_parser("ann.scale", __doc__)
     parser.add_argument("--size", type=int, default=100_000, help="vectors (default: 100,000)")
     parser.add_argument("--seed", type=int, default=0, help="random seed (default: 0)")
     parser.add_argument(

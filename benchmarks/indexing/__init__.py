@@ -1,1 +1,1 @@
-"""How fast catalogues are indexed."""
+"""Speed and cost of builds."""

@@ -1,7 +1,6 @@
-"""What each stage of a build takes, from an empty directory, and how much of that is the report.
+"""Time of each stage of a build into an empty directory, and the share of the report.
 
-Besides seconds there are seconds of processor time, which say how long a stage would take on one core that nobody else
-wants: drawing the report takes one.
+CPU time is reported beside wall time: it is what a stage would take on one free core.
 """
 
 import tempfile
@@ -24,14 +23,14 @@ _REPORT = ("judge held-out items", "changed photos", "draw report")
 
 
 class StageTimes:
-    """A reporter that keeps how long each stage took."""
+    """A reporter that records the time of each stage."""
 
     def __init__(self) -> None:
-        """Of no stage yet."""
+        """Start without any stage."""
         self.stages: list[dict[str, Any]] = []
 
     def say(self, line: str) -> None:
-        """Print what the build says."""
+        """Print a message of the build."""
         print(line)
 
     @contextmanager
@@ -48,7 +47,7 @@ class StageTimes:
 
 def main() -> None:
     """Build, print and store."""
-    options = option_parser("build_stages", __doc__).parse_args()
+    options = option_parser("indexing.build_stages", __doc__).parse_args()
     photos = list_photos(options.photos, "train")
     photos = sample(photos, 150) if options.smoke else photos
     times = StageTimes()
@@ -67,7 +66,7 @@ def main() -> None:
     )
     print(f"\nthe report: {report_s:.1f} s, {processor_s:.1f} s of processor time; its page has {page_bytes:,} bytes")
     figures = {"photos": len(photos), "report_s": report_s, "report_processor_s": processor_s, "page_bytes": page_bytes}
-    store("build_stages", options.smoke, {"machine": machine(), **figures, "stages": times.stages})
+    store("indexing.build_stages", options.smoke, {"machine": machine(), **figures, "stages": times.stages})
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""How fast photos are indexed, against the raw limit on the same photos with as many forward passes."""
+"""Speed of indexing photos, compared with the raw limit for the same photos and number of forward passes."""
 
 import os
 import statistics
@@ -21,14 +21,14 @@ CORES = os.cpu_count() or 1
 
 @dataclass(frozen=True)
 class EmbeddingStage:
-    """`embed_catalogue` on all cores.
+    """`embed_catalogue` on all cores, compared with the raw limit.
 
     Attributes:
-        copies: augmented copies a photo.
-        photos: how many were embedded.
-        photos_per_s: ours; median over the blocks.
-        raw_photos_per_s: the raw limit; median over the blocks.
-        share_of_raw: median of the blocks' ratios; above 1 where our decoding is faster than the plain one.
+    copies: Augmented copies per photo.
+    photos: Number of embedded photos.
+    photos_per_s: Speed of `embed_catalogue`; median over the blocks.
+    raw_photos_per_s: The raw limit; median over the blocks.
+    share_of_raw: Median of the blocks' ratios; above 1 if decoding is faster than by plain Pillow.
     """
 
     copies: int
@@ -40,15 +40,15 @@ class EmbeddingStage:
 
 @dataclass(frozen=True)
 class WholeBuild:
-    """`python -m indexer build` from start to published, with the default number of copies.
+    """`python -m indexer build` from start to publishing, with the default number of copies.
 
     Attributes:
-        photos: in the catalogue.
-        process_s: the whole process, its start included.
-        reported_s: what the build says it took.
-        raw_s: the raw limit for the same photos, decoding once and three forward passes each; mean of one run before
-            and one after.
-        share_of_raw: `raw_s / process_s`.
+    photos: Photos in the catalogue.
+    process_s: Run time of the process.
+    reported_s: Time reported by the build.
+    raw_s: The raw limit for the same photos (one decoding and three forward passes each); mean of a run before and
+        one after.
+    share_of_raw: `raw_s / process_s`.
     """
 
     photos: int
@@ -59,22 +59,22 @@ class WholeBuild:
 
 
 def measure_embedding(catalogue: Catalogue, model: bytes, copies: int, block: int) -> EmbeddingStage:
-    """Embed a catalogue block by block, each by us and by the raw limit, in turns which of them is first.
+    """Embed a catalogue block by block, alternating with the raw limit.
 
     Args:
-        catalogue: an image an item.
-        model: the bytes of `embedder.tflite`.
-        copies: augmented copies a photo.
-        block: photos a block.
+    catalogue: Catalogue with one image per item.
+    model: Bytes of `embedder.tflite`.
+    copies: Augmented copies per photo.
+    block: Photos per block.
     """
     raw, embedder = RawLimit(model, CORES, threads=1), LiteRtEmbedder(model, CORES)
     blocks = [_part(catalogue, start, block) for start in range(0, len(catalogue.items), block)]
-    _ours_s(_part(catalogue, 0, 4 * CORES), embedder, copies)  # makes the interpreters
+    _parecido_s(_part(catalogue, 0, 4 * CORES), embedder, copies)  # creates the interpreters
     ours_s, raw_s = [], []
     for number, part in enumerate(blocks):
         for ours in (number % 2 == 0, number % 2 != 0):
             if ours:
-                ours_s.append(_ours_s(part, embedder, copies))
+                ours_s.append(_parecido_s(part, embedder, copies))
             else:
                 raw_s.append(raw.index_s(image_paths(part), 1 + copies))
     sizes = [len(part.items) for part in blocks]
@@ -88,12 +88,12 @@ def measure_embedding(catalogue: Catalogue, model: bytes, copies: int, block: in
 
 
 def measure_build(catalogue: Catalogue, model: bytes, data: Path) -> WholeBuild:
-    """Build a snapshot in a process of its own.
+    """Build a snapshot in a separate process.
 
     Args:
-        catalogue: an image an item.
-        model: the bytes of `embedder.tflite`, for the raw limit.
-        data: a fresh data directory, where the snapshot then is.
+    catalogue: Catalogue with one image per item.
+    model: Bytes of `embedder.tflite`, for the raw limit.
+    data: A fresh data directory for the snapshot.
     """
     raw, paths, passes = RawLimit(model, CORES, threads=1), image_paths(catalogue), 1 + Augmentation().copies
     before_s = raw.index_s(paths, passes)
@@ -104,7 +104,7 @@ def measure_build(catalogue: Catalogue, model: bytes, data: Path) -> WholeBuild:
 
 
 def image_paths(catalogue: Catalogue) -> list[Path]:
-    """Where the images of a catalogue lie."""
+    """Return the paths of a catalogue's images."""
     return [catalogue.image_root / image for item in catalogue.items for image in item.images]
 
 
@@ -113,7 +113,7 @@ def _part(catalogue: Catalogue, start: int, count: int) -> Catalogue:
     return replace(catalogue, items=catalogue.items[start:end], sources=catalogue.sources[start:end])
 
 
-def _ours_s(catalogue: Catalogue, embedder: LiteRtEmbedder, copies: int) -> float:
+def _parecido_s(catalogue: Catalogue, embedder: LiteRtEmbedder, copies: int) -> float:
     started = time.perf_counter()
     with SilentReporter().stage("embed") as stage:
         how = EmbeddingConfig(embedder, Augmentation(copies=copies), ImageLimits(), CORES)

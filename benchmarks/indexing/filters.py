@@ -1,9 +1,9 @@
-"""Filters: what the index of the metadata costs a build, and what a filter costs a search.
+"""Cost of metadata filters: of the index in a build, and of a search with a filter.
 
-A drawn catalogue: each item has text of its own, a brand of 200, a colour of 12, a price, and a list of sizes. Its
-`items.sqlite` is written, and once more with the metadata where no filter reaches them. Then filters, rare to broad:
-how long it takes to find the items that pass, which a service remembers, and an exact search of those among random
-vectors, beside a search of all.
+Synthetic items have a unique text, one of 200 brands, one of 12 colours, a price and a list of sizes. `items.sqlite` is
+written with an index, and again with the metadata where the index does not reach them. Then, for rare to broad filters:
+the time to find the matching items (which a service caches), and an exact search of these among random vectors,
+compared with a search of all.
 """
 
 import hashlib
@@ -36,13 +36,13 @@ _FILTERS: dict[str, dict[str, Any]] = {
     "two colours": {"colour": ["colour 1", "colour 2"]},
     "brand, colour, price": {"brand": "brand 7", "colour": "colour 3", "price": {"lt": 500}},
     "half of all": {"price": {"lt": 500}},
-    "all but a few": {"price": {"gte": 1}},
+    "nearly all": {"price": {"gte": 1}},
 }
 
 
 def main() -> None:
     """Measure, print and store."""
-    parser = option_parser("filters", __doc__)
+    parser = option_parser("indexing.filters", __doc__)
     parser.add_argument("--items", type=int, default=100_000, help="(default: 100,000)")
     options = parser.parse_args()
     n_items = 2000 if options.smoke else options.items
@@ -60,14 +60,14 @@ def _measure_builds(directory: Path, n_items: int) -> list[dict[str, Any]]:
     for name, reachable in (("without", False), ("with", True)):
         path = directory / f"{name}.sqlite"
         started = time.perf_counter()
-        write_items(path, _drawn_items(n_items, reachable))
+        write_items(path, _synthetic_items(n_items, reachable))
         taken_s = time.perf_counter() - started
         records.append({"index": name, "bytes_an_item": path.stat().st_size / n_items, "seconds": taken_s})
     return records
 
 
-def _drawn_items(n_items: int, reachable: bool) -> Iterator[IndexedItem]:
-    """Items with metadata; where no filter is to reach these, they are within an object."""
+def _synthetic_items(n_items: int, reachable: bool) -> Iterator[IndexedItem]:
+    """Generate items; unless `reachable`, their metadata are nested in an object, which filters do not reach."""
     draw = np.random.default_rng(0)
     brands, colours = draw.integers(200, size=n_items), draw.integers(12, size=n_items)
     prices, sizes = draw.integers(100_000, size=n_items) / 100, draw.integers(36, 46, size=(n_items, 3))
@@ -114,7 +114,7 @@ def _measure_filters(path: Path, items: ItemStore) -> list[dict[str, Any]]:
 
 
 def _seconds(work: Callable[[], object]) -> float:
-    """The best of several."""
+    """Return the minimum time of several runs."""
     taken = []
     for _ in range(_REPEATS):
         started = time.perf_counter()

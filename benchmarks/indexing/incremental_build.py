@@ -1,8 +1,8 @@
-"""What a reindex costs beside a full build, and whether it ends with the same hits.
+"""Cost of a reindex compared with a full build, and equality of the hits.
 
-The photos are copied and built with default settings; then nothing changes, then 1 % do: a third of them removed, a
-third added (from the validation photos), a third edited (mirrored). A build of the changed photos from scratch tells
-what the hits have to be: every photo is searched for in its own category.
+The photos are copied and built with default settings. Then nothing changes, and then 1 %: a third of these are removed,
+a third added (from the validation photos), a third edited (mirrored). The hits must equal those after a build of the
+changed photos from scratch; every photo is searched in its own category.
 """
 
 import shutil
@@ -26,7 +26,7 @@ _REPEATS = 3
 
 def main() -> None:
     """Measure, print and store."""
-    options = option_parser("reindexing", __doc__).parse_args()
+    options = option_parser("indexing.incremental_build", __doc__).parse_args()
     photos = list_photos(options.photos, "train")
     photos = sample(photos, 200) if options.smoke else photos
     with tempfile.TemporaryDirectory(prefix="parecido-benchmark-") as directory:
@@ -64,7 +64,7 @@ def _copy(photo: Photo, root: Path) -> None:
 
 
 def _change(root: Path, photos: list[Photo], others: list[Photo]) -> int:
-    """Change 1 % of the photos, and say how many that are."""
+    """Change 1 % of the photos and return their number."""
     each = max(1, round(len(photos) / 300))
     chosen = sample(photos, 2 * each, seed=1)
     for photo in chosen[::2]:
@@ -80,7 +80,7 @@ def _change(root: Path, photos: list[Photo], others: list[Photo]) -> int:
 
 
 def _hits(data: Path) -> dict[str, dict[str, float]]:
-    """For every item as the query, in its own category: the items found and their scores."""
+    """Return items and scores for every item as the query, in its own category."""
     directory = DataDirectory(data)
     snapshot = Snapshot.open(directory.paths(directory.current_id()), interpreters=1)
     items = list(snapshot.items)
@@ -94,7 +94,7 @@ def _hits(data: Path) -> dict[str, dict[str, float]]:
 
 
 def _is_same(found: dict[str, float], wanted: dict[str, float]) -> bool:
-    """The same scores, and the same items but for those that are as near as the last one."""
+    """Return True if scores are equal, and items too except those that tie with the last one."""
     last = min(wanted.values())
     scores = zip(sorted(found.values()), sorted(wanted.values()), strict=False)
     return (

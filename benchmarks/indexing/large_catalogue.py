@@ -1,8 +1,8 @@
-"""A catalogue that is larger than the photos there are: time, memory, and embedding speed from beginning to end.
+"""Time, memory and embedding speed of a catalogue that is larger than the set of photos.
 
-Photos are cropped at random until there are enough; each crop is an item. A third of the catalogue is built first, so
-that it shows whether memory grows with the catalogue. The cache is watched during the build for how many images were
-embedded by when; the raw limit is taken on some of the same files before and after.
+Photos are cropped at random until there are enough; each crop is an item. A third of the catalogue is built first, to
+see whether memory grows with the catalogue. The cache is polled during the build for the number of embedded images; the
+raw limit is measured on some of the same files before and after.
 """
 
 import random
@@ -33,25 +33,25 @@ _RAW_SAMPLE = 600
 
 @dataclass
 class EmbeddingProgress:
-    """How many images a build had embedded by when.
+    """Number of embedded images over time.
 
     Attributes:
-        data: where it builds.
-        seen: seconds on the clock, and images.
+    data: Data directory of the build.
+    seen: Pairs of clock time in seconds and number of images.
     """
 
     data: DataDirectory
     seen: list[tuple[float, int]] = field(default_factory=list)
 
     def look(self) -> None:
-        """Note it once more."""
+        """Record the current number."""
         with suppress(sqlite3.Error), closing(sqlite3.connect(f"file:{self.data.cache}?mode=ro", uri=True)) as cache:
             [count] = cache.execute("SELECT max(number) FROM entries").fetchone()
             if count:
                 self.seen.append((time.perf_counter(), count))
 
     def rates(self) -> list[float]:
-        """Images a second in each of `_PARTS` parts of the catalogue."""
+        """Return images per second in each of `_PARTS` parts of the catalogue."""
         total = self.seen[-1][1]
         begun = [next(one for one in self.seen if one[1] >= total * part / _PARTS) for part in range(_PARTS)]
         ends = [*begun[1:], next(one for one in self.seen if one[1] == total)]
@@ -60,9 +60,9 @@ class EmbeddingProgress:
 
 def main() -> None:
     """Measure, print and store."""
-    parser = option_parser("large_catalogue", __doc__)
+    parser = option_parser("indexing.large_catalogue", __doc__)
     parser.add_argument("--images", type=int, default=30_000, help="crops in the catalogue (default: 30,000)")
-    parser.add_argument("--augmentations", default="0", help="copies an image (default: 0)")
+    parser.add_argument("--augmentations", default="0", help="augmented copies per image (default: 0)")
     options = parser.parse_args()
     images = 600 if options.smoke else options.images
     model = run_in_fresh_process(export_lite0)
@@ -106,7 +106,7 @@ def _print(
 
 
 def _crop(photos: Sequence[Photo], images: int, root: Path) -> list[Photo]:
-    """Crops of the photos, in turn, until there are enough."""
+    """Yield crops of the photos in turn until there are enough."""
     for category in {photo.category for photo in photos}:
         (root / category).mkdir(parents=True)
     jobs = [
@@ -119,11 +119,11 @@ def _crop(photos: Sequence[Photo], images: int, root: Path) -> list[Photo]:
 
 def _crop_one(job: tuple[Photo, int, Path]) -> Photo:
     photo, number, target = job
-    chance = random.Random(number)  # noqa: S311
+    rng = random.Random(number)  # noqa: S311
     with Image.open(photo.path) as image:
         width, height = image.size
-        share = chance.uniform(0.6, 0.95)
-        left, top = (chance.uniform(0, side * (1 - share)) for side in (width, height))
+        share = rng.uniform(0.6, 0.95)
+        left, top = (rng.uniform(0, side * (1 - share)) for side in (width, height))
         box = tuple(round(edge) for edge in (left, top, left + share * width, top + share * height))
         image.convert("RGB").crop(box).save(target, "JPEG", quality=85)  # type: ignore[arg-type]
     return Photo(target, photo.category)

@@ -1,9 +1,9 @@
-"""What the report of near-duplicates and doubtful labels costs in a large catalogue, and what it misses there.
+"""Cost of the report of near-duplicates and doubtful labels for a large catalogue, and what it misses.
 
-Embeddings are made of those of the photos: a mean of two of a category, in random shares, and noise. 1 % are copies of
-others, a little turned. They are written as a snapshot's partitions and examined in a process of its own: seconds, peak
-memory, the share of the copies that are grouped with what they were made of, and of some images the share of the true
-ten nearest that the search found.
+Synthetic embeddings are random convex combinations of two photos of a category, plus noise. 1 % are slightly perturbed
+copies of others. They are written as a snapshot's partitions and examined in a separate process: time, peak memory, the
+share of copies that are grouped with their original, and for some images the share of the true ten nearest that were
+found.
 """
 
 import resource
@@ -36,14 +36,14 @@ _BLOCK = 8192
 
 @dataclass(frozen=True)
 class Examined:
-    """One examination.
+    """The result of an examination.
 
     Attributes:
-        seconds: of the report, its neighbours included.
-        peak_mb: the most memory that the process had resident, mapped files included.
-        neighbours_found: share of the true ten nearest images.
-        copies_found: share of the copies that are in a group with what they were made of.
-        groups: of near-duplicates.
+    seconds: Time of the report, including the neighbour search.
+    peak_mb: Peak resident memory, mapped files included.
+    neighbours_found: Share of the true ten nearest images that were found.
+    copies_found: Share of copies that are grouped with their original.
+    groups: Number of near-duplicate groups.
     """
 
     seconds: float
@@ -54,8 +54,8 @@ class Examined:
 
 
 def main() -> None:
-    """Make the catalogues, examine them, print and store."""
-    parser = option_parser("large_report", __doc__)
+    """Generate the catalogues, examine them, print and store."""
+    parser = option_parser("indexing.large_report", __doc__)
     parser.add_argument("--images", type=int, nargs="+", default=[10_000, 30_000, 100_000], help="in each catalogue")
     options = parser.parse_args()
     photos = list_photos(options.photos, "train")
@@ -72,7 +72,7 @@ def main() -> None:
 
 
 def _make(embeddings: Vectors, labels: Sequence[str], n_images: int, directory: Path) -> list[tuple[str, str]]:
-    """Write partitions and items; the ids of each copy and of what it was made of."""
+    """Write partitions and items; return the ids of each copy and its original."""
     random = np.random.default_rng(0)
     names = np.array(labels)
     one = random.integers(len(names), size=n_images)

@@ -1,8 +1,8 @@
-"""What items' metadata cost a build: memory while the catalogue is known, processor time of reading and writing them.
+"""Cost of items' metadata in a build: memory while the catalogue is known, CPU time of reading and writing.
 
-A drawn JSON-lines catalogue, its items with ten fields each, is read three times, each time in a process of its own: as
-it is; with the metadata held in dictionaries beside that, as they would be without the file that they lie in; and
-without metadata. Then what a build does with them: a digest of all items, and `items.sqlite`.
+A synthetic JSON-lines catalogue with ten fields per item is read three times, each in a separate process: as it is;
+with the metadata also held in dictionaries, as they would be without the spool file; and without metadata. Then a
+digest of all items and `items.sqlite` are made, as in a build.
 """
 
 import hashlib
@@ -29,7 +29,7 @@ _Result = TypeVar("_Result")
 
 def main() -> None:
     """Measure, print and store."""
-    parser = option_parser("metadata", __doc__)
+    parser = option_parser("indexing.metadata", __doc__)
     parser.add_argument("--items", type=int, default=300_000, help="(default: 300,000)")
     options = parser.parse_args()
     n_items = 2000 if options.smoke else options.items
@@ -37,8 +37,8 @@ def main() -> None:
         root = Path(directory)
         (root / _IMAGE).touch()
         full, bare = root / "full.jsonl", root / "bare.jsonl"
-        _draw_catalogue(full, n_items, has_metadata=True)
-        _draw_catalogue(bare, n_items, has_metadata=False)
+        _write_catalogue(full, n_items, has_metadata=True)
+        _write_catalogue(bare, n_items, has_metadata=False)
         records = [
             {"metadata": name, **run_in_fresh_process(measure, path, held)}
             for name, path, held in (("in a file", full, False), ("held", full, True), ("none", bare, False))
@@ -49,11 +49,11 @@ def main() -> None:
 
 
 def measure(path: Path, held: bool) -> dict[str, float]:
-    """Read a catalogue and write its `items.sqlite`, in a process that does nothing else.
+    """Read a catalogue and write its `items.sqlite`; call it in a fresh process.
 
     Args:
-        path: of the catalogue.
-        held: whether all metadata are in memory as dictionaries.
+    path: The catalogue.
+    held: True to hold all metadata in memory as dictionaries.
     """
     before_mb = _peak_mb()
     items, read_s = _timed(lambda: _read(path, held))
@@ -66,7 +66,7 @@ def measure(path: Path, held: bool) -> dict[str, float]:
     _, write_s = _timed(lambda: write_items(path.with_suffix(f".{held}.sqlite"), indexed))
     return {
         "reading_peak_mb": read_mb,
-        "bytes_an_item": 1e6 * read_mb / len(items),
+        "bytes_per_item": 1e6 * read_mb / len(items),
         "reading_cpu_s": read_s,
         "digest_cpu_s": digest_s,
         "writing_cpu_s": write_s,
@@ -79,7 +79,7 @@ def _read(path: Path, held: bool) -> tuple[Item, ...]:
 
 
 def _digest(items: Iterable[Item]) -> str:
-    """As a build makes one of all that it knows of the items."""
+    """Return the digest of all items as a build computes it."""
     digest = hashlib.sha256()
     for item in items:
         digest.update(json.dumps([item.item_id, dict(item.metadata)], sort_keys=True).encode())
@@ -87,20 +87,20 @@ def _digest(items: Iterable[Item]) -> str:
 
 
 def _timed(work: Callable[[], _Result]) -> tuple[_Result, float]:
-    """What it gives, and its processor time."""
+    """Return the result of `work` and its CPU time in seconds."""
     started = time.process_time()
     return work(), time.process_time() - started
 
 
 def _peak_mb() -> float:
-    """The most memory that this process has had resident (Linux)."""
-    found = re.search(r"^VmHWM:\s+(\d+) kB$", Path("/proc/self/status").read_text(), re.MULTILINE)
-    assert found is not None, "the system does not tell"
-    return int(found[1]) / 1000
+    """Return the peak resident memory of this process in MB (Linux)."""
+    match = re.search(r"^VmHWM:\s+(\d+) kB$", Path("/proc/self/status").read_text(), re.MULTILINE)
+    assert match is not None, "the kernel does not report VmHWM"
+    return int(match[1]) / 1000
 
 
-def _draw_catalogue(path: Path, n_items: int, has_metadata: bool) -> None:
-    draw = np.random.default_rng(0)
+def _write_catalogue(path: Path, n_items: int, has_metadata: bool) -> None:
+    rng = np.random.default_rng(0)
     with path.open("w", encoding="utf-8") as file:
         for number in range(n_items):
             entry: dict[str, Any] = {
@@ -109,20 +109,20 @@ def _draw_catalogue(path: Path, n_items: int, has_metadata: bool) -> None:
                 "image": _IMAGE,
             }
             if has_metadata:
-                entry |= _fields(number, draw)
+                entry |= _fields(number, rng)
             file.write(json.dumps(entry) + "\n")
 
 
-def _fields(number: int, draw: np.random.Generator) -> dict[str, Any]:
-    brand, colour, price = draw.integers(200), draw.integers(12), draw.integers(100_000) / 100
+def _fields(number: int, rng: np.random.Generator) -> dict[str, Any]:
+    brand, colour, price = rng.integers(200), rng.integers(12), rng.integers(100_000) / 100
     return {
         "title": f"product {number} of the catalogue",
-        "description": f"what a shop says of product {number}: what it is made of, and how it is washed",
+        "description": f"a description of product {number}: its material, and how to wash it",
         "brand": f"brand {brand}",
         "colour": f"colour {colour}",
         "price": float(price),
         "currency": "EUR",
-        "sizes": draw.integers(36, 46, size=3).tolist(),
+        "sizes": rng.integers(36, 46, size=3).tolist(),
         "in_stock": bool(brand % 2),
         "supplier": f"supplier {brand % 50}",
         "url": f"https://shop.example/products/{number}",

@@ -1,11 +1,11 @@
-"""Embedding on a Ray cluster of two nodes on this machine, against the local executor; needs the extra `ray`.
+"""Embedding on a Ray cluster of two nodes on this machine, compared with the local executor; needs the extra `ray`.
 
-1. The same photos in alternating blocks, by the local executor with a thread a core and by the cluster with a worker a
-   core: both as a build calls them, into an empty cache each. The cluster's clock starts when the first worker has told
-   of its first images; those, and as many of every other worker, don't count.
-2. Photos with augmented copies, so that there are `--views`; one raylet is killed in the middle. Complete, nothing
-   twice, and the same bits as the local executor's?
-3. What the driver's taking over of a shard costs, in processor time, and how large the cache becomes.
+1. The same photos in alternating blocks, by the local executor with one thread per core and by the cluster with one
+   worker per core, both as a build calls them, into an empty cache. The cluster's clock starts when the first
+   worker has reported its first images; these, and as many of every other worker, do not count.
+2. Photos with augmented copies, so that there are `--views`; one raylet is killed in the middle. Everything must be
+   complete, nothing embedded twice, and the bits equal to the local executor's.
+3. CPU time of the driver for copying a shard into the cache, and the size of the cache.
 """
 
 import hashlib
@@ -41,12 +41,12 @@ from shared.images.decode import ImageLimits
 from shared.model.embedder import LiteRtEmbedder
 from tests.support.processes.ray_cluster import RayCluster, environment, ray_cluster
 
-_TAKEN_OVER = 4000
+_SHARD_IMAGES = 4000
 
 
 @dataclass
 class Watched:
-    """A stage that counts, knows when the first image was done, and calls somebody at one of them."""
+    """A stage that counts images, records the time of the first, and calls a function at a given one."""
 
     at: int = 0
     call: Callable[[], None] | None = None
@@ -54,7 +54,7 @@ class Watched:
     first: float = 0.0
 
     def advance(self) -> None:
-        """One more is done."""
+        """Count one image."""
         self.done += 1
         self.first = self.first or time.perf_counter()
         if self.done == self.at and self.call is not None:
@@ -63,15 +63,15 @@ class Watched:
 
 def main() -> None:
     """Measure, print and store."""
-    parser = option_parser("ray_embedding", __doc__)
+    parser = option_parser("indexing.ray_embedding", __doc__)
     parser.add_argument("--views", type=int, default=20_000, help="views embedded while a node is killed")
-    parser.add_argument("--block", type=int, default=1500, help="photos a block (default: 1,500)")
-    parser.add_argument("--blocks", type=int, default=3, help="blocks of each (default: 3)")
+    parser.add_argument("--block", type=int, default=1500, help="photos per block (default: 1,500)")
+    parser.add_argument("--blocks", type=int, default=3, help="blocks per executor (default: 3)")
     options = parser.parse_args()
     if options.smoke:
         options.views, options.block, options.blocks = 400, 300, 1
     os.environ.update(environment())
-    give_way()  # as workers do
+    give_way()  # as workers have
     model = run_in_fresh_process(export_lite0)
     photos = list_photos(options.photos)
     with tempfile.TemporaryDirectory(prefix="parecido-benchmark-") as directory, ray_cluster(1, CORES - 1) as cluster:
@@ -82,17 +82,17 @@ def main() -> None:
         count = math.ceil(options.views / (1 + copies))
         whole = write_catalogue(sample(photos, count), options.photos, root / "whole.jsonl")
         killed = _kill(model, whole, root, cluster, copies)
-    taken = [_take_over(views) for views in (1, 3)]
+    copied = [_copy_shard(views) for views in (1, 3)]
     print_records("Ray against the local executor, alternating", [speed])
     print_records("A raylet killed in the middle", [killed])
-    print_records("Taking a shard over", taken)
-    store("ray_embedding", options.smoke, {"speed": speed, "killed": killed, "taking over": taken})
+    print_records("Copying a shard into the cache", copied)
+    store("ray_embedding", options.smoke, {"speed": speed, "killed": killed, "copying": copied})
 
 
 def _embed(
     model: bytes, catalogue: Catalogue, cache: Path, executor: Executor, copies: int, stage: Watched
 ) -> tuple[EmbeddedCatalogue, dict[str, Any]]:
-    """Into an empty cache; and a digest of all views, the images embedded, and seconds."""
+    """Embed into an empty cache; return also a digest of all views, the number of embedded images, and times."""
     how = EmbeddingConfig(LiteRtEmbedder(model, CORES), Augmentation(copies=copies), ImageLimits(), threads=CORES)
     cache.unlink(missing_ok=True)
     with closing(EmbeddingCache(cache, how.recipe, 1 + copies, print)) as opened:
@@ -121,7 +121,7 @@ def _compare(model: bytes, catalogue: Catalogue, root: Path, cluster: RayCluster
         rates.append((n / local["seconds"], (n - early) / (remote["seconds"] - remote["start"]), remote["start"]))
     rates = rates[1:]  # the first of both reads the photos from the disk
     return {
-        "what": f"{n} photos a block",
+        "what": f"{n} photos per block",
         "local, images/s": statistics.median(local for local, _, _ in rates),
         "ray, images/s": statistics.median(ray for _, ray, _ in rates),
         "ratio": statistics.median(ray / local for local, ray, _ in rates),
@@ -138,7 +138,7 @@ def _kill(model: bytes, catalogue: Catalogue, root: Path, cluster: RayCluster, c
     return {
         "what": f"{len(images) * (1 + copies):,} views",
         "images": len(images),
-        "wanted": catalogue.n_images,
+        "expected": catalogue.n_images,
         "twice": len(images) - len(set(images)),
         "shown as done": stage.done,
         "images put": remote["put"],
@@ -149,15 +149,15 @@ def _kill(model: bytes, catalogue: Catalogue, root: Path, cluster: RayCluster, c
     }
 
 
-def _take_over(views: int) -> dict[str, Any]:
+def _copy_shard(views: int) -> dict[str, Any]:
     random = np.random.default_rng(0)
     shard = EmbeddedShard(
         root="/photos",
-        images=tuple(f"{number:08}.jpg" for number in range(_TAKEN_OVER)),
-        statuses=np.full((_TAKEN_OVER, 2), 7, np.int64),
-        digests=random.integers(0, 256, (_TAKEN_OVER, 32), dtype=np.uint8),
-        rows=np.arange(_TAKEN_OVER),
-        views=random.random((_TAKEN_OVER, views, 1280), dtype=np.float32),
+        images=tuple(f"{number:08}.jpg" for number in range(_SHARD_IMAGES)),
+        statuses=np.full((_SHARD_IMAGES, 2), 7, np.int64),
+        digests=random.integers(0, 256, (_SHARD_IMAGES, 32), dtype=np.uint8),
+        rows=np.arange(_SHARD_IMAGES),
+        views=random.random((_SHARD_IMAGES, views, 1280), dtype=np.float32),
     )
     with tempfile.TemporaryDirectory(prefix="parecido-benchmark-") as directory:
         shard.write(Path(directory, "shard.npz"))
@@ -167,10 +167,10 @@ def _take_over(views: int) -> dict[str, Any]:
         EmbeddedShard.read(Path(directory, "shard.npz")).put_into(cache, is_new=True)
         took_s = time.process_time() - started
         cache.close()
-        vectors = _TAKEN_OVER * views * 1280 * 4
+        vectors = _SHARD_IMAGES * views * 1280 * 4
         size = path.stat().st_size
-    what = f"{views} view{'s' if views > 1 else ''} an image"
-    return {"what": what, "images a processor second": _TAKEN_OVER / took_s, "cache, of its embeddings": size / vectors}
+    what = f"{views} view{'s' if views > 1 else ''} per image"
+    return {"what": what, "images per CPU second": _SHARD_IMAGES / took_s, "cache, of its embeddings": size / vectors}
 
 
 if __name__ == "__main__":

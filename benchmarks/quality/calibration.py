@@ -33,7 +33,7 @@ _FOLDS = 5
 
 def main() -> None:
     """Embed once, cross-validate with every seed, print and store."""
-    options = option_parser("calibration", __doc__).parse_args()
+    options = option_parser("quality.calibration", __doc__).parse_args()
     seeds = range(1 if options.smoke else 3)
     photos = sample(list_photos(options.photos), 400) if options.smoke else list_photos(options.photos)
     embedder = open_lite0()

@@ -38,7 +38,7 @@ _INTERPRETERS = 2
 
 def main() -> None:
     """Build, judge, search, print and store."""
-    parser = option_parser("fine_tuning", __doc__)
+    parser = option_parser("quality.fine_tuning", __doc__)
     parser.add_argument("--seeds", type=int, default=3, help="how many seeds (default: 3)")
     options = parser.parse_args()
     train = list_photos(options.photos, "train")

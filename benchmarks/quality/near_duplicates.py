@@ -34,7 +34,7 @@ _COLUMNS = 6
 
 def main() -> None:
     """Embed, compare, print and store."""
-    parser = option_parser("near_duplicates", __doc__)
+    parser = option_parser("quality.near_duplicates", __doc__)
     parser.add_argument("--copied", type=int, default=1000, help="photos that are copied (default: 1,000)")
     parser.add_argument("--embedder", type=Path, metavar="FILE", help="an embedder.tflite (default: Lite0, not tuned)")
     parser.add_argument("--sheet", type=Path, metavar="FILE.png", help="draw the nearest pairs")

@@ -44,7 +44,7 @@ class _Queries:
 
 def main() -> None:
     """Build or take a snapshot, search, print and store."""
-    parser = option_parser("recognition", __doc__)
+    parser = option_parser("quality.nearest_item_rule", __doc__)
     parser.add_argument("--data", type=Path, metavar="DIR", help="a data directory of the training photos")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="parecido-benchmark-") as directory:

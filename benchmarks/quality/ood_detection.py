@@ -135,7 +135,7 @@ class Judge:
 
 def main() -> None:
     """Embed once, train for every seed and every pair, print and store."""
-    options = option_parser("known", __doc__).parse_args()
+    options = option_parser("quality.ood_detection", __doc__).parse_args()
     logging.getLogger("tensorflow").setLevel(logging.ERROR)  # many trainings in one process are meant
     train, validation = list_photos(options.photos, "train"), list_photos(options.photos, "validation")
     if options.smoke:

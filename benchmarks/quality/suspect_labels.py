@@ -54,7 +54,7 @@ class Judged:
 
 def main() -> None:
     """Embed, change labels, judge, print and store."""
-    options = option_parser("suspect_labels", __doc__).parse_args()
+    options = option_parser("quality.suspect_labels", __doc__).parse_args()
     photos = list_photos(options.photos, "train")
     photos = sample(photos, 300) if options.smoke else photos
     embeddings = embed_uploads(open_lite0(), photos)

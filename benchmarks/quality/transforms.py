@@ -49,7 +49,7 @@ class Size:
 
 def main() -> None:
     """Build or take the snapshots, search, print and store."""
-    parser = option_parser("transforms", __doc__)
+    parser = option_parser("quality.transforms", __doc__)
     parser.add_argument("--data-original", type=Path, metavar="DIR", help="a data directory built with original views")
     parser.add_argument("--data-all", type=Path, metavar="DIR", help="one of the same catalogue built with all views")
     parser.add_argument("--queries", type=int, metavar="N", help="catalogue photos to search by (default: 400)")

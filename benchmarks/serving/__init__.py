@@ -1,1 +1,1 @@
-"""How fast and how robustly queries are answered."""
+"""Speed and robustness of the service."""

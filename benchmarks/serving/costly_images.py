@@ -1,6 +1,6 @@
-"""The greatest cost of image files that are decoded as queries are: processor time, memory, and dead processes.
+"""Cost of decoding images as queries: CPU time, memory, and replaced processes.
 
-`python -m benchmarks.serving.costly_images FILE_OR_DIRECTORY…`; without any, the hostile uploads of the tests.
+`python -m benchmarks.serving.costly_images FILE_OR_DIRECTORY…`; by default the hostile uploads of the tests.
 """
 
 import argparse
@@ -27,7 +27,7 @@ class _Replaced:
 
 
 def measure(decoder: QueryDecoder, replaced: _Replaced, name: str, data: bytes) -> dict[str, object]:
-    """Decode an image as a query, and say what it took."""
+    """Decode an image as a query and return its cost."""
     replaced.reasons.clear()
     began_s, outcome, message = time.perf_counter(), "decoded", ""
     with Watched() as taken:
@@ -62,17 +62,17 @@ def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.serving.costly_images", description=__doc__)
     parser.add_argument("paths", type=Path, nargs="*", help="files, or directories of them")
-    parser.add_argument("--above-s", type=float, default=0.0, help="print only those of more processor time")
+    parser.add_argument("--above-s", type=float, default=0.0, help="print only images with more CPU time")
     options = parser.parse_args()
     template, replaced = DecodeTemplate(ImageLimits()), _Replaced()
     decoder = QueryDecoder(template, 1, replaced)
     with suppress(ParecidoError):
-        decoder.decode_quickly(b"")  # so that nobody pays for the start
+        decoder.decode_quickly(b"")  # excludes the start of a process
     rows = [measure(decoder, replaced, name, data) for name, data in _images(options.paths)]
     costly = [row for row in rows if float(str(row["cpu_s"])) >= options.above_s]
     print_records("Images, decoded as queries", costly)
     most = {column: max(float(str(row[column])) for row in rows) for column in ("wall_s", "cpu_s", "growth_mb")}
-    print_records("The most", [{"images": len(rows), **most}])
+    print_records("Maxima", [{"images": len(rows), **most}])
     decoder.close()
     template.close()
 

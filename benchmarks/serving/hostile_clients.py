@@ -1,11 +1,11 @@
-"""Latency and answers of honest clients beside one attacker with 200 connections: each kind of attack, and all mixed.
+"""Latency of honest clients beside an attacker with 200 connections, for each kind of attack and for a mix.
 
-- Attacks: connections that are not closed, requests that don't end, uploads and answers that stall, images that are
-  costly to decode, JSON of millions of values, the costliest search options, batches of all that.
-- Measured meanwhile: `/healthz`, and searches by a photo of one honest client, who asks again 0.1 s after each answer.
-- The attacker is a process of its own on the same cores and the same address.
+- Attacks: connections that are not closed, endless requests, stalled uploads and responses, images that are costly to
+  decode, JSON with millions of values, the costliest search options, and batches of these.
+- Measured meanwhile: `/healthz`, and photo searches of one honest client, which waits 0.1 s after each response.
+- The attacker is a separate process on the same cores, with the same address.
 
-The service has its default settings and one worker.
+The service has default settings and one worker.
 """
 
 import json
@@ -39,16 +39,16 @@ _PAUSE_S = 0.1
 
 @dataclass(frozen=True)
 class Seen:
-    """Latency and answers of honest clients.
+    """Latency of honest clients.
 
     Attributes:
-        attack: of which kind.
-        healthz_p50_ms: of `/healthz`.
-        healthz_p99_ms: likewise.
-        searches: searches by a photo.
-        answered: share of these that were answered with 200.
-        search_p50_ms: of those.
-        search_p99_ms: likewise.
+    attack: Kind of attack.
+    healthz_p50_ms: Median latency of `/healthz`.
+    healthz_p99_ms: 99th percentile of it.
+    searches: Number of photo searches.
+    answered: Share of these answered with 200.
+    search_p50_ms: Median latency of answered searches.
+    search_p99_ms: 99th percentile of it.
     """
 
     attack: str
@@ -62,11 +62,13 @@ class Seen:
 
 def main() -> None:
     """Run the benchmark, or one attack on a running service."""
-    parser = option_parser("hostile_clients", __doc__)
-    parser.add_argument("--seconds", type=int, default=60, help="of each kind")
-    parser.add_argument("--kinds", nargs="*", choices=[*_ATTACKS, "mixed"], default=["mixed"], help="of attacks")
-    parser.add_argument("--data", type=Path, help="serve this data directory instead of one built of the photos")
-    parser.add_argument("--attack", nargs=2, help="only attack: a kind, and the port of a service on 127.0.0.1")
+    parser = option_parser("serving.hostile_clients", __doc__)
+    parser.add_argument("--seconds", type=int, default=60, help="duration per kind (default: 60)")
+    parser.add_argument(
+        "--kinds", nargs="*", choices=[*_ATTACKS, "mixed"], default=["mixed"], help="kinds of attacks (default: mixed)"
+    )
+    parser.add_argument("--data", type=Path, help="data directory to serve (default: built from the photos)")
+    parser.add_argument("--attack", nargs=2, help="only attack: a kind and a port on 127.0.0.1")
     options = parser.parse_args()
     seconds = 3 if options.smoke else options.seconds
     if options.attack:
@@ -95,12 +97,12 @@ def _data(directory: Path, photos: Path, given: Path | None, smoke: bool) -> tup
 
 
 def _beside(kind: str | None, port: int, photo: bytes, seconds: int) -> Seen:
-    """Ask honestly for so long, beside an attack or none."""
+    """Run honest clients for some seconds beside an attack, or none."""
     attacker = None
     if kind is not None:
         command = [sys.executable, "-m", "benchmarks.serving.hostile_clients", "--attack", kind, str(port)]
         attacker = subprocess.Popen([*command, "--seconds", str(seconds + 2)], cwd=REPOSITORY)
-        time.sleep(2)  # until it has its connections
+        time.sleep(2)  # until its connections are open
     body, content_type = multipart(photo)
     asked = (
         lambda: _ask(port, "GET", "/healthz"),
@@ -137,7 +139,7 @@ def _repeat(ask: Callable[[], int], until_s: float, found: list[tuple[int, float
 
 
 def _ask(port: int, method: str, path: str, body: bytes | None = None, content_type: str = "") -> int:
-    """The status of an answer; 0 where there was none."""
+    """Send a request and return the status, or 0 without a response."""
     connection = HTTPConnection("127.0.0.1", port, timeout=_TIMEOUT_S)
     try:
         connection.request(method, path, body, {"Content-Type": content_type} if body else {})
@@ -175,7 +177,7 @@ def _an_item(port: int) -> str:
 
 
 def _attack_again(address: tuple[str, int], requests: list[bytes], held_s: float, until_s: float) -> None:
-    """Connect and send, one request after another; read answers, or hold the connection for a while."""
+    """Send requests repeatedly; read the responses, or hold the connection for a while."""
     while time.monotonic() < until_s:
         with suppress(OSError), socket.create_connection(address, timeout=_TIMEOUT_S) as client:
             if held_s:
@@ -210,7 +212,7 @@ def _batch_of_items(item: str) -> bytes:
 
 
 def _hidden_scans(n_scans: int) -> bytes:
-    """A progressive JPEG of 6400 × 6400, whose scans are hidden from who counts them by a marker in front of each."""
+    """Return a progressive JPEG of 6400 × 6400 whose scans are hidden from scan counters behind a marker."""
     scan = b"\xff\xda" + struct.pack(">HB", 8, 1) + bytes([1, 0, 1, 63, 0]) + b"\0"
     tables = b"".join(b"\xff\xc4" + struct.pack(">HB", 20, kind) + bytes([1] + [0] * 15 + [0]) for kind in (0, 0x10))
     begin = b"\xff\xd8\xff\xdb" + struct.pack(">HB", 67, 0) + bytes([1] * 64)

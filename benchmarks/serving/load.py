@@ -1,13 +1,13 @@
-"""What the service does when many ask at once, against the raw limit, and against the notebook's way as a service.
+"""Throughput and latency under load, compared with the raw limit and with the baseline notebook as a service.
 
-- Throughput of 1 to 16 clients who ask without pause, against plain decoding and bare forward passes on all cores,
-  which take turns with them; what one client waits, against decoding and a forward pass with all cores' threads.
-- Ten times as many requests as the raw limit, at fixed times: what those wait that are answered, whether all others are
-  refused with 503, and how long it takes until one client is served as before.
-- The notebook's way behind Flask's development server, in the same run.
-- With `--requests N`: memory of the worker over so many searches.
+- Throughput of 1 to 16 clients that search without a pause, alternating with plain decoding and inference on all cores;
+  latency of one client, compared with decoding and inference with all cores' threads.
+- Ten times as many requests as the raw limit, at fixed times: latency of answered ones, whether all others get 503, and
+  the time until a client has its normal latency again.
+- The baseline notebook behind Flask's development server, in the same run.
+- With `--requests N`: memory of the worker over that many searches.
 
-The clients are a process of their own on the same cores. What it takes of them is printed, and not subtracted.
+The clients are a separate process on the same cores. Their CPU time is printed, not subtracted.
 """
 
 import os
@@ -41,18 +41,18 @@ _NORMAL = 1.25
 
 @dataclass(frozen=True)
 class Throughput:
-    """Clients who ask without pause.
+    """Clients that search without a pause.
 
     Attributes:
-        clients: how many.
-        per_s: searches answered a second.
-        raw_per_s: the raw limit: photos decoded and embedded a second, on all cores, meanwhile idle otherwise.
-        share: `per_s / raw_per_s`.
-        p50_ms: what they waited.
-        p99_ms: the same.
-        refused: searches answered by 503.
-        failed: anything else.
-        clients_cpu: cores that the clients' process took.
+    clients: Number of clients.
+    per_s: Answered searches per second.
+    raw_per_s: The raw limit: photos decoded and embedded per second on all cores, without other load.
+    share: `per_s / raw_per_s`.
+    p50_ms: Median latency.
+    p99_ms: 99th percentile of the latency.
+    refused: Searches answered with 503.
+    failed: All other responses.
+    clients_cpu: Cores used by the clients' process.
     """
 
     clients: int
@@ -71,18 +71,18 @@ class Overload:
     """Requests at fixed times, far more than can be answered.
 
     Attributes:
-        sent_per_s: how many.
-        per_s: searches answered a second.
-        p50_ms: what those waited, from when they were to be sent.
-        p99_ms: the same.
-        limit_ms: what p99 may be: the queue's deadline and twice what an image takes on one core.
-        refused: searches answered by 503.
-        refused_p50_ms: what those waited.
-        failed: anything else.
-        lag_ms: the most that the clients were late by themselves.
-        clients_cpu: cores that the clients' process took.
-        recovered_ms: from the end on, until five searches in a row took one client at most 1.25 times what they did
-            before, by their median; at most the time that was looked at.
+    sent_per_s: Requests sent per second.
+    per_s: Answered searches per second.
+    p50_ms: Median latency of these, from the scheduled time.
+    p99_ms: 99th percentile of it.
+    limit_ms: Allowed p99: the queue's deadline and twice the time of an image on one core.
+    refused: Searches answered with 503.
+    refused_p50_ms: Median latency of these.
+    failed: All other responses.
+    lag_ms: Largest delay caused by the clients themselves.
+    clients_cpu: Cores used by the clients' process.
+    recovered_ms: Time from the end until five consecutive searches of one client took at most 1.25 times their
+        earlier median; at most the observed time.
     """
 
     sent_per_s: float
@@ -99,7 +99,7 @@ class Overload:
 
 
 class _Raw:
-    """The raw limit, of throughput and of one query."""
+    """The raw limit of throughput and of one query."""
 
     def __init__(self, model: bytes, photos: Sequence[Path]) -> None:
         self._photos = photos
@@ -120,9 +120,9 @@ class _Raw:
 
 def main() -> None:
     """Measure, print and store."""
-    parser = option_parser("load", __doc__)
+    parser = option_parser("serving.load", __doc__)
     parser.add_argument(
-        "--requests", type=int, default=0, help="searches over which memory is measured (default: none)"
+        "--requests", type=int, default=0, help="number of searches for measuring memory (default: none)"
     )
     options = parser.parse_args()
     seconds = 1.0 if options.smoke else 6.0
@@ -138,11 +138,11 @@ def main() -> None:
         with service(data.root) as running:
             run_in_fresh_process(ask_without_pause, running.port, _PATH, images, _CORES, 1.0)  # warm up
             rows = [_throughput(running.port, _PATH, images, clients, seconds, raw) for clients in _CLIENTS]
-            print_records("Clients who ask without pause", [asdict(row) for row in rows])
+            print_records("Clients without a pause", [asdict(row) for row in rows])
             alone = _alone(running, images, seconds, raw)
             print_records("One client", [alone])
             overload = _overload(running, images, seconds, raw)
-            print_records(f"{_OVERLOAD} times as much as the raw limit", [asdict(overload)])
+            print_records(f"{_OVERLOAD} times the raw limit", [asdict(overload)])
             memory = _memory(running, images, options.requests)
             if memory:
                 print_records("Memory of the worker", memory)
@@ -162,7 +162,7 @@ def main() -> None:
 
 
 def _throughput(port: int, path: str, images: Sequence[bytes], clients: int, seconds: float, raw: _Raw) -> Throughput:
-    """In short blocks that take turns with the raw limit, so that noise hits both."""
+    """Measure in short blocks that alternate with the raw limit, so that noise affects both."""
     blocks, raw_per_s = [], [raw.per_s()]
     for _ in range(_BLOCKS):
         blocks.append(run_in_fresh_process(ask_without_pause, port, path, images, clients, seconds / _BLOCKS))
@@ -184,7 +184,7 @@ def _throughput(port: int, path: str, images: Sequence[bytes], clients: int, sec
 
 
 def _alone(running: Service, images: Sequence[bytes], seconds: float, raw: _Raw) -> dict[str, float]:
-    """One client's median against a raw query with all cores' threads; blocks take turns."""
+    """Compare one client's median with a raw query on all cores' threads, in alternating blocks."""
     ours, theirs = [], []
     for _ in range(_BLOCKS):
         ours += run_in_fresh_process(ask_without_pause, running.port, _PATH, images, 1, seconds / _BLOCKS).waited_ms
@@ -215,7 +215,7 @@ def _overload(running: Service, images: Sequence[bytes], seconds: float, raw: _R
 
 
 def _overload_and_after(port: int, images: Sequence[bytes], per_s: float, seconds: float) -> tuple[Asked, Asked]:
-    """The overload, and at once one client, without the pause that a new process would be."""
+    """Send the overload, then search with one client without delay."""
     return ask_at_rate(port, _PATH, images, per_s, seconds), ask_without_pause(port, _PATH, images, 1, 5.0)
 
 
@@ -227,7 +227,7 @@ def _recovered_ms(waited_ms: Sequence[float], normal_ms: float) -> float:
 
 
 def _memory(running: Service, images: Sequence[bytes], requests: int) -> list[dict[str, float | int]]:
-    """After each tenth of the searches; the first row is after the warm-up."""
+    """Return memory after each tenth of the searches; the first row is after the warm-up."""
     rows: list[dict[str, float | int]] = []
     done = 0
     while requests and done < requests:
@@ -240,16 +240,16 @@ def _memory(running: Service, images: Sequence[bytes], requests: int) -> list[di
 
 
 def _side_by_side(ours: Sequence[Throughput], notebook: Sequence[Throughput]) -> list[dict[str, object]]:
-    """What clip-retrieval publishes of itself (its README) was not measured here, and on another machine."""
+    """Compare also with what clip-retrieval publishes (its README), measured on another machine."""
     rows: list[dict[str, object]] = [
-        {"": "ours", "one client, p50 ms": ours[0].p50_ms, "most a second": max(row.per_s for row in ours)},
+        {"": "ours", "one client, p50 ms": ours[0].p50_ms, "maximum per second": max(row.per_s for row in ours)},
         {
-            "": "notebook behind Flask's server",
+            "": "baseline notebook, Flask's server",
             "one client, p50 ms": notebook[0].p50_ms,
-            "most a second": max(row.per_s for row in notebook),
+            "maximum per second": max(row.per_s for row in notebook),
         },
     ]
-    return [*rows, {"": "clip-retrieval, as published", "one client, p50 ms": 50.0, "most a second": 20.0}]
+    return [*rows, {"": "clip-retrieval, as published", "one client, p50 ms": 50.0, "maximum per second": 20.0}]
 
 
 def _percentile(values: Sequence[float], percent: float) -> float:

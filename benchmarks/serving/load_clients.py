@@ -16,15 +16,15 @@ _REFUSED = 503
 
 @dataclass
 class Asked:
-    """What clients got.
+    """Responses that clients received.
 
     Attributes:
-        seconds: from the first request to the last answer.
-        cpu_s: that the clients themselves took.
-        waited_ms: of each request that was answered, in the order of the answers.
-        refused_ms: of each that was refused, with status 503 and `Retry-After`.
-        lag_ms: the most that a request was sent late.
-        failed: every other answer, or what happened instead.
+    seconds: Time from the first request to the last response.
+    cpu_s: CPU time of the clients.
+    waited_ms: Latency of each answered request, in order of the responses.
+    refused_ms: Latency of each request rejected with status 503 and `Retry-After`.
+    lag_ms: Largest delay of sending a request.
+    failed: All other responses and errors.
     """
 
     seconds: float = 0.0
@@ -36,7 +36,7 @@ class Asked:
 
 
 def ask_without_pause(port: int, path: str, images: Sequence[bytes], clients: int, seconds: float) -> Asked:
-    """Each client sends the next request when it has its answer."""
+    """Let each client send its next request when it has its response."""
 
     async def run(asked: Asked) -> None:
         ends = time.perf_counter() + seconds
@@ -54,7 +54,7 @@ def ask_without_pause(port: int, path: str, images: Sequence[bytes], clients: in
 
 
 def ask_at_rate(port: int, path: str, images: Sequence[bytes], per_s: float, seconds: float) -> Asked:
-    """Send requests at fixed times, whether earlier ones are answered or not, each over a connection that is free."""
+    """Send requests at fixed times, over any free connection, whether or not earlier ones are answered."""
 
     async def run(asked: Asked) -> None:
         requests, free, under_way = _requests(path, images), list[_Connection](), set[asyncio.Task[None]]()
@@ -99,7 +99,7 @@ def _requests(path: str, images: Sequence[bytes]) -> Iterator[bytes]:
 
 
 class _Connection:
-    """One client's; it connects again where it was closed."""
+    """A client's connection, which reconnects if it was closed."""
 
     def __init__(self, port: int) -> None:
         self._port = port
@@ -107,7 +107,7 @@ class _Connection:
         self._writer: asyncio.StreamWriter | None = None
 
     async def ask(self, request: bytes, asked: Asked, since: float) -> None:
-        """Send it and note what comes back; the wait counts from `since`."""
+        """Send a request and record the response; latency counts from `since`."""
         try:
             status, head = await self._answer(request)
         except (OSError, asyncio.IncompleteReadError) as error:

@@ -1,8 +1,7 @@
-"""How soon the search page can be used, and how soon an answer is seen on it, in headless Chromium.
+"""Loading and response times of the search page in headless Chromium.
 
-`ready`: milliseconds from the start of the loading until the page takes an image. `shown`: from the arrival of an
-answer until its hits are on the page. An empty page of the same service is loaded in turn with it, for what the browser
-takes.
+`ready`: milliseconds from the start of loading until the page accepts an image. `shown`: from the arrival of a response
+until its hits are on the page. An empty page of the same service is loaded alternately, as the browser's own time.
 """
 
 import shutil
@@ -27,10 +26,10 @@ _MARKS = "performance.getEntriesByType('mark').map((mark) => [mark.name, mark.st
 
 def main() -> None:
     """Measure, print and store."""
-    options = option_parser("page", __doc__).parse_args()
+    options = option_parser("serving.page", __doc__).parse_args()
     chromium = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
     if chromium is None:
-        raise SystemExit("there is no Chromium here: apt-get install chromium")
+        raise SystemExit("Chromium is not installed: apt-get install chromium")
     photo = sample(list_photos(options.photos, "validation"), 1)[0].path
     with tempfile.TemporaryDirectory(prefix="parecido-benchmark-") as directory:
         data = DataDirectory(Path(directory, "data"))
@@ -51,7 +50,7 @@ def main() -> None:
 
 
 def _load(browser: Browser, root: str, photo: Path) -> tuple[float, float, float]:
-    """Milliseconds: an empty page, until the search page is ready, until an answer is shown; nothing is cached."""
+    """Return milliseconds to load an empty page, to be ready, and to show a response, without cache."""
     with browser.new_context() as context:
         page = context.new_page()
         page.goto(f"{root}/healthz", wait_until="load")

@@ -1,4 +1,4 @@
-"""How long a query takes over HTTP, against raw decoding and a raw forward pass of the same photos."""
+"""Latency of a query over HTTP, compared with raw decoding and inference of the same photos."""
 
 import json
 import statistics
@@ -18,20 +18,20 @@ _WARM_UP = 5
 
 @dataclass(frozen=True)
 class QuerySpeed:
-    """One client, one request after the other, one worker.
+    """Latency of one client with one worker.
 
     Attributes:
-        inference_threads: threads within one inference, for both.
-        queries: how many.
-        p50_ms: from sending an upload to having read the answer.
-        p95_ms: the same.
-        raw_p50_ms: the raw limit.
-        raw_p95_ms: the same.
-        p50_ratio: `p50_ms / raw_p50_ms`.
-        inside_ms: median of what the service itself says it took: the rest is HTTP, both sides.
-        ready_s: seconds from the start of the process until it was ready; median of the starts.
-        worker_rss_mb: resident megabytes of the worker after the queries.
-        worker_pss_mb: the same, what is shared with the parent counted half.
+    inference_threads: Threads per inference, for both.
+    queries: Number of queries.
+    p50_ms: Median time from sending an upload to having read the response.
+    p95_ms: 95th percentile of it.
+    raw_p50_ms: Median of the raw limit.
+    raw_p95_ms: 95th percentile of it.
+    p50_ratio: `p50_ms / raw_p50_ms`.
+    inside_ms: Median of the time reported by the service; the rest is HTTP on both sides.
+    ready_s: Median time from start until ready.
+    worker_rss_mb: Resident memory of the worker after the queries.
+    worker_pss_mb: The same, with pages shared with the parent counted half.
     """
 
     inference_threads: int
@@ -50,14 +50,14 @@ class QuerySpeed:
 def measure_queries(
     data: Path, model: bytes, photos: Sequence[Path], inference_threads: int, starts: int
 ) -> QuerySpeed:
-    """Search by each photo, in short blocks that alternate between the service and the raw limit.
+    """Search with each photo, in short blocks that alternate with the raw limit.
 
     Args:
-        data: what to serve.
-        model: the bytes of `embedder.tflite`, for the raw limit.
-        photos: one a query.
-        inference_threads: threads within one inference.
-        starts: how often the service is started; the last one answers the queries.
+    data: The data directory to serve.
+    model: Bytes of `embedder.tflite`, for the raw limit.
+    photos: One per query.
+    inference_threads: Threads per inference.
+    starts: How often the service is started; the last one answers the queries.
     """
     ready_s = []
     for _ in range(starts - 1):
@@ -94,7 +94,7 @@ def measure_queries(
 
 
 def _search_s(running: Service, images: Sequence[bytes]) -> list[tuple[float, bytes]]:
-    """Seconds and answer of each search, over one connection."""
+    """Return seconds and response of each search, over one connection."""
     client, found = Client(running.port), []
     for image in images:
         started = time.perf_counter()

@@ -1,8 +1,8 @@
-"""The cost of search options at their limits: processor time and memory, over a large drawn catalogue.
+"""Cost of search options at their limits: CPU time and memory, with a large synthetic catalogue.
 
-Embeddings of ten categories lie around some thousand designs, so that there are near-duplicates; each item has a code
-of its own, a price, and one of 200 brands, most items being of a few. All is compared exactly, in memory. Filters and
-groups are asked for the first time each time.
+Embeddings of ten categories are distributed around some thousand designs, so that there are near-duplicates. Each item
+has a unique code, a price, and one of 200 brands with a skewed distribution. Searches are exact, in memory. Each filter
+and group is new to the service.
 """
 
 import os
@@ -56,9 +56,9 @@ _SEARCHES: dict[str, dict[str, Any]] = {
 
 def main() -> None:
     """Measure, print and store."""
-    parser = option_parser("search_cost", __doc__)
+    parser = option_parser("serving.search_cost", __doc__)
     parser.add_argument("--items", type=int, default=1_000_000, help="(default: 1,000,000)")
-    parser.add_argument("--dim", type=int, default=1280, help="of an embedding (default: 1280)")
+    parser.add_argument("--dim", type=int, default=1280, help="dimensions of an embedding (default: 1280)")
     options = parser.parse_args()
     n_items, dim = (3000, 64) if options.smoke else (options.items, options.dim)
     with tempfile.TemporaryDirectory(prefix="parecido-benchmark-") as directory:
@@ -71,13 +71,13 @@ def main() -> None:
 
 
 def _measure(snapshot: Snapshot, path: Path, query: Vectors, given: dict[str, Any]) -> dict[str, Any]:
-    """The least processor time of some runs after one, and the most memory above what there was."""
+    """Return the minimum CPU time of some runs after a warm-up, and the largest additional memory."""
     fields = {**given, "filter": MetadataFilter.from_json(given["filter"]) if "filter" in given else None}
     options = SearchOptions(**fields)
     categories = _CATEGORIES[: int(given.get("probe", 1))]
     taken_s, more_mb = [], []
     for run in range(1 + _REPEATS):
-        fresh = replace(snapshot, items=ItemStore(path))  # nothing is remembered
+        fresh = replace(snapshot, items=ItemStore(path))  # nothing is cached
         _reset_peak()
         before_mb, started_s = _memory_mb("VmRSS"), time.thread_time()
         hits = ItemSearch(fresh, query, options).page(categories)

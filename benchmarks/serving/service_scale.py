@@ -1,8 +1,8 @@
-"""The service with a large catalogue beside a small one: how soon it is ready, its memory, a query over HTTP.
+"""The service with a large catalogue, compared with a small one: time until ready, memory, latency over HTTP.
 
-Both catalogues are drawn vectors (see `scale`), of which snapshots are built. For the time of a query both services run
-at once, and one client uploads the same photos to each in short blocks in turn, after each has answered them all once.
-Memory is counted by PSS, over all processes of a service, after each worker has searched.
+Both catalogues are synthetic vectors (see `benchmarks.ann.scale`). For latency both services run at once, and one
+client uploads the same photos to each in short alternating blocks, after a warm-up with all of them. Memory is the PSS
+of all processes of a service after each worker has searched.
 """
 
 import json
@@ -34,7 +34,7 @@ _SOME_QUERIES = 10
 
 def main() -> None:
     """Measure, print and store."""
-    parser = option_parser("service_scale", __doc__)
+    parser = option_parser("serving.service_scale", __doc__)
     parser.add_argument("--sizes", type=_sizes, default=(10_000, 1_000_000), help="(default: 10000,1000000)")
     place = CACHE / "service-scale"
     parser.add_argument("--directory", type=Path, default=place, help=f"for vectors and snapshots (default: {place})")
@@ -59,7 +59,7 @@ def _sizes(text: str) -> tuple[int, ...]:
 
 
 def _snapshot(directory: Path, real: dict[str, Vectors], size: int) -> Path:
-    """The data directory of a catalogue of so many items, built unless it is there."""
+    """Return the data directory of a catalogue of `size` items, building it unless it exists."""
     data = directory / "data"
     if not (data / "current").exists():
         drawn = make_synthetic_set(directory / "set", real, size, n_queries=_SOME_QUERIES, seed=0)
@@ -69,7 +69,7 @@ def _snapshot(directory: Path, real: dict[str, Vectors], size: int) -> Path:
 
 
 def _measure_process(data: Path, images: Sequence[bytes]) -> dict[str, Any]:
-    """Seconds until it is ready, and megabytes with one and with four workers."""
+    """Return the time until ready and the memory, with one and with four workers."""
     figures: dict[str, Any] = {}
     for workers in (1, 4):
         ready_s = []
@@ -84,7 +84,7 @@ def _measure_process(data: Path, images: Sequence[bytes]) -> dict[str, Any]:
 
 
 def _search_on_all(running: Service, images: Sequence[bytes], workers: int) -> None:
-    """Several clients at once, so that every worker has its share."""
+    """Search with several clients at once, so that every worker gets some."""
 
     def search(part: int) -> None:
         client = Client(running.port)
@@ -98,13 +98,13 @@ def _search_on_all(running: Service, images: Sequence[bytes], workers: int) -> N
 
 
 def _measure_queries(snapshots: Sequence[Path], images: Sequence[bytes]) -> list[dict[str, float]]:
-    """Median times of each service: over HTTP, and of the search inside it."""
+    """Return median latencies of each service: over HTTP, and of the search itself."""
     with ExitStack() as stack:
         running = [stack.enter_context(service(data)) for data in snapshots]
         clients = [Client(one.port) for one in running]
         http_ms: list[list[float]] = [[] for _ in clients]
         search_ms: list[list[float]] = [[] for _ in clients]
-        for image in images:  # what is mapped is read from the disk when it is first wanted
+        for image in images:  # mapped pages are read from disk on first access
             for client in clients:
                 client.search(image)
         for start in range(0, len(images), _BLOCK):

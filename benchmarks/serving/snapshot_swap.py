@@ -1,7 +1,7 @@
-"""What clients feel of snapshots that are swapped while they search.
+"""Latency of clients while snapshots are swapped.
 
-A real service with two workers answers sixteen clients without pause, for as long with swaps as without, in turns. The
-snapshots that take turns are of the same photos: one as built, one trained again.
+A service with two workers answers sixteen clients without a pause, for equal times with and without swaps, alternately.
+Two snapshots of the same photos alternate: one as built, one trained again.
 """
 
 import itertools
@@ -30,12 +30,12 @@ _TURNS = 5
 
 @dataclass(frozen=True)
 class Latency:
-    """What the clients waited.
+    """Latency of the clients.
 
     Attributes:
-        requests: that were answered; all were, or the benchmark ends.
-        p50_ms: median.
-        p99_ms: the 99th percentile.
+    requests: Number of answered requests; an error ends the benchmark.
+    p50_ms: Median.
+    p99_ms: 99th percentile.
     """
 
     requests: int
@@ -44,19 +44,19 @@ class Latency:
 
     @classmethod
     def of(cls, waited_ms: Sequence[float]) -> "Latency":
-        """Sum up single waits."""
+        """Summarize individual latencies."""
         return cls(len(waited_ms), *(float(value) for value in np.percentile(waited_ms, (50, 99))))
 
 
 class Load:
-    """Clients that search without pause."""
+    """Clients that search without a pause."""
 
     def __init__(self, port: int, images: Sequence[bytes]) -> None:
-        """Start them.
+        """Start the clients.
 
         Args:
-            port: of the service.
-            images: that they ask with, in turn.
+            port: Port of the service.
+            images: Query images, used in turn.
         """
         self._port = port
         self._images = itertools.cycle(images)
@@ -68,14 +68,14 @@ class Load:
             thread.start()
 
     def take(self) -> list[float]:
-        """What was waited since the last call, in ms."""
+        """Return the latencies since the last call, in ms."""
         if self._failures:
             raise SystemExit(f"a request failed: {self._failures[0]}")
         waited, self._waited_ms = self._waited_ms, []
         return waited
 
     def stop(self) -> None:
-        """Let the requests under way end."""
+        """Wait for the requests in progress."""
         self._stop.set()
         for thread in self._threads:
             thread.join()
@@ -93,8 +93,8 @@ class Load:
 
 def main() -> None:
     """Measure, print and store."""
-    parser = option_parser("swapping", __doc__)
-    parser.add_argument("--swaps", type=int, help="in all (default: 50, in a small run 4)")
+    parser = option_parser("serving.snapshot_swap", __doc__)
+    parser.add_argument("--swaps", type=int, help="number of swaps (default: 50, in a smoke run 4)")
     options = parser.parse_args()
     swaps = options.swaps or (4 if options.smoke else 50)
     train = list_photos(options.photos, "train")
@@ -129,7 +129,7 @@ def main() -> None:
 
 
 def _take_turns(load: Load, data: DataDirectory, ids: "itertools.cycle[str]", swaps: int) -> tuple[Latency, Latency]:
-    """As long without swaps as with them, in turns."""
+    """Measure for equal times without and with swaps, alternately."""
     quiet: list[float] = []
     swapping: list[float] = []
     time.sleep(3)  # warm up

@@ -1,1 +1,1 @@
-"""HTTP servers compared."""
+"""Comparison of HTTP servers."""

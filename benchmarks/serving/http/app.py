@@ -1,7 +1,7 @@
-"""The application that every HTTP server is measured with, as WSGI and as ASGI, from the standard library alone.
+"""The application behind every compared HTTP server, as WSGI and as ASGI, using the standard library alone.
 
-Each answers on a thread, as a service does whose work is synchronous. What ASGI leaves to an application is done here:
-deadlines for the body and for the answer, and an error for an `Expect` that means nothing.
+Each request is answered by a thread, as in a service with synchronous work. What ASGI leaves to the application is
+implemented here: deadlines for body and response, and an error for an unknown `Expect`.
 """
 
 import asyncio
@@ -21,7 +21,7 @@ def wsgi(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterabl
     length = environ.get("CONTENT_LENGTH")
     if length or not environ.get("wsgi.input_terminated"):
         body = environ["wsgi.input"].read(int(length or 0))
-    else:  # of a chunked body the server finds the end
+    else:  # the server detects the end of a chunked body
         body = environ["wsgi.input"].read()
     status, content = _answer(environ["PATH_INFO"], environ.get("HTTP_EXPECT", ""), len(body))
     headers = [("Content-Type", "application/json"), ("Content-Length", str(len(content)))]
@@ -56,7 +56,7 @@ async def asgi(scope: dict[str, Any], receive: Callable[[], Awaitable[Any]], sen
 
 
 def _answer(path: str, expect: str, n_bytes: int) -> tuple[int, bytes]:
-    """Status and content."""
+    """Return status and content."""
     if expect.lower() not in ("", "100-continue"):
         return 417, b'{"error":"expectation_failed"}'
     return 200, _LARGE if path == "/large" else json.dumps({"status": "ok", "n_bytes": n_bytes}).encode()

@@ -1,13 +1,13 @@
-"""HTTP servers behind which the service could run, each with one small application: speed, and hostile clients.
+"""Comparison of HTTP servers with one small application: speed and hostile clients.
 
-- Requests a second of one and of eight clients, for all servers in turns, on connections that are kept.
-- `/healthz`, each time on a new connection, while other clients hold theirs without getting on.
-- What comes in answer to requests that no application should see, and whether it is a JSON error body.
-- When a connection is ended that sends no whole request, or does not read its answer.
+- Requests per second of one and of eight clients on kept connections, for all servers alternately.
+- `/healthz` on new connections while other clients hold stalled ones.
+- Responses to requests that no application should see, and whether they are JSON error bodies.
+- Time until a connection is closed that sends no complete request or does not read its response.
 
-Every server has one process, eight threads where it has threads, room for 1,000 connections and timeouts of ten
-seconds where it has such options. Clients share the cores with it, and come from one address. The servers have an
-environment of their own (`peers/versions.toml`); ours is `search_service/server`, with its default settings.
+Every server has one process, eight threads if it has threads, room for 1,000 connections and timeouts of ten seconds if
+it has such options. Clients share its cores and have one address. The servers have their own environment
+(`peers/versions.toml`); Parecido's is `search_service/server` with default settings.
 """
 
 import http.client
@@ -60,7 +60,7 @@ _POST = b"POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 60000\r\n\r\n"
 _CHUNKED = b"POST /echo HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
 _LARGE = b"GET /large HTTP/1.1\r\nHost: x\r\n\r\n"
 _SPEED = {"GET": _GET, "POST of 60 KB": _POST + bytes(60_000)}
-_HOLDS = {  # how many connections, what each sends first, and five times a second
+_HOLDS = {  # number of connections, their first bytes, and those sent five times a second
     "100 trickle an upload": (100, _POST, b"a"),
     "1,100 have sent a byte": (1100, b"P", b""),
     "80 don't read 5 MB": (80, _LARGE, b""),
@@ -72,7 +72,7 @@ _WRONG = {
     "Expect: wonders": b"POST /echo HTTP/1.1\r\nHost: x\r\nExpect: wonders\r\nContent-Length: 2\r\n\r\n{}",
     "two lengths": b"POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\n{}a",
 }
-_ENDLESS = {  # what is sent first, and five times a second
+_ENDLESS = {  # first bytes, and those sent five times a second
     "head without an end": (b"GET / HTTP/1.1\r\nHost: x\r\nX: ", b"a"),
     "body that drips": (_POST, b"a"),
     "silence": (b"", b""),
@@ -85,12 +85,12 @@ _ESTABLISHED = "01"  # in /proc/net/tcp
 
 @dataclass(frozen=True)
 class Running:
-    """A server that answers.
+    """A running server.
 
     Attributes:
-        name: of `_COMMANDS`.
-        port: where it listens, on 127.0.0.1.
-        pid: of the process that was started.
+    name: Key of `_COMMANDS`.
+    port: Port on 127.0.0.1.
+    pid: Process id.
     """
 
     name: str
@@ -100,7 +100,7 @@ class Running:
 
 def main() -> None:
     """Run the benchmark."""
-    parser = option_parser("http_servers", __doc__)
+    parser = option_parser("serving.http.compare", __doc__)
     names = list(_COMMANDS)
     parser.add_argument("--servers", nargs="*", choices=names, default=names, help="default: all")
     parser.add_argument("--environments", type=Path, default=CACHE / "environments", help="virtual environments")
@@ -111,13 +111,13 @@ def main() -> None:
     with ExitStack() as stack:
         running = [stack.enter_context(_running(*one)) for one in servers]
         speed = _speed(running, seconds, rounds)
-        print_records("Requests a second, 1 and 8 clients", speed)
+        print_records("Requests per second, 1 and 8 clients", speed)
         wrong = [{"server": one.name} | {kind: _reply(one, sent) for kind, sent in _WRONG.items()} for one in running]
-        print_records("Answers to what no application should see", wrong)
+        print_records("Responses to requests that no application should see", wrong)
         ended = _ended(running, watched_s)
-        print_records(f"Answered or closed after so many seconds; –: not within {watched_s}", ended)
+        print_records(f"Seconds until answered or closed; –: not within {watched_s}", ended)
     held = [_beside(*one, seconds) for one in servers]
-    print_records("/healthz meanwhile, p50 / p99 in ms; resident megabytes above the quiet ones; –: no answer", held)
+    print_records("/healthz meanwhile, p50 / p99 in ms; additional resident MB; –: no response", held)
     store("http_servers", options.smoke, {"speed": speed, "held": held, "wrong": wrong, "ended": ended})
 
 
@@ -150,7 +150,7 @@ def _running(name: str, python: Path) -> Iterator[Running]:
 
 
 def _healthz_s(server: Running) -> float | None:
-    """Seconds of one request on a connection of its own; None where it was not answered well."""
+    """Return the seconds of a request on a new connection, or None without a successful response."""
     began_s = time.perf_counter()
     connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=_ANSWER_S)
     with closing(connection), suppress(OSError, http.client.HTTPException):
@@ -162,7 +162,7 @@ def _healthz_s(server: Running) -> float | None:
 
 
 def _speed(servers: Sequence[Running], seconds: float, rounds: int) -> list[dict[str, object]]:
-    """Medians over rounds in which all servers have their turns."""
+    """Return medians over rounds in which all servers take turns."""
     cases = [(f"{kind}, {n}", request, n) for kind, request in _SPEED.items() for n in (1, 8)]
     found: dict[tuple[str, str], list[float]] = {}
     for _ in range(rounds):
@@ -177,7 +177,7 @@ def _speed(servers: Sequence[Running], seconds: float, rounds: int) -> list[dict
 
 
 def _per_s(server: Running, request: bytes, n_clients: int, seconds: float) -> float:
-    """Requests a second of clients that ask again at once; all are in one thread, which costs the least."""
+    """Return requests per second of clients without a pause, all in one thread, which costs least."""
     n_answers, began_s = 0, time.perf_counter()
     with selectors.DefaultSelector() as selector, ExitStack() as stack:
 
@@ -212,10 +212,10 @@ def _is_whole(answer: bytes) -> bool:
 
 
 def _reply(server: Running, sent: bytes) -> str:
-    """Status of the answer, and whether it is JSON."""
+    """Return the status of the response and whether it is JSON."""
     answer = b""
     with suppress(OSError), _connected(server) as client:
-        with suppress(OSError):  # it may be answered before all is sent
+        with suppress(OSError):  # the response may come before everything is sent
             client.sendall(sent)
         while b"\r\n\r\n" not in answer and (received := client.recv(65536)):
             answer += received
@@ -226,7 +226,7 @@ def _reply(server: Running, sent: bytes) -> str:
 
 
 def _ended(servers: Sequence[Running], watched_s: float) -> list[dict[str, object]]:
-    """Seconds until each connection was answered or closed; all are watched at once."""
+    """Return the seconds until each connection was answered or closed; all are watched at once."""
     ended: dict[tuple[str, str], float | None] = {}
 
     def watch(server: Running, kind: str) -> None:
@@ -252,7 +252,7 @@ def _ended_s(client: socket.socket, drip: bytes, reads: bool, watched_s: float) 
 
 
 def _is_kept(client: socket.socket) -> bool:
-    """Tell whether the server keeps its end open, which a client that does not read can't see (Linux)."""
+    """Return True if the server keeps its end open, which a client that does not read cannot see (Linux)."""
     ends = tuple(f":{end[1]:04X}" for end in (client.getpeername(), client.getsockname()))
     lines = (line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:])
     return any(line[1].endswith(ends[0]) and line[2].endswith(ends[1]) and line[3] == _ESTABLISHED for line in lines)
@@ -284,7 +284,7 @@ def _shown(took_ms: Sequence[float]) -> str:
 
 @contextmanager
 def _held(server: Running, n_connections: int, first: bytes, drip: bytes) -> Iterator[None]:
-    """Connections that are not read; each sends something first, and a drip from time to time."""
+    """Hold connections that are not read; each sends a first part, then a drip from time to time."""
     stopped = threading.Event()
     with ExitStack() as stack:
         clients = []
@@ -309,7 +309,7 @@ def _held(server: Running, n_connections: int, first: bytes, drip: bytes) -> Ite
 
 
 def _connected(server: Running, timeout_s: float = _ANSWER_S) -> socket.socket:
-    """A connection with a small buffer, so that what is not read stays with the server."""
+    """Open a connection with a small buffer, so that unread data stays with the server."""
     client = socket.socket()
     client.settimeout(timeout_s)
     client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)

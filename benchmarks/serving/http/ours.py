@@ -1,4 +1,4 @@
-"""The HTTP layer of the service in front of the application that every server is measured with: `http_ours PORT`."""
+"""The service's HTTP layer in front of the compared application; argument: `PORT`."""
 
 import asyncio
 import socket

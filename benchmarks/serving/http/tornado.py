@@ -1,4 +1,4 @@
-"""Tornado's HTTP server in front of the application that every server is measured with: `http_tornado PORT`."""
+"""Tornado's HTTP server in front of the compared application; argument: `PORT`."""
 
 import asyncio
 import sys
