@@ -15,8 +15,8 @@ import argcomplete
 from indexer.cli.parser import command_parser
 from indexer.console.native_stderr import without_native_logs
 from indexer.console.progress import TerminalReporter
-from indexer.priority import give_way
 from shared.errors import ParecidoError, SnapshotError
+from shared.priority import lower_process_priority
 
 _NOT_PUBLISHED = 3
 
@@ -60,7 +60,7 @@ def _fail(as_json: bool, code: str, message: str, status: int) -> int:
 
 
 if __name__ == "__main__":
-    give_way()
+    lower_process_priority()
     with without_native_logs():
         status = main()
     sys.exit(status)

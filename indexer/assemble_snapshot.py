@@ -26,12 +26,15 @@ from indexer.snapshots.classifier_heads import Heads
 from indexer.snapshots.milvus_collections import connect, record_collection
 from indexer.snapshots.published import PublishedSnapshot
 from shared import __version__
-from shared.catalogue.items import IndexedItem, ItemStore, write_items
-from shared.index.partition import Partition, partition_file
+from shared.catalogue.item_store import ItemStore
+from shared.catalogue.item_writer import write_items
+from shared.catalogue.items import IndexedItem
+from shared.index.partition import Partition
+from shared.index.partition_files import partition_file
 from shared.manifest import FORMAT_VERSION, CategoryEntry, Manifest
 from shared.milvus.address import EMBEDDED, MilvusAddress
 from shared.model.embedder import Embedder, LiteRtEmbedder, NoEmbedder, embedder_id, golden_picture
-from shared.model.energy_score import Clarity
+from shared.model.energy_score import EnergyScore
 from shared.snapshot.data_directory import DataDirectory, SnapshotPaths
 from shared.snapshot.snapshot import Snapshot
 
@@ -50,7 +53,7 @@ class SnapshotContent:
         published: the snapshot that partitions are taken over from.
         image_root: what image paths are relative to.
         settings: the build's.
-        preprocessing: how images were decoded, one of `shared.images.decode.PREPROCESSINGS`.
+        preprocessing: how images were decoded, one of `shared.images.preprocessing.PREPROCESSINGS`.
     """
 
     base: ExportedBackbone
@@ -132,7 +135,7 @@ class SnapshotContent:
         heads.write(paths)
         return heads
 
-    def _pretrained_classes(self) -> Clarity | None:
+    def _pretrained_classes(self) -> EnergyScore | None:
         """Of the base, unless it was tuned: then they no longer fit its embeddings."""
         from indexer.backbone.load import pretrained_classes
 

@@ -12,7 +12,7 @@ from indexer.embedding.augmentation import Augmentation
 from indexer.files.location import absolute, location
 from indexer.partitions.index_policy import INDEX_KINDS, IndexPolicy
 from shared.errors import SettingsError, SnapshotMissing
-from shared.images.decode import ImageLimits
+from shared.images.limits import ImageLimits
 from shared.index.index_kind import EXACT
 from shared.index.stored_vectors import ENCODINGS
 from shared.milvus.address import EMBEDDED, MilvusAddress

@@ -15,7 +15,7 @@ from search_service.admission.controller import DEADLINE_S, QUEUE
 from search_service.observability.logging_setup import FORMATS, LEVELS
 from search_service.platform_variables import is_platform_variable
 from shared.errors import SettingsError
-from shared.images.decode import ImageLimits
+from shared.images.limits import ImageLimits
 from shared.milvus.address import MilvusAccess
 from shared.model.classifier import PROBE_COVERAGE
 

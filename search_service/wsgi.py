@@ -19,7 +19,7 @@ from search_service.server.malloc_tuning import return_freed_memory
 from search_service.settings import ServiceSettings
 from search_service.snapshots.open_engine import EngineOpener, read_published
 from search_service.snapshots.watcher import SnapshotWatcher
-from shared.images.decode_pool import DecodeTemplate
+from shared.images.decode_pool.template import DecodeTemplate
 from shared.priority import inference_threads
 from shared.snapshot.data_directory import DataDirectory
 

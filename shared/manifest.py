@@ -1,7 +1,7 @@
-"""`manifest.json`: how a snapshot describes itself.
+"""`manifest.json`: a snapshot's description of itself.
 
-The seal shows damage, not intent: whoever can write the file can seal it again. So every field is checked for its type
-and its range when it is read, and nothing that is opened later is trusted because of the seal.
+The seal detects damage, not tampering: anyone who can write the file can seal it again. So the type and the range of
+every field are checked when it is read, and files that are opened later are not trusted because of the seal.
 """
 
 import hashlib
@@ -19,17 +19,20 @@ from shared.errors import SnapshotError
 from shared.files.regular_file import read_regular
 
 FORMAT_VERSION = 2
-_MOST_BYTES = 64 << 20
-"""Ten times what one of ten thousand categories takes."""
-_MOST_DIMENSIONS = 65_536
-_MOST_ROWS = 1 << 40
-_SHOWN = 100
-_READABLE = (1, 2)
-"""Format 1 has nothing but exact indexes: what it lacks has its default here."""
+_READABLE_VERSIONS = (1, 2)
+"""Format 1 has only exact indexes; fields that it lacks have their defaults."""
+_MAX_BYTES = 64 << 20
+"""Ten times the size for ten thousand categories."""
+_MAX_DIM = 65_536
+_MAX_COUNT = 1 << 40
+_SHOWN_CHARS = 100
+_MAX_MESSAGE_CHARS = 500
+_FILE_KEYS = {"search_parameter": "effort", "n_candidates": "depth"}
+"""Keys of the file that differ from the names of the fields."""
 
 
 def _text(value: object) -> str:
-    """Any text, lone surrogates too: file systems have names that are not UTF-8."""
+    """Accept any text, even with lone surrogates: file names need not be UTF-8."""
     if not isinstance(value, str) or "\0" in value:
         raise ValueError("expected text without NUL")
     return value
@@ -46,19 +49,19 @@ def _file_name(value: object) -> str:
 def _time(value: object) -> str:
     text = _text(value)
     if datetime.fromisoformat(text).tzinfo is None:
-        raise ValueError("expected a time with its zone, in ISO 8601")
+        raise ValueError("expected a time with a time zone, in ISO 8601")
     return text
 
 
 def _distinct_names(categories: "tuple[CategoryEntry, ...]") -> "tuple[CategoryEntry, ...]":
     if len({entry.name for entry in categories}) < len(categories):
-        raise ValueError("expected categories of different names")
+        raise ValueError("expected distinct names of categories")
     return categories
 
 
 Text = Annotated[str, PlainValidator(_text)]
 FileName = Annotated[str, PlainValidator(_file_name)]
-Count = Annotated[int, Field(strict=True, ge=0, le=_MOST_ROWS)]
+Count = Annotated[int, Field(strict=True, ge=0, le=_MAX_COUNT)]
 Sha256 = Annotated[str, Field(strict=True, pattern=r"^[0-9a-f]{64}$")]
 Finite = Annotated[float, Field(strict=True, allow_inf_nan=False)]
 _NO_OTHERS = ConfigDict(extra="forbid")
@@ -70,17 +73,16 @@ class CategoryEntry:
 
     Attributes:
         name: the label.
-        items: how many items.
-        images: how many images these have.
-        rows: how many embeddings its partition holds (images, or images and their augmented views).
-        index_kind: `exact`, or the approximate index, as `index_kind` spells it; format 1 has FAISS's class.
+        items: number of items.
+        images: number of their images.
+        rows: number of embeddings in its partition: images, or images and their augmented views.
+        index_kind: `exact`, or the approximate index as `index_kind` spells it; in format 1 FAISS's class.
         ann_recall_at_10: measured at build time against exact search.
-        content: a digest of the embeddings in the partition, by what they were made of: the same content, the same
-            index.
-        vectors: how embeddings are kept: `float32`, or `int8`.
-        effort: `efSearch` or `nprobe` of a search; None where all rows are compared.
-        depth: how many rows the index proposes for ten hits; None where all rows are compared.
-        search_p50_ms: median processor time of a search for ten when it was built; None where all rows are compared.
+        content: a digest of the embeddings in the partition, by their inputs: the same content, the same index.
+        vectors: encoding of the embeddings: `float32` or `int8`.
+        search_parameter: `efSearch` or `nprobe` of a search; None for an exact index.
+        n_candidates: number of candidates for ten hits; None for an exact index.
+        search_p50_ms: median processor time of a search for ten hits, at build time; None for an exact index.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = _NO_OTHERS
@@ -93,22 +95,22 @@ class CategoryEntry:
     ann_recall_at_10: Annotated[Finite, Field(ge=0, le=1)]
     content: Text = ""
     vectors: Text = "float32"
-    effort: Count | None = None
-    depth: Count | None = None
+    search_parameter: Annotated[Count | None, Field(alias=_FILE_KEYS["search_parameter"])] = None
+    n_candidates: Annotated[Count | None, Field(alias=_FILE_KEYS["n_candidates"])] = None
     search_p50_ms: Annotated[Finite, Field(ge=0)] | None = None
 
 
 @dataclass(frozen=True)
 class StoreEntry:
-    """The collection of Milvus that has a snapshot's vectors.
+    """The Milvus collection that holds a snapshot's vectors.
 
     Attributes:
         address: as `--store` spells it, without credentials.
         collection: its name.
         index_type: as Milvus spells it.
-        rows: how many vectors it has.
+        rows: number of vectors.
         sample: the SHA-256 of some of them, in hexadecimal; see `shared.milvus.collection`.
-        partitions: how many named ones it has; None for one a category. Categories share them where there are fewer.
+        partitions: number of Milvus partitions, which categories share if there are fewer; None for one per category.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = _NO_OTHERS
@@ -123,34 +125,34 @@ class StoreEntry:
 
 @dataclass(frozen=True)
 class Manifest:
-    """Everything about a snapshot but its data.
+    """The description of a snapshot.
 
     Attributes:
-        format_version: of the layout; another one is refused.
+        format_version: of the layout of the snapshot.
         snapshot_id: also the name of its directory.
         created_at: ISO 8601, UTC.
-        parecido_version: what built it.
-        backbone: `efficientnet_b0` or `efficientnet_lite0`; `none` where embeddings were given without a base.
-        weights: where the backbone's weights came from.
+        parecido_version: the version that built it.
+        backbone: `efficientnet_b0` or `efficientnet_lite0`; `none` if embeddings were given without a backbone.
+        weights: the source of the backbone's weights.
         embedder_id: hash of `embedder.tflite`.
         dim: length of an embedding.
         metric: always `inner_product`.
-        recipe: names everything that embeddings depend on besides the images.
-        preprocessing: one of `shared.images.decode.PREPROCESSINGS`, by which queries are decoded too.
+        recipe: names everything besides the images that embeddings depend on.
+        preprocessing: of images and queries; one of `shared.images.preprocessing.PREPROCESSINGS`.
         index_views: `original` or `all`.
         categories: in the order of the classifier's columns.
-        items: how many items.
-        images: how many images.
-        skipped: how many catalogue entries were left out; `report/skipped.jsonl` lists them.
+        items: number of items.
+        images: number of images.
+        skipped: number of catalogue entries that were skipped; `report/skipped.jsonl` lists them.
         image_root: the directory that image paths are relative to.
         content: a digest of all items with their images and metadata, in order.
-        golden: `(dim,)`, the embedding of the built-in test picture; empty where embeddings were given without a base.
-        classifier: figures on held-out items.
+        golden: `(dim,)`, the embedding of the built-in test image; empty if embeddings were given without a backbone.
+        classifier: metrics on held-out items.
         settings: the build's settings.
         checksums: file, relative to the snapshot → SHA-256.
-        samples: large file of vectors → the SHA-256 of samples of it, for checking it soon.
-        tuning: how fine-tuning the base went; None where it was not tried.
-        store: where the vectors are; None where they are in the snapshot.
+        samples: large file of vectors → SHA-256 of samples of it, for quick verification.
+        tuning: the outcome of fine-tuning the backbone; None if it was not tried.
+        store: the collection with the vectors; None if they are in the snapshot.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = _NO_OTHERS
@@ -162,7 +164,7 @@ class Manifest:
     backbone: Text
     weights: Text
     embedder_id: Text
-    dim: Annotated[int, Field(strict=True, ge=1, le=_MOST_DIMENSIONS)]
+    dim: Annotated[int, Field(strict=True, ge=1, le=_MAX_DIM)]
     metric: Literal["inner_product"]
     preprocessing: Text
     recipe: Text
@@ -184,51 +186,58 @@ class Manifest:
     def write(self, path: Path) -> None:
         """Write it as JSON, sealed with a checksum of its own."""
         content = asdict(self)
+        content["categories"] = [
+            {_FILE_KEYS.get(name, name): value for name, value in entry.items()} for entry in content["categories"]
+        ]
         if self.store is None:
-            del content["store"]  # so that versions that know of none read it
+            del content["store"]  # so that versions without stores can read it
         path.write_text(json.dumps({**content, "seal": _seal(content)}, indent=1) + "\n", encoding="utf-8")
 
     @classmethod
     def read(cls, path: Path) -> "Manifest":
-        """Read what `write` wrote.
+        """Read the file that `write` wrote.
 
         Raises:
-            SnapshotError: missing, damaged, of another format version, or with values that can't be.
+            SnapshotError: it is missing or damaged, is of another format version, or has invalid values.
         """
         try:
-            # All numbers have to be finite: answers are JSON, which has no others.
-            text = read_regular(path, _MOST_BYTES, path.parent.parent).decode("utf-8")
-            content = json.loads(text, parse_constant=_refuse_constant, parse_float=_finite)
+            # Numbers must be finite: responses are JSON, which has no others.
+            text = read_regular(path, _MAX_BYTES, path.parent.parent).decode("utf-8")
+            content = json.loads(text, parse_constant=_reject_constant, parse_float=_finite)
             version, seal = content["format_version"], content.pop("seal", None)
         except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, SnapshotError) as error:
             raise SnapshotError(f"the manifest {path} can't be read: {error}") from error
-        if version not in _READABLE:
-            raise SnapshotError(f"{path} has format version {version}; this version of Parecido reads 1 and 2")
+        if version not in _READABLE_VERSIONS:
+            raise SnapshotError(
+                f"{path} has format version {version}; expected 1 or 2, which this version of Parecido reads"
+            )
         if seal != _seal(content):
             raise SnapshotError(f"the manifest {path} was changed after it was written: its seal does not match")
         try:
             manifest: Manifest = _ADAPTER.validate_python(content)
         except ValidationError as error:
-            raise SnapshotError(f"the manifest {path} has missing or unknown fields: {_first(error)}") from error
+            raise SnapshotError(
+                f"the manifest {path} has missing, unknown or invalid fields: {_first(error)}"
+            ) from error
         return manifest
 
 
 _ADAPTER = TypeAdapter(Manifest)
 
 
-def _refuse_constant(name: str) -> NoReturn:
+def _reject_constant(name: str) -> NoReturn:
     raise ValueError(f"it has {name}; expected finite numbers")
 
 
 def _finite(text: str) -> float:
     value = float(text)
-    return value if math.isfinite(value) else _refuse_constant(text[:_SHOWN])
+    return value if math.isfinite(value) else _reject_constant(text[:_SHOWN_CHARS])
 
 
 def _first(error: ValidationError) -> str:
-    """The first thing that is wrong, without the value, which may be long."""
+    """The first problem, without the value, which may be long."""
     first = error.errors(include_url=False, include_input=False, include_context=False)[0]
-    return f"{'.'.join(str(part) for part in first['loc'])}: {first['msg']}"[:500]
+    return f"{'.'.join(str(part) for part in first['loc'])}: {first['msg']}"[:_MAX_MESSAGE_CHARS]
 
 
 def _seal(content: Mapping[str, Any]) -> str:

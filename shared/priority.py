@@ -1,39 +1,50 @@
-"""Threads of a lower priority than the rest of the process: for inference, and lower still for costly searches."""
+"""Priorities of threads and processes: requests come first, then inference, costly searches, and indexing."""
 
 import os
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
-NICENESS = 10
-"""How much lower the priority of inference is than the process's own; 20 would be the most."""
-COSTLY_NICENESS = 15
-"""The same for costly searches: photos are embedded first."""
+INFERENCE_NICENESS = 10
+"""Added to the process's own niceness, of at most 19, for inference."""
+COSTLY_SEARCH_NICENESS = 15
+"""Added to the process's own niceness for costly searches: photos are embedded first."""
+INDEXER_NICENESS = INFERENCE_NICENESS + 5
+"""Gives a service's inference about three times the indexer's share of a core that both want."""
 
 
 def inference_threads(count: int) -> ThreadPoolExecutor:
-    """Threads of a lower priority than the rest of the process, where the system has that for threads.
+    """Create threads for inference of a lower priority than the rest of the process, where the system supports it.
 
-    Inference takes all cores for as long as there is work. A thread that is answering a request needs one for moments,
-    but often, and mostly holds Python's lock then: while it has to wait for its share of a core, nobody can do
-    anything in Python, and the cores run empty a moment later.
+    Inference takes all cores for as long as there is work. A thread that answers a request needs a core briefly but
+    often, and mostly holds the GIL then: while it waits for its share of a core no Python code runs, and the cores are
+    idle a moment later.
 
     Args:
-        count: how many run at once.
+        count: number of threads.
     """
-    return ThreadPoolExecutor(count, "inference", initializer=_let_others_go_first, initargs=(NICENESS,))
+    return ThreadPoolExecutor(count, "inference", initializer=_raise_niceness, initargs=(INFERENCE_NICENESS,))
 
 
 def costly_search_threads(count: int) -> ThreadPoolExecutor:
-    """Threads that let inference go first too.
+    """Create threads for costly searches, whose priority is lower than that of inference.
 
     Args:
-        count: how many run at once.
+        count: number of threads.
     """
-    return ThreadPoolExecutor(count, "costly", initializer=_let_others_go_first, initargs=(COSTLY_NICENESS,))
+    return ThreadPoolExecutor(count, "costly", initializer=_raise_niceness, initargs=(COSTLY_SEARCH_NICENESS,))
 
 
-def _let_others_go_first(niceness: int) -> None:
-    if sys.platform == "linux":  # elsewhere this is of the whole process
+def lower_process_priority() -> None:
+    """Lower this process's priority below that of a service's inference on the same machine.
+
+    Does nothing if it is that low already, or the system has no niceness.
+    """
+    if hasattr(os, "nice"):
+        os.nice(max(0, INDEXER_NICENESS - os.nice(0)))
+
+
+def _raise_niceness(niceness: int) -> None:
+    if sys.platform == "linux":  # elsewhere niceness is the whole process's
         thread = threading.get_native_id()
         os.setpriority(os.PRIO_PROCESS, thread, min(19, os.getpriority(os.PRIO_PROCESS, thread) + niceness))

@@ -52,7 +52,7 @@ _OURS = {"shared": set(), "indexer": {"shared"}, "search_service": {"shared"}}
 # From the lowest; a layer imports itself and those above it in this list.
 _LAYERS = {
     "shared": [
-        ["errors", "vectors", "deadline", "recently_used", "shown", "priority", "expected_values", "options"],
+        ["errors", "vectors", "deadline", "text", "priority", "expected_values", "options"],
         ["files"],
         ["manifest", "feedback_record"],
         ["images"],
@@ -64,7 +64,7 @@ _LAYERS = {
         ["retrieval"],
     ],
     "indexer": [
-        ["console", "files", "priority"],
+        ["console", "files"],
         ["capacity"],
         ["catalogue"],
         ["snapshots"],
@@ -98,7 +98,7 @@ _OF_SEVERAL_MODULES = {
     "search_service/server/test_conformance.py": "HTTP as its specification has it",
     "search_service/test_milvus.py": "searches in Milvus",
     "shared/images/test_hostile_images.py": "decoding in time and memory",
-    "shared/snapshot/test_snapshot_sense.py": "what a snapshot's parts say of each other",
+    "shared/snapshot/test_invalid_content.py": "snapshots with valid checksums and invalid content",
 } | {
     f"search_service/api/test_{name}.py": "a route"
     for name in (

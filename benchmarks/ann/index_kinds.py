@@ -15,8 +15,10 @@ from benchmarks.ann.real_embeddings import CACHE, real_embeddings
 from benchmarks.ann.synthetic_set import NEIGHBOURS, SyntheticSet, make_synthetic_set
 from benchmarks.harness.options import option_parser
 from benchmarks.harness.rows import machine, print_records, store
-from shared.index.approximate_index import ApproximateIndex, RowsOfPlaces
-from shared.index.index_kind import IndexKind, SearchSettings
+from shared.index.approximate_index import ApproximateIndex
+from shared.index.index_kind import IndexKind
+from shared.index.rows_by_position import RowsByPosition
+from shared.index.search_settings import SearchSettings
 from shared.index.stored_vectors import StoredVectors
 from shared.vectors import Vectors
 
@@ -52,7 +54,7 @@ def _largest_category(dataset: SyntheticSet) -> tuple[StoredVectors, Vectors, Ve
     asked = np.load(dataset.query_categories) == 0
     rows, queries = np.load(dataset.vectors, mmap_mode="r"), np.load(dataset.queries)[asked]
     furthest = rows[np.load(dataset.nearest)[asked][:, NEIGHBOURS - 1]]
-    return StoredVectors.of_pieces(iter([rows[members]])), queries, np.einsum("ij,ij->i", queries, furthest)
+    return StoredVectors.from_batches(iter([rows[members]])), queries, np.einsum("ij,ij->i", queries, furthest)
 
 
 def _measured(name: str, vectors: StoredVectors, queries: Vectors, tenth: Vectors) -> list[dict[str, Any]]:
@@ -60,13 +62,13 @@ def _measured(name: str, vectors: StoredVectors, queries: Vectors, tenth: Vector
     kind = IndexKind(name, vectors.dim)
     sample = np.random.default_rng(0).permutation(vectors.n_rows)[:_TRAINED_ON]
     started = time.perf_counter()
-    index = kind.empty(vectors.embeddings(sample))
-    for _, rows in vectors.pieces():
+    index = kind.trained(vectors.embeddings(sample))
+    for _, rows in vectors.batches():
         index.add(rows)
     build_s = time.perf_counter() - started
     threads = faiss.omp_get_max_threads()
     faiss.omp_set_num_threads(1)
-    places = RowsOfPlaces(np.arange(vectors.n_rows + 1), np.arange(vectors.n_rows))
+    places = RowsByPosition(np.arange(vectors.n_rows + 1), np.arange(vectors.n_rows))
     records = []
     for params in _SEARCH_PARAMS:
         depth = min(params if kind.is_graph else _LIST_DEPTH, vectors.n_rows)
@@ -84,7 +86,7 @@ def _searched(
     took_s, right = [], 0
     for query, wanted in zip(queries, tenth, strict=True):
         started = time.thread_time()
-        scores = vectors.scores(query, index.propose(query))
+        scores = vectors.scores(query, index.candidates(query))
         took_s.append(time.thread_time() - started)
         right += min(NEIGHBOURS, int(np.count_nonzero(scores >= wanted - 1e-6)))
     return {"recall": right / (NEIGHBOURS * len(queries)), "p50_ms": 1000 * float(np.median(took_s))}

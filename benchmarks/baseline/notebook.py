@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from indexer.embedding.augmentation import Augmentation
-from shared.images.decode import SIDE_PX
+from shared.images.preprocessing import SIDE_PX
 from shared.model.classifier import Classifier
 from shared.snapshot.data_directory import DataDirectory
 from shared.snapshot.snapshot import Snapshot

@@ -18,7 +18,9 @@ from indexer.embedding.augmentation import Augmentation
 from indexer.embedding.embed_catalogue import EmbeddedCatalogue, embed_catalogue
 from indexer.embedding.embed_image import EmbeddingConfig
 from shared.catalogue.items import IndexedItem, Item
-from shared.images.decode import ImageLimits, decode_image, to_pixels
+from shared.images.decode import decode_image
+from shared.images.limits import ImageLimits
+from shared.images.preprocessing import to_pixels
 from shared.index.partition import Partition
 from shared.model.embedder import Embedder, LiteRtEmbedder
 from shared.vectors import Vectors

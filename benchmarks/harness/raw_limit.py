@@ -12,7 +12,7 @@ from ai_edge_litert.interpreter import Interpreter
 from numpy.typing import NDArray
 from PIL import Image
 
-from shared.images.decode import SIDE_PX
+from shared.images.preprocessing import SIDE_PX
 
 _WARM_UP = 3
 

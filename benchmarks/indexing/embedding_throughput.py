@@ -13,7 +13,7 @@ from indexer.console.progress import SilentReporter
 from indexer.embedding.augmentation import Augmentation
 from indexer.embedding.embed_catalogue import embed_catalogue
 from indexer.embedding.embed_image import EmbeddingConfig
-from shared.images.decode import ImageLimits
+from shared.images.limits import ImageLimits
 from shared.model.embedder import LiteRtEmbedder
 
 CORES = os.cpu_count() or 1

@@ -20,7 +20,9 @@ import numpy as np
 
 from benchmarks.harness.options import option_parser
 from benchmarks.harness.rows import print_records, store
-from shared.catalogue.items import IndexedItem, Item, ItemStore, write_items
+from shared.catalogue.item_store import ItemStore
+from shared.catalogue.item_writer import write_items
+from shared.catalogue.items import IndexedItem, Item
 from shared.catalogue.metadata_filter import MetadataFilter
 from shared.catalogue.metadata_index import passing
 from shared.index.partition import Partition

@@ -23,7 +23,9 @@ from benchmarks.harness.rows import print_records, store
 from indexer.data_quality.nearest_images import nearest_images
 from indexer.data_quality.report import examine
 from indexer.data_quality.snapshot_images import SnapshotImages
-from shared.catalogue.items import IndexedItem, Item, ItemStore, write_items
+from shared.catalogue.item_store import ItemStore
+from shared.catalogue.item_writer import write_items
+from shared.catalogue.items import IndexedItem, Item
 from shared.index.partition import Partition
 from shared.vectors import Vectors, unit_rows
 

@@ -21,7 +21,8 @@ from benchmarks.harness.fresh_process import run_in_fresh_process
 from benchmarks.harness.options import option_parser
 from benchmarks.harness.rows import print_records, store
 from indexer.catalogue.reader import read_catalogue
-from shared.catalogue.items import IndexedItem, Item, write_items
+from shared.catalogue.item_writer import write_items
+from shared.catalogue.items import IndexedItem, Item
 
 _IMAGE = "picture.jpg"
 _Result = TypeVar("_Result")

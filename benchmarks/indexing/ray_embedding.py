@@ -36,9 +36,9 @@ from indexer.embedding.cluster.ray_executor import RayExecutor
 from indexer.embedding.cluster.shard import EmbeddedShard
 from indexer.embedding.embed_catalogue import EmbeddedCatalogue, Executor, embed_catalogue, embed_locally
 from indexer.embedding.embed_image import EmbeddingConfig
-from indexer.priority import give_way
-from shared.images.decode import ImageLimits
+from shared.images.limits import ImageLimits
 from shared.model.embedder import LiteRtEmbedder
+from shared.priority import lower_process_priority
 from tests.support.processes.ray_cluster import RayCluster, environment, ray_cluster
 
 _SHARD_IMAGES = 4000
@@ -71,7 +71,7 @@ def main() -> None:
     if options.smoke:
         options.views, options.block, options.blocks = 400, 300, 1
     os.environ.update(environment())
-    give_way()  # as workers have
+    lower_process_priority()  # as workers have
     model = run_in_fresh_process(export_lite0)
     photos = list_photos(options.photos)
     with tempfile.TemporaryDirectory(prefix="parecido-benchmark-") as directory, ray_cluster(1, CORES - 1) as cluster:

@@ -26,7 +26,7 @@ from indexer.console.progress import SilentReporter
 from indexer.embedding.augmentation import Augmentation
 from indexer.embedding.embed_catalogue import EmbeddedCatalogue
 from indexer.evaluation.retrieval_metrics import interval
-from shared.model.classifier import PROBE_COVERAGE, covering, ranking
+from shared.model.classifier import PROBE_COVERAGE, n_covering, ranking
 
 _FOLDS = 5
 
@@ -59,8 +59,8 @@ def _judged(embedded: EmbeddedCatalogue, seed: int) -> dict[str, Any]:
         head = heads.refitted
         assert head.categories == embedded.categories
         found = probabilities[judged] = head.probabilities(embedded.originals_of(judged))
-        counts["auto"][judged] = [head.needed(row, PROBE_COVERAGE) for row in found]
-        counts["adding up"][judged] = [covering(row, PROBE_COVERAGE) for row in found]
+        counts["auto"][judged] = [head.n_likely(row, PROBE_COVERAGE) for row in found]
+        counts["adding up"][judged] = [n_covering(row, PROBE_COVERAGE) for row in found]
     place = np.argmax(ranking(probabilities) == truth[:, np.newaxis], axis=1)
     return {
         "category_accuracy": category_accuracy_at(1, probabilities, truth),

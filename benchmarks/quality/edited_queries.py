@@ -16,7 +16,9 @@ from numpy.typing import NDArray
 
 from indexer.evaluation.photo_edits import EDITS
 from shared.catalogue.items import IndexedItem
-from shared.images.decode import ImageLimits, decode_image, to_pixels
+from shared.images.decode import decode_image
+from shared.images.limits import ImageLimits
+from shared.images.preprocessing import to_pixels
 from shared.index.category_search import CategorySearch, search_partitions
 from shared.retrieval.nearest_item_rule import likely_categories
 from shared.snapshot.snapshot import Snapshot

@@ -8,7 +8,7 @@ indexer holds out; the validation photos are the known queries.
 - Near: for every pair of categories, a head is trained without the two, whose validation photos are then unknown; means
   over the pairs.
 
-For each: the area under the ROC curve of single signs (`ood_signals.py` has those that are not shipped), of
+For each: the area under the ROC curve of single signals (`ood_signals.py` has those that are not shipped), of
 sums that are standardised, and of `known_score` (that of all five, less the category's threshold); the shares of known
 queries rejected and of unknown ones found, also by the rule for a base without known classes (log odds and cosine).
 """
@@ -47,8 +47,13 @@ from indexer.embedding.augmentation import Augmentation
 from indexer.embedding.embed_catalogue import EmbeddedCatalogue
 from indexer.evaluation.retrieval_metrics import auroc, ood_figures
 from shared.index.partition import Partition
-from shared.model.energy_score import Clarity
-from shared.model.ood_rule import NEIGHBOURS, KnownRule, mean_cosine, signs
+from shared.model.energy_score import EnergyScore
+from shared.model.ood_rule import (
+    NEIGHBOURS,
+    OodRule,
+    mean_cosine,
+    signals,
+)
 from shared.vectors import Vectors
 
 _SEEDS = 3
@@ -78,7 +83,7 @@ class Judge:
         self._tried = TriedSigns(embedded.originals_of(images), embedded.columns(images, embedded.categories))
         self._all = embedded.originals, embedded.columns(np.arange(len(embedded.digests)), embedded.categories)
 
-    def _rule(self, held_out: HeldOut, pretrained: Clarity | None) -> KnownRule:
+    def _rule(self, held_out: HeldOut, pretrained: EnergyScore | None) -> OodRule:
         rule = fit_ood_rule(self._heads.validated, held_out, self._partitions.__getitem__, pretrained)
         assert rule is not None
         return rule
@@ -99,7 +104,7 @@ class Judge:
         logits = self.classifier.logits(queries)
         columns = logits.argmax(axis=1)
         cosines = np.array([self._cosine(query, int(column)) for query, column in zip(queries, columns, strict=True)])
-        single = signs(queries, logits, columns, cosines, self.rule.clarity)
+        single = signals(queries, logits, columns, cosines, self.rule.energy_score)
         standardised = (single - self.rule.means) / self.rule.stds
         margins = self.rule.margins(queries, logits, columns, cosines)
         plain = self.plain.margins(queries, logits, columns, cosines)

@@ -23,7 +23,7 @@ from benchmarks.harness.photos import list_photos, sample, write_catalogue
 from benchmarks.harness.rows import print_records, store
 from benchmarks.quality.edited_queries import search_by_edited
 from indexer.evaluation.photo_edits import EDITS
-from shared.index.partition import partition_file
+from shared.index.partition_files import partition_file
 from shared.snapshot.data_directory import DataDirectory
 from shared.snapshot.snapshot import Snapshot
 

@@ -12,8 +12,9 @@ from pathlib import Path
 from benchmarks.harness.rows import print_records
 from search_service.engine.query_decoder import QueryDecoder
 from shared.errors import ParecidoError
-from shared.images.decode import ImageLimits
-from shared.images.decode_pool import DecodeTemplate, Reason
+from shared.images.decode_pool.pool import Reason
+from shared.images.decode_pool.template import DecodeTemplate
+from shared.images.limits import ImageLimits
 from tests.support.hostile_images import hostile_images
 from tests.support.processes.watched_processes import Watched
 

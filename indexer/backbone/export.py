@@ -9,7 +9,7 @@ import tensorflow as tf
 from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
 from shared.errors import WeightsError
-from shared.images.decode import SIDE_PX
+from shared.images.preprocessing import SIDE_PX
 from shared.model.embedder import LiteRtEmbedder, golden_picture
 from shared.vectors import unit_rows
 

@@ -17,7 +17,7 @@ from keras.src.applications import efficientnet
 from indexer.backbone import efficientnet_lite0
 from indexer.settings import BACKBONES
 from shared.errors import WeightsError
-from shared.model.energy_score import Clarity
+from shared.model.energy_score import EnergyScore
 from shared.snapshot.checksums import sha256_of
 
 DOWNLOAD_LIMIT_S = 30.0
@@ -70,7 +70,7 @@ def load_backbone(name: str, weights: Path | None, say: Callable[[str], None]) -
     return found
 
 
-def pretrained_classes(name: str, weights: Path | None) -> Clarity | None:
+def pretrained_classes(name: str, weights: Path | None) -> EnergyScore | None:
     """The classes that a base was pretrained on, as a head on its unit embeddings; None where they are not at hand.
 
     They come with Lite0's weights alone: B0's are without the top.

@@ -2,7 +2,7 @@
 
 1. Search the partition of each image's predicted category, its own item left out.
 2. Choose the pretrained classes that tell how clear a picture is, where there are any.
-3. Standardise all signs over all images.
+3. Standardise all signals over all images.
 4. Set each category's threshold so that few of the images that are taken for it would be rejected.
 """
 
@@ -15,8 +15,15 @@ from numpy.typing import NDArray
 from indexer.classifier.held_out import HeldOut
 from shared.index.partition import Partition
 from shared.model.classifier import Classifier, softmax
-from shared.model.energy_score import Clarity
-from shared.model.ood_rule import NEIGHBOURS, WEIGHTS, WEIGHTS_WITH_CLARITY, KnownRule, mean_cosine, signs
+from shared.model.energy_score import EnergyScore
+from shared.model.ood_rule import (
+    NEIGHBOURS,
+    WEIGHTS,
+    WEIGHTS_WITH_ENERGY,
+    OodRule,
+    mean_cosine,
+    signals,
+)
 from shared.vectors import Vectors
 
 # Chosen on the clothing photos, benchmarks/quality/ood_detection.py; docs/explanation/relevance.md.
@@ -33,8 +40,8 @@ def fit_ood_rule(
     classifier: Classifier,
     held_out: HeldOut,
     open_partition: Callable[[str], Partition],
-    pretrained: Clarity | None = None,
-) -> KnownRule | None:
+    pretrained: EnergyScore | None = None,
+) -> OodRule | None:
     """The rule; None for a single category, or where fewer than `MIN_IMAGES` images are held out.
 
     Args:
@@ -52,20 +59,20 @@ def fit_ood_rule(
     found = np.isfinite(cosines)
     images, logits, columns, cosines = images[found], logits[found], columns[found], cosines[found]
     clarity = None if pretrained is None else _frequent(pretrained, images)
-    seen = signs(images, logits, columns, cosines, clarity)
+    seen = signals(images, logits, columns, cosines, clarity)
     means, stds = seen.mean(axis=0), np.maximum(seen.std(axis=0), _LEAST_STD)
     n_categories = len(classifier.categories)
-    weights = np.array(WEIGHTS if clarity is None else WEIGHTS_WITH_CLARITY)
-    rule = KnownRule(means, stds, np.zeros(n_categories), weights, clarity)
+    weights = np.array(WEIGHTS if clarity is None else WEIGHTS_WITH_ENERGY)
+    rule = OodRule(means, stds, np.zeros(n_categories), weights, clarity)
     margins = rule.margins(images, logits, columns, cosines)
     return replace(rule, thresholds=thresholds(margins, columns, n_categories))
 
 
-def _frequent(pretrained: Clarity, images: Vectors) -> Clarity:
+def _frequent(pretrained: EnergyScore, images: Vectors) -> EnergyScore:
     """Its `_MOST_CLASSES` that images show most: the others say little of them, and would cost each query time."""
     shown = softmax(images @ pretrained.weights + pretrained.bias).mean(axis=0)
     most = np.sort(np.argsort(-shown, kind="stable")[:_MOST_CLASSES])
-    return Clarity(np.ascontiguousarray(pretrained.weights[:, most]), pretrained.bias[most])
+    return EnergyScore(np.ascontiguousarray(pretrained.weights[:, most]), pretrained.bias[most])
 
 
 def thresholds(scores: NDArray[np.float64], columns: NDArray[np.int64], n_categories: int) -> NDArray[np.float64]:

@@ -78,6 +78,6 @@ def probe_auto(
     Returns:
         The share of queries whose category is searched, and the mean number of categories searched.
     """
-    counts = np.array([classifier.needed(row, share) for row in probabilities])
+    counts = np.array([classifier.n_likely(row, share) for row in probabilities])
     places = np.where(ranking(probabilities) == truth[:, np.newaxis], np.arange(probabilities.shape[1]), np.inf)
     return float((places.min(axis=1) < counts).mean()), float(counts.mean())

@@ -32,7 +32,9 @@ from indexer.snapshots.writer_lock import writer_lock
 from shared.errors import SettingsError, SnapshotMissing
 from shared.options import options_of
 from shared.snapshot.data_directory import DataDirectory
-from shared.snapshot.snapshot import Snapshot, check_files
+from shared.snapshot.snapshot import Snapshot
+from shared.snapshot.validate_content import validate_content
+from shared.snapshot.verify_files import verify_files
 
 Result = dict[str, Any]
 _THREADS = os.cpu_count() or 1
@@ -125,8 +127,8 @@ def verify(options: VerifyOptions, reporter: Reporter) -> Result:
     recall = {}
     with reporter.stage("check files"):
         snapshot = _open(data, snapshot_id)
-        check_files(data.paths(snapshot_id), snapshot.manifest)  # opening has read only samples of large ones
-        snapshot.check_content(data.paths(snapshot_id))
+        verify_files(data.paths(snapshot_id), snapshot.manifest)  # opening has read only samples of large ones
+        validate_content(snapshot, data.paths(snapshot_id))
     with reporter.stage("search exactly", len(snapshot.partitions)) as stage:
         for name, part in snapshot.partitions.items():
             recall[name] = ann_recall_at_10(part)

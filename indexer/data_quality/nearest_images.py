@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from indexer.data_quality.snapshot_images import SnapshotImages
-from shared.index.stored_vectors import inner_products
+from shared.index.inner_products import inner_products
 from shared.vectors import Vectors
 
 NEIGHBOURS = 32

@@ -7,8 +7,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from shared.images.decode import PREPROCESSING, ImageLimits
-from shared.images.decode_pool import DecodePool, template_of_process
+from shared.images.decode_pool.pool import DecodePool
+from shared.images.decode_pool.template import template_of_process
+from shared.images.limits import ImageLimits
+from shared.images.preprocessing import PREPROCESSING
 
 _CPU_S = 10.0
 """Processor time for one image: more than for a query, since nobody is waiting."""
@@ -23,7 +25,7 @@ def decode_pixels(
         data: the bytes of the file.
         limits: larger images are rejected.
         name: the name in error messages.
-        preprocessing: one of `shared.images.decode.PREPROCESSINGS`.
+        preprocessing: one of `shared.images.preprocessing.PREPROCESSINGS`.
 
     Raises:
         ImageError: it can't be decoded, or exceeds the limits.

@@ -11,7 +11,8 @@ from indexer.embedding.cache import EmbeddingCache
 from indexer.embedding.decoding import decode_pixels
 from indexer.files.location import is_url, read_limited, status_of
 from shared.errors import CatalogueError
-from shared.images.decode import PREPROCESSING, ImageLimits
+from shared.images.limits import ImageLimits
+from shared.images.preprocessing import PREPROCESSING
 from shared.model.embedder import Embedder
 from shared.vectors import Vectors
 
@@ -42,7 +43,7 @@ class EmbeddingConfig:
         threads: number of images processed at once.
         cache: the views embedded earlier with the same recipe; None embeds everything.
         rehash: read every file, even if its size and modification time have not changed.
-        preprocessing: one of `shared.images.decode.PREPROCESSINGS`.
+        preprocessing: one of `shared.images.preprocessing.PREPROCESSINGS`.
     """
 
     embedder: Embedder

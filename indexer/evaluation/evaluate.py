@@ -26,7 +26,7 @@ from indexer.embedding.embed_catalogue import embed_catalogue
 from indexer.embedding.embed_image import EmbeddingConfig
 from indexer.evaluation.predictions import LabelledPhotos, Predictions, predict
 from indexer.evaluation.retrieval_metrics import OodFigures, interval, ood_figures, precision
-from shared.images.decode import ImageLimits
+from shared.images.limits import ImageLimits
 from shared.model.classifier import PROBE_COVERAGE
 from shared.model.ood_rule import mean_cosine
 from shared.snapshot.snapshot import Snapshot
@@ -170,12 +170,12 @@ def evaluation_of(judged: Predictions) -> Evaluation:
 def _known(judged: Predictions) -> OodFigures:
     """How well photos of the snapshot's categories are told from others."""
     classifier, searched = judged.snapshot.classifier, judged.searched
-    if classifier.known is None:
+    if classifier.ood_rule is None:
         return OodFigures()
     embeddings = judged.photos.embeddings[searched]
     columns = judged.ranked[searched, 0]
     cosines = np.array([mean_cosine(judged.found[column][place]) for place, column in enumerate(columns)])
-    margins = classifier.known.margins(embeddings, classifier.logits(embeddings), columns, cosines)
+    margins = classifier.ood_rule.margins(embeddings, classifier.logits(embeddings), columns, cosines)
     return ood_figures(margins, judged.labels[searched])
 
 

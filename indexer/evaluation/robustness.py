@@ -15,7 +15,7 @@ from indexer.evaluation.retrieval_metrics import interval
 from indexer.files.location import location
 from shared.catalogue.items import IndexedItem
 from shared.errors import ImageError
-from shared.images.decode import ImageLimits
+from shared.images.limits import ImageLimits
 from shared.retrieval.nearest_item_rule import strict_hits
 from shared.snapshot.snapshot import Snapshot
 

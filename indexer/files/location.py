@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import NamedTuple, cast
 
 from shared.errors import SettingsError
-from shared.images.decode import ImageLimits
+from shared.images.limits import ImageLimits
 
 _LOCAL = ("file", "local")
 _EXTRA = "install Parecido with the extra `parquet`: pip install 'parecido[parquet]'"

@@ -20,8 +20,10 @@ from indexer.partitions.recall import ann_recall_at_10
 from indexer.snapshots.published import PublishedSnapshot
 from shared.catalogue.items import IndexedItem
 from shared.index.index_kind import EXACT
-from shared.index.partition import Partition, index_files, partition_file, write_rows
-from shared.index.stored_vectors import StoredVectors, write_float32
+from shared.index.partition import Partition
+from shared.index.partition_files import index_files, partition_file, write_item_numbers
+from shared.index.stored_vectors import StoredVectors
+from shared.index.vector_file import write_float32
 from shared.manifest import CategoryEntry
 from shared.vectors import Vectors
 
@@ -130,7 +132,7 @@ def write_partition(
     for name in index_files(planned.category):
         if (published.paths.partitions / name).exists():
             link_or_copy(published.paths.partitions / name, directory / name)
-    write_rows(directory, planned.category, planned.item_numbers)
+    write_item_numbers(directory, planned.category, planned.item_numbers)
     # The rows' items are only numbered anew, which changes no neighbour.
     return replace(planned.published, items=len(np.unique(planned.item_numbers)))
 
@@ -141,7 +143,7 @@ def _build(planned: PlannedPartition, embedded: EmbeddedCatalogue, directory: Pa
     vectors = StoredVectors.open(path)
     tuned = choose_index(vectors, planned.policy)
     approximate = None if tuned is None else tuned.index
-    kept = vectors.encoded() if planned.policy.vectors == "int8" else vectors
+    kept = vectors.to_int8() if planned.policy.vectors == "int8" else vectors
     if kept is not vectors:
         kept.write(path.with_suffix(".part"))
         path.with_suffix(".part").replace(path)
@@ -157,8 +159,8 @@ def _build(planned: PlannedPartition, embedded: EmbeddedCatalogue, directory: Pa
         ann_recall_at_10=recall if tuned is None else min(recall, tuned.recall),
         content=planned.content,
         vectors=kept.encoding,
-        effort=None if approximate is None else approximate.settings.effort,
-        depth=None if approximate is None else approximate.settings.depth,
+        search_parameter=None if approximate is None else approximate.settings.search_parameter,
+        n_candidates=None if approximate is None else approximate.settings.n_candidates,
         search_p50_ms=None if tuned is None else round(tuned.p50_ms, 4),
     )
 

@@ -20,8 +20,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from indexer.partitions.index_policy import IndexPolicy
-from shared.index.approximate_index import ApproximateIndex, RowsOfPlaces
-from shared.index.index_kind import IndexKind, SearchSettings
+from shared.index.approximate_index import ApproximateIndex
+from shared.index.index_kind import IndexKind
+from shared.index.rows_by_position import RowsByPosition
+from shared.index.search_settings import SearchSettings
 from shared.index.stored_vectors import StoredVectors
 from shared.vectors import Vectors
 
@@ -69,12 +71,12 @@ def choose_index(vectors: StoredVectors, policy: IndexPolicy) -> Tuned | None:
     """
     if policy.is_exact(vectors.n_rows, vectors.dim):
         return None
-    rows = RowsOfPlaces.of(first_copies(vectors), _SEED)
-    if policy.is_exact(rows.n_places, vectors.dim):
+    rows = RowsByPosition.shuffled(first_copies(vectors), _SEED)
+    if policy.is_exact(rows.n_positions, vectors.dim):
         return None  # hardly anything but copies
-    n_queries = min(_QUERIES, rows.n_places // 10)
-    task = _Task(vectors, rows, rows.n_places - n_queries)
-    tuned = _quickest(policy.candidates(vectors.dim, rows.n_places), task)
+    n_queries = min(_QUERIES, rows.n_positions // 10)
+    task = _Task(vectors, rows, rows.n_positions - n_queries)
+    tuned = _quickest(policy.candidates(vectors.dim, rows.n_positions), task)
     if tuned is not None:
         task.finish(tuned.index.index)
     return tuned
@@ -91,7 +93,7 @@ class _Task:
     """
 
     vectors: StoredVectors
-    rows: RowsOfPlaces
+    rows: RowsByPosition
     n_built: int
 
     def sample(self, count: int) -> "_Task":
@@ -99,23 +101,23 @@ class _Task:
         return _Task(self.vectors, self.rows, min(count, self.n_built))
 
     def of_places(self, places: NDArray[np.int64]) -> Vectors:
-        return self.vectors.embeddings(self.rows.firsts(places))
+        return self.vectors.embeddings(self.rows.first_rows(places))
 
     @cached_property
     def queries(self) -> Vectors:
-        last = self.rows.n_places
+        last = self.rows.n_positions
         return self.of_places(np.arange(last - min(_QUERIES, last // 10), last))
 
     def built(self, name: str) -> ApproximateIndex:
         """An index of the first places, not yet tuned."""
         kind = IndexKind(name, self.vectors.dim)
-        index = kind.empty(self.of_places(np.arange(min(self.n_built, _training_rows(name)))))
+        index = kind.trained(self.of_places(np.arange(min(self.n_built, _training_rows(name)))))
         _add(index, self, 0, self.n_built)
         return ApproximateIndex(index, self.rows, SearchSettings(name, 1, min(_MOST_DEPTH, self.n_built)))
 
     def finish(self, index: faiss.Index) -> None:
         """Add the places that asked."""
-        _add(index, self, self.n_built, self.rows.n_places)
+        _add(index, self, self.n_built, self.rows.n_positions)
 
     @cached_property
     def tenth_scores(self) -> NDArray[np.float32]:
@@ -157,7 +159,7 @@ def _quickest(names: Sequence[str], task: _Task) -> Tuned | None:
         tuned = _tuned(trial.built(name), trial)
         if tuned is not None:
             reached[name] = tuned
-            if tuned.index.settings.effort <= _LITTLE_EFFORT:
+            if tuned.index.settings.search_parameter <= _LITTLE_EFFORT:
                 break
     ranked = sorted(reached, key=lambda name: reached[name].p50_ms)
     if trial is task:
@@ -175,7 +177,7 @@ def _tuned(index: ApproximateIndex, task: _Task) -> Tuned | None:
     @cache
     def recalls(effort: int) -> NDArray[np.float64]:
         most = min(effort if is_graph else _MOST_DEPTH, task.n_built)
-        return _recall_by_depth(index.told(effort, most), task, queries, tenth)
+        return _recall_by_depth(index.with_parameters(effort, most), task, queries, tenth)
 
     # Recall grows with effort, so halving finds it, and the dearest efforts are seldom tried.
     place = bisect_left(efforts, _WANTED_RECALL, key=lambda effort: float(recalls(effort)[-1]))
@@ -183,7 +185,7 @@ def _tuned(index: ApproximateIndex, task: _Task) -> Tuned | None:
         return None
     found = recalls(efforts[place])
     depth = max(_NEIGHBOURS, 1 + int(np.argmax(found >= _WANTED_RECALL)))
-    told = index.told(efforts[place], depth)
+    told = index.with_parameters(efforts[place], depth)
     return Tuned(told, float(found[depth - 1]), _p50_ms(told, task, queries))
 
 
@@ -191,9 +193,9 @@ def _recall_by_depth(
     index: ApproximateIndex, task: _Task, queries: Vectors, tenth: NDArray[np.float32]
 ) -> NDArray[np.float64]:
     """`(depth,)`: the share of the ten nearest among the first proposals, one of them, two, and so on."""
-    found = np.zeros((len(queries), index.settings.depth))
+    found = np.zeros((len(queries), index.settings.n_candidates))
     for one, query, wanted in zip(found, queries, tenth, strict=True):
-        scores = task.vectors.scores(query, task.rows.firsts(index.places(query)))
+        scores = task.vectors.scores(query, task.rows.first_rows(index.positions(query)))
         one[: len(scores)] = scores >= wanted
     recalls: NDArray[np.float64] = np.minimum(found.cumsum(axis=1), _NEIGHBOURS).mean(axis=0) / _NEIGHBOURS
     return recalls
@@ -207,7 +209,7 @@ def _p50_ms(index: ApproximateIndex, task: _Task, queries: Vectors) -> float:
     try:
         for query in queries:
             started = time.thread_time()
-            task.vectors.scores(query, task.rows.firsts(index.places(query)))
+            task.vectors.scores(query, task.rows.first_rows(index.positions(query)))
             times.append(1000 * (time.thread_time() - started))
     finally:
         faiss.omp_set_num_threads(threads)
@@ -218,7 +220,7 @@ def first_copies(vectors: StoredVectors) -> NDArray[np.int64]:
     """`(n_rows,)` int64: for each row the first one with the very same bits."""
     seen: dict[bytes, int] = {}
     first = np.empty(vectors.n_rows, dtype=np.int64)
-    for start, rows in vectors.pieces():
+    for start, rows in vectors.batches():
         for row, values in enumerate(rows, start):
             first[row] = seen.setdefault(hashlib.blake2b(values.tobytes(), digest_size=16).digest(), row)
     return first

@@ -19,7 +19,12 @@ from shared.errors import SnapshotError, StoreUnavailable
 from shared.index.index_kind import EXACT
 from shared.index.partition import Partition
 from shared.manifest import CategoryEntry, StoreEntry
-from shared.milvus.collection import count_rows, read_sample, sample_of, sampled_rows
+from shared.milvus.collection import (
+    count_rows,
+    read_sample,
+    sampled_rows,
+    vectors_sha256,
+)
 from shared.milvus.connection import MilvusConnection
 from shared.milvus.partition import MilvusPartition
 from shared.milvus.rows import KEY, VECTOR, CategoryRows, partition_name
@@ -120,7 +125,7 @@ class Upload:
             (start, partition.embeddings(np.arange(start, min(start + size, partition.n_rows))))
             for start in range(0, partition.n_rows, size)
         )
-        for rows in where.batches(pieces):
+        for rows in where.records(pieces):
             self._call("upsert", data=rows, partition_name=where.partition)
 
     def _index(self) -> None:
@@ -148,9 +153,9 @@ class Upload:
                     f"Milvus has {count} rows of {partition.category!r} in {self.collection!r}; it was given"
                     f" {partition.n_rows}"
                 )
-        sample = sample_of(self._sample_given())
+        sample = vectors_sha256(self._sample_given())
         found = read_sample(self.connection, self.collection, [part.n_rows for part in self.partitions.values()])
-        if sample_of(found) != sample:
+        if vectors_sha256(found) != sample:
             raise SnapshotError(f"Milvus gives other vectors back than it was given, in {self.collection!r}")
         return sample
 
@@ -175,7 +180,7 @@ class Upload:
             index_kind=kind,
             ann_recall_at_10=recall,
             vectors="float32",
-            effort=effort,
-            depth=None,
+            search_parameter=effort,
+            n_candidates=None,
             search_p50_ms=None,
         )

@@ -13,7 +13,7 @@ from PIL import Image
 from indexer.embedding.decoding import decode_small
 from indexer.files.location import read_limited
 from shared.errors import ImageError, SettingsError
-from shared.images.decode import ImageLimits
+from shared.images.limits import ImageLimits
 
 THUMBNAIL_PX = 360
 _SUFFIXES = (".jpeg", ".jpg", ".pdf", ".png", ".svg", ".webp")

@@ -11,7 +11,7 @@ from indexer.files.location import location, read_limited
 from indexer.reports.contact_sheet import THUMBNAIL_PX, check_suffix, draw_picture, new_sheet, save_sheet, thumbnail
 from shared.catalogue.items import Item
 from shared.errors import SettingsError, UnsupportedImage
-from shared.images.decode import ImageLimits
+from shared.images.limits import ImageLimits
 from shared.model.classifier import ranking
 from shared.retrieval.nearest_item_rule import strict_hits
 from shared.snapshot.snapshot import Snapshot

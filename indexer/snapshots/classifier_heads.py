@@ -10,7 +10,7 @@ compares its own with it.
 from dataclasses import dataclass, replace
 
 from shared.model.classifier import Classifier
-from shared.model.ood_rule import KnownRule
+from shared.model.ood_rule import OodRule
 from shared.snapshot.data_directory import SnapshotPaths
 
 
@@ -41,17 +41,17 @@ class Heads:
         refitted = Classifier.open(paths.classifier)
         if not paths.validated_classifier.exists():
             return cls.without_refit(refitted)
-        return cls(refitted, replace(Classifier.open(paths.validated_classifier), known=refitted.known))
+        return cls(refitted, replace(Classifier.open(paths.validated_classifier), ood_rule=refitted.ood_rule))
 
     def write(self, paths: SnapshotPaths) -> None:
         """Write the heads into a snapshot; the OOD rule, which they share, once."""
         self.refitted.save(paths.classifier)
         if self.validated is not self.refitted:
-            replace(self.validated, known=None).save(paths.validated_classifier)
+            replace(self.validated, ood_rule=None).save(paths.validated_classifier)
 
-    def with_ood_rule(self, rule: KnownRule | None) -> "Heads":
+    def with_ood_rule(self, rule: OodRule | None) -> "Heads":
         """The same heads with another OOD rule."""
-        refitted = replace(self.refitted, known=rule)
+        refitted = replace(self.refitted, ood_rule=rule)
         if self.validated is self.refitted:
             return Heads.without_refit(refitted)
-        return Heads(refitted, replace(self.validated, known=rule))
+        return Heads(refitted, replace(self.validated, ood_rule=rule))

@@ -69,7 +69,7 @@ def has_all_vectors(manifest: Manifest, say: Callable[[str], None]) -> bool:
     """
     if manifest.store is None:
         return True
-    with closing(MilvusCollection.of(manifest)) as collection:
+    with closing(MilvusCollection.from_manifest(manifest)) as collection:
         try:
             collection.require_complete()
         except SnapshotError as error:

@@ -14,13 +14,13 @@ from indexer.catalogue.diff import States, states
 from indexer.catalogue.metadata_spool import MetadataSpool, spooled
 from indexer.console.progress import Reporter
 from indexer.snapshots.classifier_heads import Heads
-from shared.catalogue.items import ItemStore
+from shared.catalogue.item_store import ItemStore
 from shared.errors import ParecidoError, SnapshotMissing
-from shared.images.decode import PREPROCESSING, PREPROCESSINGS
+from shared.images.preprocessing import PREPROCESSING, PREPROCESSINGS
 from shared.manifest import CategoryEntry, Manifest
 from shared.snapshot.checksums import sha256_of
 from shared.snapshot.data_directory import DataDirectory, SnapshotPaths
-from shared.snapshot.snapshot import check_files
+from shared.snapshot.verify_files import verify_files
 
 
 @dataclass(frozen=True)
@@ -99,7 +99,7 @@ def find_published(data: DataDirectory, reporter: Reporter) -> PublishedSnapshot
                 f"nothing of the published snapshot is taken over: its preprocessing is {manifest.preprocessing!r}"
             )
             return None
-        check_files(paths, manifest)
+        verify_files(paths, manifest)
     except SnapshotMissing:
         return None
     except ParecidoError as error:

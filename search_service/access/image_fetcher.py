@@ -23,7 +23,7 @@ from search_service.admission.controller import AdmissionController
 from search_service.admission.observer import AdmissionObserver
 from search_service.admission.parallel_map import parallel_map
 from shared.errors import ImageNotFetched, ImageTooLarge, InvalidRequest, ParecidoError, UrlNotAllowed
-from shared.shown import shortened
+from shared.text.shorten import shortened
 
 MAX_URL_LENGTH = 2048
 _MAX_REDIRECTS = 3

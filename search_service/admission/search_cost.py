@@ -32,7 +32,7 @@ def is_costly_search(
     """
     if options.collapse_above is not None or options.group_by is not None:
         return True
-    if options.filter is not None and not snapshot.items.is_remembered(options.filter):
+    if options.filter is not None and not snapshot.items.is_cached(options.filter):
         return True
     if options.offset + options.top_k > _DEEP:
         return True

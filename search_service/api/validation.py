@@ -13,7 +13,7 @@ from pydantic_core import from_json
 from search_service.api.schemas import WANTED, WANTED_ELEMENT
 from search_service.settings import ServiceSettings
 from shared.errors import InvalidEmbedding, InvalidRequest
-from shared.shown import shown
+from shared.text.shorten import quoted
 
 _Model = TypeVar("_Model", bound=BaseModel)
 NO_TEXTS: Mapping[str, str] = {}
@@ -35,7 +35,7 @@ def refuse_unknown(what: str, names: Iterable[str], known: tuple[str, ...]) -> N
     for name in names:
         if name not in known:
             there_are = f"there are {', '.join(known)}" if known else "there is none here"
-            raise InvalidRequest(f"there is no {what} {shown(name)}; {there_are}")
+            raise InvalidRequest(f"there is no {what} {quoted(name)}; {there_are}")
 
 
 def checked(
@@ -60,9 +60,9 @@ def checked(
         name, *where = error.errors(include_url=False, include_context=False)[0]["loc"]
         place = next((step for step in where if isinstance(step, int)), None)
         if name in WANTED_ELEMENT and place is not None:
-            raise _refusal(str(name), f"has {shown(values[str(name)][place])} at {place}", WANTED_ELEMENT) from None
+            raise _refusal(str(name), f"has {quoted(values[str(name)][place])} at {place}", WANTED_ELEMENT) from None
         wanted = {name: text.format_map(vars(settings)) for name, text in WANTED.items()}
-        raise _refusal(str(name), f"is {shown({**given, **texts}.get(str(name)))}", wanted) from None
+        raise _refusal(str(name), f"is {quoted({**given, **texts}.get(str(name)))}", wanted) from None
 
 
 def _refusal(name: str, found: str, wanted: Mapping[str, str]) -> InvalidRequest | InvalidEmbedding:

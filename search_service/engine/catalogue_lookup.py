@@ -9,8 +9,8 @@ from shared.catalogue.items import Item
 from shared.errors import ImageNotFound, SnapshotError
 from shared.files.regular_file import open_regular
 from shared.images.formats import HEAD_BYTES, image_format
-from shared.shown import shown
 from shared.snapshot.snapshot import Snapshot
+from shared.text.shorten import quoted
 
 MOST_EXAMPLES = 3000
 """Of all categories together; one of each category in any case."""
@@ -56,9 +56,9 @@ class CatalogueLookup:
         """
         images = self.item(item_id).images
         if not 0 <= position < len(images):
-            raise ImageNotFound(f"the item {shown(item_id)} has {len(images)} images; there is no image {position}")
+            raise ImageNotFound(f"the item {quoted(item_id)} has {len(images)} images; there is no image {position}")
         lost = ImageNotFound(
-            f"the image {shown(images[position])} of item {shown(item_id)} is not where the catalogue had it"
+            f"the image {quoted(images[position])} of item {quoted(item_id)} is not where the catalogue had it"
         )
         try:
             path = (self._image_root / images[position]).resolve(strict=True)

@@ -27,8 +27,8 @@ from search_service.engine.query_embedding import QueryEmbedder
 from search_service.engine.user_feedback import UserFeedback
 from shared.errors import ClientGone, ParecidoError, StoreUnavailable
 from shared.feedback_record import Feedback
-from shared.images.decode import ImageLimits
-from shared.images.decode_pool import template_of_process
+from shared.images.decode_pool.template import template_of_process
+from shared.images.limits import ImageLimits
 from shared.manifest import Manifest
 from shared.model.classifier import PROBE_COVERAGE, ranking
 from shared.priority import costly_search_threads
@@ -275,7 +275,7 @@ class Engine:
         """
         if options.category is not None:
             options = replace(options, category=self._snapshot.category_named(options.category))
-        if options.category is not None or self._snapshot.classifier.known is None:
+        if options.category is not None or self._snapshot.classifier.ood_rule is None:
             verdict = NOT_EVALUATED  # also of the catalogue's own images
         with timing.stage("classify"):
             probabilities = self._snapshot.classifier.mean_probabilities(queries)
@@ -315,7 +315,7 @@ class Engine:
             probabilities = self._snapshot.classifier.mean_probabilities(queries)
             ranked = CategoryRanking.of(self._snapshot.classifier, probabilities, self._probe_coverage)
         predicted, verdict = ranked.first, NOT_EVALUATED
-        if ranked.n_likely > 1 or self._snapshot.classifier.known is not None:
+        if ranked.n_likely > 1 or self._snapshot.classifier.ood_rule is not None:
             with timing.stage("search"):
                 search = ItemSearch(self._snapshot, queries, SearchOptions(), check=SearchDeadline.start().check)
                 verdict = judge(self._snapshot.classifier, queries[:1], predicted, search.nearest(predicted))

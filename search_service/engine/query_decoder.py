@@ -15,9 +15,10 @@ from numpy.typing import NDArray
 
 from search_service.admission.controller import slow_decode_admission
 from shared.errors import ImageTooCostly, Overloaded
-from shared.images.decode import PREPROCESSING
-from shared.images.decode_pool import CPU_S, DecodePool, DecodeTemplate, PoolObserver
-from shared.priority import NICENESS
+from shared.images.decode_pool.pool import CPU_S, DecodePool, PoolObserver
+from shared.images.decode_pool.template import DecodeTemplate
+from shared.images.preprocessing import PREPROCESSING
+from shared.priority import INFERENCE_NICENESS
 
 QUICK_S = 0.25
 """Of processor time; a photo of 12 megapixels takes a fifth of it."""
@@ -46,7 +47,7 @@ class QueryDecoder:
             quick_s: seconds of processor time of the first attempt.
             slow_s: those of the second one.
         """
-        self._quick = DecodePool(template, processes, NICENESS, observer)
+        self._quick = DecodePool(template, processes, INFERENCE_NICENESS, observer)
         self._slow = DecodePool(template, 1, SLOW_NICENESS, observer)
         self._slow_admission = slow_decode_admission()
         self._known = _CostlyImages()

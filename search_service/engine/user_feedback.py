@@ -6,8 +6,8 @@ from datetime import UTC, datetime
 
 from shared.errors import InvalidRequest
 from shared.feedback_record import Feedback
-from shared.shown import shown
 from shared.snapshot.snapshot import Snapshot
+from shared.text.shorten import quoted
 from shared.vectors import Vectors
 
 
@@ -79,8 +79,7 @@ class UserFeedback:
             return category
         clicked = snapshot.items.by_id(self.clicked_item_id).item.category
         if category not in (None, clicked):
-            found = (
-                f"`category` is {shown(category)}, but the item {shown(self.clicked_item_id)} is of {shown(clicked)}"
-            )
+            item = quoted(self.clicked_item_id)
+            found = f"`category` is {quoted(category)}, but the item {item} is of {quoted(clicked)}"
             raise InvalidRequest(f"{found}; wanted one of them, or two that agree")
         return clicked

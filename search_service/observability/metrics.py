@@ -21,7 +21,7 @@ from search_service.observability.worker_counters import ENDED, ENDED_HELP, Work
 from search_service.observability.worker_gauges import process_metrics, snapshot_gauges
 from search_service.observability.worker_states import ServedSnapshot, WorkerState, WorkerStates
 from shared.feedback_record import Feedback
-from shared.images.decode_pool import REASONS, Reason
+from shared.images.decode_pool.pool import REASONS, Reason
 from shared.manifest import Manifest
 from shared.retrieval.results import SearchResult
 

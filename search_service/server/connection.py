@@ -19,7 +19,7 @@ from search_service.server.backpressure import Backpressure
 from search_service.server.limits import ConnectionLimits
 from search_service.server.message import MAX_HEAD_BYTES, Answer, Request, check_head
 from shared.errors import ParecidoError, SlowClient
-from shared.shown import shortened
+from shared.text.shorten import shortened
 
 if TYPE_CHECKING:
     from search_service.server.gateway import Gateway  # it needs prometheus_client, which wants a forked process

@@ -15,6 +15,7 @@ from shared.manifest import Manifest
 from shared.snapshot.data_directory import DataDirectory, SnapshotPaths
 from shared.snapshot.lease import SnapshotLease
 from shared.snapshot.snapshot import Snapshot
+from shared.snapshot.validate_content import validate_content
 
 
 def read_published(data: DataDirectory) -> SnapshotVersion:
@@ -65,9 +66,9 @@ class EngineOpener:
             if is_verified:
                 verify_in_subprocess(paths, 0.9 * self.settings.open_timeout_s)
             snapshot = self._open_snapshot(paths, deadline)
-            lease.require_there(paths)
+            lease.require_present(paths)
             if not is_verified and len(snapshot.items) <= SMALL_ITEMS:
-                snapshot.check_content(paths, deadline)
+                validate_content(snapshot, paths, deadline)
             return Engine(
                 snapshot,
                 self.settings.image_limits,

@@ -1,4 +1,4 @@
-"""Verification of a snapshot in a subprocess, before this process opens it; see `shared.snapshot.check_snapshot`."""
+"""Verification of a snapshot in a subprocess, before this process opens it; see `shared.snapshot.verify_process`."""
 
 import json
 import os
@@ -7,11 +7,11 @@ import subprocess
 import sys
 
 from shared.errors import SnapshotError
-from shared.index.partition import is_approximate
+from shared.index.partition_files import is_approximate
 from shared.manifest import Manifest
 from shared.snapshot.data_directory import SnapshotPaths
 
-_MODULE = "shared.snapshot.check_snapshot"
+_MODULE = "shared.snapshot.verify_process"
 _SETTINGS_PREFIX = "PARECIDO_"  # some settings are secret
 _GRACE_S = 5.0
 _EMBEDDER = "embedder.tflite"
@@ -62,7 +62,7 @@ def verify_in_subprocess(paths: SnapshotPaths, timeout_s: float, module: str = _
     if done.returncode == -signal.SIGALRM:
         raise SnapshotError(f"verifying {paths.root} takes more than {timeout_s:g} s")
     try:
-        reason = json.loads(done.stdout.splitlines()[-1])["refused"]
+        reason = json.loads(done.stdout.splitlines()[-1])["error"]
     except (ValueError, LookupError, TypeError):
         cause = f"signal {-done.returncode}" if done.returncode < 0 else f"exit status {done.returncode}"
         raise SnapshotError(f"verifying {paths.root} ended its subprocess with {cause}") from None

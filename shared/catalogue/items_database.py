@@ -1,7 +1,7 @@
-"""Open `items.sqlite` so that whoever wrote it can't run anything: plain tables alone, and statements that end.
+"""The schema of `items.sqlite`, and its safe opening: an untrusted file can't run code or endless statements.
 
-A view with the name of a table could recurse for ever, a generated column could make gigabytes, a trigger or a virtual
-table could call functions. So the schema has to be, statement by statement, one that a version of Parecido wrote.
+A view named as a table could recurse forever, a generated column could create gigabytes, a trigger or a virtual table
+could call functions. So the schema must be, statement by statement, that of a version of Parecido.
 """
 
 import json
@@ -27,30 +27,30 @@ _WITHOUT_DIGESTS = SCHEMA.replace("\n    digest BLOB,", "\n   ").replace(
     "CREATE INDEX images_by_digest ON images (digest);\n", ""
 )
 _SCHEMAS = (SCHEMA + METADATA_SCHEMA, SCHEMA, _WITHOUT_DIGESTS)
-"""Of this version and of earlier ones."""
+"""The schemas of this version and of earlier ones."""
 
-MOST_METADATA_BYTES = 1 << 20
-"""Of one item."""
-_LEAST_LIMIT_BYTES = 16 << 20
-_STEPS = 20_000  # a millisecond or so
-_MOST_OBJECTS = 100
+MAX_METADATA_BYTES = 1 << 20
+"""The size of one item's metadata."""
+_MIN_LENGTH_LIMIT_BYTES = 16 << 20
+_STEPS_PER_CHECK = 20_000  # about a millisecond
+_MAX_OBJECTS = 100
 
 _ITEMS_FAULTS = """
 SELECT sum(typeof(item_id) <> 'text' OR item_id = ''), sum(category NOT IN (SELECT value FROM json_each(?))),
     sum(typeof(metadata) <> 'text' OR length(CAST(metadata AS BLOB)) > ?), sum(metadata NOT LIKE '{%'),
     sum(json_valid(metadata) = 0 AND metadata NOT LIKE '%NaN%' AND metadata NOT LIKE '%Infinity%')
 FROM items"""
-_ITEMS_EXPECTED = (
-    "an id that is no text",
-    "a category that the manifest does not have",
-    f"metadata that are no text, or more than {MOST_METADATA_BYTES:,} bytes",
-    "metadata that are no JSON object",
-    "metadata that are no JSON",
+_ITEMS_FAULT_NAMES = (
+    "an id that is not text",
+    "a category that is not in the manifest",
+    f"metadata that are not text, or exceed {MAX_METADATA_BYTES:,} bytes",
+    "metadata that are not a JSON object",
+    "metadata that are not valid JSON",
 )
 _IMAGES_FAULTS = """
 SELECT sum(typeof(path) <> 'text' OR instr(CAST(path AS BLOB), x'00')), sum(typeof(row) <> 'integer' OR row < 0)
 FROM images"""
-_IMAGES_EXPECTED = ("a path that is no text, or has a NUL", "a row that can't be")
+_IMAGES_FAULT_NAMES = ("a path that is not text, or contains NUL", "a row that is not a number from 0")
 
 
 def open_items(path: Path, is_over: Callable[[], bool]) -> sqlite3.Connection:
@@ -58,19 +58,19 @@ def open_items(path: Path, is_over: Callable[[], bool]) -> sqlite3.Connection:
 
     Args:
         path: of the file.
-        is_over: asked again and again while a statement runs; the statement fails when it says so.
+        is_over: called repeatedly while a statement runs; the statement fails once it returns True.
 
     Raises:
-        SnapshotError: it is not a regular file, or its schema is another one.
-        sqlite3.Error: it is no such database.
+        SnapshotError: it is not a regular file, or has an unknown schema.
+        sqlite3.Error: it is not a database.
         OSError: it can't be read.
     """
-    found = regular_file(path, path.parent.parent)
-    connection = sqlite3.connect(f"{found.as_uri()}?mode=ro&immutable=1", uri=True, check_same_thread=False)
+    file = regular_file(path, path.parent.parent)
+    connection = sqlite3.connect(f"{file.as_uri()}?mode=ro&immutable=1", uri=True, check_same_thread=False)
     try:
-        connection.set_progress_handler(is_over, _STEPS)
-        # No value is longer than the file that it is in; what is made by an expression could be.
-        connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, max(_LEAST_LIMIT_BYTES, min(found.stat().st_size, 10**9)))
+        connection.set_progress_handler(is_over, _STEPS_PER_CHECK)
+        # No stored value is longer than the file; the result of an expression could be.
+        connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, max(_MIN_LENGTH_LIMIT_BYTES, min(file.stat().st_size, 10**9)))
         connection.setlimit(sqlite3.SQLITE_LIMIT_ATTACHED, 0)
         connection.setlimit(sqlite3.SQLITE_LIMIT_TRIGGER_DEPTH, 0)
         for pragma in ("trusted_schema = OFF", "query_only = ON", "cell_size_check = ON"):
@@ -82,54 +82,54 @@ def open_items(path: Path, is_over: Callable[[], bool]) -> sqlite3.Connection:
     return connection
 
 
-def check_items(connection: sqlite3.Connection, path: Path, categories: Sequence[str]) -> None:
-    """Look at every item and every image; this reads all of the file.
+def validate_items(connection: sqlite3.Connection, path: Path, categories: Sequence[str]) -> None:
+    """Check the values of every item and image; this reads the entire file.
 
     Args:
-        connection: to it.
+        connection: to the database.
         path: for messages.
-        categories: that items may have.
+        categories: the snapshot's categories.
 
     Raises:
-        SnapshotError: it says what is wrong.
-        sqlite3.Error: it is damaged.
+        SnapshotError: a value is invalid.
+        sqlite3.Error: the file is damaged.
     """
-    # NaN and infinity are not JSON, but earlier versions wrote them: they are read as null.
-    [faults] = connection.execute(_ITEMS_FAULTS, (json.dumps(list(categories)), MOST_METADATA_BYTES))
-    _require_none(path, faults, _ITEMS_EXPECTED)
+    # NaN and infinity are not JSON, but earlier versions wrote them; they are read as null.
+    [faults] = connection.execute(_ITEMS_FAULTS, (json.dumps(list(categories)), MAX_METADATA_BYTES))
+    _require_none(path, faults, _ITEMS_FAULT_NAMES)
     [faults] = connection.execute(_IMAGES_FAULTS)
-    _require_none(path, faults, _IMAGES_EXPECTED)
+    _require_none(path, faults, _IMAGES_FAULT_NAMES)
 
 
 def _require_none(path: Path, faults: Sequence[int | None], names: Sequence[str]) -> None:
     for count, name in zip(faults, names, strict=True):
         if count:
-            raise SnapshotError(f"{path} has {name}, {count} times")
+            raise SnapshotError(f"{path} has {name} ({count} of them)")
 
 
 def _require_schema(connection: sqlite3.Connection, path: Path) -> None:
-    found = _statements(connection)
-    if found not in _known():
-        names = ", ".join(sorted(name for _, name, _ in found))[:200]
-        raise SnapshotError(f"{path} has other tables than a snapshot's, or more than tables: {names or 'none'}")
+    schema = _schema(connection)
+    if schema not in _known_schemas():
+        names = ", ".join(sorted(name for _, name, _ in schema))[:200]
+        raise SnapshotError(
+            f"{path} has an unknown schema; expected the tables of a snapshot, but it has {names or 'none'}"
+        )
 
 
-def _statements(connection: sqlite3.Connection) -> frozenset[tuple[str, str, str]]:
-    """Type, name and statement of all that a database has, but for the indexes that SQLite makes for itself."""
-    rows = connection.execute(
-        "SELECT type, name, sql, rootpage FROM sqlite_master LIMIT ?", (_MOST_OBJECTS,)
-    ).fetchall()
-    if len(rows) == _MOST_OBJECTS:
+def _schema(connection: sqlite3.Connection) -> frozenset[tuple[str, str, str]]:
+    """The type, name and statement of every object in a database; SQLite's own indexes have no statement."""
+    rows = connection.execute("SELECT type, name, sql, rootpage FROM sqlite_master LIMIT ?", (_MAX_OBJECTS,)).fetchall()
+    if len(rows) == _MAX_OBJECTS:
         return frozenset()
-    made = {(kind, name, " ".join(str(sql).split())) for kind, name, sql, page in rows if sql is not None and page}
-    return frozenset(made | {(kind, name, "") for kind, name, sql, page in rows if not page})
+    stored = {(kind, name, " ".join(str(sql).split())) for kind, name, sql, page in rows if sql is not None and page}
+    return frozenset(stored | {(kind, name, "") for kind, name, sql, page in rows if not page})
 
 
 @cache
-def _known() -> frozenset[frozenset[tuple[str, str, str]]]:
-    found = []
-    for schema in _SCHEMAS:
+def _known_schemas() -> frozenset[frozenset[tuple[str, str, str]]]:
+    schemas = []
+    for script in _SCHEMAS:
         with closing(sqlite3.connect(":memory:")) as connection:
-            connection.executescript(schema)
-            found.append(_statements(connection))
-    return frozenset(found)
+            connection.executescript(script)
+            schemas.append(_schema(connection))
+    return frozenset(schemas)

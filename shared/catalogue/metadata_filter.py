@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from shared.errors import InvalidRequest
-from shared.shown import shown
+from shared.text.shorten import quoted
 
 MAX_CONDITIONS = 32
 MAX_VALUES = 1000
@@ -77,7 +77,7 @@ class MetadataFilter:
             InvalidRequest: it names the field, what was found and what was wanted.
         """
         if not isinstance(value, Mapping):
-            raise InvalidRequest(f"`filter` is {shown(value)}; wanted an object from fields to conditions")
+            raise InvalidRequest(f"`filter` is {quoted(value)}; wanted an object from fields to conditions")
         if len(value) > MAX_CONDITIONS:
             raise InvalidRequest(f"`filter` has {len(value)} fields; at most {MAX_CONDITIONS} are allowed")
         n_values = sum(len(condition) for condition in value.values() if isinstance(condition, list))
@@ -120,12 +120,12 @@ def _number(value: int | float) -> int | float | None:
 
 def _field(field: Any) -> str:
     if not isinstance(field, str) or _SURROGATE.search(field):
-        raise InvalidRequest(f"`filter` has the field {shown(field)}, which is no text")
+        raise InvalidRequest(f"`filter` has the field {quoted(field)}, which is no text")
     return field
 
 
 def _condition(field: str, value: Any) -> AnyOf | Range:
-    name = f"`filter` on {shown(field)}"
+    name = f"`filter` on {quoted(field)}"
     if isinstance(value, Mapping):
         return _range(name, value)
     if not isinstance(value, list):
@@ -138,7 +138,7 @@ def _condition(field: str, value: Any) -> AnyOf | Range:
 def _value(name: str, value: Any) -> Comparable:
     found = comparable(value)
     if found is None:
-        raise InvalidRequest(f"{name} is {shown(value)}; {_WANTED}")
+        raise InvalidRequest(f"{name} is {quoted(value)}; {_WANTED}")
     return found
 
 
@@ -148,9 +148,9 @@ def _range(name: str, value: Mapping[str, Any]) -> Range:
     bounds: dict[str, int | float] = {}
     for bound, limit in value.items():
         if bound not in _BOUNDS:
-            raise InvalidRequest(f"{name} has {shown(bound)}; a range has {', '.join(_BOUNDS)}")
+            raise InvalidRequest(f"{name} has {quoted(bound)}; a range has {', '.join(_BOUNDS)}")
         number = comparable(limit)
         if isinstance(limit, bool) or not isinstance(number, int | float):
-            raise InvalidRequest(f"{name} has `{bound}` {shown(limit)}; wanted a finite number")
+            raise InvalidRequest(f"{name} has `{bound}` {quoted(limit)}; wanted a finite number")
         bounds[bound] = number
     return Range(**bounds)

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shared.catalogue.metadata_filter import AnyOf, Comparable, MetadataFilter, Range, comparable, spelled_number
-from shared.catalogue.text_forms import text_forms
+from shared.text.unicode_forms import unicode_forms
 
 SCHEMA = """
 CREATE TABLE metadata_fields (field INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE);
@@ -141,7 +141,7 @@ def _as_spelled(connection: sqlite3.Connection, name: str, condition: AnyOf | Ra
 
 
 def _forms(value: Comparable) -> tuple[Comparable, ...]:
-    return text_forms(value) if isinstance(value, str) else (value,)
+    return unicode_forms(value) if isinstance(value, str) else (value,)
 
 
 def _where(condition: AnyOf | Range) -> tuple[str, tuple[Comparable, ...]]:
@@ -163,7 +163,7 @@ def _read(
 def _select(
     connection: sqlite3.Connection, select: str, name: str, where: str, values: tuple[Comparable, ...]
 ) -> sqlite3.Cursor:
-    names = text_forms(name)
+    names = unicode_forms(name)
     fields = f"SELECT field FROM metadata_fields WHERE name IN ({', '.join('?' * len(names))})"  # noqa: S608  # ours
     sql = f"SELECT {select} FROM metadata_values WHERE field IN ({fields}) AND {where}"  # noqa: S608
     return connection.execute(sql, (*names, *values))

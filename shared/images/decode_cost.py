@@ -1,6 +1,6 @@
-"""The pixels and the memory that an image file declares: what has too much of them is refused before it is decoded.
+"""The pixels and the memory that an image file declares; images with too many are rejected before they are decoded.
 
-What decoding takes beyond that can't be told from a file; see `shared.images.decode_pool`.
+Decoding can cost far more than a file declares; see `shared.images.decode_pool`.
 """
 
 import struct
@@ -10,23 +10,22 @@ from collections.abc import Iterator
 from PIL import Image
 
 from shared.errors import ImageTooLarge
+from shared.images.limits import ImageLimits
 
-# Bytes a pixel that Pillow keeps of each mode; of the others, 4.
-_KEPT = {"1": 1, "L": 1, "P": 1, "I;16": 2, "I;16B": 2, "I;16L": 2, "I;16N": 2}
+# Bytes per pixel that Pillow keeps in each mode; 4 in all others.
+_MODE_BYTES = {"1": 1, "L": 1, "P": 1, "I;16": 2, "I;16B": 2, "I;16L": 2, "I;16N": 2}
 _RGB_BYTES = 4
-# Two canvases of the decoder's, its copy of the frame, and the picture; the copy is gone when an RGBA one is converted.
-_WEBP_BYTES = 16
-# The decoder's planes of up to 12 bits, its frame, the pixels as bytes, and the picture.
-_AVIF_BYTES = 16
-_OF_FORMAT = {"WEBP": _WEBP_BYTES, "AVIF": _AVIF_BYTES}
+# WebP: two canvases of the decoder, its copy of the frame, and the image; the copy is freed before RGBA is converted.
+# AVIF: the decoder's planes of up to 12 bits, its frame, the pixels as bytes, and the image.
+_FORMAT_BYTES = {"WEBP": 16, "AVIF": 16}
 _COEFFICIENT_BYTES = 2
 
 
-def refuse_large_frame(data: bytes, max_pixels: int, name: str) -> None:
-    """Refuse a GIF whose first frame is larger: Pillow fills a canvas of it on opening, before it tells the size.
+def reject_large_gif_frame(data: bytes, max_pixels: int, name: str) -> None:
+    """Reject a GIF whose first frame is too large: Pillow allocates its canvas on opening, before it says the size.
 
     Raises:
-        ImageTooLarge: more than `max_pixels`.
+        ImageTooLarge: the frame has more than `max_pixels`.
     """
     if not data.startswith(b"GIF8"):
         return
@@ -35,49 +34,62 @@ def refuse_large_frame(data: bytes, max_pixels: int, name: str) -> None:
     if len(descriptor) < 9:
         return
     _, _, _, width, height = struct.unpack("<cHHHH", descriptor)
-    refuse_many_pixels(width, height, max_pixels, name)
+    reject_too_many_pixels(width, height, max_pixels, name)
 
 
-def refuse_many_pixels(width: int, height: int, max_pixels: int, name: str) -> None:
-    """Refuse an image, or a frame, by its size.
+def reject_too_many_pixels(width: int, height: int, max_pixels: int, name: str) -> None:
+    """Reject an image, or a frame, by its size.
 
     Raises:
-        ImageTooLarge: more than `max_pixels`.
+        ImageTooLarge: it has more than `max_pixels`.
     """
     if width * height > max_pixels:
-        found = f"{width} × {height} = {width * height:,} pixels"
-        raise ImageTooLarge(f"{name} has {found}; at most {max_pixels:,} are allowed")
+        pixels = f"{width} × {height} = {width * height:,} pixels"
+        raise ImageTooLarge(f"{name} has {pixels}; at most {max_pixels:,} are allowed")
 
 
-def decoding_bytes(image: Image.Image, is_rgb: bool) -> int:
-    """The memory for an image's pixels at its peak, in bytes; beside the file's own.
+def reject_too_much_memory(image: Image.Image, needed_bytes: int, limits: ImageLimits, name: str) -> None:
+    """Reject an image whose decoding takes too much memory.
+
+    Raises:
+        ImageTooLarge: `needed_bytes` is more than `limits` allow.
+    """
+    if limits.max_memory_bytes is not None and needed_bytes > limits.max_memory_bytes:
+        raise ImageTooLarge(
+            f"{name}, a {image.format} in mode {image.mode}, needs {needed_bytes:,} bytes of memory to decode; "
+            f"at most {limits.max_memory_bytes:,} are allowed"
+        )
+
+
+def decoding_bytes(image: Image.Image, is_final: bool) -> int:
+    """Peak memory for an image's pixels, in bytes, without the file itself.
 
     Args:
-        image: not decoded yet; a JPEG, drafted.
-        is_rgb: whether its pixels are the picture as they are decoded, or have to be converted or turned.
+        image: not decoded yet; a JPEG after `draft`.
+        is_final: True if the pixels are used as decoded, False if they have to be converted or transposed.
     """
     pixels = image.width * image.height
-    if image.format in _OF_FORMAT:
-        return pixels * _OF_FORMAT[image.format]
-    return pixels * (_KEPT.get(image.mode, 4) + (0 if is_rgb else _RGB_BYTES))
+    if image.format in _FORMAT_BYTES:
+        return pixels * _FORMAT_BYTES[image.format]
+    return pixels * (_MODE_BYTES.get(image.mode, 4) + (0 if is_final else _RGB_BYTES))
 
 
 def coefficient_bytes(image: Image.Image) -> int:
-    """What libjpeg keeps of a progressive JPEG, in bytes, whatever scale it is decoded at; of other images nothing.
+    """Memory that libjpeg needs for the coefficients of a progressive JPEG at any scale, in bytes; 0 for others.
 
     Args:
-        image: not decoded yet, and not drafted.
+        image: not decoded yet, and before `draft`.
     """
     if not image.info.get("progressive"):
         return 0
-    factors = [(across, down) for _, across, down, _ in getattr(image, "layer", [])]
-    widest = max((across for across, _ in factors), default=1) * max((down for _, down in factors), default=1)
-    samples = sum(across * down for across, down in factors) / max(widest, 1)
+    factors = [(horizontal, vertical) for _, horizontal, vertical, _ in getattr(image, "layer", [])]
+    largest = max((h for h, _ in factors), default=1) * max((v for _, v in factors), default=1)
+    samples = sum(horizontal * vertical for horizontal, vertical in factors) / max(largest, 1)
     return int(_COEFFICIENT_BYTES * samples * image.width * image.height)
 
 
 def _gif_blocks(data: bytes) -> Iterator[int]:
-    """Where each block begins, up to the first frame's; a byte that begins none counts as one."""
+    """The start of each block, up to the first frame's; a byte that begins no block counts as a block."""
     flags = data[10] if len(data) > 10 else 0
     position = 13 + (3 << (flags & 7) + 1 if flags & 0x80 else 0)
     while position < len(data) and data[position] not in b",;":

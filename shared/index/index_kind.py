@@ -1,7 +1,7 @@
-"""How a partition is searched: exactly, or by an approximate index of one of a few kinds.
+"""The kinds of index of a partition: exact, or approximate of one of a few kinds.
 
-A kind is spelled as FAISS's factory spells it, `HNSW16,SQfp16` or `IVF512,PQ320x4fs`. In front may stand `P128`, a
-linear projection to 128 dimensions (`projection`), whose codes are a tenth as long.
+A kind is spelled as FAISS's factory spells it, `HNSW16,SQfp16` or `IVF512,PQ320x4fs`, and may be preceded by `P128`: a
+linear projection to 128 dimensions (see `fit_projection`), whose codes are a tenth as long.
 """
 
 import re
@@ -15,27 +15,12 @@ from shared.vectors import Vectors
 
 EXACT = "exact"
 _LINKS = 16
-_CONSTRUCTION = 200
+_EF_CONSTRUCTION = 200
 _KIND = re.compile(r"(?:P(?P<projected>\d+),)?(?P<index>(?:HNSW|IVF)(?P<size>\d+),(?P<codes>\w+))")
-_BYTES_A_DIMENSION = {"Flat": 4.0, "SQfp16": 2.0, "SQ8": 1.0}
+_BYTES_PER_DIMENSION = {"Flat": 4.0, "SQfp16": 2.0, "SQ8": 1.0}
 _ID_BYTES = 8
-# The links of the lowest layer, twice as many as above it; and a vector's layer, and where its links begin.
+# The links of the lowest layer, twice as many as in the layers above; the vector's layer; and where its links begin.
 _GRAPH_BYTES = 4 * 2 * _LINKS + 4 + 8
-
-
-@dataclass(frozen=True)
-class SearchSettings:
-    """What a search of an approximate index is told.
-
-    Attributes:
-        kind: of the index, as spelled above.
-        effort: `efSearch` of a graph, `nprobe` of an inverted file.
-        depth: how many rows it proposes, for the ten nearest, which are then compared exactly.
-    """
-
-    kind: str
-    effort: int
-    depth: int
 
 
 @dataclass(frozen=True)
@@ -47,87 +32,84 @@ class IndexKind:
 
     @property
     def is_graph(self) -> bool:
-        """An HNSW graph, else an inverted file."""
+        """True for an HNSW graph, False for an inverted file."""
         return "HNSW" in self.name
 
     @property
     def is_projected(self) -> bool:
-        """Whether it holds rows of fewer dimensions."""
+        """True if the index holds projected vectors, of fewer dimensions."""
         return self._parts()["projected"] is not None
 
     @property
     def bytes_per_vector(self) -> float:
-        """What a vector takes in the index's memory, besides the vector itself."""
+        """Memory of the index per vector, in addition to the stored vector itself."""
         part = self._parts()
         dim = int(part["projected"] or self.dim)
         code = part["codes"]
         if pq := re.fullmatch(r"PQ(\d+)x4fs", code):
             return int(pq[1]) / 2 + _ID_BYTES
-        return _BYTES_A_DIMENSION[code] * dim + (_GRAPH_BYTES if self.is_graph else _ID_BYTES)
+        return _BYTES_PER_DIMENSION[code] * dim + (_GRAPH_BYTES if self.is_graph else _ID_BYTES)
 
-    def empty(self, sample: Vectors) -> faiss.Index:
-        """An index of this kind that is trained and has no rows.
+    def trained(self, sample: Vectors) -> faiss.Index:
+        """A trained index of this kind without rows.
 
         Args:
             sample: `(n, dim)` float32, unit rows to train on.
         """
         index = self.untrained()
         if self.is_projected:
-            index = faiss.IndexPreTransform(projection(sample, int(index.d)), index)
+            index = faiss.IndexPreTransform(fit_projection(sample, int(index.d)), index)
         index.train(sample)
         return index
 
     def untrained(self) -> faiss.Index:
-        """An index of this kind without rows and without a projection in front.
+        """An untrained index of this kind, without its projection.
 
         Raises:
-            ValueError: there is no such kind.
+            ValueError: the kind is unknown.
         """
         part = self._parts()
         index = faiss.index_factory(int(part["projected"] or self.dim), part["index"], faiss.METRIC_INNER_PRODUCT)
         if self.is_graph:
-            graph: Any = index  # its types don't know what the factory makes
-            graph.hnsw.efConstruction = _CONSTRUCTION
+            graph: Any = index  # FAISS's types don't know what the factory returns
+            graph.hnsw.efConstruction = _EF_CONSTRUCTION
         return index
 
-    def parameters(self, effort: int) -> Any:
-        """What is passed to a search of the index behind the projection.
+    def faiss_parameters(self, search_parameter: int) -> Any:
+        """FAISS's search parameters: `efSearch` of a graph, `nprobe` of an inverted file.
 
-        Nothing is ever set on the index, which many threads share (faiss#2204).
+        They are passed to the index behind the projection. Nothing is ever set on the index, which threads share
+        (faiss#2204).
         """
-        return _made("HNSW", efSearch=effort) if self.is_graph else _made("IVF", nprobe=effort)
+        name, field = ("HNSW", "efSearch") if self.is_graph else ("IVF", "nprobe")
+        return getattr(faiss, f"SearchParameters{name}")(**{field: search_parameter})  # FAISS's types lack the fields
 
     def _parts(self) -> dict[str, str]:
-        found = _KIND.fullmatch(self.name)
-        if found is None:
-            raise ValueError(f"{self.name!r} is no kind of index")
-        return found.groupdict()
+        match = _KIND.fullmatch(self.name)
+        if match is None:
+            raise ValueError(f"{self.name!r} is not a kind of index; expected a name such as 'HNSW16,SQfp16'")
+        return match.groupdict()
 
 
-def _made(of: str, **values: Any) -> Any:
-    """Search parameters; FAISS's types don't know their fields."""
-    return getattr(faiss, f"SearchParameters{of}")(**values)
-
-
-def parts_of(index: faiss.Index) -> tuple[Vectors | None, faiss.Index]:
-    """The projection in front of an index and the index behind it; None and the index itself where there is none.
+def split_projection(index: faiss.Index) -> tuple[Vectors | None, faiss.Index]:
+    """The projection of an index and the index behind it; None and the index itself if it has none.
 
     Returns:
         The projection is a view of the index's own `(dim, d)` float32 matrix: it lasts as long as the index.
     """
     if not isinstance(index, faiss.IndexPreTransform):
         return None, index
-    chain: Any = index.chain  # its types tell another class
+    chain: Any = index.chain  # FAISS's types name another class
     linear: Any = faiss.downcast_VectorTransform(chain.at(0))
     values = faiss.rev_swig_ptr(linear.A.data(), linear.A.size())
     return values.reshape(linear.d_out, linear.d_in), faiss.downcast_index(index.index)
 
 
-def projection(sample: Vectors, dim: int) -> faiss.LinearTransform:
-    """The linear map to `dim` dimensions that keeps most of the inner products.
+def fit_projection(sample: Vectors, dim: int) -> faiss.LinearTransform:
+    """Fit the linear map to `dim` dimensions that best preserves inner products.
 
-    It takes the eigenvectors of the second moments, around zero and not around the mean as PCA does: the inner product
-    of two projected rows then lacks the product of what each lost, which is small and near zero on average.
+    It uses the eigenvectors of the second moments around zero, not around the mean as PCA does: the inner product of
+    two projected vectors then lacks only the product of their residuals, which is small and near zero on average.
 
     Args:
         sample: `(n, d)` float32, unit rows.

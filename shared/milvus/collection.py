@@ -1,6 +1,6 @@
-"""A snapshot's collection of Milvus: opening it, and seeing that it is whole.
+"""A snapshot's Milvus collection: its partitions, and the verification that it is complete.
 
-It is never changed once it is complete.
+A complete collection is never changed.
 """
 
 import hashlib
@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from shared.errors import SnapshotError, StoreUnavailable
-from shared.index.partition import read_rows
+from shared.index.partition_files import read_item_numbers
 from shared.manifest import Manifest
 from shared.milvus.address import MilvusAccess, MilvusAddress
 from shared.milvus.connection import MilvusConnection
@@ -20,29 +20,29 @@ from shared.milvus.rows import KEY, VECTOR, CategoryRows, first_key, partition_n
 from shared.vectors import Vectors
 
 _SAMPLED = 64
-_OPENING_S = 30.0
-"""Opening may wait longer than a request: no client does."""
+_OPENING_TIMEOUT_S = 30.0
+"""Longer than for requests, since no client waits."""
 
 
 class MilvusCollection:
-    """Safe to use from any number of threads."""
+    """The collection of one snapshot; safe to use from any number of threads."""
 
     def __init__(self, connection: MilvusConnection, name: str, manifest: Manifest) -> None:
-        """Nothing is asked of the server yet."""
+        """Prepare; no call is made yet."""
         assert manifest.store is not None
         self._connection, self._name, self._manifest = connection, name, manifest
-        self._told = manifest.store
+        self._entry = manifest.store
 
     @classmethod
-    def of(cls, manifest: Manifest, access: MilvusAccess | None = None) -> "MilvusCollection":
-        """That which a manifest names.
+    def from_manifest(cls, manifest: Manifest, access: MilvusAccess | None = None) -> "MilvusCollection":
+        """The collection that a manifest names.
 
         Args:
             manifest: with a store.
-            access: by default what the environment says.
+            access: by default from the environment.
 
         Raises:
-            SettingsError: the address can't be read.
+            SettingsError: the address is invalid.
         """
         assert manifest.store is not None
         address = MilvusAddress.parse(manifest.store.address)
@@ -50,60 +50,64 @@ class MilvusCollection:
         return cls(MilvusConnection(address, access), manifest.store.collection, manifest)
 
     def partitions(self, manifest: Manifest, directory: Path) -> dict[str, MilvusPartition]:
-        """One a category.
+        """The partition of each category.
 
         Args:
             manifest: of the snapshot.
-            directory: of its partitions, with which item each row shows.
+            directory: of its partitions, with the item numbers of their rows.
 
         Raises:
             SnapshotError: a file there can't be read.
         """
-        found = {}
+        partitions = {}
         n_categories = len(manifest.categories)
-        n_partitions = self._told.partitions or n_categories
-        for place, entry in enumerate(manifest.categories):
+        n_partitions = self._entry.partitions or n_categories
+        for index, entry in enumerate(manifest.categories):
             try:
-                numbers = read_rows(directory, entry.name)
+                numbers = read_item_numbers(directory, entry.name)
             except (OSError, ValueError) as error:
-                raise SnapshotError(f"the rows of {entry.name!r} in {directory} can't be read: {error}") from error
-            rows = CategoryRows(place, n_categories, n_partitions)
-            found[entry.name] = MilvusPartition(
-                self._connection, self._name, entry.name, rows, numbers, manifest.dim, entry.effort
+                raise SnapshotError(
+                    f"the item numbers of {entry.name!r} in {directory} can't be read: {error}"
+                ) from error
+            rows = CategoryRows(index, n_categories, n_partitions)
+            partitions[entry.name] = MilvusPartition(
+                self._connection, self._name, entry.name, rows, numbers, manifest.dim, entry.search_parameter
             )
-        return found
+        return partitions
 
     def require_complete(self) -> None:
-        """Refuse a collection that is gone, not loaded, or does not hold what the manifest says.
+        """Check that the collection exists, is loaded, and holds the rows that the manifest declares.
 
-        Where it is not loaded, as after a rollback, Milvus is told to load it.
+        If it is not loaded, as after a rollback, Milvus is asked to load it.
 
         Raises:
-            SnapshotError: it is gone, or holds something else.
+            SnapshotError: it does not exist, or holds other rows.
             StoreUnavailable: Milvus does not answer, or has not loaded it yet.
         """
-        if not self._connection.call("has_collection", _OPENING_S, collection_name=self._name):
+        if not self._connection.call("has_collection", _OPENING_TIMEOUT_S, collection_name=self._name):
             raise SnapshotError(
-                f"Milvus at {self._connection.address.uri} has no collection {self._name!r}, which has the vectors of"
+                f"Milvus at {self._connection.address.uri} has no collection {self._name!r}, with the vectors of"
                 f" {self._manifest.snapshot_id}: build again"
             )
         self._require_loaded()
-        count = count_rows(self._connection, self._name, _OPENING_S)
-        if count != self._told.rows:
-            raise SnapshotError(f"the collection {self._name!r} has {count} rows; the manifest says {self._told.rows}")
+        count = count_rows(self._connection, self._name, _OPENING_TIMEOUT_S)
+        if count != self._entry.rows:
+            raise SnapshotError(
+                f"the collection {self._name!r} has {count} rows; expected {self._entry.rows}, as in the manifest"
+            )
         rows = [entry.rows for entry in self._manifest.categories]
-        if sample_of(read_sample(self._connection, self._name, rows)) != self._told.sample:
-            raise SnapshotError(f"the collection {self._name!r} has other vectors than the manifest says")
+        if vectors_sha256(read_sample(self._connection, self._name, rows)) != self._entry.sample:
+            raise SnapshotError(f"the collection {self._name!r} is damaged: a sample of its vectors has changed")
 
     def require_answer(self) -> None:
-        """Search for one row, which is what a request needs.
+        """Check that a search for one row is answered.
 
         Raises:
-            StoreUnavailable: Milvus does not answer, or not from what it should.
+            StoreUnavailable: Milvus does not answer, or finds nothing.
         """
         query = np.zeros((1, self._manifest.dim), dtype=np.float32)
         query[0, 0] = 1
-        found = self._connection.call(
+        results = self._connection.call(
             "search",
             collection_name=self._name,
             partition_names=[partition_name(0)],
@@ -112,73 +116,77 @@ class MilvusCollection:
             search_params={"metric_type": "IP", "params": {}},
             consistency_level="Bounded",
         )
-        if not found[0]:
+        if not results[0]:
             raise StoreUnavailable(f"Milvus finds nothing in {self._name!r}")
 
     def close(self) -> None:
-        """Let go of the server."""
+        """Close the connection."""
         self._connection.close()
 
     def _require_loaded(self) -> None:
-        state = self._connection.call("get_load_state", _OPENING_S, collection_name=self._name)
+        state = self._connection.call("get_load_state", _OPENING_TIMEOUT_S, collection_name=self._name)
         if getattr(state["state"], "name", "") == "Loaded":
             return
         try:
-            self._connection.call("load_collection", _OPENING_S, collection_name=self._name)
+            self._connection.call("load_collection", _OPENING_TIMEOUT_S, collection_name=self._name)
         except StoreUnavailable as error:
             raise StoreUnavailable(f"Milvus is loading {self._name!r}: {error}", error.retry_after_s) from error
 
 
-def count_rows(connection: MilvusConnection, collection: str, timeout_s: float, of: CategoryRows | None = None) -> int:
-    """How many rows a loaded collection has: all that were ever acknowledged; of one category, perhaps not the latest.
+def count_rows(
+    connection: MilvusConnection, collection: str, timeout_s: float, category: CategoryRows | None = None
+) -> int:
+    """Count the rows of a loaded collection: all acknowledged ones; of one category, perhaps without the latest.
 
     Args:
         connection: to the server.
         collection: its name.
         timeout_s: seconds that it may take.
-        of: the rows to count, if not all.
+        category: the rows to count; None for all.
 
     Raises:
         StoreUnavailable: Milvus does not answer.
     """
-    found = connection.call(
+    results = connection.call(
         "query",
         timeout_s,
         collection_name=collection,
-        # Milvus Lite counts over all partitions, whichever are named.
-        filter="" if of is None else of.expression,
+        # Milvus Lite counts all partitions, whichever are named.
+        filter="" if category is None else category.expression,
         output_fields=["count(*)"],
-        partition_names=None if of is None else [of.partition],
-        # A strong one waits a fifth of a second, which is much where there are thousands of categories.
-        consistency_level="Strong" if of is None else "Bounded",
+        partition_names=None if category is None else [category.partition],
+        # "Strong" waits 0.2 s, which is a lot for thousands of categories.
+        consistency_level="Strong" if category is None else "Bounded",
     )
-    return int(found[0]["count(*)"])
+    return int(results[0]["count(*)"])
 
 
 def sampled_rows(rows: Sequence[int]) -> list[tuple[int, int]]:
-    """Which rows of a collection are looked at, spread evenly over it: the place of each one's category, and its row.
+    """The sample of a collection's rows, spread evenly over it: pairs of category index and row.
 
     Args:
-        rows: how many each category has, in the order of the manifest.
+        rows: number of rows of each category, in the order of the manifest.
     """
     ends = np.cumsum(rows)
-    chosen = np.unique(np.linspace(0, ends[-1] - 1, min(_SAMPLED, int(ends[-1]))).astype(np.int64))
-    places = np.searchsorted(ends, chosen, side="right")
+    sample = np.unique(np.linspace(0, ends[-1] - 1, min(_SAMPLED, int(ends[-1]))).astype(np.int64))
+    indices = np.searchsorted(ends, sample, side="right")
     starts = np.concatenate([[0], ends[:-1]])
-    return list(zip(places.tolist(), (chosen - starts[places]).tolist(), strict=True))
+    return list(zip(indices.tolist(), (sample - starts[indices]).tolist(), strict=True))
 
 
 def read_sample(connection: MilvusConnection, collection: str, rows: Sequence[int]) -> Vectors:
-    """The vectors of `sampled_rows`, `(n, dim)` float32; fewer where the collection lacks some.
+    """The vectors of `sampled_rows`, `(n, dim)` float32; fewer if the collection lacks some.
 
     Raises:
         StoreUnavailable: Milvus does not answer.
     """
-    keys = [first_key(place) + row for place, row in sampled_rows(rows)]
-    got = connection.call("get", _OPENING_S, collection_name=collection, ids=keys, output_fields=[VECTOR])
-    return np.array([row[VECTOR] for row in sorted(got, key=lambda row: int(row[KEY]))], dtype=np.float32)
+    keys = [first_key(index) + row for index, row in sampled_rows(rows)]
+    records = connection.call("get", _OPENING_TIMEOUT_S, collection_name=collection, ids=keys, output_fields=[VECTOR])
+    return np.array(
+        [record[VECTOR] for record in sorted(records, key=lambda record: int(record[KEY]))], dtype=np.float32
+    )
 
 
-def sample_of(vectors: Vectors) -> str:
-    """The SHA-256 of vectors, in hexadecimal: Milvus gives back every bit that it got."""
+def vectors_sha256(vectors: Vectors) -> str:
+    """The SHA-256 of vectors, in hexadecimal; Milvus returns them bit by bit as they were inserted."""
     return hashlib.sha256(np.ascontiguousarray(vectors, dtype="<f4").tobytes()).hexdigest()

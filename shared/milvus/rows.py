@@ -1,7 +1,7 @@
-"""Where a category's rows are in a collection of Milvus.
+"""The keys of a category's rows in a Milvus collection.
 
-A row's key is its number in the category and, above 32 bits, the category's place in the manifest. Each category has a
-named partition; where the server takes fewer, some share one, and are told apart by their keys.
+A row's key is its number in the category and, above 32 bits, the category's index in the manifest. Each category has a
+Milvus partition; if the server allows fewer, some categories share one, and are distinguished by their keys.
 """
 
 from collections.abc import Iterator
@@ -16,54 +16,55 @@ _KEY_BITS = 32
 
 @dataclass(frozen=True)
 class CategoryRows:
-    """Those of one category.
+    """The rows of one category.
 
     Attributes:
-        place: of the category in the manifest.
-        n_categories: in the collection.
-        n_partitions: named ones in the collection.
+        category_index: index of the category in the manifest.
+        n_categories: number of categories in the collection.
+        n_partitions: number of Milvus partitions in the collection.
     """
 
-    place: int
+    category_index: int
     n_categories: int
     n_partitions: int
 
     @property
     def partition(self) -> str:
-        """The name of the partition that has them."""
-        return partition_name(self.place % self.n_partitions)
+        """The name of the Milvus partition that holds them."""
+        return partition_name(self.category_index % self.n_partitions)
 
     @property
     def is_alone(self) -> bool:
-        """Whether no other category is in that partition."""
-        return self.place < self.n_partitions and self.place + self.n_partitions >= self.n_categories
+        """True if no other category is in that partition."""
+        index = self.category_index
+        return index < self.n_partitions and index + self.n_partitions >= self.n_categories
 
     @property
     def first_key(self) -> int:
-        """The key of the first row; those of the others follow."""
-        return first_key(self.place)
+        """The key of the first row; the others follow."""
+        return first_key(self.category_index)
 
     @property
     def expression(self) -> str:
-        """What is true of their keys alone."""
-        return f"{KEY} >= {self.first_key} and {KEY} < {first_key(self.place + 1)}"
+        """A filter expression that holds for these rows only."""
+        return f"{KEY} >= {self.first_key} and {KEY} < {first_key(self.category_index + 1)}"
 
-    def batches(self, pieces: Iterator[tuple[int, Vectors]]) -> Iterator[list[dict[str, Any]]]:
+    def records(self, batches: Iterator[tuple[int, Vectors]]) -> Iterator[list[dict[str, Any]]]:
         """The rows as Milvus takes them.
 
         Args:
-            pieces: the number of the first row, and `(n, dim)` float32, at a time.
+            batches: the number of the first row, and `(n, dim)` float32, each.
         """
-        for start, vectors in pieces:
+        for start, vectors in batches:
             key = self.first_key + start
             yield [{KEY: key + row, VECTOR: vector} for row, vector in enumerate(vectors)]
 
 
 def partition_name(number: int) -> str:
-    """Of a partition, from 0: Milvus takes letters, digits and `_` alone."""
+    """The name of a Milvus partition, from 0; Milvus allows only letters, digits and `_`."""
     return f"category_{number}"
 
 
-def first_key(place: int) -> int:
-    """The key of the first row of the category at a place in the manifest."""
-    return place << _KEY_BITS
+def first_key(category_index: int) -> int:
+    """The key of the first row of a category, by its index in the manifest."""
+    return category_index << _KEY_BITS

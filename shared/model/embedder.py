@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from shared.errors import ImagesUnavailable, SnapshotError
 from shared.files.regular_file import read_regular
-from shared.images.decode import SIDE_PX
+from shared.images.preprocessing import SIDE_PX
 from shared.vectors import Pixels, Vectors, unit_rows
 
 _Result = TypeVar("_Result")

@@ -1,8 +1,7 @@
-"""How strongly a picture shows anything at all, of what the base was pretrained on.
+"""The energy score of an image: how clearly it shows anything that the backbone was pretrained on.
 
-A category's logit says how much a picture looks like that category, and how clear it is. This is about the second
-alone: a linear head for the classes of the pretraining, whose logits are put together as an energy does it (Liu et al.,
-2020, "Energy-based Out-of-distribution Detection").
+It is the log-sum-exp of the logits of a linear head for the pretraining classes (Liu et al., 2020, "Energy-based
+Out-of-distribution Detection"). A category's logit depends on the resemblance to the category and on this clarity.
 """
 
 from collections.abc import Mapping
@@ -15,12 +14,13 @@ from numpy.typing import NDArray
 from shared.errors import SnapshotError
 from shared.vectors import Vectors
 
+_PREFIX = "clarity_"
 _ARRAYS = ("weights", "bias")
 
 
 @dataclass(frozen=True)
-class Clarity:
-    """Classes that the base was pretrained on, as a linear head on its unit embeddings.
+class EnergyScore:
+    """A linear head for the backbone's pretraining classes, on unit embeddings.
 
     Attributes:
         weights: `(dim, n_classes)` float32.
@@ -31,38 +31,38 @@ class Clarity:
     bias: NDArray[np.float32]
 
     def __post_init__(self) -> None:
-        """Check that the parts fit each other.
+        """Check shapes and values.
 
         Raises:
-            SnapshotError: they don't, or hold numbers that can't be.
+            SnapshotError: the shapes don't fit, or a value is not finite.
         """
-        fitting = self.weights.ndim == 2 and self.bias.shape == self.weights.shape[1:] and len(self.bias) > 0
-        if not fitting or not np.isfinite(self.weights).all() or not np.isfinite(self.bias).all():
+        fits = self.weights.ndim == 2 and self.bias.shape == self.weights.shape[1:] and len(self.bias) > 0
+        if not fits or not np.isfinite(self.weights).all() or not np.isfinite(self.bias).all():
             raise SnapshotError(
-                f"the classes for clarity have weights {self.weights.shape} and bias {self.bias.shape};"
-                " wanted (dim, n) and (n,), all of them finite"
+                f"the head for the energy score has weights {self.weights.shape} and bias {self.bias.shape};"
+                " expected (dim, n) and (n,), all finite"
             )
 
-    def of(self, queries: Vectors) -> NDArray[np.float64]:
-        """`(n, dim)` unit rows → `(n,)`: the logarithm of the sum of their exponentiated logits."""
+    def scores(self, queries: Vectors) -> NDArray[np.float64]:
+        """`(n, dim)` unit rows → `(n,)`: the log-sum-exp of their logits."""
         logits = (queries @ self.weights + self.bias).astype(np.float64)
         highest = logits.max(axis=1)
-        found: NDArray[np.float64] = highest + np.log(np.exp(logits - highest[:, np.newaxis]).sum(axis=1))
-        return found
+        scores: NDArray[np.float64] = highest + np.log(np.exp(logits - highest[:, np.newaxis]).sum(axis=1))
+        return scores
 
-    def arrays(self) -> dict[str, NDArray[np.float32]]:
-        """By name, for the classifier's file."""
-        return {f"clarity_{name}": getattr(self, name) for name in _ARRAYS}
+    def to_arrays(self) -> dict[str, NDArray[np.float32]]:
+        """The arrays by their names in the classifier's file."""
+        return {f"{_PREFIX}{name}": getattr(self, name) for name in _ARRAYS}
 
     @classmethod
-    def of_arrays(cls, arrays: Mapping[str, NDArray[Any]]) -> "Clarity | None":
-        """Of a classifier's file; None where it has none.
+    def from_arrays(cls, arrays: Mapping[str, NDArray[Any]]) -> "EnergyScore | None":
+        """Read the arrays of a classifier's file; None if it has none.
 
         Raises:
-            SnapshotError: they can't be used.
-            KeyError: some are missing.
+            SnapshotError: shapes or values are invalid.
+            KeyError: only one of the arrays is there.
         """
-        names = [f"clarity_{name}" for name in _ARRAYS]
+        names = [f"{_PREFIX}{name}" for name in _ARRAYS]
         if not any(name in arrays for name in names):
             return None
         return cls(*(np.ascontiguousarray(arrays[name], dtype=np.float32) for name in names))

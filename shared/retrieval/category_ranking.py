@@ -38,7 +38,7 @@ class CategoryRanking:
         ranked = cls(tuple(head.categories[place] for place in ranking(probabilities)), 1)
         if known is not None:
             return ranked.led_by(known)
-        return replace(ranked, n_likely=head.needed(probabilities, coverage))
+        return replace(ranked, n_likely=head.n_likely(probabilities, coverage))
 
     @property
     def first(self) -> str:

@@ -9,13 +9,13 @@ from itertools import chain
 import numpy as np
 
 from shared.catalogue.items import Item
-from shared.catalogue.text_forms import text_forms
 from shared.index.category_search import Allowed, CategorySearch, Hit, best_hits, search_partitions
 from shared.model.ood_rule import NEIGHBOURS
 from shared.retrieval.collapse import HitCollapser, KeptHit
 from shared.retrieval.results import ItemHit
 from shared.retrieval.search_options import SearchOptions
 from shared.snapshot.snapshot import Snapshot
+from shared.text.unicode_forms import unicode_forms
 from shared.vectors import Vectors
 
 _DEEPEST = 4096
@@ -123,5 +123,7 @@ class ItemSearch:
 
 def _value(item: Item, field: str) -> str | int | float | bool:
     """An item's value in a field that it has under one of the name's forms."""
-    value: str | int | float | bool = next(item.metadata[name] for name in text_forms(field) if name in item.metadata)
+    value: str | int | float | bool = next(
+        item.metadata[name] for name in unicode_forms(field) if name in item.metadata
+    )
     return value

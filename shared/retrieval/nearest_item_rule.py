@@ -37,7 +37,7 @@ def apply_ratio_test(likely: Sequence[str], best_cosine: Callable[[str], float],
 
 def likely_categories(snapshot: Snapshot, embedding: Vectors, max_ratio: float = MAX_RATIO) -> list[str]:
     """What `probe: auto` searches by `(1, dim)`, a unit row: the predicted category, then the others by probability."""
-    likely = snapshot.classifier.likely(snapshot.classifier.probabilities(embedding)[0])
+    likely = snapshot.classifier.likely_categories(snapshot.classifier.probabilities(embedding)[0])
 
     def best_cosine(category: str) -> float:
         return snapshot.partition(category).search(embedding, 1)[0][0].score

@@ -42,10 +42,10 @@ def judge(classifier: Classifier, query: Vectors, predicted: str, nearest: Seque
         predicted: the most probable category.
         nearest: its nearest items, `shared.model.ood_rule.NEIGHBOURS` at least where it has so many.
     """
-    if classifier.known is None:
+    if classifier.ood_rule is None:
         return NOT_EVALUATED
     column = np.array([classifier.categories.index(predicted)])
-    margins = classifier.known.margins(query, classifier.logits(query), column, np.array([mean_cosine(nearest)]))
+    margins = classifier.ood_rule.margins(query, classifier.logits(query), column, np.array([mean_cosine(nearest)]))
     score = round(float(margins[0]), 6)  # rounded here, so that both say the same
     return OodVerdict(in_distribution=score >= 0, score=score)
 

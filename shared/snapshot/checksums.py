@@ -1,4 +1,4 @@
-"""Digests of files: the SHA-256 of all bytes, or of samples of a large file."""
+"""Checksums of files: the SHA-256 of all bytes, or of samples of a large file."""
 
 import hashlib
 from pathlib import Path
@@ -8,19 +8,19 @@ import numpy as np
 from shared.deadline import NO_DEADLINE, Deadline
 from shared.files.regular_file import open_regular
 
-_BLOCK_BYTES = 64 << 10
-_BLOCKS = 64
+_SAMPLE_BYTES = 64 << 10
+_SAMPLES = 64
 _READ_BYTES = 1 << 20
 
 
-def sample_of(path: Path, inside: Path | None = None) -> str:
-    """The SHA-256 of a large file's size and of blocks of it, the first and the last among them, in hexadecimal."""
+def sampled_sha256_of(path: Path, inside: Path | None = None) -> str:
+    """The SHA-256 of a large file's size and of samples of its bytes, including first and last, in hexadecimal."""
     with open_regular(path, inside) as file:
         size = file.seek(0, 2)
         digest = hashlib.sha256(size.to_bytes(8, "little"))
-        for start in np.linspace(0, max(0, size - _BLOCK_BYTES), _BLOCKS).astype(int).tolist():
+        for start in np.linspace(0, max(0, size - _SAMPLE_BYTES), _SAMPLES).astype(int).tolist():
             file.seek(start)
-            digest.update(file.read(_BLOCK_BYTES))
+            digest.update(file.read(_SAMPLE_BYTES))
     return digest.hexdigest()
 
 
@@ -30,7 +30,7 @@ def sha256_of(path: Path, inside: Path | None = None, deadline: Deadline = NO_DE
     Args:
         path: a regular file.
         inside: the directory that it must lie in; see `shared.files.regular_file`.
-        deadline: for reading all of it: a sparse file has terabytes for nothing.
+        deadline: for reading it, since a sparse file may have terabytes.
 
     Raises:
         SnapshotError: it is not a regular file, or the deadline has passed.

@@ -1,11 +1,11 @@
-"""The data directory: where everything in it lies, and which snapshot is `current`.
+"""The data directory: the paths of everything in it, and the id of the `current` snapshot.
 
 DATA/current                        one line: the id of the published snapshot
-DATA/published                      the ids of those that are or were published, a line each
+DATA/published                      the ids of the snapshots that are or were published, one per line
 DATA/build.json                     the settings of the last published build, for `make reindex`
-DATA/skipped.jsonl                  what the last build left out, published or not
-DATA/collections                    the collections of Milvus that were begun here, with their stores, a line each
-DATA/cache/embeddings.sqlite        what was embedded before
+DATA/skipped.jsonl                  the catalogue entries that the last build skipped, published or not
+DATA/collections                    the Milvus collections created from here, with their stores, one per line
+DATA/cache/embeddings.sqlite        the embedding cache
 DATA/lock                           locked by the build that is writing
 DATA/snapshots/<id>/manifest.json   …and the files that `SnapshotPaths` names
 """
@@ -17,59 +17,59 @@ from pathlib import Path
 
 from shared.errors import SnapshotError, SnapshotMissing
 from shared.files.regular_file import read_regular
-from shared.index.partition import is_approximate
-from shared.snapshot.checksums import sample_of, sha256_of
+from shared.index.partition_files import is_approximate
+from shared.snapshot.checksums import sampled_sha256_of, sha256_of
 
 SAMPLED_FROM_BYTES = 64 << 20
-_CURRENT_BYTES = 16 * 1024
-_ID_SHOWN = 200
+_MAX_CURRENT_BYTES = 16 * 1024
+_SHOWN_CHARS = 200
 _ID = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}", re.ASCII)
 
 
 @dataclass(frozen=True)
 class SnapshotPaths:
-    """The files of one snapshot, spelled once for writer and reader."""
+    """The paths of one snapshot's files, for writer and reader."""
 
     root: Path
 
     @property
     def boundary(self) -> Path:
-        """The directory that links in a snapshot may not lead out of: that of all snapshots."""
+        """The directory of all snapshots, which links in a snapshot must not leave."""
         return self.root.parent
 
     @property
     def manifest(self) -> Path:
-        """How the snapshot describes itself."""
+        """The manifest."""
         return self.root / "manifest.json"
 
     @property
     def embedder(self) -> Path:
-        """The exported base."""
+        """The exported backbone."""
         return self.root / "embedder.tflite"
 
     @property
     def classifier(self) -> Path:
-        """The head."""
+        """The classifier head, fitted on all items."""
         return self.root / "classifier.npz"
 
     @property
     def validated_classifier(self) -> Path:
-        """The head before it learned the held-out items, for the next build; not there where it is the same."""
+        """The head fitted without the held-out items, for the next build; missing if it is the same."""
         return self.root / "classifier.judged.npz"
 
     @property
     def items(self) -> Path:
-        """Items, their images and metadata."""
+        """The items, their images and metadata."""
         return self.root / "items.sqlite"
 
     @property
     def partitions(self) -> Path:
-        """One index a category."""
+        """One index per category."""
         return self.root / "partitions"
 
     @property
     def report(self) -> Path:
-        """What the build has to say: the summary, and the entries that it left out."""
+        """The build report: the summary, and the skipped entries."""
         return self.root / "report"
 
     def files(self) -> list[Path]:
@@ -81,13 +81,13 @@ class SnapshotPaths:
         return {self._name(path): sha256_of(path) for path in self.files() if path != self.manifest}
 
     def samples(self) -> dict[str, str]:
-        """Of large files of vectors, what `sample_of` gives, by path relative to the snapshot."""
-        return {self._name(path): sample_of(path) for path in self.files() if self._is_sampled(path)}
+        """`sampled_sha256_of` every large file of vectors, by path relative to the snapshot."""
+        return {self._name(path): sampled_sha256_of(path) for path in self.files() if self._is_sampled(path)}
 
     def _is_sampled(self, path: Path) -> bool:
-        """A changed vector gives a wrong score, while the other files could lead astray whoever reads them."""
-        vectors = path.parent == self.partitions and path.name.endswith(".faiss")
-        return vectors and not is_approximate(path.name) and path.stat().st_size > SAMPLED_FROM_BYTES
+        """Vectors only: a damaged vector causes a wrong score, damage to other files could crash their readers."""
+        is_index = path.parent == self.partitions and path.name.endswith(".faiss")
+        return is_index and not is_approximate(path.name) and path.stat().st_size > SAMPLED_FROM_BYTES
 
     def _name(self, path: Path) -> str:
         return path.relative_to(self.root).as_posix()
@@ -95,13 +95,13 @@ class SnapshotPaths:
 
 @dataclass(frozen=True)
 class DataDirectory:
-    """What `--data` and `PARECIDO_DATA` name."""
+    """The paths of the directory that `--data` and `PARECIDO_DATA` name."""
 
     root: Path
 
     @property
     def snapshots(self) -> Path:
-        """All snapshots."""
+        """The directory of all snapshots."""
         return self.root / "snapshots"
 
     @property
@@ -111,42 +111,42 @@ class DataDirectory:
 
     @property
     def published(self) -> Path:
-        """The ids of the snapshots that are or were published; the others were held back."""
+        """The ids of the snapshots that are or were published; the gate held back the others."""
         return self.root / "published"
 
     @property
     def build_settings(self) -> Path:
-        """The remembered settings."""
+        """The settings of the last published build."""
         return self.root / "build.json"
 
     @property
     def collections(self) -> Path:
-        """The collections of Milvus that were begun here."""
+        """The Milvus collections created from here."""
         return self.root / "collections"
 
     @property
     def tuning(self) -> Path:
-        """How far fine-tuning was when it was killed."""
+        """The checkpoint of an interrupted fine-tuning."""
         return self.root / "tuning.checkpoint"
 
     @property
     def cache(self) -> Path:
-        """What was embedded before."""
+        """The embedding cache."""
         return self.root / "cache" / "embeddings.sqlite"
 
     @property
     def shards(self) -> Path:
-        """What the workers of a cluster have embedded, until it is in the cache."""
+        """Embeddings from the workers of a cluster, until they are in the cache."""
         return self.root / "shards"
 
     @property
     def lock(self) -> Path:
-        """Locked by whoever writes here; says who that is, or was."""
+        """The lock of the process that writes here; it names that process."""
         return self.root / "lock"
 
     @property
     def skipped(self) -> Path:
-        """What the last build left out, whether it was published or not."""
+        """The catalogue entries that the last build skipped, published or not."""
         return self.root / "skipped.jsonl"
 
     def ids(self) -> list[str]:
@@ -156,7 +156,7 @@ class DataDirectory:
         return sorted(path.parent.name for path in self.snapshots.glob("[!.]*/manifest.json"))
 
     def paths(self, snapshot_id: str) -> SnapshotPaths:
-        """Where a snapshot's files lie."""
+        """The paths of a snapshot's files."""
         return SnapshotPaths(self.snapshots / snapshot_id)
 
     def current_id(self) -> str:
@@ -164,10 +164,10 @@ class DataDirectory:
 
         Raises:
             SnapshotMissing: nothing is published here.
-            SnapshotError: `current` names something that is no snapshot.
+            SnapshotError: `current` does not name a snapshot.
         """
         try:
-            snapshot_id = read_regular(self.current, _CURRENT_BYTES, self.root).decode("utf-8").strip()
+            snapshot_id = read_regular(self.current, _MAX_CURRENT_BYTES, self.root).decode("utf-8").strip()
         except (FileNotFoundError, NotADirectoryError):
             raise SnapshotMissing(
                 f"nothing is published in {self.root}: "
@@ -177,6 +177,6 @@ class DataDirectory:
             raise SnapshotError(f"{self.current} can't be read: {error}") from error
         if not _ID.fullmatch(snapshot_id) or not os.path.lexists(self.paths(snapshot_id).manifest):
             raise SnapshotError(
-                f"{self.current} names {snapshot_id[:_ID_SHOWN]!r}, which is no snapshot in {self.snapshots}"
+                f"{self.current} names {snapshot_id[:_SHOWN_CHARS]!r}, which is not a snapshot in {self.snapshots}"
             )
         return snapshot_id

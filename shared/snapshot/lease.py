@@ -1,12 +1,12 @@
-"""Leases: whoever has a snapshot open says so, and the indexer's retention leaves it alone.
+"""Leases: a process that has a snapshot open protects it from the indexer's retention.
 
-A lease is a shared lock (flock) on the snapshot's manifest. The kernel drops it with the process that holds it, so a
-killed one leaves nothing behind; and it needs no more than reading, so a read-only data directory will do.
+A lease is a shared lock (flock) on the snapshot's manifest. The kernel releases it when the process ends, so a killed
+one leaves nothing behind; and it needs read access only, so a read-only data directory will do.
 
-Whoever may read the manifest may also lock it exclusively, for ever. So a lease is waited for only briefly, and then
-the snapshot is opened without one: a refusal would let any reader of the file keep the service from starting and from
-swapping. What that risks is little: retention never removes the published snapshot, and while the other lock is held
-retention does not get its own and leaves the snapshot alone too.
+Anyone who can read the manifest can lock it exclusively, forever. So a lease is waited for only briefly, and then the
+snapshot is opened without one: an error would let any reader of the file keep the service from starting and swapping.
+The risk is small: retention never removes the published snapshot, and while the other lock is held it can't get its own
+and keeps the snapshot too.
 """
 
 import fcntl
@@ -26,14 +26,14 @@ _WAIT_S = 1.0
 
 
 class SnapshotLease:
-    """Held from its making until `close`; any number may hold one on the same snapshot."""
+    """A lease on a snapshot, held until `close`; any number of processes may hold one."""
 
     def __init__(self, paths: SnapshotPaths, wait_s: float = _WAIT_S) -> None:
-        """Take it; do so before opening the snapshot. Where others lock the manifest, that is logged.
+        """Acquire the lease, before opening the snapshot; log a warning if another process locks the manifest.
 
         Args:
             paths: of the snapshot.
-            wait_s: seconds to wait for others that lock the manifest.
+            wait_s: seconds to wait for another process that locks the manifest.
 
         Raises:
             SnapshotError: there is no manifest, or it was removed or replaced meanwhile.
@@ -42,31 +42,31 @@ class SnapshotLease:
             self._manifest = open_regular(paths.manifest, paths.boundary)
         except OSError as error:
             raise SnapshotError(f"the manifest {paths.manifest} can't be read: {error.strerror}") from error
-        # Where the file system has no locks there is nothing to take: `unleased` counts all as leased there.
+        # Where the file system has no locks, `unleased` treats every snapshot as leased.
         with suppress(OSError):
             if not lock_within(self._manifest, fcntl.LOCK_SH, wait_s):
                 _log.warning("%s is opened without a lease: another process locks its manifest", paths.root)
         try:
-            self.require_there(paths)
+            self.require_present(paths)
         except SnapshotError:
             self.close()
             raise
 
-    def require_there(self, paths: SnapshotPaths) -> None:
-        """Refuse a snapshot that retention has removed; where there is no lock, ask again after opening it.
+    def require_present(self, paths: SnapshotPaths) -> None:
+        """Check that retention has not removed the snapshot; without a lock, check again after opening it.
 
         Raises:
-            SnapshotError: it was removed, or its manifest replaced.
+            SnapshotError: it was removed, or its manifest was replaced.
         """
-        if not self._is_at(paths):
+        if not self._is_present(paths):
             raise SnapshotError(f"the snapshot {paths.root} was removed while it was being opened")
 
     def close(self) -> None:
-        """Give it back."""
+        """Release the lease."""
         self._manifest.close()
 
-    def _is_at(self, paths: SnapshotPaths) -> bool:
-        """Whether what was locked is still the manifest, not one that retention removed just before."""
+    def _is_present(self, paths: SnapshotPaths) -> bool:
+        """Return True if the locked file is still the manifest, not one that retention has just removed."""
         try:
             return os.path.samestat(os.fstat(self._manifest.fileno()), paths.manifest.stat())
         except OSError:
@@ -75,9 +75,9 @@ class SnapshotLease:
 
 @contextmanager
 def unleased(paths: SnapshotPaths) -> Iterator[bool]:
-    """Whether nobody has the snapshot open, in whatever process; False as well where that can't be told.
+    """Yield True if no process has the snapshot open; False also if that can't be determined.
 
-    Where it is True, nobody gets a lease before the block is left.
+    If it is True, no process can acquire a lease within the block.
     """
     with ExitStack() as held:
         try:

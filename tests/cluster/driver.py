@@ -19,7 +19,7 @@ from indexer.embedding.cache import EmbeddingCache
 from indexer.embedding.cluster.ray_executor import RayExecutor
 from indexer.embedding.embed_catalogue import embed_catalogue, embed_locally
 from indexer.embedding.embed_image import EmbeddingConfig
-from shared.images.decode import ImageLimits
+from shared.images.limits import ImageLimits
 from shared.model.embedder import LiteRtEmbedder
 
 SHARD_IMAGES = 10

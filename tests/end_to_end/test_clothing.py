@@ -18,7 +18,9 @@ from examples.sample_catalogue.render import render_catalogue
 from indexer.data_quality.report import examine
 from indexer.data_quality.snapshot_images import SnapshotImages
 from search_service.engine.engine import Engine
-from shared.images.decode import ImageLimits, decode_image, to_pixels
+from shared.images.decode import decode_image
+from shared.images.limits import ImageLimits
+from shared.images.preprocessing import to_pixels
 from shared.retrieval.search_options import SearchOptions
 from shared.snapshot.data_directory import DataDirectory
 from shared.snapshot.snapshot import Snapshot

@@ -19,7 +19,9 @@ import pytest
 
 from indexer.snapshots.milvus_collections import connect
 from search_service.settings import ServiceSettings
-from shared.images.decode import ImageLimits, decode_image, to_pixels
+from shared.images.decode import decode_image
+from shared.images.limits import ImageLimits
+from shared.images.preprocessing import to_pixels
 from shared.manifest import Manifest
 from shared.snapshot.data_directory import DataDirectory
 from shared.snapshot.snapshot import Snapshot

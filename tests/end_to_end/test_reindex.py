@@ -20,8 +20,8 @@ from indexer.embedding.augmentation import Augmentation
 from indexer.embedding.embed_catalogue import embed_catalogue
 from indexer.embedding.embed_image import EmbeddingConfig
 from indexer.snapshots.writer_lock import writer_lock
-from shared.images.decode import ImageLimits
-from shared.index.partition import partition_file
+from shared.images.limits import ImageLimits
+from shared.index.partition_files import partition_file
 from shared.snapshot.data_directory import SnapshotPaths
 from shared.snapshot.lease import SnapshotLease
 from shared.snapshot.snapshot import Snapshot

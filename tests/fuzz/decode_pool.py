@@ -19,8 +19,9 @@ from PIL import Image
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from shared.errors import ImageError
-from shared.images.decode import ImageLimits
-from shared.images.decode_pool import CPU_S, DecodePool, DecodeTemplate
+from shared.images.decode_pool.pool import CPU_S, DecodePool
+from shared.images.decode_pool.template import DecodeTemplate
+from shared.images.limits import ImageLimits
 
 _THREADS = 2
 _MOST_WALL_S = 10 * CPU_S + 5

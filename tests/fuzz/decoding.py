@@ -24,7 +24,9 @@ with atheris.instrument_imports(
     from PIL import Image
 
     Image.init()  # imports the plugins
-    from shared.images.decode import ImageLimits, decode_image, to_pixels
+    from shared.images.decode import decode_image
+    from shared.images.limits import ImageLimits
+    from shared.images.preprocessing import to_pixels
 
 from shared.errors import ImageError
 from tests.support.hostile_images import hostile_images

@@ -13,8 +13,9 @@ from indexer.console.progress import SilentReporter
 from indexer.embedding.augmentation import Augmentation
 from indexer.embedding.embed_catalogue import EmbeddedCatalogue, embed_catalogue
 from indexer.embedding.embed_image import EmbeddingConfig
-from shared.catalogue.items import ItemStore, write_items
-from shared.images.decode import ImageLimits
+from shared.catalogue.item_store import ItemStore
+from shared.catalogue.item_writer import write_items
+from shared.images.limits import ImageLimits
 from shared.model.classifier import Classifier
 from shared.snapshot.snapshot import Snapshot
 from tests.support.builders.partitions import open_partitions

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from shared.catalogue.items import ItemStore
+from shared.catalogue.item_store import ItemStore
 from shared.catalogue.metadata_filter import MetadataFilter
 from shared.manifest import Manifest
 from tests.support.builders.shop import Shop

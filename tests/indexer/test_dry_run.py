@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from indexer.snapshots.writer_lock import writer_lock
-from shared.index.partition import partition_file
+from shared.index.partition_files import partition_file
 from tests.support.builders.shop import KINDS, Done, Shop
 
 

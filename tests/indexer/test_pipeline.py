@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from indexer.snapshots import published
-from shared.images.decode import PREPROCESSINGS
+from shared.images.preprocessing import PREPROCESSINGS
 from shared.manifest import Manifest
 from tests.support.builders.shop import Shop
 

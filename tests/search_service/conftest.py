@@ -15,14 +15,18 @@ from search_service.observability.metrics import Metrics
 from search_service.settings import ServiceSettings
 from search_service.snapshots.version import SnapshotVersion
 from search_service.snapshots.watcher import SnapshotWatcher
-from shared.catalogue.items import IndexedItem, Item, ItemStore, write_items
-from shared.images.decode import ImageLimits, decode_image, to_pixels
+from shared.catalogue.item_store import ItemStore
+from shared.catalogue.item_writer import write_items
+from shared.catalogue.items import IndexedItem, Item
+from shared.images.decode import decode_image
+from shared.images.limits import ImageLimits
+from shared.images.preprocessing import to_pixels
 from shared.index.index_kind import EXACT
 from shared.index.partition import Partition
 from shared.manifest import CategoryEntry, Manifest
 from shared.model.classifier import Classifier
 from shared.model.embedder import golden_picture
-from shared.model.ood_rule import KnownRule
+from shared.model.ood_rule import OodRule
 from shared.snapshot.snapshot import Snapshot
 from shared.vectors import Vectors, unit_rows
 from tests.support.fakes import FakeEmbedder, fake_manifest, picture
@@ -181,12 +185,12 @@ def judging(catalogue: TinyCatalogue) -> Callable[..., Engine]:
     """
 
     def make(*thresholds: float, probabilities: list[float] | None = None) -> Engine:
-        rule = KnownRule(np.zeros(2), np.array([1000.0, 1.0]), np.array(thresholds or [0.93] * 3))
+        rule = OodRule(np.zeros(2), np.array([1000.0, 1.0]), np.array(thresholds or [0.93] * 3))
         head = catalogue.snapshot.classifier
         if probabilities is not None:
             bias = np.log(np.array(probabilities, dtype=np.float32))
             head = replace(head, weights=np.zeros_like(head.weights), bias=bias)
-        return Engine(replace(catalogue.snapshot, classifier=replace(head, known=rule)))
+        return Engine(replace(catalogue.snapshot, classifier=replace(head, ood_rule=rule)))
 
     return make
 

@@ -85,7 +85,7 @@ class _Away:
         self.item_numbers = part.item_numbers
 
     def _unavailable(self, *_: object) -> None:
-        raise StoreUnavailable("Milvus at http://host can't be used now: too far", retry_after_s=7)
+        raise StoreUnavailable("Milvus at http://host is not available: too far", retry_after_s=7)
 
     search = embeddings = require_answer = _unavailable
 

@@ -8,7 +8,7 @@ import pytest
 from search_service.access.rate_limit import Rate
 from search_service.settings import ServiceSettings
 from shared.errors import SettingsError
-from shared.images.decode import ImageLimits
+from shared.images.limits import ImageLimits
 
 _DEFAULTS = {
     "data": Path("data"),

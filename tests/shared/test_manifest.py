@@ -95,7 +95,7 @@ def test_any_other_edit_is_refused_too(path: Path, change: Callable[[dict[str, A
 @pytest.mark.parametrize("version", [0, 3, 99, "1", None])
 def test_another_format_version_is_refused_whatever_else_it_holds(path: Path, version: object) -> None:
     path.write_text(json.dumps({"format_version": version, "new": True}), encoding="utf-8")
-    with pytest.raises(SnapshotError, match=f"has format version {version}; this version of Parecido reads 1 and 2"):
+    with pytest.raises(SnapshotError, match=f"has format version {version}; expected 1 or 2"):
         Manifest.read(path)
 
 
@@ -117,7 +117,7 @@ def test_missing_or_unknown_fields_are_refused_even_when_sealed(
     path: Path, change: Callable[[dict[str, Any]], object]
 ) -> None:
     _change(path, change, seal=True)
-    with pytest.raises(SnapshotError, match="has missing or unknown fields"):
+    with pytest.raises(SnapshotError, match="has missing, unknown or invalid fields"):
         Manifest.read(path)
 
 
@@ -144,11 +144,12 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
 def test_a_manifest_of_format_1_is_read_as_one_of_exact_indexes(path: Path) -> None:
     """As version 1 wrote it: its categories say nothing of how they are searched."""
     content = {**dataclasses.asdict(_MANIFEST), "format_version": 1}
-    new = ("vectors", "effort", "depth", "search_p50_ms")
+    new = ("vectors", "search_parameter", "n_candidates", "search_p50_ms")
     content["categories"] = [{k: v for k, v in one.items() if k not in new} for one in content["categories"]]
     path.write_text(json.dumps({**content, "seal": _seal(content)}), encoding="utf-8")
     (first, *_) = Manifest.read(path).categories
-    assert (first.index_kind, first.vectors, first.effort, first.depth) == ("IndexFlatIP", "float32", None, None)
+    assert (first.index_kind, first.vectors) == ("IndexFlatIP", "float32")
+    assert (first.search_parameter, first.n_candidates) == (None, None)
 
 
 # Sealed again by whoever can write the file
@@ -226,7 +227,7 @@ def test_a_category_that_can_not_be_is_refused_though_it_is_sealed(path: Path, f
 
 def test_two_categories_of_one_name_are_refused(path: Path) -> None:
     _change(path, lambda content: content["categories"][1].update(name="Schuhe & Stiefel"), seal=True)
-    with pytest.raises(SnapshotError, match="categories of different names"):
+    with pytest.raises(SnapshotError, match="distinct names of categories"):
         Manifest.read(path)
 
 

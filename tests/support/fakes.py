@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from shared.images.decode import PREPROCESSING
+from shared.images.preprocessing import PREPROCESSING
 from shared.manifest import FORMAT_VERSION, Manifest
 from shared.snapshot.data_directory import SnapshotPaths
 from shared.snapshot.lease import unleased

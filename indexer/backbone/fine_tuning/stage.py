@@ -17,7 +17,7 @@ from indexer.files.durable_write import storage_error
 from indexer.files.location import read_limited
 from indexer.settings import BuildSettings
 from indexer.snapshots.published import preprocessing_of
-from shared.images.decode import ImageLimits
+from shared.images.limits import ImageLimits
 from shared.model.classifier import Classifier
 from shared.snapshot.data_directory import DataDirectory
 

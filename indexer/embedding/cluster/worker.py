@@ -9,9 +9,9 @@ from indexer.embedding.cluster.ray_client import import_ray
 from indexer.embedding.cluster.shard import Shard
 from indexer.embedding.embed_image import EmbeddingConfig
 from indexer.files.location import exists, location
-from indexer.priority import give_way
 from shared import __version__
 from shared.model.embedder import LiteRtEmbedder, golden_picture
+from shared.priority import lower_process_priority
 from shared.vectors import Vectors
 
 
@@ -40,7 +40,7 @@ class Worker:
             config: settings; its embedder is replaced by one for the model.
             directory: where shard files are written.
         """
-        give_way()
+        lower_process_priority()
         self._config = replace(config, embedder=LiteRtEmbedder(model, interpreters=1), threads=1)
         self._directory = location(directory)
 

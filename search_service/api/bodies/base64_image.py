@@ -10,7 +10,7 @@ import re
 from typing import TypeAlias
 
 from shared.errors import InvalidRequest
-from shared.shown import shown
+from shared.text.shorten import quoted
 
 Bytes: TypeAlias = bytes | memoryview
 
@@ -76,7 +76,7 @@ def _refusal(text: bytes, wrong: re.Pattern[bytes], offset: int) -> InvalidReque
     found = wrong.search(text)
     assert found is not None
     sign = text[found.start() : found.start() + 4].decode("utf-8", "ignore")[:1]
-    return InvalidRequest(f"`image_base64` is not base64: found {shown(sign)} at character {offset + found.start()}")
+    return InvalidRequest(f"`image_base64` is not base64: found {quoted(sign)} at character {offset + found.start()}")
 
 
 def _after_prefix(text: Bytes) -> int:

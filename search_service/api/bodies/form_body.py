@@ -16,7 +16,7 @@ from werkzeug.sansio.multipart import Data, Epilogue, Event, Field, File, Multip
 from search_service.api.bodies.body_limits import JSON_BYTES
 from search_service.api.bodies.json_body import require_no_encoding
 from shared.errors import BodyTooLarge, InvalidRequest
-from shared.shown import shown
+from shared.text.shorten import quoted
 
 IMAGE_FIELD = "image"
 FORM = "multipart/form-data"
@@ -57,13 +57,15 @@ class _Form:
             raise InvalidRequest("the form has a part without a name")
         encoding = part.headers.get("Content-Transfer-Encoding", "").strip().lower()
         if encoding not in _PLAIN_ENCODINGS:
-            raise InvalidRequest(f"{shown(name)} has Content-Transfer-Encoding {shown(encoding)}; expected plain bytes")
+            raise InvalidRequest(
+                f"{quoted(name)} has Content-Transfer-Encoding {quoted(encoding)}; expected plain bytes"
+            )
         if isinstance(part, File):
             self._begin_file(name, part.filename)
         elif name == IMAGE_FIELD:
             self.is_image_text = True
         elif name not in self.known:
-            raise InvalidRequest(f"there is no field {shown(name)}; there are {', '.join((IMAGE_FIELD, *self.known))}")
+            raise InvalidRequest(f"there is no field {quoted(name)}; there are {', '.join((IMAGE_FIELD, *self.known))}")
         elif name in self.texts:
             raise InvalidRequest(f"`{name}` was given more than once")
 
@@ -71,7 +73,9 @@ class _Form:
         if name != IMAGE_FIELD:
             if name in self.known:
                 raise InvalidRequest(f"`{name}` was sent as a file; expected text, and one file in the field `image`")
-            raise InvalidRequest(f"there is no field {shown(name)} for a file; expected the image in the field `image`")
+            raise InvalidRequest(
+                f"there is no field {quoted(name)} for a file; expected the image in the field `image`"
+            )
         self.images.append(io.BytesIO())
 
     def add(self, part: Field | File, data: bytes) -> None:
@@ -88,7 +92,7 @@ class _Form:
             if part.name == IMAGE_FIELD:
                 raise InvalidRequest(f"`image` came as text of more than {JSON_BYTES:,} bytes; {_AS_FILE}")
             raise BodyTooLarge(
-                f"the text fields of the form, up to {shown(part.name)}, have more than {JSON_BYTES:,} bytes"
+                f"the text fields of the form, up to {quoted(part.name)}, have more than {JSON_BYTES:,} bytes"
             )
 
 

@@ -20,7 +20,7 @@ from pydantic_core import from_json
 from search_service.api.bodies.base64_image import decode_base64
 from search_service.api.bodies.body_limits import is_json, max_json_bytes
 from shared.errors import BodyTooLarge, InvalidRequest, UnsupportedBody
-from shared.shown import shortened, shown
+from shared.text.shorten import quoted, shortened
 
 MAX_QUERY_VALUES = 10_000
 """Values that the JSON of one query may have: an embedding of any encoder, and a filter at its limits."""
@@ -114,7 +114,7 @@ def require_no_encoding(request: Request) -> None:
     """
     encoding = request.headers.get("Content-Encoding", "identity").strip().lower()
     if encoding not in ("", "identity"):
-        raise UnsupportedBody(f"the body has Content-Encoding {shown(encoding)}; expected a body without one")
+        raise UnsupportedBody(f"the body has Content-Encoding {quoted(encoding)}; expected a body without one")
 
 
 def given_fields(value: Any, what: str) -> dict[str, Any]:
@@ -230,7 +230,7 @@ def _refuse_twice(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(fields) < len(pairs):
         seen: set[str] = set()
         twice = next(name for name, _ in pairs if name in seen or seen.add(name))  # type: ignore[func-returns-value]
-        raise InvalidRequest(f"the field {shown(twice)} was given more than once")
+        raise InvalidRequest(f"the field {quoted(twice)} was given more than once")
     return fields
 
 

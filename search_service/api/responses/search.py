@@ -10,10 +10,10 @@ from typing_extensions import TypedDict  # pydantic wants this one before Python
 from search_service.api.schemas import Options
 from search_service.snapshots.version import SnapshotRejection
 from shared.catalogue.items import Item
-from shared.catalogue.text_forms import text_forms
 from shared.feedback_record import Feedback
 from shared.retrieval.results import ItemHit, Prediction, SearchResult
-from shared.shown import shortened
+from shared.text.shorten import shortened
+from shared.text.unicode_forms import unicode_forms
 
 SnapshotId = Annotated[str, Field(description="The snapshot that the answer comes from.")]
 Probability = Annotated[float, Field(ge=0, le=1)]
@@ -226,7 +226,7 @@ def metadata_json(item: Item, fields: Collection[str] | None) -> dict[str, Any]:
 
 
 def _is_among(name: str, fields: Collection[str]) -> bool:
-    return name in fields or any(form in fields for form in text_forms(name))
+    return name in fields or any(form in fields for form in unicode_forms(name))
 
 
 def _query_json(answer: SearchResult) -> QueryJson:

@@ -147,7 +147,7 @@ def test_images_that_cannot_be_read_are_reported_as_ever(quick_shop: Shop, quick
         stage.fine_tune = tuned
     assert (done.status, done.json["skipped"]) == (0, 1), done.err
     assert unreadable == [
-        "discs-3.png is in no format that can be read: it is a text file; "
+        "discs-3.png is not an image that can be read: it is a text file; "
         "expected one of JPEG, PNG, WEBP, GIF, TIFF, BMP, AVIF"
     ]
 

@@ -7,7 +7,7 @@ from PIL import Image
 
 from indexer.backbone.torch_weights import read_torch_weights
 from shared.errors import WeightsError
-from shared.images.decode import to_pixels
+from shared.images.preprocessing import to_pixels
 from shared.vectors import Vectors, unit_rows
 
 pytestmark = pytest.mark.tensorflow

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from shared.errors import WeightsError
-from shared.images.decode import SIDE_PX
+from shared.images.preprocessing import SIDE_PX
 from shared.model.embedder import LiteRtEmbedder
 from shared.vectors import unit_rows
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from shared.errors import WeightsError
-from shared.images.decode import SIDE_PX
+from shared.images.preprocessing import SIDE_PX
 from shared.model.embedder import LiteRtEmbedder, golden_picture
 from shared.snapshot.checksums import sha256_of
 from shared.vectors import Pixels, unit_rows

@@ -25,7 +25,9 @@ from indexer.catalogue.reader import read_catalogue
 from indexer.console.progress import SilentReporter
 from indexer.pipeline import build
 from indexer.settings import BuildSettings
-from shared.catalogue.items import IndexedItem, Item, ItemStore, write_items
+from shared.catalogue.item_store import ItemStore
+from shared.catalogue.item_writer import write_items
+from shared.catalogue.items import IndexedItem, Item
 from shared.errors import StorageError
 
 _ROOT = Path(__file__).resolve().parents[3]

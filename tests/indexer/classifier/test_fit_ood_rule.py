@@ -13,8 +13,8 @@ from indexer.embedding.embed_catalogue import EmbeddedCatalogue
 from shared.catalogue.items import Item
 from shared.index.partition import Partition
 from shared.model.classifier import Classifier
-from shared.model.energy_score import Clarity
-from shared.model.ood_rule import KnownRule
+from shared.model.energy_score import EnergyScore
+from shared.model.ood_rule import OodRule
 from shared.vectors import unit_rows
 from tests.support.builders.shop import Shop
 
@@ -103,15 +103,15 @@ def test_with_pretrained_classes_all_five_signs_are_standardised(monkeypatch: py
     embedded = _catalogue(300)
     held_out = HeldOut.of(embedded, 0)
     random = np.random.default_rng(5)
-    pretrained = Clarity(random.normal(0, 3, size=(_DIM, 9)).astype(np.float32), np.zeros(9, np.float32))
+    pretrained = EnergyScore(random.normal(0, 3, size=(_DIM, 9)).astype(np.float32), np.zeros(9, np.float32))
     rule = fit_ood_rule(_head(), held_out, _Partitions(embedded), pretrained)
     assert rule is not None
-    assert rule.clarity is not None
+    assert rule.energy_score is not None
     columns, odds, cosines = _by_loop(_head(), held_out)
     images = held_out.originals
     shown = scipy.special.softmax(images @ pretrained.weights, axis=1).mean(axis=0)
     most = sorted(np.argsort(shown)[-4:])
-    np.testing.assert_array_equal(rule.clarity.weights, pretrained.weights[:, most])
+    np.testing.assert_array_equal(rule.energy_score.weights, pretrained.weights[:, most])
     logits = _head().logits(images)
     own = logits.max(axis=1)
     clarity = scipy.special.logsumexp(images @ pretrained.weights[:, most], axis=1)
@@ -192,8 +192,8 @@ def shop(quick_shop: Shop, monkeypatch: pytest.MonkeyPatch) -> Iterator[Shop]:
     return quick_shop
 
 
-def _rule(shop: Shop) -> KnownRule | None:
-    return Classifier.open(shop.current().classifier).known
+def _rule(shop: Shop) -> OodRule | None:
+    return Classifier.open(shop.current().classifier).ood_rule
 
 
 def test_a_new_classifier_has_a_rule_and_a_kept_one_keeps_its_own(shop: Shop) -> None:
@@ -204,20 +204,20 @@ def test_a_new_classifier_has_a_rule_and_a_kept_one_keeps_its_own(shop: Shop) ->
     assert shop.build("--retrain").status == 0
     fitted = _rule(shop)
     assert fitted is not None
-    assert fitted.clarity is not None
+    assert fitted.energy_score is not None
     before = shop.current().root
     shop.remove("discs 1")
     assert shop.build().status == 0
     assert shop.current().root != before
     kept = _rule(shop)
     assert kept is not None
-    for name, array in fitted.arrays().items():
-        np.testing.assert_array_equal(kept.arrays()[name], array)
+    for name, array in fitted.to_arrays().items():
+        np.testing.assert_array_equal(kept.to_arrays()[name], array)
 
 
 def test_a_tuned_base_has_no_clarity_since_its_embeddings_are_others(shop: Shop) -> None:
     assert shop.build("--fine-tune", "on", "--retrain").status == 0
     fitted = _rule(shop)
     assert fitted is not None
-    assert fitted.clarity is None
+    assert fitted.energy_score is None
     assert len(fitted.means) == 2

@@ -15,7 +15,9 @@ from indexer.embedding.augmentation import Augmentation
 from indexer.embedding.embed_catalogue import EmbeddedCatalogue, embed_catalogue
 from indexer.embedding.embed_image import EmbeddingConfig
 from shared.errors import CatalogueError
-from shared.images.decode import ImageLimits, decode_image, to_pixels
+from shared.images.decode import decode_image
+from shared.images.limits import ImageLimits
+from shared.images.preprocessing import to_pixels
 from shared.vectors import Pixels, Vectors
 from tests.support.fakes import FakeEmbedder, picture
 from tests.support.hostile_images import jpeg_of_scans, png
@@ -107,7 +109,7 @@ def test_a_picture_is_read_by_its_content_whatever_its_name_says(tmp_path: Path)
     assert _ids(embedded) == ["1", "2"]
     np.testing.assert_allclose(embedded.originals, _expected("red", "blue"), atol=0.02)
     (problem,) = embedded.problems
-    assert problem.reason.startswith("heic.jpg is in no format that can be read: it is a HEIC image; expected")
+    assert problem.reason.startswith("heic.jpg is not an image that can be read: it is a HEIC image; expected")
 
 
 def test_images_that_decoders_die_of_become_problems(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

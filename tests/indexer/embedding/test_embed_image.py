@@ -1,7 +1,7 @@
 from pathlib import Path
 
 from indexer.files.location import read_limited
-from shared.images.decode import ImageLimits
+from shared.images.limits import ImageLimits
 
 
 def test_a_huge_file_is_not_read_whole(tmp_path: Path) -> None:

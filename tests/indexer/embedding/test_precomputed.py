@@ -13,7 +13,7 @@ from indexer.console.progress import SilentReporter
 from indexer.embedding.exported_backbone import UNKNOWN_BACKBONE, ExportedBackbone
 from indexer.embedding.precomputed import PrecomputedViews, read_precomputed, require_same_dim
 from shared.errors import CatalogueError, ImagesUnavailable, SettingsError
-from shared.images.decode import SIDE_PX
+from shared.images.preprocessing import SIDE_PX
 from shared.snapshot.data_directory import DataDirectory
 from shared.snapshot.snapshot import Snapshot
 from shared.vectors import unit_rows

@@ -18,7 +18,7 @@ from indexer.embedding.embed_catalogue import EmbeddedCatalogue, embed_catalogue
 from indexer.embedding.embed_image import EmbeddingConfig
 from indexer.embedding.views import CachedViews
 from shared.errors import CatalogueError
-from shared.images.decode import ImageLimits
+from shared.images.limits import ImageLimits
 from shared.vectors import Pixels, Vectors
 from tests.support.fakes import FakeEmbedder, picture
 

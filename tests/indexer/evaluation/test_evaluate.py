@@ -8,7 +8,7 @@ from PIL import ImageColor
 from indexer.console.progress import SilentReporter, TerminalReporter
 from indexer.evaluation.evaluate import CategoryFigures, Evaluation, evaluate, show
 from shared.errors import CatalogueError
-from shared.model.ood_rule import KnownRule
+from shared.model.ood_rule import OodRule
 from shared.snapshot.snapshot import Snapshot
 from tests.support.fakes import FakeEmbedder, picture
 
@@ -56,8 +56,8 @@ def test_known_queries_are_told_from_others_by_the_snapshots_rule(
     hat, lowest, second, _ = sorted(cosines.values())
     assert hat == cosines["hats", "grey"]
     for threshold, known_share in (((hat + lowest) / 2, 1.0), ((lowest + second) / 2, 2 / 3)):
-        rule = KnownRule(np.zeros(2), np.array([1e9, 1.0]), np.full(2, threshold))
-        judging = replace(snapshot, classifier=replace(snapshot.classifier, known=rule))
+        rule = OodRule(np.zeros(2), np.array([1e9, 1.0]), np.full(2, threshold))
+        judging = replace(snapshot, classifier=replace(snapshot.classifier, ood_rule=rule))
         found = evaluate(judging, queries, threads=1, reporter=SilentReporter())
         assert (found.known_share, found.unknown_detected, found.known_auroc) == (pytest.approx(known_share), 1.0, 1.0)
         assert found.category_accuracy == evaluation.category_accuracy

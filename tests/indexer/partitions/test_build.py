@@ -12,7 +12,8 @@ from indexer.partitions.build import plan_partitions
 from indexer.partitions.recall import ann_recall_at_10
 from indexer.snapshots.published import PublishedSnapshot
 from shared.catalogue.items import IndexedItem, Item
-from shared.index.partition import Partition, partition_file, rows_file
+from shared.index.partition import Partition
+from shared.index.partition_files import partition_file, rows_file
 from shared.index.stored_vectors import StoredVectors
 from shared.snapshot.data_directory import SnapshotPaths
 from shared.vectors import Vectors, unit_rows

@@ -15,9 +15,10 @@ from indexer.snapshots.published import PublishedSnapshot
 from shared.catalogue.items import Item
 from shared.index.approximate_index import ApproximateIndex
 from shared.index.category_search import Hit
-from shared.index.index_kind import IndexKind, parts_of
+from shared.index.index_kind import IndexKind, split_projection
+from shared.index.inner_products import inner_products
 from shared.index.partition import Partition
-from shared.index.stored_vectors import StoredVectors, inner_products
+from shared.index.stored_vectors import StoredVectors
 from shared.manifest import CategoryEntry
 from shared.snapshot.data_directory import SnapshotPaths
 from shared.vectors import Vectors, unit_rows
@@ -88,7 +89,7 @@ def test_it_finds_what_exact_search_finds(made: tuple[CategoryEntry, Partition, 
     entry, partition, exact = made
     queries = _drawn(200, 2)
     found, wanted = partition.search(queries, top_k), exact.search(queries, top_k)
-    assert entry.effort is not None
+    assert entry.search_parameter is not None
     assert all(len(hits) == top_k for hits in found)
     assert _overlap(found, wanted) >= (0.97 if entry.vectors == "int8" else 0.985)
     assert entry.ann_recall_at_10 >= (0.97 if entry.vectors == "int8" else 0.99)
@@ -161,7 +162,7 @@ def test_embeddings_are_those_of_the_rows(made: tuple[CategoryEntry, Partition, 
 def test_a_sixth_of_copies_neither_crowd_the_index_nor_stand_in_another_order(tmp_path: Path) -> None:
     rows = np.concatenate([_drawn(3000, 1), np.tile(_drawn(1, 5), (500, 1)), np.tile(_drawn(1, 6), (100, 1))])
     entry, partition = _made(rows, np.arange(3600), IndexPolicy(cheap=0), tmp_path)
-    assert entry.effort is not None
+    assert entry.search_parameter is not None
     (found,) = partition.search(rows[3000:3001], 10)
     assert [hit.item_number for hit in found] == list(range(3000, 3010))
     exact, queries = Partition.build("c", rows, np.arange(3600)), _drawn(100, 2)
@@ -202,14 +203,14 @@ def test_an_index_is_taken_over_unless_another_is_wanted(tmp_path: Path) -> None
 
 
 def test_a_partition_that_is_cheap_to_compare_has_no_index() -> None:
-    vectors = StoredVectors.of_pieces(iter([_drawn(1000, 1)]))
+    vectors = StoredVectors.from_batches(iter([_drawn(1000, 1)]))
     assert choose_index(vectors, IndexPolicy(cheap=1000 * _DIM)) is None
     assert choose_index(vectors, IndexPolicy(cheap=0, index_kind="exact")) is None
     assert choose_index(vectors, IndexPolicy(cheap=1000 * _DIM - 1)) is not None
 
 
 def test_hardly_anything_but_copies_has_no_index() -> None:
-    vectors = StoredVectors.of_pieces(iter([np.tile(_drawn(20, 1), (100, 1))]))
+    vectors = StoredVectors.from_batches(iter([np.tile(_drawn(20, 1), (100, 1))]))
     assert choose_index(vectors, IndexPolicy(cheap=1000 * _DIM)) is None
 
 
@@ -217,14 +218,14 @@ def test_vectors_that_nothing_approximates_are_compared_all() -> None:
     """Without structure, in many dimensions, all are equally far: 16 bytes a vector say nothing."""
     rows = unit_rows(np.random.default_rng(0).normal(size=(3000, _DIM)))
     policy = IndexPolicy(cheap=0, index_kind="hnsw", max_bytes_per_vector=190)
-    tuned = choose_index(StoredVectors.of_pieces(iter([rows])), policy)
+    tuned = choose_index(StoredVectors.from_batches(iter([rows])), policy)
     assert tuned is None or tuned.recall >= 0.99
 
 
 @pytest.mark.parametrize(("directions", "projected"), [(4, "P8"), (12, "P16")])
 @pytest.mark.parametrize("n_rows", [3_000, 12_000])
 def test_codes_are_as_short_as_the_vectors_allow(n_rows: int, directions: int, projected: str) -> None:
-    vectors = StoredVectors.of_pieces(iter([_drawn(n_rows, 1, directions)]))
+    vectors = StoredVectors.from_batches(iter([_drawn(n_rows, 1, directions)]))
     tuned = choose_index(vectors, IndexPolicy(cheap=0))
     assert tuned is not None
     assert tuned.index.settings.kind.startswith(f"{projected},")
@@ -234,15 +235,15 @@ def test_codes_are_as_short_as_the_vectors_allow(n_rows: int, directions: int, p
 def test_a_projection_gives_what_the_indexs_own_transformation_gives() -> None:
     rows = _drawn(3_000, 1)
     kind = IndexKind("P16,HNSW16,SQfp16", _DIM)
-    index = kind.empty(rows)
-    matrix, searched = parts_of(index)
+    index = kind.trained(rows)
+    matrix, searched = split_projection(index)
     assert kind.is_projected
     assert matrix is not None
     assert matrix.shape == (16, _DIM)
     assert (index.d, searched.d) == (_DIM, 16)
     wanted = index.chain.at(0).apply(rows[:1])[0]
     assert np.allclose(inner_products(rows[:1], matrix, np.arange(16)[np.newaxis])[0], wanted, atol=1e-5)
-    assert parts_of(searched) == (None, searched)
+    assert split_projection(searched) == (None, searched)
 
 
 @pytest.mark.parametrize(
@@ -265,7 +266,7 @@ def test_the_budget_leaves_out_what_is_larger(limit: int | None, kinds: list[str
 def test_an_index_is_as_large_as_is_said(tmp_path: Path, name: str) -> None:
     rows = _drawn(4000, 1)
     kind = IndexKind(name, _DIM)
-    index = kind.empty(rows)
+    index = kind.trained(rows)
     before = len(faiss.serialize_index(index))
     index.add(rows)
     after = len(faiss.serialize_index(index))
@@ -274,7 +275,7 @@ def test_an_index_is_as_large_as_is_said(tmp_path: Path, name: str) -> None:
 
 def test_first_copies_name_the_first_row_with_the_same_bits() -> None:
     rows = _drawn(4, 1)[[0, 1, 0, 2, 1, 3]]
-    assert first_copies(StoredVectors.of_pieces(iter([rows]))).tolist() == [0, 1, 0, 3, 1, 5]
+    assert first_copies(StoredVectors.from_batches(iter([rows]))).tolist() == [0, 1, 0, 3, 1, 5]
 
 
 def test_an_index_that_is_not_there_is_none(tmp_path: Path) -> None:

@@ -9,10 +9,10 @@ import pytest
 from indexer.snapshots.classifier_heads import Heads
 from shared.errors import SnapshotError
 from shared.model.classifier import Classifier
-from shared.model.ood_rule import KnownRule
+from shared.model.ood_rule import OodRule
 from shared.snapshot.data_directory import SnapshotPaths
 
-_RULE = KnownRule(np.zeros(2), np.ones(2), np.array([0.1, 0.2]), np.ones(2))
+_RULE = OodRule(np.zeros(2), np.ones(2), np.array([0.1, 0.2]), np.ones(2))
 
 
 def _head(scale: float) -> Classifier:
@@ -28,9 +28,9 @@ def test_both_are_written_and_share_the_rule(tmp_path: Path) -> None:
     assert (found.validated.weights == _head(2).weights).all()
     for one in (found.refitted, found.validated):
         assert (one.temperature, one.own_probabilities.tolist()) == (1.5, pytest.approx([0.3, 0.9]))
-        assert one.known is not None
-        assert one.known.thresholds.tolist() == [0.1, 0.2]
-    assert Classifier.open(paths.validated_classifier).known is None  # 1.3 MB of clarity need not be there twice
+        assert one.ood_rule is not None
+        assert one.ood_rule.thresholds.tolist() == [0.1, 0.2]
+    assert Classifier.open(paths.validated_classifier).ood_rule is None  # 1.3 MB of clarity need not be there twice
 
 
 def test_one_that_is_served_as_it_was_judged_is_written_once(tmp_path: Path) -> None:
@@ -52,5 +52,5 @@ def test_a_damaged_one_is_no_older_snapshot(tmp_path: Path) -> None:
 
 
 def test_no_rule_takes_one_away() -> None:
-    heads = Heads(replace(_head(1), known=_RULE), _head(2)).with_ood_rule(None)
-    assert (heads.refitted.known, heads.validated.known) == (None, None)
+    heads = Heads(replace(_head(1), ood_rule=_RULE), _head(2)).with_ood_rule(None)
+    assert (heads.refitted.ood_rule, heads.validated.ood_rule) == (None, None)

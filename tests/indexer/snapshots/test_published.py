@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from indexer.snapshots.published import PublishedSnapshot, find_published, image_keys, preprocessing_of, snapshot_states
-from shared.catalogue.items import IndexedItem, Item, write_items
-from shared.images.decode import PREPROCESSING, PREPROCESSINGS
+from shared.catalogue.item_writer import write_items
+from shared.catalogue.items import IndexedItem, Item
+from shared.images.preprocessing import PREPROCESSING, PREPROCESSINGS
 from shared.index.partition import Partition
 from shared.manifest import CategoryEntry, Manifest
 from shared.snapshot.checksums import sha256_of

@@ -15,7 +15,9 @@ from search_service.engine.feedback_log import FeedbackLog
 from search_service.observability.metrics import Metrics
 from search_service.settings import ServiceSettings
 from search_service.snapshots.watcher import SnapshotWatcher
-from shared.catalogue.items import IndexedItem, Item, ItemStore, write_items
+from shared.catalogue.item_store import ItemStore
+from shared.catalogue.item_writer import write_items
+from shared.catalogue.items import IndexedItem, Item
 from shared.index.index_kind import EXACT
 from shared.index.partition import Partition
 from shared.manifest import CategoryEntry

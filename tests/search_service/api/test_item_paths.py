@@ -15,7 +15,8 @@ from search_service.app import create_app
 from search_service.engine.engine import Engine
 from search_service.observability.metrics import Metrics
 from search_service.settings import ServiceSettings
-from shared.catalogue.items import ItemStore, write_items
+from shared.catalogue.item_store import ItemStore
+from shared.catalogue.item_writer import write_items
 from tests.support.processes.served import served
 
 _IDS = [

@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 
 from search_service.engine.catalogue_lookup import CatalogueLookup
-from shared.catalogue.items import IndexedItem, Item, ItemStore, write_items
+from shared.catalogue.item_store import ItemStore
+from shared.catalogue.item_writer import write_items
+from shared.catalogue.items import IndexedItem, Item
 from shared.errors import ImageNotFound, UnknownItem
 from tests.support.fakes import picture
 

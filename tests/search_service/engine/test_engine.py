@@ -14,7 +14,8 @@ from PIL import Image
 
 from search_service.engine.engine import Engine
 from search_service.engine.query import Query
-from shared.catalogue.items import ItemStore, write_items
+from shared.catalogue.item_store import ItemStore
+from shared.catalogue.item_writer import write_items
 from shared.errors import (
     BrokenImage,
     InvalidEmbedding,
@@ -23,7 +24,9 @@ from shared.errors import (
     UnknownItem,
     UnsupportedImage,
 )
-from shared.images.decode import ImageLimits, decode_image, to_pixels
+from shared.images.decode import decode_image
+from shared.images.limits import ImageLimits
+from shared.images.preprocessing import to_pixels
 from shared.retrieval.ood_verdict import IN_CATALOGUE, NOT_EVALUATED, OodVerdict
 from shared.retrieval.results import SearchResult
 from shared.retrieval.search_options import SearchOptions

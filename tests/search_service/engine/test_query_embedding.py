@@ -10,8 +10,10 @@ from search_service.admission.controller import AdmissionController
 from search_service.engine.query_decoder import QueryDecoder
 from search_service.engine.query_embedding import QueryEmbedder
 from shared.errors import ImageError, InvalidEmbedding
-from shared.images.decode import PREPROCESSINGS, ImageLimits, decode_image, to_pixels
-from shared.images.decode_pool import template_of_process
+from shared.images.decode import decode_image
+from shared.images.decode_pool.template import template_of_process
+from shared.images.limits import ImageLimits
+from shared.images.preprocessing import PREPROCESSINGS, to_pixels
 from shared.retrieval.results import Timing
 from tests.support.fakes import encoded, fake_manifest
 

@@ -48,10 +48,10 @@ def test_an_item_as_the_query_is_judged_by_all_its_images_and_has_no_embedding(c
 @pytest.mark.parametrize(
     ("told", "error", "message"),
     [
-        ({"category": "bowls"}, UnknownCategory, "there is no category 'bowls'; GET /v1/categories lists them"),
-        ({"category": "bowls", "clicked_item_id": "mug-1"}, UnknownCategory, "there is no category 'bowls'"),
-        ({"clicked_item_id": "none"}, UnknownItem, "there is no item with the id 'none'"),
-        ({"category": "mugs", "clicked_item_id": "none"}, UnknownItem, "there is no item with the id 'none'"),
+        ({"category": "bowls"}, UnknownCategory, "no category has the name 'bowls'; GET /v1/categories lists them"),
+        ({"category": "bowls", "clicked_item_id": "mug-1"}, UnknownCategory, "no category has the name 'bowls'"),
+        ({"clicked_item_id": "none"}, UnknownItem, "no item has the id 'none'"),
+        ({"category": "mugs", "clicked_item_id": "none"}, UnknownItem, "no item has the id 'none'"),
         (
             {"category": "mugs", "clicked_item_id": "👟"},
             InvalidRequest,

@@ -23,7 +23,7 @@ def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
 @pytest.mark.parametrize(
     ("program", "reason"),
     [
-        ('print(\'{"refused": "items.sqlite is damaged"}\')', "items.sqlite is damaged"),
+        ('print(\'{"error": "items.sqlite is damaged"}\')', "items.sqlite is damaged"),
         ("import os; os.kill(os.getpid(), 11)", "ended its subprocess with signal 11"),
         ("import os; os.abort()", "ended its subprocess with signal 6"),
         ("raise SystemExit(3)", "ended its subprocess with exit status 3"),
@@ -42,7 +42,7 @@ def test_a_process_that_finds_nothing_lets_the_snapshot_pass(
     tmp_path: Path, module: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PARECIDO_MILVUS_PASSWORD", "secret")  # is nothing for it
-    text = "import json, os; print(json.dumps({'refused': os.environ.get('PARECIDO_MILVUS_PASSWORD')}))"
+    text = "import json, os; print(json.dumps({'error': os.environ.get('PARECIDO_MILVUS_PASSWORD')}))"
     (tmp_path / f"{module}.py").write_text(text)
     verify_in_subprocess(SnapshotPaths(tmp_path), 30, module)
 

@@ -11,7 +11,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from shared.catalogue.items import IndexedItem, Item, ItemStore, write_items
+from shared.catalogue.item_store import ItemStore
+from shared.catalogue.item_writer import write_items
+from shared.catalogue.items import IndexedItem, Item
 from shared.catalogue.metadata_filter import MetadataFilter
 from shared.errors import FiltersUnavailable
 

@@ -7,8 +7,9 @@ import pytest
 from PIL import Image
 
 from shared.errors import BrokenImage, UnsupportedImage
-from shared.images.decode import ImageLimits, decode_image
+from shared.images.decode import decode_image
 from shared.images.formats import FORMATS, MEDIA_TYPES, image_format, other_kind
+from shared.images.limits import ImageLimits
 from tests.support.fakes import encoded
 
 
@@ -73,14 +74,17 @@ def test_other_files_are_named_for_what_they_are(name: str) -> None:
     data, kind = _KINDS[name]
     with pytest.raises(UnsupportedImage) as refused:
         decode_image(data, ImageLimits(), "shoe.jpg")
-    said = f"shoe.jpg is in no format that can be read: it is {kind}; expected one of {', '.join(FORMATS)}"
+    said = f"shoe.jpg is not an image that can be read: it is {kind}; expected one of {', '.join(FORMATS)}"
     assert str(refused.value) == said
 
 
 @pytest.mark.parametrize("data", [b"\1\2\3", b"\xfe\xdc\xba" * 50, b"text with \0 in it", b"GIF8\0"])
 def test_what_is_in_no_known_format_is_not_named(data: bytes) -> None:
     assert other_kind(data) is None
-    with pytest.raises(UnsupportedImage, match=r"shoe\.jpg is in no format that can be read: expected one of JPEG"):
+    with pytest.raises(
+        UnsupportedImage,
+        match=r"shoe\.jpg is not an image that can be read: its format is unknown; expected one of JPEG",
+    ):
         decode_image(data, ImageLimits(), "shoe.jpg")
 
 

@@ -7,8 +7,10 @@ import numpy as np
 import pytest
 
 from shared.errors import BrokenImage, ImageError, ImageTooCostly, ImageTooLarge, UnsupportedImage
-from shared.images.decode import SIDE_PX, ImageLimits
-from shared.images.decode_pool import DecodePool, DecodeTemplate
+from shared.images.decode_pool.pool import DecodePool
+from shared.images.decode_pool.template import DecodeTemplate
+from shared.images.limits import ImageLimits
+from shared.images.preprocessing import SIDE_PX
 from tests.support.hostile_images import hostile_images
 from tests.support.processes.watched_processes import Watched
 

@@ -9,7 +9,8 @@ import pytest
 from PIL import Image
 
 from shared.errors import BrokenImage
-from shared.images.decode import ImageLimits, decode_image
+from shared.images.decode import decode_image
+from shared.images.limits import ImageLimits
 from tests.support.fakes import encoded
 
 _HEADER_END = 33  # of a PNG: the signature and IHDR
@@ -143,7 +144,7 @@ def test_of_a_jpeg_a_sixteenth_of_the_rows_may_be_missing() -> None:
     assert len(ends) == 63  # 64 rows of blocks
     # The row of blocks in which the data end counts as there.
     assert _decoded(data[: ends[-5] + 20]).shape == (512, 256, 3)
-    with pytest.raises(BrokenImage, match=r"shoe\.jpg can't be decoded: it is truncated, 8% of it is missing"):
+    with pytest.raises(BrokenImage, match=r"shoe\.jpg can't be decoded: it is truncated, 8% of its rows are missing"):
         _decoded(data[: ends[-6] + 20])
 
 

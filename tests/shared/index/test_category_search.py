@@ -118,10 +118,10 @@ def many(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple]:
 class TestMilvusAlone:
     """What only Milvus needs: a graph, and filters that neither listing nor the nearest rows answer at once."""
 
-    def test_a_graph_has_its_recall_and_effort_in_the_manifest(self, many: tuple) -> None:
+    def test_a_graph_has_its_recall_and_ef_in_the_manifest(self, many: tuple) -> None:
         _, part, entry, told = many
         assert (told.index_type, entry.index_kind) == ("HNSW", "HNSW16")
-        assert entry.effort >= 64
+        assert entry.search_parameter >= 64
         assert entry.ann_recall_at_10 >= 0.99
         assert not part.is_exact
 
@@ -130,7 +130,7 @@ class TestMilvusAlone:
     ) -> None:
         embedded, part, _, _ = many
         monkeypatch.setattr(milvus_partition, "_LIMITS", (4, 16))
-        monkeypatch.setattr(milvus_partition, "_LISTED", 10)
+        monkeypatch.setattr(milvus_partition, "_LISTED_ROWS", 10)
         query = unit_rows(np.random.default_rng(7).normal(size=(1, _DIM)))
         nearest = [hit.item_number for hit in embedded.search(query, 200)[0]]
         allowed = np.ones(300, dtype=bool)
@@ -138,6 +138,6 @@ class TestMilvusAlone:
         (found,), (exact,) = part.search(query, 5, allowed), embedded.search(query, 5, allowed)
         assert [hit.item_number for hit in found] == [hit.item_number for hit in exact]
 
-        monkeypatch.setattr(milvus_partition, "_LISTS", 3)
+        monkeypatch.setattr(milvus_partition, "_MAX_LISTS", 3)
         with pytest.raises(FilterTooWide, match="100 of the 300 images of 'many' pass the filter"):
             part.search(query, 5, allowed)

@@ -10,7 +10,8 @@ from sklearn.metrics.pairwise import cosine_similarity
 
 from shared.errors import SnapshotError
 from shared.index.category_search import Hit, best_hits, search_partitions
-from shared.index.partition import Partition, partition_file, rows_file
+from shared.index.partition import Partition
+from shared.index.partition_files import partition_file, rows_file
 from shared.index.stored_vectors import StoredVectors
 from shared.vectors import Vectors, unit_rows
 
@@ -213,13 +214,13 @@ def test_best_hits_keep_each_items_best_and_break_ties_by_number() -> None:
 
 def test_another_metric_is_refused() -> None:
     index = faiss.IndexFlatL2(_DIM)
-    with pytest.raises(SnapshotError, match="the partition 'shoes' has metric 1; wanted inner product"):
+    with pytest.raises(SnapshotError, match="the partition 'shoes' has the FAISS metric 1; expected 0, inner product"):
         Partition("shoes", StoredVectors(index), np.empty(0, dtype=np.int64))
 
 
 @pytest.mark.parametrize("shape", [(3,), (5,), (4, 1), ()])
 def test_item_numbers_that_do_not_fit_are_refused(shape: tuple[int, ...]) -> None:
-    with pytest.raises(SnapshotError, match="'shoes' has 4 embeddings, but item numbers of shape") as caught:
+    with pytest.raises(SnapshotError, match="'shoes' has item numbers of shape") as caught:
         Partition.build("shoes", _vectors(4, seed=1), np.zeros(shape, dtype=np.int64))
     assert str(shape) in str(caught.value)
 
@@ -343,5 +344,5 @@ def test_the_two_files_of_different_partitions_are_refused(tmp_path: Path) -> No
     Partition.build("shoes", _vectors(4, seed=1), _item_numbers(4, "one")).write(tmp_path)
     Partition.build("hats", _vectors(5, seed=1), _item_numbers(5, "one")).write(tmp_path)
     (tmp_path / rows_file("hats")).replace(tmp_path / rows_file("shoes"))
-    with pytest.raises(SnapshotError, match=r"4 embeddings, but item numbers of shape \(5,\)"):
+    with pytest.raises(SnapshotError, match=r"item numbers of shape \(5,\); expected \(4,\)"):
         Partition.open("shoes", tmp_path)

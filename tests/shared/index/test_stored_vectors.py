@@ -5,7 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from shared.index.stored_vectors import StoredVectors, inner_products, write_float32
+from shared.index.inner_products import inner_products
+from shared.index.stored_vectors import StoredVectors
+from shared.index.vector_file import write_float32
 from shared.vectors import Vectors, unit_rows
 
 
@@ -16,7 +18,7 @@ def _vectors(n: int, seed: int, dim: int = 96) -> Vectors:
 def test_rows_written_in_pieces_are_the_file_that_faiss_writes(tmp_path: Path) -> None:
     rows = _vectors(500, 0)
     assert write_float32(tmp_path / "pieces", 96, iter([rows[:7], rows[7:400], rows[400:]])) == 500
-    StoredVectors.of_pieces(iter([rows])).write(tmp_path / "whole")
+    StoredVectors.from_batches(iter([rows])).write(tmp_path / "whole")
     assert (tmp_path / "pieces").read_bytes() == (tmp_path / "whole").read_bytes()
     opened = StoredVectors.open(tmp_path / "pieces")
     assert (opened.n_rows, opened.dim, opened.encoding) == (500, 96, "float32")
@@ -25,7 +27,7 @@ def test_rows_written_in_pieces_are_the_file_that_faiss_writes(tmp_path: Path) -
 
 def test_a_score_has_the_same_bits_alone_in_a_batch_and_among_few_rows() -> None:
     rows, queries = _vectors(500, 0), _vectors(40, 1)
-    stored = StoredVectors.of_pieces(iter([rows]))
+    stored = StoredVectors.from_batches(iter([rows]))
     scores, found = stored.search(queries, 20)
     some = np.sort(found[3])
     for query, one, places in zip(queries, scores, found, strict=True):
@@ -40,7 +42,7 @@ def test_products_of_pairs_are_those_of_all_with_all() -> None:
     places = np.random.default_rng(2).integers(0, 50, size=(4, 7))
     found = inner_products(queries, rows, places)
     np.testing.assert_allclose(found, np.take_along_axis(queries @ rows.T, places, axis=1), atol=1e-6)
-    stored = StoredVectors.of_pieces(iter([rows]))
+    stored = StoredVectors.from_batches(iter([rows]))
     np.testing.assert_array_equal(found[2], stored.scores(queries[2], places[2]))
 
 
@@ -48,7 +50,7 @@ def test_products_of_pairs_are_those_of_all_with_all() -> None:
 def test_int8_scores_are_within_0_005_of_the_exact_ones(tmp_path: Path, dim: int) -> None:
     rows, queries = _vectors(700, 0, dim), _vectors(5, 1, dim)
     rows[3] = np.eye(1, dim, 5)  # far beyond the other rows' values
-    coded = StoredVectors.of_pieces(iter([rows])).encoded()
+    coded = StoredVectors.from_batches(iter([rows])).to_int8()
     coded.write(tmp_path / "coded")
     opened = StoredVectors.open(tmp_path / "coded")
     assert opened.encoding == "int8"

@@ -1,4 +1,4 @@
-"""The head: probabilities against SciPy, `covering` against a plain loop, and its file."""
+"""The head: probabilities against SciPy, `n_covering` against a plain loop, and its file."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -8,9 +8,14 @@ import pytest
 import scipy.special
 
 from shared.errors import SnapshotError
-from shared.model.classifier import Classifier, covering, ranking, softmax
-from shared.model.energy_score import Clarity
-from shared.model.ood_rule import WEIGHTS_WITH_CLARITY, KnownRule
+from shared.model.classifier import (
+    Classifier,
+    n_covering,
+    ranking,
+    softmax,
+)
+from shared.model.energy_score import EnergyScore
+from shared.model.ood_rule import WEIGHTS_WITH_ENERGY, OodRule
 from shared.vectors import unit_rows
 
 _NAMES = ("t-shirt", "Schuhe & Stiefel", "👟", "a/b", "x" * 500)
@@ -64,12 +69,12 @@ def test_ranking_is_most_probable_first_and_ties_keep_column_order() -> None:
     ("share", "wanted"), [(0.0, 1), (0.3, 1), (0.5, 1), (0.51, 2), (0.8, 2), (0.81, 3), (0.95, 3), (0.96, 4), (1.0, 4)]
 )
 def test_covering_counts_the_most_probable_in_any_order(share: float, wanted: int) -> None:
-    assert covering(np.array([0.05, 0.5, 0.15, 0.3], dtype=np.float32), share) == wanted
+    assert n_covering(np.array([0.05, 0.5, 0.15, 0.3], dtype=np.float32), share) == wanted
 
 
 def test_covering_forgives_the_rounding_of_float32() -> None:
     assert float(np.float32(0.7)) < 0.7
-    assert covering(np.array([0.7, 0.3], dtype=np.float32), 0.7) == 1
+    assert n_covering(np.array([0.7, 0.3], dtype=np.float32), 0.7) == 1
 
 
 def test_covering_equals_a_plain_loop() -> None:
@@ -77,7 +82,7 @@ def test_covering_equals_a_plain_loop() -> None:
     for _ in range(200):
         probabilities = random.dirichlet(np.full(random.integers(1, 30), 0.3)).astype(np.float32)
         share = float(random.uniform(0, 0.999))
-        assert covering(probabilities, share) == _covering_by_loop(probabilities, share)
+        assert n_covering(probabilities, share) == _covering_by_loop(probabilities, share)
 
 
 def _covering_by_loop(probabilities: np.ndarray, share: float) -> int:
@@ -91,14 +96,14 @@ def _covering_by_loop(probabilities: np.ndarray, share: float) -> int:
 
 def test_covering_everything_never_counts_past_the_last() -> None:
     for n in range(1, 60):
-        assert covering(np.full(n, np.float32(1 / n)), 1.0) == n
+        assert n_covering(np.full(n, np.float32(1 / n)), 1.0) == n
 
 
 @pytest.mark.parametrize("own", [np.zeros(0), np.full(48, 0.01)])
 def test_with_too_few_held_out_images_the_needed_categories_cover_the_share(own: np.ndarray) -> None:
     head = replace(_head(), own_probabilities=own.astype(np.float32))
-    assert head.needed(np.array([0.05, 0.5, 0.15, 0.2, 0.1], np.float32), 0.98) == 5
-    assert head.needed(np.array([0.0, 0.99, 0.01, 0.0, 0.0], np.float32), 0.98) == 1
+    assert head.n_likely(np.array([0.05, 0.5, 0.15, 0.2, 0.1], np.float32), 0.98) == 5
+    assert head.n_likely(np.array([0.0, 0.99, 0.01, 0.0, 0.0], np.float32), 0.98) == 1
 
 
 @pytest.mark.parametrize(
@@ -109,7 +114,7 @@ def test_with_too_few_held_out_images_the_needed_categories_cover_the_share(own:
 def test_the_needed_categories_are_as_probable_as_held_out_images_own(share: float, wanted: int) -> None:
     own = np.array([0.01, 0.03, 0.08, 0.2, 0.7] + [0.95] * 94, np.float32)
     head = replace(_head(), own_probabilities=own)
-    assert head.needed(np.array([0.04, 0.6, 0.02, 0.24, 0.1], np.float32), share) == wanted
+    assert head.n_likely(np.array([0.04, 0.6, 0.02, 0.24, 0.1], np.float32), share) == wanted
 
 
 def test_the_share_holds_for_queries_like_the_held_out_images() -> None:
@@ -123,10 +128,10 @@ def test_the_share_holds_for_queries_like_the_held_out_images() -> None:
     own = np.sort(probabilities[np.arange(4000), truth])
     head = replace(_head(), own_probabilities=own)
     probabilities, truth = draw(4000)
-    counts = np.array([head.needed(row, 0.95) for row in probabilities])
+    counts = np.array([head.n_likely(row, 0.95) for row in probabilities])
     places = np.argmax(ranking(probabilities) == truth[:, np.newaxis], axis=1)
     assert (places < counts).mean() == pytest.approx(0.95, abs=0.015)
-    assert counts.mean() < np.mean([covering(row, 0.95) for row in probabilities])
+    assert counts.mean() < np.mean([n_covering(row, 0.95) for row in probabilities])
 
 
 def test_a_file_from_before_there_were_own_probabilities_is_read(tmp_path: Path) -> None:
@@ -153,15 +158,15 @@ def test_round_trip(tmp_path: Path) -> None:
     np.testing.assert_array_equal(again.probabilities(_embeddings()), head.probabilities(_embeddings()))
 
 
-_RULE = KnownRule(np.array([2.0, 0.6]), np.array([1.5, 0.1]), np.arange(5) - 3.5)
+_RULE = OodRule(np.array([2.0, 0.6]), np.array([1.5, 0.1]), np.arange(5) - 3.5)
 
 
 def test_the_rule_for_known_queries_is_kept_in_the_same_file(tmp_path: Path) -> None:
-    replace(_head(1.7), known=_RULE).save(tmp_path / "classifier.npz")
+    replace(_head(1.7), ood_rule=_RULE).save(tmp_path / "classifier.npz")
     again = Classifier.open(tmp_path / "classifier.npz")
-    assert again.known is not None
-    for name, array in _RULE.arrays().items():
-        np.testing.assert_array_equal(again.known.arrays()[name], array)
+    assert again.ood_rule is not None
+    for name, array in _RULE.to_arrays().items():
+        np.testing.assert_array_equal(again.ood_rule.to_arrays()[name], array)
     np.testing.assert_array_equal(again.probabilities(_embeddings()), _head(1.7).probabilities(_embeddings()))
 
 
@@ -169,15 +174,15 @@ def test_a_file_of_before_there_were_rules_opens_without_one(tmp_path: Path) -> 
     head = _head(1.7)
     parts = {"weights": head.weights, "bias": head.bias, "temperature": np.float64(1.7)}
     np.savez(tmp_path / "classifier.npz", categories=np.array(_NAMES), **parts)
-    assert Classifier.open(tmp_path / "classifier.npz").known is None
+    assert Classifier.open(tmp_path / "classifier.npz").ood_rule is None
 
 
 def test_a_rule_of_other_categories_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(SnapshotError, match="has 5 categories, but 4 thresholds"):
-        replace(_head(), known=replace(_RULE, thresholds=np.zeros(4)))
+    with pytest.raises(SnapshotError, match="has 4 thresholds; expected 5"):
+        replace(_head(), ood_rule=replace(_RULE, thresholds=np.zeros(4)))
     head = _head()
     parts = {"weights": head.weights, "bias": head.bias, "temperature": np.float64(1.7)}
-    rule = _RULE.arrays()
+    rule = _RULE.to_arrays()
     for damage in (
         {"known_thresholds": np.zeros(4)},
         {"known_stds": np.zeros(2)},
@@ -192,23 +197,23 @@ def test_a_rule_of_other_categories_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_clarity_of_other_embeddings_is_refused() -> None:
-    clarity = Clarity(np.ones((11, 3), np.float32), np.ones(3, np.float32))
-    rule = KnownRule(np.zeros(5), np.ones(5), np.zeros(5), np.array(WEIGHTS_WITH_CLARITY), clarity)
-    with pytest.raises(SnapshotError, match="embeddings are 12 long, those of its clarity 11"):
-        replace(_head(), known=rule)
+    clarity = EnergyScore(np.ones((11, 3), np.float32), np.ones(3, np.float32))
+    rule = OodRule(np.zeros(5), np.ones(5), np.zeros(5), np.array(WEIGHTS_WITH_ENERGY), clarity)
+    with pytest.raises(SnapshotError, match="energy score takes 11 dimensions; expected 12"):
+        replace(_head(), ood_rule=rule)
 
 
 @pytest.mark.parametrize(
     ("weights", "bias"), [((12, 4), 5), ((12, 5), 4), ((5,), 5), ((5, 12), 5)], ids=["columns", "bias", "1-d", "turned"]
 )
 def test_parts_that_do_not_fit_are_refused(weights: tuple[int, ...], bias: int) -> None:
-    with pytest.raises(SnapshotError, match="has 5 categories, but weights"):
+    with pytest.raises(SnapshotError, match="the classifier has weights"):
         Classifier(_NAMES, np.ones(weights, np.float32), np.ones(bias, np.float32))
 
 
 @pytest.mark.parametrize("temperature", [0.0, -1.0, float("nan")])
 def test_a_temperature_must_be_positive(temperature: float) -> None:
-    with pytest.raises(SnapshotError, match=f"temperature is {temperature}; wanted more than 0"):
+    with pytest.raises(SnapshotError, match=f"temperature is {temperature}; expected a finite number above 0"):
         _head(temperature)
 
 

@@ -11,7 +11,9 @@ import pytest
 from PIL import Image
 
 from shared.errors import SnapshotError
-from shared.images.decode import SIDE_PX, ImageLimits, decode_image, to_pixels
+from shared.images.decode import decode_image
+from shared.images.limits import ImageLimits
+from shared.images.preprocessing import SIDE_PX, to_pixels
 from shared.model.embedder import Embedder, LiteRtEmbedder, check_golden, embedder_id, golden_picture
 from shared.vectors import Pixels
 from tests.support.fakes import FakeEmbedder, encoded, picture

@@ -1,27 +1,29 @@
-"""Clarity against SciPy, and parts that can't be."""
+"""EnergyScore against SciPy, and parts that can't be."""
 
 import numpy as np
 import pytest
 import scipy.special
 
 from shared.errors import SnapshotError
-from shared.model.energy_score import Clarity
+from shared.model.energy_score import EnergyScore
 from shared.vectors import unit_rows
 
 
 def test_it_is_scipys_logsumexp_of_the_logits() -> None:
     random = np.random.default_rng(0)
-    clarity = Clarity(random.normal(0, 9, size=(8, 30)).astype(np.float32), random.normal(size=30).astype(np.float32))
+    clarity = EnergyScore(
+        random.normal(0, 9, size=(8, 30)).astype(np.float32), random.normal(size=30).astype(np.float32)
+    )
     queries = unit_rows(random.normal(size=(20, 8)))
     wanted = scipy.special.logsumexp(queries @ clarity.weights + clarity.bias, axis=1)
-    found = clarity.of(queries)
+    found = clarity.scores(queries)
     assert (found.shape, found.dtype) == ((20,), np.float64)
     np.testing.assert_allclose(found, wanted, rtol=1e-6)
 
 
 def test_large_logits_do_not_overflow() -> None:
-    clarity = Clarity(np.array([[2000.0, -2000.0]], np.float32), np.zeros(2, np.float32))
-    np.testing.assert_allclose(clarity.of(np.ones((1, 1), np.float32)), [2000])
+    clarity = EnergyScore(np.array([[2000.0, -2000.0]], np.float32), np.zeros(2, np.float32))
+    np.testing.assert_allclose(clarity.scores(np.ones((1, 1), np.float32)), [2000])
 
 
 @pytest.mark.parametrize(
@@ -36,5 +38,5 @@ def test_large_logits_do_not_overflow() -> None:
     ],
 )
 def test_parts_that_can_not_be_are_refused(weights: np.ndarray, bias: np.ndarray) -> None:
-    with pytest.raises(SnapshotError, match="the classes for clarity have weights"):
-        Clarity(weights.astype(np.float32), bias.astype(np.float32))
+    with pytest.raises(SnapshotError, match="the head for the energy score has weights"):
+        EnergyScore(weights.astype(np.float32), bias.astype(np.float32))

@@ -9,21 +9,27 @@ import scipy.special
 
 from shared.errors import SnapshotError
 from shared.index.category_search import Hit
-from shared.model.energy_score import Clarity
-from shared.model.ood_rule import NEIGHBOURS, WEIGHTS_WITH_CLARITY, KnownRule, log_odds, mean_cosine
+from shared.model.energy_score import EnergyScore
+from shared.model.ood_rule import (
+    NEIGHBOURS,
+    WEIGHTS_WITH_ENERGY,
+    OodRule,
+    log_odds,
+    mean_cosine,
+)
 from shared.vectors import unit_rows
 
-_RULE = KnownRule(np.array([2.0, 0.6]), np.array([1.5, 0.1]), np.array([-3.0, -2.0, 0.5, -1.0]))
+_RULE = OodRule(np.array([2.0, 0.6]), np.array([1.5, 0.1]), np.array([-3.0, -2.0, 0.5, -1.0]))
 
 
-_CLARITY = Clarity(
+_CLARITY = EnergyScore(
     np.random.default_rng(1).normal(size=(6, 9)).astype(np.float32), np.linspace(-1, 1, 9, dtype=np.float32)
 )
-_CLEAR_RULE = KnownRule(
+_CLEAR_RULE = OodRule(
     np.array([2.0, 0.6, 4.0, 5.0, 3.0]),
     np.array([1.5, 0.1, 2.0, 3.0, 0.5]),
     _RULE.thresholds,
-    np.array(WEIGHTS_WITH_CLARITY),
+    np.array(WEIGHTS_WITH_ENERGY),
     _CLARITY,
 )
 
@@ -106,32 +112,32 @@ def test_the_mean_is_that_of_the_nearest_or_of_as_many_as_there_are(scores: list
 
 
 @pytest.mark.parametrize("rule", [_RULE, _CLEAR_RULE], ids=["plain", "with clarity"])
-def test_arrays_give_the_same_rule(rule: KnownRule) -> None:
-    again = KnownRule.of_arrays(rule.arrays() | {"weights": np.ones(3)})
+def test_arrays_give_the_same_rule(rule: OodRule) -> None:
+    again = OodRule.from_arrays(rule.to_arrays() | {"weights": np.ones(3)})
     assert again is not None
     np.testing.assert_array_equal(again.margins(*_queries()), rule.margins(*_queries()))
 
 
 def test_arrays_of_before_there_were_weights_give_the_rule_of_then() -> None:
-    arrays = _RULE.arrays()
+    arrays = _RULE.to_arrays()
     del arrays["known_weights"]
-    again = KnownRule.of_arrays(arrays)
+    again = OodRule.from_arrays(arrays)
     assert again is not None
     np.testing.assert_array_equal(again.margins(*_queries()), _RULE.margins(*_queries()))
 
 
 def test_a_file_of_before_has_no_rule() -> None:
-    assert KnownRule.of_arrays({"weights": np.ones(3)}) is None
+    assert OodRule.from_arrays({"weights": np.ones(3)}) is None
 
 
 @pytest.mark.parametrize(
     "missing", ["known_means", "known_stds", "known_thresholds", "known_weights", "clarity_weights", "clarity_bias"]
 )
 def test_half_a_rule_is_not_taken_for_none(missing: str) -> None:
-    arrays = _CLEAR_RULE.arrays()
+    arrays = _CLEAR_RULE.to_arrays()
     del arrays[missing]
     with pytest.raises(KeyError, match=missing):
-        KnownRule.of_arrays(arrays)
+        OodRule.from_arrays(arrays)
 
 
 @pytest.mark.parametrize(
@@ -150,14 +156,14 @@ def test_half_a_rule_is_not_taken_for_none(missing: str) -> None:
     ],
 )
 def test_parts_that_can_not_be_are_refused(means: list, stds: list, thresholds: list) -> None:
-    with pytest.raises(SnapshotError, match=r"the rule for known queries has means .*; wanted 2, 2, n and 2 numbers"):
-        KnownRule(*(np.array(part, dtype=np.float64) for part in (means, stds, thresholds)))
+    with pytest.raises(SnapshotError, match=r"the OOD rule has means .*; expected 2 means"):
+        OodRule(*(np.array(part, dtype=np.float64) for part in (means, stds, thresholds)))
 
 
 def test_as_many_signs_are_wanted_as_there_are() -> None:
-    with pytest.raises(SnapshotError, match="wanted 5, 5, n and 5 numbers"):
-        replace(_RULE, clarity=_CLARITY)
-    with pytest.raises(SnapshotError, match="wanted 2, 2, n and 2 numbers"):
-        replace(_CLEAR_RULE, clarity=None)
-    with pytest.raises(SnapshotError, match="wanted 2, 2, n and 2 numbers"):
+    with pytest.raises(SnapshotError, match="expected 5 means"):
+        replace(_RULE, energy_score=_CLARITY)
+    with pytest.raises(SnapshotError, match="expected 2 means"):
+        replace(_CLEAR_RULE, energy_score=None)
+    with pytest.raises(SnapshotError, match="expected 2 means"):
         replace(_RULE, weights=np.array([1.0, math.nan]))

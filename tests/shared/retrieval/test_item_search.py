@@ -12,11 +12,13 @@ import numpy as np
 import pytest
 
 from search_service.engine.engine import Engine
-from shared.catalogue.items import IndexedItem, Item, ItemStore, write_items
+from shared.catalogue.item_store import ItemStore
+from shared.catalogue.item_writer import write_items
+from shared.catalogue.items import IndexedItem, Item
 from shared.catalogue.metadata_filter import MetadataFilter
 from shared.index.partition import Partition
 from shared.model.classifier import Classifier
-from shared.model.ood_rule import KnownRule
+from shared.model.ood_rule import OodRule
 from shared.retrieval import item_search
 from shared.retrieval.results import MAX_DUPLICATES, SearchResult
 from shared.retrieval.search_options import SearchOptions
@@ -250,8 +252,8 @@ def test_similar_and_items_of_several_pictures_are_filtered_too(drawn: _Drawn, e
 
 
 def test_a_filter_changes_no_verdict(drawn: _Drawn) -> None:
-    rule = KnownRule(np.zeros(2), np.array([1000.0, 1.0]), np.full(3, 0.9))
-    engine = Engine(replace(drawn.snapshot, classifier=replace(drawn.snapshot.classifier, known=rule)))
+    rule = OodRule(np.zeros(2), np.array([1000.0, 1.0]), np.full(3, 0.9))
+    engine = Engine(replace(drawn.snapshot, classifier=replace(drawn.snapshot.classifier, ood_rule=rule)))
     for seed in range(5):
         plain = engine.search_embedding(_query(seed), SearchOptions())
         for name, (given, _) in _FILTERS.items():

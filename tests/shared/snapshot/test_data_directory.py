@@ -57,7 +57,7 @@ def test_current_must_name_a_complete_snapshot(tmp_path: Path, text: str) -> Non
     data.paths("incomplete").root.mkdir()
     (tmp_path / "manifest.json").write_text("{}", encoding="utf-8")
     data.current.write_text(text, encoding="utf-8")
-    with pytest.raises(SnapshotError, match="which is no snapshot in") as caught:
+    with pytest.raises(SnapshotError, match="which is not a snapshot in") as caught:
         data.current_id()
     assert repr(text.strip()[:200]) in str(caught.value)
 
@@ -66,7 +66,7 @@ def test_current_may_not_name_a_path_that_is_a_snapshot(tmp_path: Path) -> None:
     data = DataDirectory(tmp_path)
     _make_complete(data, _ID)
     data.current.write_text(str(data.paths(_ID).root), encoding="utf-8")
-    with pytest.raises(SnapshotError, match="which is no snapshot in"):
+    with pytest.raises(SnapshotError, match="which is not a snapshot in"):
         data.current_id()
 
 
@@ -94,7 +94,7 @@ def test_an_id_has_plain_characters_alone(tmp_path: Path, snapshot_id: str) -> N
     data = DataDirectory(tmp_path)
     _make_complete(data, snapshot_id)
     data.current.write_text(snapshot_id, encoding="utf-8")
-    with pytest.raises(SnapshotError, match="which is no snapshot in"):
+    with pytest.raises(SnapshotError, match="which is not a snapshot in"):
         data.current_id()
 
 

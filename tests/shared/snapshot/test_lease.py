@@ -145,7 +145,7 @@ def test_another_that_locks_the_manifest_is_not_waited_for(
     with paths.manifest.open("rb") as other:  # reading is enough to lock
         fcntl.flock(other, fcntl.LOCK_EX)
         with closing(SnapshotLease(paths, wait_s=0.05)) as lease:
-            lease.require_there(paths)
+            lease.require_present(paths)
             assert is_leased(paths)  # retention can't have it either
     assert f"{paths.root} is opened without a lease" in caplog.text
     assert not is_leased(paths)
@@ -155,7 +155,7 @@ def test_a_snapshot_that_was_removed_after_the_lease_is_not_there(paths: Snapsho
     with closing(SnapshotLease(paths)) as lease:
         _remove(paths)
         with pytest.raises(SnapshotError, match="was removed while it was being opened"):
-            lease.require_there(paths)
+            lease.require_present(paths)
 
 
 def test_a_manifest_that_is_a_fifo_is_not_opened(paths: SnapshotPaths) -> None:

@@ -10,16 +10,20 @@ from typing import Any
 import numpy as np
 import pytest
 
-from shared.catalogue.items import IndexedItem, Item, write_items
+from shared.catalogue.item_writer import write_items
+from shared.catalogue.items import IndexedItem, Item
 from shared.errors import SnapshotError, UnknownCategory
-from shared.images.decode import PREPROCESSINGS, ImageLimits, decode_image, to_pixels
+from shared.images.decode import decode_image
+from shared.images.limits import ImageLimits
+from shared.images.preprocessing import PREPROCESSINGS, to_pixels
 from shared.index.partition import Partition
 from shared.manifest import CategoryEntry, Manifest
 from shared.model.classifier import Classifier
 from shared.model.embedder import LiteRtEmbedder, golden_picture
 from shared.snapshot import data_directory as module
 from shared.snapshot.data_directory import DataDirectory, SnapshotPaths
-from shared.snapshot.snapshot import Snapshot, check_files
+from shared.snapshot.snapshot import Snapshot
+from shared.snapshot.verify_files import verify_files
 from shared.vectors import Pixels
 from tests.support.fakes import fake_manifest, picture
 
@@ -204,12 +208,12 @@ def test_a_directory_that_does_not_exist_is_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"preprocessing": "centre-crop/1"}, r"'centre-crop/1'; this version of Parecido uses .*: build it again"),
-        ({"items": 6}, "has 5 items; its manifest says 6"),
-        ({"dim": 1281}, r"1280 dimensions; the manifest says 1281"),
+        ({"preprocessing": "centre-crop/1"}, r"'centre-crop/1'; expected one of .*: build it again"),
+        ({"items": 6}, "has 5 items; its manifest expects 6"),
+        ({"dim": 1281}, r"1280 dimensions; expected 1281"),
         ({"golden": (1.0, *[0.0] * 1279)}, r"cosine 0\.\d+, wanted at least 0\.999"),
         ({"golden": (1.0, 0.0)}, r"the golden embedding has shape \(2,\); the embedder gives \(1280,\)"),
-        ({"categories": ()}, "classifier and manifest name different categories"),
+        ({"categories": ()}, "classifier and manifest have different categories"),
     ],
 )
 def test_a_manifest_of_another_snapshot_is_refused(copied: SnapshotPaths, changes: dict[str, Any], said: str) -> None:
@@ -231,7 +235,7 @@ def test_snapshots_of_every_preprocessing_are_opened(copied: SnapshotPaths, prep
 def test_a_partition_of_another_snapshot_is_refused(copied: SnapshotPaths, counts: dict[str, int]) -> None:
     first, *rest = Manifest.read(copied.manifest).categories
     _rewrite(copied, categories=(replace(first, **counts), *rest))
-    with pytest.raises(SnapshotError, match="'Warm & Hot' holds 3 rows of 3 items in 1280 dimensions; the"):
+    with pytest.raises(SnapshotError, match="'Warm & Hot' has 3 rows of 3 items in 1280 dimensions; expected"):
         Snapshot.open(copied, interpreters=1)
 
 
@@ -240,7 +244,7 @@ def test_a_classifier_whose_categories_stand_in_another_order_is_refused(copied:
     head = Classifier.open(copied.classifier)
     replace(head, categories=head.categories[::-1]).save(copied.classifier)
     _rewrite(copied)
-    with pytest.raises(SnapshotError, match="classifier and manifest name different categories"):
+    with pytest.raises(SnapshotError, match="classifier and manifest have different categories"):
         Snapshot.open(copied, interpreters=1)
 
 
@@ -249,7 +253,7 @@ def test_a_classifier_for_embeddings_of_another_length_is_refused(copied: Snapsh
     head = Classifier.open(copied.classifier)
     replace(head, weights=head.weights[:-1]).save(copied.classifier)
     _rewrite(copied)
-    with pytest.raises(SnapshotError, match="takes embeddings of 1279 dimensions; the manifest says 1280"):
+    with pytest.raises(SnapshotError, match="takes embeddings of 1279 dimensions; expected 1280"):
         Snapshot.open(copied, interpreters=1)
 
 
@@ -264,19 +268,19 @@ def test_a_large_file_of_vectors_is_checked_by_samples_and_by_verify_whole(
         (paths.partitions / name).write_bytes(content[: 100 if name == "small.faiss" else None])
     manifest = fake_manifest(checksums=paths.checksums(), samples=paths.samples())
     assert list(manifest.samples) == ["partitions/shoes.faiss"]
-    check_files(paths, manifest, by_samples=True)
+    verify_files(paths, manifest, by_samples=True)
     for offset, by_samples in ((0, True), (len(content) - 1, True), (100_000, False)):
         damaged = bytearray(content)
         damaged[offset] ^= 1
         (paths.partitions / "shoes.faiss").write_bytes(damaged)
         if not by_samples:
-            check_files(paths, manifest, by_samples=True)  # it lies between the samples
+            verify_files(paths, manifest, by_samples=True)  # it lies between the samples
         with pytest.raises(SnapshotError, match=r"shoes\.faiss is damaged"):
-            check_files(paths, manifest, by_samples=by_samples)
+            verify_files(paths, manifest, by_samples=by_samples)
     (paths.partitions / "shoes.faiss").write_bytes(content[:-1])
     with pytest.raises(SnapshotError, match="a sample of it has changed"):
-        check_files(paths, manifest, by_samples=True)
+        verify_files(paths, manifest, by_samples=True)
     (paths.partitions / "shoes.faiss").write_bytes(content)
     (paths.partitions / "shoes.approximate.faiss").write_bytes(content[:100_000] + b"x" + content[100_001:])
     with pytest.raises(SnapshotError, match=r"shoes.approximate.faiss is damaged: its SHA-256"):
-        check_files(paths, manifest, by_samples=True)
+        verify_files(paths, manifest, by_samples=True)

@@ -40,7 +40,7 @@ def uploaded(
                 CategoryRows(place, len(entries), told.partitions),
                 partitions[entry.name].item_numbers(),
                 partitions[entry.name].dim,
-                entry.effort,
+                entry.search_parameter,
             )
             for place, entry in enumerate(entries)
         }

@@ -20,7 +20,7 @@ from indexer.embedding.embed_catalogue import EmbeddedCatalogue
 from indexer.snapshots.classifier_heads import Heads
 from shared.model import embedder
 from shared.model.classifier import Classifier
-from shared.model.energy_score import Clarity
+from shared.model.energy_score import EnergyScore
 from shared.vectors import unit_rows
 from tests.support.fakes import FakeEmbedder
 
@@ -54,9 +54,9 @@ def _load_backbone(name: str, *_: object) -> Any:
     return SimpleNamespace(name="efficientnet_lite0" if name == "auto" else name, weights="none", model=None)
 
 
-def _pretrained_classes(*_: object) -> Clarity:
+def _pretrained_classes(*_: object) -> EnergyScore:
     """Of colours, as the embeddings are."""
-    return Clarity(np.eye(FakeEmbedder.dim, 5, dtype=np.float32), np.zeros(5, np.float32))
+    return EnergyScore(np.eye(FakeEmbedder.dim, 5, dtype=np.float32), np.zeros(5, np.float32))
 
 
 def _export_embedder(_: object) -> bytes:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from indexer.classifier.lda import lda_head
 from indexer.console.progress import SilentReporter
 from shared.errors import BrokenImage
-from shared.images.decode import SIDE_PX
+from shared.images.preprocessing import SIDE_PX
 from shared.model.embedder import LiteRtEmbedder, golden_picture
 from shared.vectors import Vectors
 

@@ -18,7 +18,7 @@ from indexer.embedding.embed_catalogue import embed_catalogue
 from indexer.embedding.embed_image import EmbeddingConfig
 from indexer.files.location import location
 from shared.errors import CatalogueError
-from shared.images.decode import ImageLimits
+from shared.images.limits import ImageLimits
 from tests.support.fakes import FakeEmbedder, picture
 
 

@@ -11,7 +11,7 @@ from indexer.embedding.cluster.ray_executor import RayExecutor, import_finished_
 from indexer.embedding.cluster.shard import DAMAGE, EmbeddedShard, Shard, cut
 from indexer.embedding.embed_image import EmbeddedImage, EmbeddingConfig, embed_bytes
 from indexer.files.location import FileStatus, location
-from shared.images.decode import ImageLimits
+from shared.images.limits import ImageLimits
 from tests.support.fakes import FakeEmbedder, picture
 
 _HOW = EmbeddingConfig(FakeEmbedder(), Augmentation(copies=1), ImageLimits(), 1)
@@ -52,7 +52,7 @@ def test_a_worker_leaves_what_this_machine_would_have_made(root: Path, tmp_path:
     assert isinstance(red, EmbeddedImage)
     assert isinstance(blue, EmbeddedImage)
     assert (red.fresh, blue.fresh) == (True, True)
-    assert bad.startswith("bad.png is in no format that can be read")
+    assert bad.startswith("bad.png is not an image that can be read")
     assert gone == "gone.png can't be read: No such file or directory"
     cache = _cache(tmp_path)
     shard.put_into(cache, is_new=True)

@@ -1,4 +1,4 @@
-"""A memory of the last few results."""
+"""A least-recently-used cache that is safe to use from any number of threads."""
 
 import threading
 from collections import OrderedDict
@@ -9,30 +9,30 @@ _Key = TypeVar("_Key", bound=Hashable)
 _Value = TypeVar("_Value")
 
 
-class RecentlyUsed(Generic[_Key, _Value]):
-    """Holds so many values, and forgets the one not used for longest; safe to use from any number of threads."""
+class LruCache(Generic[_Key, _Value]):
+    """At most `max_size` values; the least recently used is evicted."""
 
-    def __init__(self, most: int) -> None:
-        """Empty; holds `most` values."""
-        self._most = most
+    def __init__(self, max_size: int) -> None:
+        """Create an empty cache."""
+        self._max_size = max_size
         self._values: OrderedDict[_Key, _Value] = OrderedDict()
         self._lock = threading.Lock()
 
     def __contains__(self, key: _Key) -> bool:
-        """Whether there is a value; that is no use of it."""
+        """Return True if there is a value; this does not count as a use."""
         return key in self._values
 
     def get(self, key: _Key) -> _Value | None:
-        """The value, where there is one."""
+        """The cached value, or None."""
         with self._lock:
             if key in self._values:
                 self._values.move_to_end(key)
             return self._values.get(key)
 
     def put(self, key: _Key, value: _Value) -> None:
-        """Remember a value, in the place of the one not used for longest."""
+        """Cache a value, evicting the least recently used if the cache is full."""
         with self._lock:
             self._values[key] = value
             self._values.move_to_end(key)
-            while len(self._values) > self._most:
+            while len(self._values) > self._max_size:
                 self._values.popitem(last=False)

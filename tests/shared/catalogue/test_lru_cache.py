@@ -1,10 +1,10 @@
 """A memory of the last few results."""
 
-from shared.recently_used import RecentlyUsed
+from shared.catalogue.lru_cache import LruCache
 
 
 def test_the_one_not_used_for_longest_is_forgotten() -> None:
-    memory: RecentlyUsed[str, int] = RecentlyUsed(2)
+    memory: LruCache[str, int] = LruCache(2)
     assert memory.get("a") is None
     memory.put("a", 1)
     memory.put("b", 2)

@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from shared.catalogue.items import IndexedItem, Item, ItemStore, write_items
+from shared.catalogue.item_store import ItemStore
+from shared.catalogue.item_writer import write_items
+from shared.catalogue.items import IndexedItem, Item
 from shared.errors import SnapshotError, UnknownItem
 
 _ITEMS = (
@@ -62,7 +64,7 @@ def test_items_may_be_written_in_any_order(tmp_path: Path) -> None:
 def test_an_unknown_id_is_named(store: ItemStore, item_id: str) -> None:
     with pytest.raises(UnknownItem) as caught:
         store.by_id(item_id)
-    assert str(caught.value) == f"there is no item with the id {item_id!r}"
+    assert str(caught.value) == f"no item has the id {item_id!r}"
 
 
 def test_many_threads_read_at_once(store: ItemStore) -> None:

@@ -17,17 +17,22 @@ import faiss
 import numpy as np
 import pytest
 
-from shared.catalogue.items import IndexedItem, Item, ItemStore, write_items
+from shared.catalogue.item_store import ItemStore
+from shared.catalogue.item_writer import write_items
+from shared.catalogue.items import IndexedItem, Item
 from shared.deadline import Deadline
 from shared.errors import DamagedSnapshot, SnapshotError
-from shared.index.approximate_index import ApproximateIndex, RowsOfPlaces
-from shared.index.index_kind import IndexKind, SearchSettings
+from shared.index.approximate_index import ApproximateIndex
+from shared.index.index_kind import IndexKind
 from shared.index.partition import Partition
+from shared.index.rows_by_position import RowsByPosition
+from shared.index.search_settings import SearchSettings
 from shared.index.stored_vectors import StoredVectors
 from shared.manifest import CategoryEntry, Manifest
 from shared.model.classifier import Classifier
 from shared.snapshot.data_directory import SnapshotPaths
 from shared.snapshot.snapshot import Snapshot
+from shared.snapshot.validate_content import validate_content
 from shared.vectors import Vectors, unit_rows
 from tests.support.fakes import fake_manifest
 
@@ -42,9 +47,9 @@ def _vectors(seed: int) -> Vectors:
 
 
 def _approximate(kind: str, vectors: Vectors) -> ApproximateIndex:
-    rows = RowsOfPlaces.of(np.arange(_ROWS), 0)
-    index = IndexKind(kind, _DIM).empty(vectors)
-    index.add(vectors[rows.firsts(np.arange(_ROWS))])
+    rows = RowsByPosition.shuffled(np.arange(_ROWS), 0)
+    index = IndexKind(kind, _DIM).trained(vectors)
+    index.add(vectors[rows.first_rows(np.arange(_ROWS))])
     return ApproximateIndex(index, rows, SearchSettings(kind, 4, 40))
 
 
@@ -55,7 +60,7 @@ def _write(paths: SnapshotPaths, kind: str | None = None) -> None:
     for column, name in enumerate(("mugs", "shoes")):
         vectors, numbers = _vectors(column), np.arange(_ROWS) + column * _ROWS
         approximate = _approximate(kind, vectors) if kind and name == "shoes" else None
-        Partition(name, StoredVectors.of_pieces(iter([vectors])), numbers, approximate).write(paths.partitions)
+        Partition(name, StoredVectors.from_batches(iter([vectors])), numbers, approximate).write(paths.partitions)
         entries.append(CategoryEntry(name, _ROWS, _ROWS, _ROWS, kind or "exact", 1.0))
         items += [
             IndexedItem(Item(f"{name}-{row}", name, (f"{row}.jpg",), {"price": row}), number, (row,), (bytes(32),))
@@ -94,7 +99,7 @@ def copy_of(written: Path, tmp_path: Path) -> Callable[[str | None], SnapshotPat
 
 def _open(paths: SnapshotPaths) -> None:
     with closing(Snapshot.open(paths)) as snapshot:
-        snapshot.check_content(paths)
+        validate_content(snapshot, paths)
 
 
 def _refused(paths: SnapshotPaths, reason: str, **changes: Any) -> None:
@@ -115,9 +120,9 @@ def test_sound_snapshots_are_opened(copy_of: Any, kind: str | None) -> None:
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        (lambda rows: rows + 10**9, "shows items 1000000000 to"),
-        (lambda rows: rows - 10**9, "shows items -1000000000 to"),
-        (lambda rows: rows * 0 + 2**62, r"holds .*|shows items"),
+        (lambda rows: rows + 10**9, "has item numbers 1000000000 to"),
+        (lambda rows: rows - 10**9, "has item numbers -1000000000 to"),
+        (lambda rows: rows * 0 + 2**62, r"has .*|item numbers"),
         (lambda rows: rows + _ROWS, "items of another category"),
         (lambda rows: rows + 0.5, "expected one dimension of int64"),
         (lambda rows: rows.astype(np.uint64), "expected one dimension of int64"),
@@ -177,7 +182,7 @@ def test_vectors_that_are_none_are_refused(copy_of: Any, change: Callable[[bytes
 @pytest.mark.parametrize("at", [32, 37, 53, 65, 73, 81])
 def test_coded_vectors_with_another_head_are_refused(copy_of: Any, at: int) -> None:
     paths = copy_of()
-    StoredVectors.of_pieces(iter([_vectors(0)])).encoded().write(paths.partitions / "mugs.faiss")
+    StoredVectors.from_batches(iter([_vectors(0)])).to_int8().write(paths.partitions / "mugs.faiss")
     _seal(paths)
     _open(paths)
     content = bytearray((paths.partitions / "mugs.faiss").read_bytes())
@@ -189,7 +194,7 @@ def test_coded_vectors_with_another_head_are_refused(copy_of: Any, at: int) -> N
 def test_rows_that_are_not_there_are_an_error_of_ours() -> None:
     part = Partition.build("mugs", _vectors(0), np.arange(_ROWS))
     for row in (-1, _ROWS, 2**40):
-        with pytest.raises(DamagedSnapshot, match="no such rows"):
+        with pytest.raises(DamagedSnapshot, match="has 400 rows, but"):
             part.embeddings([row])
 
 
@@ -267,7 +272,7 @@ def test_an_id_beyond_the_vectors_is_refused(copy_of: Any) -> None:
     index: Any = faiss.read_index(file)
     faiss.rev_swig_ptr(index.invlists.get_ids(0), 1)[0] = _ROWS
     faiss.write_index(index, file)
-    _refused(paths, "has ids beyond")
+    _refused(paths, "has ids outside of")
 
 
 # Items
@@ -284,37 +289,37 @@ def _run(script: str) -> Callable[[SnapshotPaths], None]:
 @pytest.mark.parametrize(
     ("script", "reason"),
     [
-        ("UPDATE images SET path = 'a' || char(0) || 'b'", "a path that is no text"),
-        ("UPDATE images SET path = x'00ff'", "a path that is no text"),
+        ("UPDATE images SET path = 'a' || char(0) || 'b'", "a path that is not text"),
+        ("UPDATE images SET path = x'00ff'", "a path that is not text"),
         ("UPDATE images SET row = 1000000", "a row beyond its partition"),
-        ("UPDATE images SET row = -5", "a row that can't be"),
-        ("UPDATE images SET row = 'x'", "a row that can't be"),
+        ("UPDATE images SET row = -5", "a row that is not a number"),
+        ("UPDATE images SET row = 'x'", "a row that is not a number"),
         ("DELETE FROM images WHERE number = 3", "an item without an image"),
-        ("UPDATE images SET number = 5000 WHERE number = 3", "images of items that there are not"),
-        ("UPDATE items SET metadata = '{'", "metadata that are no JSON"),
-        ("UPDATE items SET metadata = '[]'", "metadata that are no JSON object"),
-        ("UPDATE items SET metadata = x'7b7d'", "metadata that are no text"),
-        ("UPDATE items SET metadata = '{\"a\": \"' || hex(zeroblob(600000)) || '\"}'", "or more than"),
-        ("UPDATE items SET metadata = '{\"a\":' || replace(hex(zeroblob(5000)), '0', '[') || '}'", "no JSON"),
-        ("UPDATE items SET category = 'nope'", "a category that the manifest does not have"),
+        ("UPDATE images SET number = 5000 WHERE number = 3", "images of items that do not exist"),
+        ("UPDATE items SET metadata = '{'", "metadata that are not valid JSON"),
+        ("UPDATE items SET metadata = '[]'", "metadata that are not a JSON object"),
+        ("UPDATE items SET metadata = x'7b7d'", "metadata that are not text"),
+        ("UPDATE items SET metadata = '{\"a\": \"' || hex(zeroblob(600000)) || '\"}'", "or exceed"),
+        ("UPDATE items SET metadata = '{\"a\":' || replace(hex(zeroblob(5000)), '0', '[') || '}'", "not valid JSON"),
+        ("UPDATE items SET category = 'nope'", "a category that is not in the manifest"),
         ("UPDATE items SET category = 'mugs'", "items of another category"),
-        ("UPDATE items SET item_id = ''  WHERE number = 3", "an id that is no text"),
-        ("UPDATE items SET item_id = x'00' WHERE number = 3", "an id that is no text"),
+        ("UPDATE items SET item_id = ''  WHERE number = 3", "an id that is not text"),
+        ("UPDATE items SET item_id = x'00' WHERE number = 3", "an id that is not text"),
         ("UPDATE items SET number = 4611686018427387904 WHERE number = 799", "items, numbered 0 to 46116860"),
         ("UPDATE items SET number = -1 WHERE number = 0", "items, numbered -1 to"),
         ("DELETE FROM items WHERE number = 3", "799 items"),
-        ("DROP TABLE images", "other tables"),
-        ("DROP TABLE metadata_fields", "other tables"),
-        ("ALTER TABLE items ADD COLUMN more TEXT", "other tables"),
-        ("ALTER TABLE items ADD COLUMN more TEXT AS (hex(zeroblob(1000000000)))", "other tables"),
-        ("CREATE TRIGGER t AFTER INSERT ON items BEGIN SELECT 1; END", "other tables"),
-        ("CREATE VIEW v AS SELECT 1", "other tables"),
-        ("CREATE INDEX more ON items (length(metadata))", "other tables"),
-        ("CREATE TABLE more (a)", "other tables"),
+        ("DROP TABLE images", "unknown schema"),
+        ("DROP TABLE metadata_fields", "unknown schema"),
+        ("ALTER TABLE items ADD COLUMN more TEXT", "unknown schema"),
+        ("ALTER TABLE items ADD COLUMN more TEXT AS (hex(zeroblob(1000000000)))", "unknown schema"),
+        ("CREATE TRIGGER t AFTER INSERT ON items BEGIN SELECT 1; END", "unknown schema"),
+        ("CREATE VIEW v AS SELECT 1", "unknown schema"),
+        ("CREATE INDEX more ON items (length(metadata))", "unknown schema"),
+        ("CREATE TABLE more (a)", "unknown schema"),
         (
             "ALTER TABLE items RENAME TO it; CREATE VIEW items AS WITH RECURSIVE r (n) AS (SELECT 1 UNION ALL SELECT"
             " n + 1 FROM r) SELECT it.* FROM it, r WHERE it.number < r.n",
-            "other tables",
+            "unknown schema",
         ),
     ],
 )
@@ -327,7 +332,7 @@ def test_items_that_make_no_sense_are_refused(copy_of: Any, script: str, reason:
 def test_a_virtual_table_is_refused(copy_of: Any) -> None:
     paths = copy_of()
     _run("DROP TABLE images; CREATE VIRTUAL TABLE images USING fts5(path)")(paths)
-    _refused(paths, "other tables")
+    _refused(paths, "unknown schema")
 
 
 @pytest.mark.parametrize("text", ['{"a": NaN}', '{"a": -Infinity}', '{"a": 1e999}', f'{{"a": 1{"0" * 400}.0}}'])
@@ -414,7 +419,7 @@ def test_a_file_that_may_be_there_needs_a_checksum_too(copy_of: Any) -> None:
 
 def test_a_manifest_of_another_snapshot_is_refused_by_its_name(copy_of: Any) -> None:
     paths = copy_of()
-    _refused(paths, "is of the snapshot '../../x'", snapshot_id="../../x")
+    _refused(paths, "belongs to the snapshot '../../x'", snapshot_id="../../x")
 
 
 def test_a_sparse_file_of_terabytes_is_given_up_on(copy_of: Any) -> None:
@@ -467,16 +472,16 @@ def test_a_compressed_classifier_is_not_unpacked(copy_of: Any) -> None:
         for _ in range(64):
             file.write(bytes(1 << 20))
     assert paths.classifier.stat().st_size < 1 << 20
-    _refused(paths, "it is compressed, or its members are larger than itself")
+    _refused(paths, "it is compressed, or its members are larger than the file")
 
 
 # In a process of its own
 
 
 def _checked(paths: SnapshotPaths) -> str | None:
-    command = [sys.executable, "-m", "shared.snapshot.check_snapshot", str(paths.root), "60"]
+    command = [sys.executable, "-m", "shared.snapshot.verify_process", str(paths.root), "60"]
     done = subprocess.run(command, cwd=_ROOT, capture_output=True, text=True, check=True)
-    refused: str | None = json.loads(done.stdout)["refused"]
+    refused: str | None = json.loads(done.stdout)["error"]
     return refused
 
 

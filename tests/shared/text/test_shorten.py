@@ -2,12 +2,12 @@
 
 import pytest
 
-from shared.shown import MAX_SHOWN_CHARS, shortened, shown
+from shared.text.shorten import MAX_CHARS, quoted, shortened
 
 
 @pytest.mark.parametrize("value", ["a", "é 👟", "", b"\x00", 3, -1.5, True, None, [1, "a"], {"a": [1]}, 10**20])
 def test_a_short_value_is_as_python_spells_it(value) -> None:
-    assert shown(value) == repr(value)
+    assert quoted(value) == repr(value)
 
 
 @pytest.mark.parametrize(
@@ -26,8 +26,8 @@ def test_a_short_value_is_as_python_spells_it(value) -> None:
     ids=lambda value: type(value).__name__,
 )
 def test_a_long_one_is_cut(value) -> None:
-    assert len(shown(value)) <= MAX_SHOWN_CHARS
-    assert "…" in shown(value) or "..." in shown(value)
+    assert len(quoted(value)) <= MAX_CHARS
+    assert "…" in quoted(value) or "..." in quoted(value)
 
 
 def test_text_is_cut_without_quotes() -> None:

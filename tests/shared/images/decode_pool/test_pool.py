@@ -21,12 +21,15 @@ import pytest
 from PIL import Image
 
 from shared.errors import BrokenImage, ImageTooCostly, ImageTooLarge, Overloaded, UnsupportedImage
-from shared.images.decode import SIDE_PX, ImageLimits, decode_image, to_pixels
-from shared.images.decode_pool import DecodePool, DecodeTemplate, memory_budget
+from shared.images.decode import decode_image
+from shared.images.decode_pool.pool import DecodePool
+from shared.images.decode_pool.template import DecodeTemplate, memory_budget
+from shared.images.limits import ImageLimits
+from shared.images.preprocessing import SIDE_PX, to_pixels
 from tests.support.fakes import encoded, picture
 from tests.support.hostile_images import jpeg_of_scans, png
 
-_ROOT = Path(__file__).parents[3]
+_ROOT = Path(__file__).parents[4]
 _LIMITS = ImageLimits(max_bytes=4_000_000, max_pixels=4_000_000, max_memory_bytes=32_000_000)
 _SLOW = jpeg_of_scans(1900, 1900, 20_000)  # minutes, at any scale
 _DIES_S = 10
@@ -59,7 +62,7 @@ def pool(template, replaced) -> Iterator[DecodePool]:
 
 def _processes(pool: DecodePool) -> list[int]:
     """Those that have been forked and are idle."""
-    return [decoder.process for decoder in pool._places.queue if decoder is not None]
+    return [decoder.process for decoder in pool._slots.queue if decoder is not None]
 
 
 def _narrow_png() -> bytes:
@@ -235,7 +238,7 @@ def test_a_crash_is_a_broken_image(pool, replaced) -> None:
         failing = thread.submit(pool.decode, picture("red"), "crash.jpg")
         os.kill(process, signal.SIGSEGV)
         os.kill(process, signal.SIGCONT)
-        with pytest.raises(BrokenImage, match=r"^crash\.jpg can't be decoded: the decoder broke down"):
+        with pytest.raises(BrokenImage, match=r"^crash\.jpg can't be decoded: the decoder crashed"):
             failing.result()
     assert replaced == ["crash"]
     pool.decode(picture("red"))
@@ -347,13 +350,14 @@ def test_a_decoder_can_do_little_and_knows_little(pool, monkeypatch) -> None:
 _PROGRAM = """
 import sys
 sys.path.insert(0, {root!r})
-from shared.images.decode_pool import DecodePool, DecodeTemplate
-from shared.images.decode import ImageLimits
+from shared.images.decode_pool.pool import DecodePool
+from shared.images.decode_pool.template import DecodeTemplate
+from shared.images.limits import ImageLimits
 from tests.support.fakes import picture
 template = DecodeTemplate(ImageLimits())
 pool = DecodePool(template, 1)
 pool.decode(picture("red"))
-print(template._running._process.pid, pool._places.queue[-1].process, flush=True)
+print(template._running._process.pid, pool._slots.queue[-1].process, flush=True)
 {then}
 """
 
@@ -366,10 +370,11 @@ def _program(then: str) -> "subprocess.Popen[str]":
 @linux
 def test_nothing_is_left_behind_when_the_process_is_killed() -> None:
     with _program("import time; time.sleep(60)") as program:
-        processes = list(map(int, program.stdout.readline().split()))
-        assert all(map(_is_alive, processes))
+        template, decoder = map(int, program.stdout.readline().split())
+        assert _is_alive(template)
+        assert _is_alive(decoder)
         program.kill()
-    _wait_until(lambda: not any(map(_is_alive, processes)))
+    _wait_until(lambda: not (_is_alive(template) or _is_alive(decoder)))
 
 
 @linux
@@ -379,19 +384,20 @@ def test_nothing_is_left_behind_while_an_image_is_decoded() -> None:
         pool.decode(jpeg_of_scans(6000, 6000, 20_000), cpu_s=300)
     """
     with _program(then) as program:
-        processes = list(map(int, program.stdout.readline().split()))
+        template, decoder = map(int, program.stdout.readline().split())
         time.sleep(0.5)
-        assert all(map(_is_alive, processes))
+        assert _is_alive(template)
+        assert _is_alive(decoder)
         program.kill()
-    _wait_until(lambda: not any(map(_is_alive, processes)))
+    _wait_until(lambda: not (_is_alive(template) or _is_alive(decoder)))
 
 
 @linux
 def test_nothing_is_left_behind_when_the_program_ends() -> None:
     with _program("") as program:
-        processes = list(map(int, program.stdout.readline().split()))
+        template, decoder = map(int, program.stdout.readline().split())
         assert program.wait() == 0
-    _wait_until(lambda: not any(map(_is_alive, processes)))
+    _wait_until(lambda: not (_is_alive(template) or _is_alive(decoder)))
 
 
 @linux
@@ -408,7 +414,8 @@ def test_signals_of_a_terminal_or_a_stop_are_left_to_the_program(pool, template,
 
 @linux
 def test_only_what_decoding_needs_is_imported(pool) -> None:
-    program = "import sys, shared.images.decode_process; print([name for name in sys.modules if '.' not in name])"
+    module = "shared.images.decode_pool.decoder_process"
+    program = f"import sys, {module}; print([name for name in sys.modules if '.' not in name])"
     done = subprocess.run([sys.executable, "-c", program], cwd=_ROOT, capture_output=True, text=True, check=True)
     unwanted = ("faiss", "flask", "gunicorn", "indexer", "search_service", "tensorflow", "ai_edge_litert", "sklearn")
     assert not [name for name in unwanted if f"'{name}'" in done.stdout]
@@ -421,7 +428,7 @@ def test_only_what_decoding_needs_is_imported(pool) -> None:
 def _answering(pool: DecodePool, answer: bytes) -> threading.Thread:
     """In the place of a decoder somebody who has taken it over, and answers what they like."""
     pool.decode(picture("red"))
-    decoder = pool._places.queue[-1]
+    decoder = pool._slots.queue[-1]
     ours, theirs = socket.socketpair()
     decoder._connection = ours
 

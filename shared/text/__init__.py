@@ -1,0 +1,1 @@
+"""Text: shortened values for messages, and Unicode normal forms."""
