@@ -1,24 +1,33 @@
 """Run the service: `python -m search_service`, configured by `PARECIDO_…` in the environment."""
 
+import argparse
 import logging
 import os
 import sys
+from collections.abc import Sequence
 
 from search_service.access.api_keys import ApiKeys, new_key
+from search_service.environment import environment_help
 from search_service.observability.logging_setup import configure
 from search_service.observability.metrics_directory import metrics_directory
 from search_service.server.gunicorn_app import GunicornApp
 from search_service.settings import ServiceSettings
-from shared.errors import ParecidoError, SettingsError
+from shared.errors import ParecidoError
+from shared.options import options_of
 
 _log = logging.getLogger("search_service")
 
 
-def main() -> int:
-    """Serve until stopped."""
+def main(arguments: Sequence[str] = ()) -> int:
+    """Serve until stopped, or make an API key.
+
+    Returns:
+        The exit status.
+    """
+    options = _parser().parse_args(arguments)
     try:
-        if sys.argv[1:2] == ["new-key"]:
-            return _new_key(sys.argv[2:])
+        if options.command == "new-key":
+            return _new_key(options.name)
         settings = ServiceSettings.from_environment(os.environ)
         if settings.api_keys:
             ApiKeys(settings.api_keys)  # a bad file ends the service now, not each worker
@@ -37,14 +46,27 @@ def main() -> int:
     return 0
 
 
-def _new_key(names: list[str]) -> int:
-    """Print a key, which is kept nowhere, and the line that lets it in."""
-    if len(names) != 1:
-        raise SettingsError("wanted one name: python -m search_service new-key NAME")
-    key, line = new_key(names[0])
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        usage="python -m search_service [-h] [new-key NAME]",
+        description="Serve the published snapshot over HTTP.",
+        epilog=environment_help(options_of(ServiceSettings)),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    commands = parser.add_subparsers(dest="command", metavar="new-key NAME")
+    new_key_parser = commands.add_parser(
+        "new-key", prog="python -m search_service new-key", help="print a new API key, and the line that accepts it"
+    )
+    new_key_parser.add_argument("name", help="the name of the caller that the key is for")
+    return parser
+
+
+def _new_key(name: str) -> int:
+    """Print a key, which is not kept, and the line that accepts it."""
+    key, line = new_key(name)
     print(f"the key, shown once: {key}\na line for the file that PARECIDO_API_KEYS names:\n{line}")
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

@@ -1,4 +1,4 @@
-"""The service's settings, read once from the environment."""
+"""The settings of the service: declared once, and read once from the environment."""
 
 import ipaddress
 import os
@@ -6,150 +6,241 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated
+
+from pydantic import Field
 
 from search_service.access.cors import parse_origin
 from search_service.access.forwarded import parse_prefix
 from search_service.access.rate_limit import Rate
 from search_service.admission.controller import DEADLINE_S, QUEUE
+from search_service.environment import read_environment
 from search_service.observability.logging_setup import FORMATS, LEVELS
-from search_service.platform_variables import is_platform_variable
-from shared.errors import SettingsError
 from shared.images.limits import ImageLimits
 from shared.milvus.address import MilvusAccess
 from shared.model.classifier import PROBE_COVERAGE
+from shared.options import Help, OneOf, Parse, options_of
 
-_Value = TypeVar("_Value")
-PREFIX = "PARECIDO_"
 _BODY_EXTRA_BYTES = 1024 * 1024
 _HELD_REQUESTS = 8
 _HELD_EXTRA_BYTES = 256 * 1024  # most requests have few options
 
 
+def _list_of(parse: Callable[[str], str]) -> Callable[[str], tuple[str, ...]]:
+    def parse_list(text: str) -> tuple[str, ...]:
+        values = tuple(parse(value.strip().lower()) for value in text.split(",") if value.strip())
+        if not values:
+            raise ValueError("expected at least one value")
+        return values
+
+    return parse_list
+
+
+def _matching(pattern: str, expected: str) -> Parse:
+    """Parse values that match a pattern, separated by commas."""
+
+    def parse(text: str) -> str:
+        if not re.fullmatch(pattern, text):
+            raise ValueError(f"expected {expected}")
+        return text
+
+    return Parse(_list_of(parse), expected)
+
+
 @dataclass(frozen=True)
 class ServiceSettings:
-    """What `PARECIDO_…` says; an attribute `max_top_k` is the variable `PARECIDO_MAX_TOP_K`.
+    """The settings; the attribute `max_top_k` is the variable `PARECIDO_MAX_TOP_K`."""
 
-    Attributes:
-        data: the data directory that the indexer publishes into.
-        host: address to listen on.
-        port: port to listen on; 0 takes a free one.
-        workers: processes.
-        threads: requests of each kind that a process handles at once, beside queries by an image.
-        inference_threads: threads within one inference that runs alone; None for one a core of the process's share.
-        max_connections: open connections of a process; one more takes the place of one that only waits.
-        max_address_connections: likewise, of one address.
-        queue: queries that wait in a process, beside those that are embedded.
-        queue_deadline_s: seconds that a query waits at most.
-        image_root: where the catalogue's images lie; None for where they lay when it was indexed.
-        max_upload_bytes: larger query images are refused.
-        max_pixels: query images with more pixels are refused, before they are decoded.
-        max_decode_bytes: query images that take more memory to decode are refused, before they are decoded.
-        max_top_k: the most hits that a request may want.
-        max_offset: the most hits that a request may leave out in front.
-        max_batch: the most queries in one batch.
-        max_batch_bytes: batches whose images are larger together are refused.
-        probe_coverage: for what share of the queries `probe: auto` searches the right category.
-        query_views: of each query image that are embedded: 1 for itself, 2 for its mirror image too.
-        poll_s: seconds between two looks at which snapshot is published.
-        open_timeout_s: seconds that opening a snapshot may take.
-        feedback: the file that feedback is appended to; None for taking none.
-        api_keys: the file of the API keys that are let in; None for letting in everybody.
-        rate_limit: how often a key, or an address without one, may ask; None for as often as it likes.
-        trusted_proxies: proxies in front of the service, whose `X-Forwarded-For` says who asks, and whose
-            `X-Forwarded-Prefix` says below which path.
-        prefix: path that the service is found below, as `/parecido`; None for none.
-        cors_origins: web pages whose scripts may read answers, as `cors.parse_origin` returns them; `*` for all.
-        cors_headers: request headers that those scripts may send besides the usual ones; `*` for all.
-        image_url_hosts: hosts that query images are fetched from; `*.example.com` for all below one, `*` for any.
-        image_url_s: seconds that fetching the images of a request may take.
-        max_requests: after so many, and up to a tenth more, a worker is replaced by a new one; 0 for never.
-        grace_s: seconds that requests in flight have when the service stops.
-        milvus_user: where the vectors are in Milvus: a name.
-        milvus_password: its password.
-        milvus_token: in the place of both.
-        milvus_ca_file: certificates to check the server's by; None for those that gRPC brings along.
-        milvus_server_name: that the server's certificate is for, where it is another than the address's.
-        milvus_timeout_s: seconds that a search may take there.
-        log_format: `json`, `text`, or `auto` for text on a terminal and JSON elsewhere.
-        log_level: the least that is logged.
-    """
-
-    data: Path = Path("data")
-    host: str = "127.0.0.1"
-    port: int = 8080
-    workers: int = 1
-    threads: int = 8
-    max_connections: int = 1000
-    max_address_connections: int = 500
-    inference_threads: int | None = None
-    queue: int = QUEUE
-    queue_deadline_s: float = DEADLINE_S
-    image_root: Path | None = None
-    max_upload_bytes: int = 20 * 1024 * 1024
-    max_pixels: int = 50_000_000
-    max_decode_bytes: int = 128 * 1024 * 1024
-    max_top_k: int = 1000
-    max_offset: int = 1000
-    max_batch: int = 16
-    max_batch_bytes: int = 64 * 1024 * 1024
-    probe_coverage: float = PROBE_COVERAGE
-    query_views: int = 1
-    poll_s: float = 1.0
-    open_timeout_s: float = 60.0
-    feedback: Path | None = None
-    api_keys: Path | None = None
-    rate_limit: Rate | None = None
-    trusted_proxies: int = 0
-    prefix: str | None = None
-    cors_origins: tuple[str, ...] | None = None
-    cors_headers: tuple[str, ...] | None = None
-    image_url_hosts: tuple[str, ...] | None = None
-    image_url_s: float = 5.0
-    max_requests: int = 0
-    grace_s: int = 30
-    milvus_user: str | None = None
-    milvus_password: str | None = field(default=None, repr=False)
-    milvus_token: str | None = field(default=None, repr=False)
-    milvus_ca_file: Path | None = None
-    milvus_server_name: str | None = None
-    milvus_timeout_s: float = 2.0
-    log_format: str = "auto"
-    log_level: str = "info"
+    data: Annotated[Path, Help("the data directory that the indexer publishes into")] = Path("data")
+    host: Annotated[str, Help("the address to listen on")] = "127.0.0.1"
+    port: Annotated[int, Field(ge=0, le=65_535), Help("the port to listen on; 0 takes a free one")] = 8080
+    workers: Annotated[int, Field(ge=1, le=256), Help("worker processes")] = 1
+    threads: Annotated[
+        int,
+        Field(ge=1, le=1024),
+        Help("requests of each kind that a worker handles at once, besides queries by an image"),
+    ] = 8
+    max_connections: Annotated[
+        int,
+        Field(ge=1, le=100_000),
+        Help(
+            "open connections of a worker; a further one replaces one that only waits",
+            see="how-to/security.md#what-an-attacker-can-and-cannot-do",
+        ),
+    ] = 1000
+    max_address_connections: Annotated[
+        int,
+        Field(ge=1, le=100_000),
+        Help("open connections of one address to a worker, unless there are trusted proxies"),
+    ] = 500
+    inference_threads: Annotated[
+        int | None,
+        Field(ge=1, le=256),
+        Help("threads of an inference that runs alone; while others run, each has one", default="one per core"),
+    ] = None
+    queue: Annotated[
+        int,
+        Field(ge=0, le=1024),
+        Help("queries by an image that wait in a worker; further ones get status 503", see="how-to/load.md"),
+    ] = QUEUE
+    queue_deadline_s: Annotated[
+        float, Field(ge=0.01, le=3600), Help("maximum time that a query by an image waits, in seconds")
+    ] = DEADLINE_S
+    image_root: Annotated[
+        Path | None, Help("the directory of the catalogue's images", default="where they were indexed")
+    ] = None
+    max_upload_bytes: Annotated[int, Field(ge=1, le=2**31), Help("maximum size of a query image, in bytes")] = (
+        20 * 1024 * 1024
+    )
+    max_pixels: Annotated[
+        int, Field(ge=1, le=2**31), Help("maximum pixels of a query image, checked before decoding")
+    ] = 50_000_000
+    max_decode_bytes: Annotated[
+        int,
+        Field(ge=1, le=2**34),
+        Help(
+            "maximum memory for decoding a query image, in bytes, checked before decoding",
+            see="how-to/security.md#what-the-service-reads",
+        ),
+    ] = 128 * 1024 * 1024
+    max_top_k: Annotated[int, Field(ge=1, le=100_000), Help("maximum `top_k` of a search")] = 1000
+    max_offset: Annotated[int, Field(ge=0, le=100_000), Help("maximum `offset` of a search")] = 1000
+    max_batch: Annotated[int, Field(ge=1, le=1000), Help("maximum number of queries in a batch")] = 16
+    max_batch_bytes: Annotated[
+        int, Field(ge=1, le=2**31), Help("maximum size of all images of a batch together, in bytes")
+    ] = 64 * 1024 * 1024
+    probe_coverage: Annotated[
+        float, Field(ge=0, le=1), Help("the share of queries for which `probe: auto` searches the right category")
+    ] = PROBE_COVERAGE
+    query_views: Annotated[
+        int,
+        Field(ge=1, le=2),
+        Help(
+            "2 embeds the mirror image of a query image too, with a second forward pass",
+            see="explanation/relevance.md#the-right-category",
+        ),
+    ] = 1
+    poll_s: Annotated[float, Field(ge=0.01, le=3600), Help("seconds between checks for a newly published snapshot")] = (
+        1.0
+    )
+    open_timeout_s: Annotated[
+        float, Field(ge=1, le=3600), Help("maximum time for opening a snapshot, in seconds; then it is rejected")
+    ] = 60.0
+    feedback: Annotated[
+        Path | None,
+        Help(
+            "the file that `POST /v1/feedback` appends to; it may lie outside the data directory",
+            default="off",
+            see="how-to/feedback.md",
+        ),
+    ] = None
+    api_keys: Annotated[
+        Path | None,
+        Help(
+            "the file of the API keys that are accepted",
+            default="off",
+            see="how-to/access.md#api-keys-and-the-rate-limit",
+        ),
+    ] = None
+    rate_limit: Annotated[
+        Rate | None,
+        Parse(Rate.parse, "a rate such as `10/s`, `600/min` or `1000/h`"),
+        Help("maximum rate of requests per API key, or per address without one", default="off"),
+    ] = None
+    trusted_proxies: Annotated[
+        int,
+        Field(ge=0, le=10),
+        Help(
+            "proxies in front of the service whose `X-Forwarded-For` and `X-Forwarded-Prefix` are trusted",
+            see="how-to/access.md#behind-a-proxy",
+        ),
+    ] = 0
+    prefix: Annotated[
+        str | None,
+        Parse(parse_prefix, "a path such as `/parecido`"),
+        Help("the path below which the service is reached", default="off", see="how-to/access.md#behind-a-proxy"),
+    ] = None
+    cors_origins: Annotated[
+        tuple[str, ...] | None,
+        Parse(_list_of(parse_origin), "origins such as `https://shop.example`, separated by commas, or `*`"),
+        Help("origins whose scripts may read answers", default="off", see="how-to/access.md#scripts-of-other-sites"),
+    ] = None
+    cors_headers: Annotated[
+        tuple[str, ...] | None,
+        _matching(r"\*|[a-z0-9!#$%&'*+.^_`|~-]+", "names of headers, separated by commas, or `*`"),
+        Help("request headers that these scripts may send besides the usual ones", default="off"),
+    ] = None
+    image_url_hosts: Annotated[
+        tuple[str, ...] | None,
+        _matching(
+            r"\*|(\*\.)?[a-z0-9_-]+(\.[a-z0-9_-]+)*",
+            "names of hosts, separated by commas, `*.example.com` for all below one, or `*`",
+        ),
+        Help("hosts from which `image_url` may be fetched", default="off", see="how-to/access.md#image-urls"),
+    ] = None
+    image_url_s: Annotated[
+        float, Field(ge=0.1, le=60), Help("maximum time for fetching the images of a request, in seconds")
+    ] = 5.0
+    max_requests: Annotated[
+        int,
+        Field(ge=0, le=2**31),
+        Help("requests, and up to a tenth more, after which a worker is replaced without losing one; 0 for never"),
+    ] = 0
+    grace_s: Annotated[
+        int, Field(ge=1, le=3600), Help("seconds that requests in flight have when the service stops")
+    ] = 30
+    milvus_user: Annotated[
+        str | None,
+        Help(
+            "the user name in Milvus; the indexer reads this and the next four too",
+            see="how-to/outgrow-one-machine.md",
+        ),
+    ] = None
+    milvus_password: Annotated[str | None, Help("the password in Milvus")] = field(default=None, repr=False)
+    milvus_token: Annotated[str | None, Help("the token for Milvus, instead of user name and password")] = field(
+        default=None, repr=False
+    )
+    milvus_ca_file: Annotated[
+        Path | None, Help("certificates that Milvus is verified by, in PEM", default="those of gRPC")
+    ] = None
+    milvus_server_name: Annotated[
+        str | None, Help("the name in the certificate of Milvus", default="the host of the address")
+    ] = None
+    milvus_timeout_s: Annotated[float, Field(ge=0.1, le=60), Help("maximum time of a search in Milvus, in seconds")] = (
+        2.0
+    )
+    log_format: Annotated[
+        str, OneOf(FORMATS), Help("the format of the log; `auto` is text on a terminal and JSON elsewhere")
+    ] = "auto"
+    log_level: Annotated[str, OneOf(LEVELS), Help("the lowest level that is logged")] = "info"
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> "ServiceSettings":
-        """Read every setting that is there, and pass over what a platform sets beside a service of that name.
+        """Read the settings that are set; variables of a platform are ignored.
 
         Raises:
-            SettingsError: a value that can't be, or a `PARECIDO_…` variable that is no setting.
+            SettingsError: a value is not valid, or a variable `PARECIDO_…` is not a setting.
         """
-        known = {PREFIX + name.upper(): name for name in _READERS}
-        ours = [key for key in environment if key.startswith(PREFIX) and not is_platform_variable(key, environment)]
-        unknown = [key for key in ours if key not in known]
-        if unknown:
-            raise SettingsError(f"{unknown[0]} is no setting; there are {', '.join(known)}")
-        values: dict[str, Any] = {known[key]: _read(known[key], environment[key]) for key in ours}
-        return cls(**values)
+        return cls(**read_environment(options_of(cls), environment))
 
     @property
     def cores(self) -> int:
-        """Of a process: its share."""
+        """Number of cores that a worker may use: its share."""
         return max(1, (os.cpu_count() or 1) // self.workers)
 
     @property
     def slots(self) -> int:
-        """Images that a process decodes and embeds at once: one a core, and one for while another waits for Python."""
+        """Number of images that a worker decodes and embeds at once: cores, and one that waits for the GIL."""
         return self.cores + 1
 
     @property
     def lone_threads(self) -> int:
-        """Threads within one inference while no other runs."""
+        """Number of threads of an inference while no other one runs."""
         return self.inference_threads or self.cores
 
     @property
     def is_exposed(self) -> bool:
-        """Whether others than this machine may reach it, and nothing restrains them."""
+        """True if other machines can reach the service and neither API keys nor a rate limit are set."""
         try:
             is_local = ipaddress.ip_address(self.host).is_loopback
         except ValueError:
@@ -158,28 +249,28 @@ class ServiceSettings:
 
     @property
     def max_body_bytes(self) -> int:
-        """Of a request with one image."""
+        """Maximum size of a request with one image."""
         return _in_base64(self.max_upload_bytes)
 
     @property
     def max_batch_body_bytes(self) -> int:
-        """Of a request with several."""
+        """Maximum size of a request with several images."""
         return _in_base64(max(self.max_batch_bytes, self.max_upload_bytes))
 
     @property
     def max_held_bytes(self) -> int:
-        """Of all requests that a process has or is receiving."""
+        """Maximum size of all requests that a worker holds or receives."""
         image, batch = self.max_upload_bytes * 4 // 3, max(self.max_batch_bytes, self.max_upload_bytes) * 4 // 3
         return max(_HELD_REQUESTS * (image + _HELD_EXTRA_BYTES), 2 * (batch + _HELD_EXTRA_BYTES))
 
     @property
     def max_held_address_bytes(self) -> int:
-        """Of those of one address: three quarters, and the largest request at least; the rest is for others."""
+        """Maximum size of those of one address: three quarters, so that others have the rest; at least one request."""
         return max(self.max_held_bytes * 3 // 4, self.max_batch_body_bytes, self.max_body_bytes)
 
     @property
     def milvus(self) -> MilvusAccess:
-        """How one gets into Milvus."""
+        """Milvus credentials and timeouts."""
         return MilvusAccess(
             self.milvus_user or "",
             self.milvus_password or "",
@@ -191,105 +282,10 @@ class ServiceSettings:
 
     @property
     def image_limits(self) -> ImageLimits:
-        """What query images are refused for."""
+        """Limits above which query images are rejected."""
         return ImageLimits(self.max_upload_bytes, self.max_pixels, self.max_decode_bytes)
 
 
 def _in_base64(image_bytes: int) -> int:
-    """Base64 is a third longer, with line breaks a sixteenth more, and there are options and part headers."""
+    """Return the size of a body: base64 is a third longer, its line breaks a sixteenth, and there are options."""
     return image_bytes * 4 // 3 * 17 // 16 + _BODY_EXTRA_BYTES
-
-
-def _whole(least: int, most: int) -> Callable[[str], int]:
-    return lambda text: _between(int(text), least, most)
-
-
-def _between(value: _Value, least: _Value, most: _Value) -> _Value:
-    if not least <= value <= most:  # type: ignore[operator]
-        raise ValueError(f"wanted {least} to {most}")
-    return value
-
-
-def _listed(text: str) -> tuple[str, ...]:
-    values = tuple(value.strip().lower() for value in text.split(",") if value.strip())
-    if not values:
-        raise ValueError("expected at least one value")
-    return values
-
-
-def _list_of(pattern: str, wanted: str) -> Callable[[str], tuple[str, ...]]:
-    def read(text: str) -> tuple[str, ...]:
-        values = _listed(text)
-        bad = [value for value in values if not re.fullmatch(pattern, value)]
-        if bad:
-            raise ValueError(f"wanted {wanted}, separated by commas")
-        return values
-
-    return read
-
-
-def _one_of(*words: str) -> Callable[[str], str]:
-    def read(text: str) -> str:
-        if text.strip().lower() not in words:
-            raise ValueError(f"wanted one of {', '.join(words)}")
-        return text.strip().lower()
-
-    return read
-
-
-def _text(text: str) -> str:
-    if not text.strip():
-        raise ValueError("wanted something")
-    return text.strip()
-
-
-_READERS: Mapping[str, Callable[[str], object]] = {
-    "data": lambda text: Path(_text(text)),
-    "host": _text,
-    "port": _whole(0, 65_535),
-    "workers": _whole(1, 256),
-    "threads": _whole(1, 1024),
-    "max_connections": _whole(1, 100_000),
-    "max_address_connections": _whole(1, 100_000),
-    "inference_threads": _whole(1, 256),
-    "queue": _whole(0, 1024),
-    "queue_deadline_s": lambda text: _between(float(text), 0.01, 3600.0),
-    "image_root": lambda text: Path(_text(text)),
-    "max_upload_bytes": _whole(1, 2**31),
-    "max_pixels": _whole(1, 2**31),
-    "max_decode_bytes": _whole(1, 2**34),
-    "max_top_k": _whole(1, 100_000),
-    "max_offset": _whole(0, 100_000),
-    "max_batch": _whole(1, 1000),
-    "max_batch_bytes": _whole(1, 2**31),
-    "probe_coverage": lambda text: _between(float(text), 0.0, 1.0),
-    "query_views": _whole(1, 2),
-    "poll_s": lambda text: _between(float(text), 0.01, 3600.0),
-    "open_timeout_s": lambda text: _between(float(text), 1.0, 3600.0),
-    "feedback": lambda text: Path(_text(text)),
-    "api_keys": lambda text: Path(_text(text)),
-    "rate_limit": Rate.parse,
-    "trusted_proxies": _whole(0, 10),
-    "prefix": parse_prefix,
-    "cors_origins": lambda text: tuple(map(parse_origin, _listed(text))),
-    "cors_headers": _list_of(r"\*|[a-z0-9!#$%&'*+.^_`|~-]+", "names of headers, or *"),
-    "image_url_hosts": _list_of(r"\*|(\*\.)?[a-z0-9_-]+(\.[a-z0-9_-]+)*", "names of hosts, *.example.com or *"),
-    "image_url_s": lambda text: _between(float(text), 0.1, 60.0),
-    "max_requests": _whole(0, 2**31),
-    "grace_s": _whole(1, 3600),
-    "milvus_user": _text,
-    "milvus_password": _text,
-    "milvus_token": _text,
-    "milvus_ca_file": lambda text: Path(_text(text)),
-    "milvus_server_name": _text,
-    "milvus_timeout_s": lambda text: _between(float(text), 0.1, 60.0),
-    "log_format": _one_of(*FORMATS),
-    "log_level": _one_of(*LEVELS),
-}
-
-
-def _read(name: str, text: str) -> object:
-    try:
-        return _READERS[name](text)
-    except ValueError as error:
-        raise SettingsError(f"{PREFIX}{name.upper()} is {text!r}: {error}") from error

@@ -127,6 +127,13 @@ class Option:
         """True if there is no default."""
         return self.default is MISSING
 
+    @property
+    def default_text(self) -> str | None:
+        """The default in words; None where there is none to show."""
+        if self.help.default is not None:
+            return self.help.default
+        return None if self.is_required or self.default is None or self.type is bool else str(self.default)
+
     def expected(self, limits: object = None) -> str:
         """Describe the values that are valid, as `an integer from 1 to 100`.
 

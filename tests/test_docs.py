@@ -2,7 +2,6 @@
 
 import re
 import subprocess
-from dataclasses import fields
 from pathlib import Path
 from typing import NoReturn
 
@@ -21,7 +20,6 @@ from tests.support import reference_pages
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-SETTINGS = (ROOT / "docs" / "reference" / "service-settings.md").read_text(encoding="utf-8")
 API = (ROOT / "docs" / "reference" / "api.md").read_text(encoding="utf-8")
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
@@ -36,15 +34,6 @@ def table(text: str, header: str) -> dict[str, list[str]]:
         first, *rest = [cell.strip() for cell in line.strip("|").split("|")]
         rows[first.strip("`")] = rest
     return rows
-
-
-def test_the_settings_table_is_complete_and_has_the_defaults() -> None:
-    documented = table(SETTINGS, "| variable |")
-    expected = {f"PARECIDO_{field.name.upper()}": field.default for field in fields(ServiceSettings)}
-    assert documented.keys() == expected.keys()
-    for name, default in expected.items():
-        if default is not None:
-            assert documented[name][0].strip("`") == str(default)
 
 
 @pytest.mark.parametrize("page", sorted(reference_pages.PAGES.glob("*.md")), ids=lambda page: page.name)

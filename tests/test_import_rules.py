@@ -75,7 +75,7 @@ _LAYERS = {
         ["cli", "__main__"],
     ],
     "search_service": [
-        ["platform_variables", "settings", "access", "admission", "observability"],
+        ["platform_variables", "environment", "settings", "access", "admission", "observability"],
         ["engine"],
         ["snapshots"],
         ["api", "openapi"],

@@ -71,17 +71,8 @@ def _add_option(sub: argparse.ArgumentParser, option: Option) -> None:
 
 def help_text(option: Option) -> str:
     """Return an option's line of `--help`."""
-    default = default_text(option)
+    default = option.default_text
     return _plain(f"{option.help.text} (default: {default})" if default else option.help.text)
-
-
-def default_text(option: Option) -> str | None:
-    """Return an option's default in words; None where it has none."""
-    if option.help.default is not None:
-        return option.help.default
-    if option.is_required or option.default is None or option.type is bool:
-        return None
-    return str(option.default)
 
 
 def metavar(option: Option) -> str:

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
@@ -10,16 +11,17 @@ from gunicorn.config import Config
 
 from search_service import __main__ as command
 from search_service.access.api_keys import ApiKeys
+from search_service.environment import PREFIX, variable
 from search_service.server.worker import HttpWorker
-from search_service.settings import PREFIX
+from search_service.settings import ServiceSettings
 
 
 @pytest.fixture
 def served(monkeypatch) -> list[Config]:
     """Gunicorn's configuration each time that the command would serve; the environment has no settings."""
     monkeypatch.setattr(command, "configure", lambda *_: None)  # the tests' own log stays
-    for variable in [one for one in os.environ if one.startswith(PREFIX)]:
-        monkeypatch.delenv(variable)
+    for name in [name for name in os.environ if name.startswith(PREFIX)]:
+        monkeypatch.delenv(name)
     served: list[Config] = []
     monkeypatch.setattr(command.GunicornApp, "run", lambda server: served.append(server.cfg))
     return served
@@ -63,7 +65,7 @@ def test_a_bad_setting_ends_with_status_2_and_one_line(served, monkeypatch, caps
     assert command.main() == 2
     assert served == []
     [line] = capsys.readouterr().err.splitlines()
-    assert line.startswith("parecido: PARECIDO_THREADS is 'none': ")
+    assert line.startswith("parecido: PARECIDO_THREADS is 'none'; expected an integer from 1 to 1,024")
 
 
 @pytest.mark.usefixtures("served")
@@ -108,11 +110,26 @@ def test_a_bad_file_of_keys_ends_with_status_2(served, monkeypatch, capsys, tmp_
     assert "PARECIDO_API_KEYS names" in capsys.readouterr().err
 
 
-def test_a_new_key_is_let_in_by_the_line_that_is_printed(monkeypatch, capsys, tmp_path) -> None:
-    monkeypatch.setattr(sys, "argv", ["search_service", "new-key", "shop"])
-    assert command.main() == 0
+def test_a_new_key_is_accepted_by_the_line_that_is_printed(capsys, tmp_path) -> None:
+    assert command.main(["new-key", "shop"]) == 0
     shown, _, line = capsys.readouterr().out.splitlines()
     (tmp_path / "keys").write_text(line)
     assert ApiKeys(tmp_path / "keys").name_of(shown.split()[-1]) == "shop"
-    monkeypatch.setattr(sys, "argv", ["search_service", "new-key"])
-    assert command.main() == 2
+    with pytest.raises(SystemExit, match="2"):
+        command.main(["new-key"])
+
+
+def test_help_describes_every_setting(served, capsys) -> None:
+    with pytest.raises(SystemExit, match="0"):
+        command.main(["--help"])
+    shown = capsys.readouterr().out
+    assert served == []
+    assert "PARECIDO_PORT (default: 8080)\n      the port to listen on; 0 takes a free one; an integer" in shown
+    assert all(variable(field.name) in shown for field in fields(ServiceSettings))
+    assert max(map(len, shown.splitlines())) <= 80
+
+
+def test_an_unknown_argument_is_a_usage_error(served) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        command.main(["--port", "9"])
+    assert served == []

@@ -1,9 +1,12 @@
 """Variables that Kubernetes and Docker set beside a service of our name, and names of ours that are misspelt."""
 
+from dataclasses import fields
+
 import pytest
 
+from search_service.environment import PREFIX, variable
 from search_service.platform_variables import is_platform_variable
-from search_service.settings import _READERS, PREFIX, ServiceSettings
+from search_service.settings import ServiceSettings
 from shared.errors import SettingsError
 from shared.milvus.address import MilvusAccess
 
@@ -78,7 +81,7 @@ def test_a_port_that_is_ours_is_read() -> None:
 def test_a_misspelt_name_of_ours_is_still_refused(name: str) -> None:
     assert not is_platform_variable(name, {name: "8080"})
     if name.startswith(PREFIX):
-        with pytest.raises(SettingsError, match=f"^{name} is no setting"):
+        with pytest.raises(SettingsError, match=f"^unknown setting {name};"):
             ServiceSettings.from_environment({**_kubernetes("parecido"), name: "8080"})
 
 
@@ -89,5 +92,5 @@ def test_a_bad_port_is_not_taken_for_a_platforms(value: str) -> None:
 
 
 def test_no_setting_has_a_name_that_is_taken_for_a_platforms() -> None:
-    names = [PREFIX + name.upper() for name in _READERS]
+    names = [variable(field.name) for field in fields(ServiceSettings)]
     assert not any(is_platform_variable(name, {name: "1"}) for name in names)

@@ -184,13 +184,13 @@ def test_a_bad_value_is_named_with_its_variable(name, text) -> None:
     variable = f"PARECIDO_{name.upper()}"
     with pytest.raises(SettingsError) as caught:
         ServiceSettings.from_environment({variable: text})
-    assert str(caught.value).startswith(f"{variable} is {text!r}: ")
+    assert str(caught.value).startswith(f"{variable} is {text!r}; ")
     assert caught.value.exit_status == 2
 
 
 @pytest.mark.parametrize("variable", ["PARECIDO_X", "PARECIDO_", "PARECIDO_PORTS", "PARECIDO_Port", "PARECIDO_port"])
 def test_an_unknown_variable_is_refused(variable) -> None:
-    with pytest.raises(SettingsError, match=f"^{variable} is no setting; there are PARECIDO_DATA, .*PARECIDO_PORT"):
+    with pytest.raises(SettingsError, match=f"^unknown setting {variable}; expected one of: PARECIDO_DATA, "):
         ServiceSettings.from_environment({variable: "1"})
 
 

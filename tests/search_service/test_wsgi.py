@@ -9,7 +9,8 @@ import pytest
 from flask import Flask
 
 from search_service import wsgi
-from search_service.settings import PREFIX, ServiceSettings
+from search_service.environment import PREFIX
+from search_service.settings import ServiceSettings
 from shared.errors import SettingsError
 from shared.snapshot.data_directory import DataDirectory
 from tests.support.fakes import is_leased

@@ -10,7 +10,8 @@ from pathlib import Path
 
 from indexer.cli.options import COMMANDS
 from indexer.settings import option_flag
-from search_service.settings import PREFIX, ServiceSettings
+from search_service.environment import variable
+from search_service.settings import ServiceSettings
 from shared.options import Option, options_of
 
 PAGES = Path(__file__).parents[2] / "docs" / "reference"
@@ -73,12 +74,13 @@ def _command_sections() -> str:
 
 
 def _settings() -> str:
-    return _options([ServiceSettings], lambda name: PREFIX + name.upper())
+    return _options([ServiceSettings], variable)
 
 
 GENERATED: Mapping[str, Callable[[], str]] = {
     "commands": _commands,
     "options of the commands": _command_sections,
+    "settings": _settings,
 }
 
 
