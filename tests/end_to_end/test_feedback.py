@@ -77,8 +77,8 @@ def test_what_was_told_is_learned_once(quick_shop: Shop, learned: list[Any], pat
     assert _figures(shop) == (0, None)
     _tell(shop, path, "discs")
     done = _built(shop.build("--feedback", path))
-    assert "the classifier is trained: the feedback changed since it was last" in done.err
-    assert f"feedback of {path}: 1 to train from" in done.err
+    assert "the classifier is trained: the feedback has changed since the last training" in done.err
+    assert f"feedback of {path}: 1 to train on" in done.err
     assert learned[0].categories == ("discs",)
     first, (count, digest) = shop.data.current_id(), _figures(shop)
     assert (count, digest) == (1, learned[0].digest)
@@ -120,7 +120,7 @@ def test_the_images_of_the_catalogue_are_not_learned_again(quick_shop: Shop, lea
             for query in ({"image_base64": image}, {"item_id": row["item_id"]}):
                 assert client.post("/v1/feedback", json={**query, "category": "discs"}).status_code == 201
     done = _built(quick_shop.build("--feedback", path))
-    assert "72 on what is in the catalogue itself" in done.err
+    assert "72 on images of the catalogue itself" in done.err
     assert "nothing has changed" in done.err
     assert learned == []
 
@@ -138,7 +138,7 @@ def test_a_category_that_has_gone_takes_its_feedback_with_it(quick_shop: Shop, l
     _built(quick_shop.build("--feedback", path))
     quick_shop.write([row for row in quick_shop.rows() if row["category"] != "discs"])
     done = _built(quick_shop.build())
-    assert "0 to train from; left out: 1 of categories that the catalogue does not have" in done.err
+    assert "0 to train on; left out: 1 of categories that the catalogue does not have" in done.err
     assert learned[-1] is None
 
 
@@ -165,12 +165,12 @@ def test_a_dry_run_tells_that_feedback_would_train(quick_shop: Shop, learned: li
 
     _tell(quick_shop, path, "discs")
     assert reason() is None
-    assert reason("--feedback", path) == "the feedback changed since it was last"
+    assert reason("--feedback", path) == "the feedback has changed since the last training"
     _built(quick_shop.build("--feedback", path))
     assert reason() is None
-    assert reason("--augmentations", 0) == "images are embedded in another way"
+    assert reason("--augmentations", 0) == "the recipe of the embeddings has changed"
     _tell(quick_shop, path, "stripes")
-    assert reason() == "the feedback changed since it was last"
+    assert reason() == "the feedback has changed since the last training"
     assert len(learned) == 1
 
 
@@ -179,5 +179,5 @@ def test_a_line_that_a_crash_has_torn_is_left_out_with_a_word(quick_shop: Shop, 
     whole = path.read_bytes()
     path.write_bytes(whole + whole[: len(whole) // 2])
     done = _built(quick_shop.build("--feedback", path))
-    assert "1 to train from; left out: 1 in lines that are damaged or not whole" in done.err
+    assert "1 to train on; left out: 1 in damaged or incomplete lines" in done.err
     np.testing.assert_array_equal(learned[0].columns(("checks", "discs", "stripes")), [1])

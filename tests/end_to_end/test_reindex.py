@@ -99,11 +99,10 @@ def _no_tensorflow(first: _First, monkeypatch: pytest.MonkeyPatch) -> None:
         quick_stages.called.append("export")
         return first.model
 
-    backbone, trainer = (quick_stages.STAGES[f"indexer.{name}"] for name in ("backbone", "train_classifier"))
-    monkeypatch.setattr(backbone, "export_embedder", export)
-    monkeypatch.setattr(backbone, "pretrained_classes", lambda *_: None)
-    monkeypatch.setitem(sys.modules, "indexer.backbone.load", backbone)
-    monkeypatch.setitem(sys.modules, "indexer.classifier.train", trainer)
+    monkeypatch.setattr(quick_stages.STAGES["indexer.backbone.export"], "export_embedder", export)
+    monkeypatch.setattr(quick_stages.STAGES["indexer.backbone.load"], "pretrained_classes", lambda *_: None)
+    for name in ("indexer.backbone.export", "indexer.backbone.load", "indexer.classifier.train"):
+        monkeypatch.setitem(sys.modules, name, quick_stages.STAGES[name])
     quick_stages.called.clear()
 
 

@@ -146,11 +146,11 @@ def test_before_the_first_build_all_is_to_do(quick_stages_called: list[str], tmp
 def test_what_another_option_would_cost(quick_shop: Shop, quick_stages_called: list[str]) -> None:
     told = _dry_run(quick_shop, quick_stages_called, "--augmentations", 0)
     assert (told["images_to_embed"], told["partitions_to_build"]) == (36, list(KINDS))
-    assert told["reason_to_train"] == "images are embedded in another way"
+    assert told["reason_to_train"] == "the recipe of the embeddings has changed"
     assert (told["changes"]["unchanged"], told["changes"]["edited"]) == (36, [])
     told = _dry_run(quick_shop, quick_stages_called, "--retrain")
     assert (told["images_to_embed"], told["partitions_to_build"]) == (0, [])
-    assert told["reason_to_train"] == "asked for by --retrain"
+    assert told["reason_to_train"] == "requested by --retrain"
     told = _dry_run(quick_shop, quick_stages_called, "--index-views", "all")
     assert (told["images_to_embed"], told["partitions_to_build"], told["reason_to_train"]) == (0, list(KINDS), None)
     told = _dry_run(quick_shop, quick_stages_called, "--vectors", "int8")

@@ -1,4 +1,4 @@
-"""Where tuning was after its last finished epoch, in one file, so that a killed build goes on from there."""
+"""The state of fine-tuning after its last finished epoch, from which a killed build resumes."""
 
 import hashlib
 import io
@@ -15,39 +15,39 @@ _DIGEST_BYTES = 32
 
 
 class TuningCheckpoint:
-    """A SHA-256, then NumPy arrays; replaced whole after each epoch, and worth something only to the same tuning."""
+    """A file of a SHA-256 and NumPy arrays, replaced after each epoch, and valid for the same run only."""
 
     def __init__(self, path: Path | None, key: str, say: Callable[[str], None]) -> None:
         """Prepare to read and write; nothing is opened yet.
 
         Args:
-            path: the file, which need not exist; None keeps nothing.
-            key: names everything that the weights depend on.
-            say: takes a line for a person where a file can't be used.
+            path: the file, which need not exist; None saves nothing.
+            key: a digest of everything that the weights depend on.
+            say: receives a message if the file can't be used.
         """
         self._path = path
         self._key = key
         self._say = say
 
     def load(self, shapes: Sequence[tuple[int, ...]]) -> tuple[int, list[NDArray[Any]]]:
-        """How many epochs are done, and the variables after them; 0 and none where there is nothing to go on from.
+        """Return the number of finished epochs and the variables after them; 0 and none if there is nothing to resume.
 
         Args:
-            shapes: of the variables.
+            shapes: the expected shapes of the variables.
         """
-        found = self._read()
-        if found is None:
+        content = self._read()
+        if content is None:
             return 0, []
-        with np.load(io.BytesIO(found), allow_pickle=False) as file:
+        with np.load(io.BytesIO(content), allow_pickle=False) as file:
             key, epochs, *values = (file[f"arr_{number}"] for number in range(len(file.files)))
         if str(key) != self._key:
-            return self._anew("belongs to other pictures or settings")
+            return self._restart("belongs to other pictures or settings")
         if [value.shape for value in values] != list(shapes):
-            return self._anew("has variables of other shapes")
+            return self._restart("has variables of other shapes")
         return int(epochs), values
 
     def _read(self) -> bytes | None:
-        """What was saved; None where there is nothing whole."""
+        """The saved content; None if there is none, or it is damaged."""
         if self._path is None:
             return None
         try:
@@ -55,20 +55,20 @@ class TuningCheckpoint:
         except FileNotFoundError:
             return None
         except OSError as error:
-            self._anew(f"can't be read: {error.strerror}")
+            self._restart(f"can't be read: {error.strerror}")
             return None
         digest, content = data[:_DIGEST_BYTES], data[_DIGEST_BYTES:]
         if hashlib.sha256(content).digest() != digest:
-            self._anew("is damaged")
+            self._restart("is damaged")
             return None
         return content
 
-    def _anew(self, why: str) -> tuple[int, list[NDArray[Any]]]:
-        self._say(f"tuning starts anew: its checkpoint {self._path} {why}")
+    def _restart(self, reason: str) -> tuple[int, list[NDArray[Any]]]:
+        self._say(f"fine-tuning starts again: its checkpoint {self._path} {reason}")
         return 0, []
 
     def save(self, epochs: int, values: Sequence[NDArray[Any]]) -> None:
-        """Replace the file; a kill leaves the one before."""
+        """Replace the file; a kill leaves the previous one."""
         if self._path is None:
             return
         data = io.BytesIO()
@@ -76,6 +76,6 @@ class TuningCheckpoint:
         replace_bytes(self._path, hashlib.sha256(data.getbuffer()).digest() + data.getvalue())
 
     def delete(self) -> None:
-        """Remove the file, once it is of no use any more."""
+        """Remove the file once it is no longer needed."""
         if self._path is not None:
             self._path.unlink(missing_ok=True)

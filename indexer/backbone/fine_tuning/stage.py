@@ -1,4 +1,4 @@
-"""Fine-tune a base on a catalogue: which of its images, whether these are enough, and what comes of it."""
+"""The fine-tuning stage of a build: select the images, decide whether they are enough, tune, and report."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from indexer.backbone.fine_tuning.plan import tuning_steps
 from indexer.catalogue.model import Catalogue
 from indexer.classifier.held_out import held_out_items
 from indexer.console.progress import Reporter
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from indexer.backbone.load import Backbone
 
 MIN_LEARNED = 1_000
-MIN_JUDGED = 150
+MIN_HELD_OUT = 150
 
 
 @dataclass(frozen=True)
@@ -33,39 +34,38 @@ class LabelledImages:
     """A catalogue's images with their labels.
 
     Attributes:
-        catalogue: whose images.
-        items: `(n_images,)` int64: the number of each image's item.
-        categories: the labels' names.
+        catalogue: the catalogue.
+        categories: the names of the labels.
         labels: `(n_images,)` int64.
-        held: `(n_images,)` bool: those of held-out items. Bad images, which are still among these, can shift by one in
-            a category which items will judge the classifier: what was learned may be judged then, but hardly ever.
+        held: `(n_images,)` bool: True for images of held-out items. Items without a good image are still among these,
+            so that in a category with such items the classifier may hold out other items: rarely, it is evaluated on
+            an image that the backbone has learned.
     """
 
     catalogue: Catalogue
-    items: NDArray[np.int64]
     categories: tuple[str, ...]
     labels: NDArray[np.int64]
     held: NDArray[np.bool_]
 
     @classmethod
     def of(cls, catalogue: Catalogue, settings: BuildSettings) -> "LabelledImages":
-        """All of a catalogue."""
+        """Label all images of a catalogue, and hold some out."""
         categories = tuple(sorted({item.category for item in catalogue.items}))
-        column = {category: place for place, category in enumerate(categories)}
+        column = {category: number for number, category in enumerate(categories)}
         items = np.repeat(np.arange(len(catalogue.items)), [len(item.images) for item in catalogue.items])
         labels = np.array([column[item.category] for item in catalogue.items], dtype=np.int64)
         held = held_out_items(catalogue.items, settings.seed)
-        return cls(catalogue, items, categories, labels[items], held[items])
+        return cls(catalogue, categories, labels[items], held[items])
 
     def objection(self, settings: BuildSettings) -> str | None:
-        """Why it is not to be learned; None if it is."""
-        learned, judged = int((~self.held).sum()), int(self.held.sum())
+        """Return a reason against fine-tuning on these images; None if there is none."""
+        n_learned, n_held_out = int((~self.held).sum()), int(self.held.sum())
         if len(self.categories) < 2:
             return "there is only one category"
-        if settings.fine_tune == "auto" and (learned < MIN_LEARNED or judged < MIN_JUDGED):
+        if settings.fine_tune == "auto" and (n_learned < MIN_LEARNED or n_held_out < MIN_HELD_OUT):
             return (
-                f"{learned} images to learn and {judged} to judge by are too few for it to be sure to pay"
-                f" (auto wants {MIN_LEARNED} and {MIN_JUDGED}; --fine-tune on tries it)"
+                f"{n_learned} training and {n_held_out} held-out images are too few to expect a gain"
+                f" (auto needs {MIN_LEARNED} and {MIN_HELD_OUT}; --fine-tune on tries it anyway)"
             )
         return None
 
@@ -73,61 +73,61 @@ class LabelledImages:
 def tune_backbone(
     backbone: "Backbone", images: LabelledImages, settings: BuildSettings, reporter: Reporter
 ) -> ExportedBackbone:
-    """Tune and export a base; it stays as it is where that does not help.
+    """Tune and export a backbone; it is left as it was if that does not help.
 
-    Killed in the middle, the next build goes on from the last epoch that was finished.
+    If killed, the next build resumes after the last finished epoch.
 
     Raises:
-        StorageError: there is no room for the features or the checkpoint.
+        StorageError: the features or the checkpoint can't be written.
     """
-    from indexer.backbone.fine_tuning.fine_tune import fine_tune, tuning_steps
+    from indexer.backbone.fine_tuning.fine_tune import fine_tune
 
     labels, held, seed = images.labels, images.held, settings.seed
     steps = tuning_steps(labels, held, seed)
-    reporter.say(f"fine-tuning the base: {steps} pictures and views; --fine-tune off does without")
+    reporter.say(f"fine-tuning the backbone on {steps} pictures and views; --fine-tune off skips this")
     checkpoint = DataDirectory(settings.data).tuning
     with reporter.stage("fine-tune", steps) as stage:
         pictures = _Pictures(images, settings.image_limits, preprocessing_of(DataDirectory(settings.data)))
         try:
-            found = fine_tune(backbone, pictures, labels, held, seed, stage, checkpoint, reporter.say)
+            tuned = fine_tune(backbone, pictures, labels, held, seed, stage, checkpoint, reporter.say)
         except OSError as error:
-            what = f"fine-tuning can't keep its features, 44 KB a view, or {checkpoint.name}"
+            what = f"fine-tuning can't write its features, 44 kB per view, or {checkpoint.name}"
             raise storage_error(what, checkpoint.parent, error) from error
-    figures = found.figures
+    figures = tuned.figures
     if not figures.improved:
-        reporter.say(f"the base stays as it was: {figures.reason}")
+        reporter.say(f"the backbone is left as it was: {figures.reason}")
     else:
         reporter.say(
-            f"the base is tuned: category_accuracy {figures.tuned_accuracy:.4f} on {figures.held_out} held-out images,"
-            f" {figures.frozen_accuracy:.4f} before"
+            f"the backbone is tuned: category_accuracy {figures.tuned_accuracy:.4f} on {figures.held_out} held-out"
+            f" images, {figures.frozen_accuracy:.4f} before"
         )
     head = None
-    if found.head is not None:
-        names = tuple(images.categories[label] for label in found.head.labels)
-        head = Classifier(names, found.head.weights, found.head.bias)
-    return ExportedBackbone(backbone.name, backbone.weights, found.model, figures.as_dict(), head)
+    if tuned.head is not None:
+        names = tuple(images.categories[label] for label in tuned.head.labels)
+        head = Classifier(names, tuned.head.weights, tuned.head.bias)
+    return ExportedBackbone(backbone.name, backbone.weights, tuned.model, figures.as_dict(), head)
 
 
 class _Pictures(Sequence[Any]):
-    """A catalogue's images as the embedder sees them, decoded when they are asked for."""
+    """A catalogue's images as the embedder's input, decoded on access."""
 
     def __init__(self, images: LabelledImages, limits: ImageLimits, preprocessing: str) -> None:
         self._root, self._limits, self._preprocessing = images.catalogue.image_root, limits, preprocessing
-        self._images = [image for item in images.catalogue.items for image in item.images]
+        self._names = [name for item in images.catalogue.items for name in item.images]
 
     def __len__(self) -> int:
-        return len(self._images)
+        return len(self._names)
 
-    def __getitem__(self, place: Any) -> Any:
-        """A `Picture`.
+    def __getitem__(self, index: Any) -> Any:
+        """Return a `Picture`.
 
         Raises:
-            ImageError: it can't be used.
+            ImageError: it can't be decoded, or exceeds the limits.
             OSError: it can't be read.
         """
         from indexer.backbone.fine_tuning.trunk import Picture
 
-        name = self._images[place]
+        name = self._names[index]
         data = read_limited(self._root / name, self._limits)
         pixels = decode_pixels(data, self._limits, name, self._preprocessing)
         return Picture(pixels, sha256(data).digest())

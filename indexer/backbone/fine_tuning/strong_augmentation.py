@@ -1,6 +1,6 @@
-"""Strongly changed copies of a picture for tuning: turned, cropped off its centre, squeezed, mirrored, recoloured.
+"""Strong augmentation for fine-tuning: rotation, off-centre crop, change of aspect, mirroring and colour jitter.
 
-They only have to show the same thing. What is indexed are the milder copies of `indexer/embedding/augmentation.py`.
+The copies only have to show the same thing; indexed are the milder copies of `indexer/embedding/augmentation.py`.
 """
 
 import math
@@ -19,7 +19,7 @@ RECIPE = f"rotation {_ROTATION_DEGREES:g} crop {_SMALLEST_CROP:g} aspect {_ASPEC
 
 
 def strongly_augmented(pixels: NDArray[np.uint8], entropy: list[int]) -> NDArray[np.uint8]:
-    """A changed copy; what comes in from outside the picture repeats its edge.
+    """Return a strongly augmented copy; pixels from outside the picture repeat its edge.
 
     Args:
         pixels: `(side, side, 3)` uint8.
@@ -33,12 +33,12 @@ def strongly_augmented(pixels: NDArray[np.uint8], entropy: list[int]) -> NDArray
 
 
 def _placement(side: int, random: np.random.Generator) -> NDArray[np.float64]:
-    """`(2, 3)`: from a point of the copy to the point of the picture that it shows."""
+    """`(2, 3)`: maps a point of the copy to its point of the picture."""
     angle = math.radians(random.uniform(-_ROTATION_DEGREES, _ROTATION_DEGREES))
     shown = random.uniform(_SMALLEST_CROP, 1.0)
     squeeze = _ASPECT ** random.uniform(-0.5, 0.5)
     across, down = shown * squeeze, shown / squeeze
-    # Anywhere inside the picture, where it is smaller than that.
+    # Anywhere inside the picture, if the crop is smaller than it.
     offset = random.uniform(-0.5, 0.5, 2) * np.maximum(0.0, (1 - across, 1 - down)) * side
     mirror = -1.0 if random.random() < 0.5 else 1.0
     cos, sin = math.cos(angle), math.sin(angle)
@@ -48,7 +48,7 @@ def _placement(side: int, random: np.random.Generator) -> NDArray[np.float64]:
 
 
 def _recoloured(pixels: NDArray[np.uint8], random: np.random.Generator) -> NDArray[np.uint8]:
-    """Other brightness, contrast and saturation."""
+    """Change brightness, contrast and saturation."""
     brightness, contrast, saturation = random.uniform(1 - _COLOUR, 1 + _COLOUR, 3).astype(np.float32)
     colours = pixels.astype(np.float32) * brightness
     mean = colours.mean()

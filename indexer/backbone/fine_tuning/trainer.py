@@ -1,4 +1,4 @@
-"""Training of a base's tail, with a head of its own, on the trunk's features."""
+"""Training of a backbone's tail together with a head, on the trunk's features."""
 
 import math
 import time
@@ -24,20 +24,20 @@ _WEIGHT_DECAY = 1e-2
 _DROPOUT = 0.3
 _LABEL_SMOOTHING = 0.1
 _MIXUP = 0.2  # of Zhang et al., 2018, "mixup: Beyond Empirical Risk Minimization"; on the trunk's features
-_JUDGE_BATCH = 128
+_EMBEDDING_BATCH = 128
 RECIPE = (_BATCH, _LEARNING_RATE, _WARM_UP_SHARE, _WEIGHT_DECAY, _DROPOUT, _LABEL_SMOOTHING, _MIXUP)
 """Names everything that training depends on besides the features, the labels, the number of epochs and the seed."""
 
 
 @dataclass(frozen=True)
 class TuningRun:
-    """What is to be learned.
+    """The data and the schedule of one training.
 
     Attributes:
-        features: of the learned and the judged pictures.
-        labels: `(n_learned + n_judged,)` int64: their categories.
-        epochs: how often each learned picture is shown, each time another view of it.
-        seed: of order, start and dropout.
+        features: of the training and the held-out pictures.
+        labels: `(n_learned + n_held_out,)` int64: their categories.
+        epochs: the number of times that each training picture is shown, each time another view of it.
+        seed: of the order, the initial weights and the dropout.
     """
 
     features: Features
@@ -50,14 +50,14 @@ class TailTrainer:
     """The tail and a linear head on its unit embeddings."""
 
     def __init__(self, tail: keras.Model, run: TuningRun) -> None:
-        """Start with the head that fits the tail as it is; from then on the tail's own variables change."""
+        """Fit the head to the tail as it is; `train` then changes the variables of both."""
         self._tail, self._run = foldable_tail(tail), run
         self._embed_batch = tf.function(self._embed, reduce_retracing=True)
         self._step_batch = tf.function(self._step, reduce_retracing=True)
         features = run.features
-        embeddings = self._embeddings(np.concatenate([features.learned[:, 0], features.judged]))
-        # The head sees unit embeddings, as the published one will, but of the size that the tail gives: so the one
-        # learning rate fits both.
+        embeddings = self._embeddings(np.concatenate([features.learned[:, 0], features.held_out]))
+        # The head is trained on unit embeddings scaled to the mean length of the tail's output, so that one learning
+        # rate suits both.
         self._length = float(np.linalg.norm(embeddings, axis=1).mean())
         weights, bias = self._fitted_head(embeddings)
         self._weights = keras.Variable(weights / self._length, name="head_weights")
@@ -66,24 +66,24 @@ class TailTrainer:
         self._optimizer = self._make_optimizer()
 
     def correct(self) -> NDArray[np.bool_]:
-        """`(n_judged,)`: which of the judged pictures the head gives their category."""
+        """Return `(n_held_out,)` bool: True for the held-out pictures that are classified correctly."""
         features, labels = self._run.features, self._run.labels
         weights, bias = self.head()
-        logits = unit_rows(self._embeddings(features.judged)) @ weights + bias
-        found: NDArray[np.bool_] = logits.argmax(axis=1) == labels[len(features.learned) :]
-        return found
+        logits = unit_rows(self._embeddings(features.held_out)) @ weights + bias
+        is_correct: NDArray[np.bool_] = logits.argmax(axis=1) == labels[len(features.learned) :]
+        return is_correct
 
     def head(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """The head as it is now: weights `(dim, n_categories)` and bias `(n_categories,)` for unit embeddings."""
+        """Return the head for unit embeddings: weights `(dim, n_categories)` and bias `(n_categories,)` float32."""
         return (self._weights.numpy() * self._length).astype(np.float32), self._bias.numpy()
 
     def train(self, checkpoint: TuningCheckpoint, stage: Stage, say: Callable[[str], None]) -> None:
-        """Train for all epochs, from the checkpoint on if there is one.
+        """Train for all epochs, resuming from the checkpoint if there is one.
 
         Args:
-            checkpoint: is written after each epoch.
-            stage: is told of each view learned.
-            say: takes a line an epoch, since a log has no bar to tell the time left.
+            checkpoint: written after each epoch.
+            stage: advanced once per view shown.
+            say: receives a line per epoch with the time left, for logs without a progress bar.
         """
         state = [*self._variables, *self._optimizer.variables]
         done, values = checkpoint.load([tuple(variable.shape) for variable in state])
@@ -104,23 +104,23 @@ class TailTrainer:
         n_learned, n_views = features.learned.shape
         first_view = np.random.default_rng(seed).integers(n_views, size=(n_learned,))
         order = np.random.default_rng([seed, epoch]).permutation(n_learned)
-        for number, places in enumerate(np.array_split(order, self._steps_an_epoch())):
-            views = features.rows[features.learned[places, (first_view[places] + epoch) % n_views]]
-            targets = tf.constant(self._targets(places))
-            self._step_batch(tf.constant(views), targets, *self._chance(epoch, number, len(places)))
-            _advance(stage, len(places))
+        for step, batch in enumerate(np.array_split(order, self._steps_per_epoch())):
+            views = features.rows[features.learned[batch, (first_view[batch] + epoch) % n_views]]
+            targets = tf.constant(self._targets(batch))
+            self._step_batch(tf.constant(views), targets, *self._random_inputs(epoch, step, len(batch)))
+            _advance(stage, len(batch))
 
-    def _steps_an_epoch(self) -> int:
+    def _steps_per_epoch(self) -> int:
         return max(1, round(len(self._run.features.learned) / _BATCH))
 
-    def _targets(self, places: NDArray[np.int64]) -> NDArray[np.float32]:
+    def _targets(self, batch: NDArray[np.int64]) -> NDArray[np.float32]:
         """`(n, n_categories)`: smoothed labels."""
         n_categories = self._bias.shape[0]
-        one_hot = np.eye(n_categories, dtype=np.float32)[self._run.labels[places]]
+        one_hot = np.eye(n_categories, dtype=np.float32)[self._run.labels[batch]]
         return one_hot * np.float32(1 - _LABEL_SMOOTHING) + np.float32(_LABEL_SMOOTHING / n_categories)
 
-    def _chance(self, epoch: int, step: int, n: int) -> tuple[Any, Any, Any]:
-        """A step's chances: the seed of its dropout, the share of each view in its mixture, and its partner there."""
+    def _random_inputs(self, epoch: int, step: int, n: int) -> tuple[Any, Any, Any]:
+        """The seed of a step's dropout, the share of each view in its mixup, and the partner of each view."""
         random = np.random.default_rng([self._run.seed, epoch, step])
         seed = tf.constant(random.integers(2**31, size=2), tf.int32)
         return seed, tf.constant(random.beta(_MIXUP, _MIXUP), tf.float32), tf.constant(random.permutation(n))
@@ -140,10 +140,10 @@ class TailTrainer:
         return self._tail(tf.cast(features, tf.float32), training=False)
 
     def _embeddings(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
-        """`(n,)` rows of the features → `(n, 1280)` float32, as the tail gives them."""
+        """`(n,)` rows of the features → `(n, dim)` float32, the tail's output."""
         parts = [
-            self._embed_batch(tf.constant(self._run.features.rows[rows[start : start + _JUDGE_BATCH]])).numpy()
-            for start in range(0, len(rows), _JUDGE_BATCH)
+            self._embed_batch(tf.constant(self._run.features.rows[rows[start : start + _EMBEDDING_BATCH]])).numpy()
+            for start in range(0, len(rows), _EMBEDDING_BATCH)
         ]
         return np.concatenate(parts)
 
@@ -156,9 +156,9 @@ class TailTrainer:
         return weights, bias
 
     def _make_optimizer(self) -> keras.optimizers.Optimizer:
-        steps = self._run.epochs * self._steps_an_epoch()
+        steps = self._run.epochs * self._steps_per_epoch()
         warm_up = max(1, round(_WARM_UP_SHARE * steps))
-        # Not from 0: of a small catalogue's few steps the first would be lost.
+        # Not from 0, which would waste the first of a small catalogue's few steps.
         rate = keras.optimizers.schedules.CosineDecay(
             _LEARNING_RATE / warm_up, max(1, steps - warm_up), warmup_target=_LEARNING_RATE, warmup_steps=warm_up
         )
@@ -178,7 +178,7 @@ def _advance(stage: Stage, steps: int) -> None:
 
 
 def _tuned_variables(tail: keras.Model) -> Sequence[keras.Variable]:
-    """All but the normalisations', whose statistics would not be those of so few pictures."""
+    """All variables except those of normalisations, for whose statistics the pictures are too few."""
     return [
         variable
         for layer in tail.layers

@@ -1,8 +1,8 @@
-"""A base cut in two: a trunk that stays as it is, and a tail of the last blocks, to be tuned.
+"""The two parts of a backbone: a trunk that stays frozen, and a tail of the last blocks, to be tuned.
 
 1. `split_backbone` cuts it.
-2. `compute_features` runs the trunk once for every view, in LiteRT, which is several times as fast as TensorFlow.
-3. `foldable_tail` gives the tail in a form that trains faster, on the very same variables.
+2. `compute_features` runs the trunk once per view, in LiteRT, which is several times as fast as TensorFlow.
+3. `foldable_tail` returns the tail in a form that trains faster, on the same variables.
 """
 
 import os
@@ -21,30 +21,31 @@ from ai_edge_litert.interpreter import Interpreter
 from numpy.typing import NDArray
 
 from indexer.backbone.export import to_litert
+from indexer.backbone.fine_tuning.plan import TuningPlan
 from indexer.backbone.fine_tuning.strong_augmentation import strongly_augmented
 from indexer.backbone.load import Backbone
 from indexer.console.progress import Stage
 from shared.errors import ImageError
 
-# Where block 8 ends, counted from 0: 14 × 14 × 112, and no shortcut leads past it.
+# The end of block 8, counted from 0: 14 × 14 × 112, and no shortcut leads past it.
 _CUTS = {"efficientnet_b0": "block5a_project_bn", "efficientnet_lite0": "blocks.8._bn2"}
 
 
 class Picture(NamedTuple):
-    """What the embedder sees of an image: `(224, 224, 3)` uint8, and the SHA-256 of the image's file."""
+    """The embedder's input for an image, `(224, 224, 3)` uint8, and the SHA-256 of the image's file."""
 
     pixels: NDArray[np.uint8]
     digest: bytes
 
 
-def split_backbone(base: Backbone) -> tuple[keras.Model, keras.Model]:
-    """Cut a base after its block 8; the parts share its layers.
+def split_backbone(backbone: Backbone) -> tuple[keras.Model, keras.Model]:
+    """Cut a backbone after its block 8; the parts share its layers.
 
     Returns:
         The trunk, `(n, 224, 224, 3)` → `(n, 14, 14, 112)`, and the tail, from there to `(n, 1280)`.
     """
-    cut = base.model.get_layer(_CUTS[base.name]).output
-    return keras.Model(base.model.input, cut), keras.Model(cut, base.model.output)
+    cut = backbone.model.get_layer(_CUTS[backbone.name]).output
+    return keras.Model(backbone.model.input, cut), keras.Model(cut, backbone.model.output)
 
 
 @dataclass(frozen=True)
@@ -53,22 +54,21 @@ class Features:
 
     Attributes:
         rows: `(n_rows, 14, 14, 112)` float16, memory-mapped.
-        learned: `(n_learned, 1 + copies)` int64: the rows of each learned picture, its own first.
-        judged: `(n_judged,)` int64: the row of each judged picture.
-        digests: of the learned, then of the judged pictures' files.
+        learned: `(n_learned, 1 + copies)` int64: the rows of each training picture, the original first.
+        held_out: `(n_held_out,)` int64: the row of each held-out picture.
+        digests: of the training, then of the held-out pictures' files.
     """
 
     rows: NDArray[np.float16]
     learned: NDArray[np.int64]
-    judged: NDArray[np.int64]
+    held_out: NDArray[np.int64]
     digests: tuple[bytes, ...]
 
 
 def compute_features(
     trunk: keras.Model,
     pictures: Sequence[Picture],
-    chosen: tuple[NDArray[np.int64], NDArray[np.int64]],
-    copies: int,
+    plan: TuningPlan,
     seed: int,
     scratch: Path | None,
     stage: Stage,
@@ -76,53 +76,52 @@ def compute_features(
     """Run the trunk on all cores.
 
     Args:
-        trunk: the lower part of a base.
-        pictures: the chosen ones are taken once each, from any thread; those that can't be read are left out.
-        chosen: `(n_learned,)` and `(n_judged,)` int64: places in `pictures`.
-        copies: how many of each learned picture.
+        trunk: the lower part of a backbone.
+        pictures: the planned ones are read once each, from any thread; unreadable ones are left out.
+        plan: the indices of the pictures, and the number of copies.
         seed: of the copies.
-        scratch: a directory for the features, which may outgrow the memory; the file has no name there, so that it
-            goes with the process, whatever ends it. None is the directory for temporary files.
-        stage: is told of each picture.
+        scratch: a directory for the features, which may exceed the memory; None for the temporary directory. The file
+            has no name there, so that it disappears with the process, however that ends.
+        stage: advanced once per picture.
 
     Raises:
-        OSError: there is no room for the features.
+        OSError: the disk is too full for the features.
 
     Returns:
-        The features, and the places of their pictures: the learned, then the judged ones.
+        The features, and the indices of their pictures: training, then held-out ones.
     """
-    n_learned, n_judged = map(len, chosen)
+    n_learned, n_held_out = len(plan.learned), len(plan.held_out)
     runner = _Runner(to_litert(trunk))
-    learned = np.arange(n_learned * (1 + copies)).reshape(n_learned, 1 + copies)
-    judged = np.arange(n_judged) + learned.size
+    learned = np.arange(n_learned * (1 + plan.copies)).reshape(n_learned, 1 + plan.copies)
+    held_out = np.arange(n_held_out) + learned.size
     with tempfile.TemporaryFile(dir=scratch) as file:
-        shape = (learned.size + n_judged, *runner.shape)
-        # Reserved, not only as long as that: on a full disk, writing to a mapped hole would end the process.
+        shape = (learned.size + n_held_out, *runner.shape)
+        # Reserved, not just sparse: on a full disk, writing to a mapped hole would end the process.
         os.posix_fallocate(file.fileno(), 0, int(np.prod(shape)) * np.dtype(np.float16).itemsize)
         rows = np.memmap(file, np.float16, "r+", shape=shape)
 
-    def compute(own: NDArray[np.int64], place: int) -> bytes | None:
+    def compute(own_rows: NDArray[np.int64], index: int) -> bytes | None:
         try:
-            pixels, digest = pictures[place]
+            pixels, digest = pictures[index]
         except (ImageError, OSError):
-            return None  # whoever indexes it reports it
+            return None  # embedding the catalogue will report it
         finally:
             stage.advance()
-        rows[own[0]] = runner.run(pixels)
-        for copy, row in enumerate(own[1:]):
+        rows[own_rows[0]] = runner.run(pixels)
+        for copy, row in enumerate(own_rows[1:]):
             rows[row] = runner.run(strongly_augmented(pixels, [seed, copy, *digest]))
         return digest
 
-    places = np.concatenate(chosen)
+    indices = np.concatenate([plan.learned, plan.held_out])
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        found = list(pool.map(compute, [*learned, *judged[:, np.newaxis]], places.tolist()))
-    good = np.array([digest is not None for digest in found], dtype=np.bool_)
-    digests = tuple(digest for digest in found if digest is not None)
-    return Features(rows, learned[good[:n_learned]], judged[good[n_learned:]], digests), places[good]
+        results = list(pool.map(compute, [*learned, *held_out[:, np.newaxis]], indices.tolist()))
+    good = np.array([digest is not None for digest in results], dtype=np.bool_)
+    digests = tuple(digest for digest in results if digest is not None)
+    return Features(rows, learned[good[:n_learned]], held_out[good[n_learned:]], digests), indices[good]
 
 
 class _Runner:
-    """The trunk in LiteRT, with an interpreter a thread."""
+    """The trunk in LiteRT, with one interpreter per thread."""
 
     def __init__(self, model: bytes) -> None:
         self._model = model
@@ -145,9 +144,9 @@ class _Runner:
 
 
 def foldable_tail(tail: keras.Model) -> keras.Model:
-    """The same function of the same variables, in three quarters of the time of a training step.
+    """Return the same function of the same variables, in a form whose training steps take three quarters of the time.
 
-    A normalisation with fixed statistics only scales and shifts: the scale goes into the kernel of the convolution
+    A normalisation with fixed statistics only scales and shifts: the scale is folded into the kernel of the convolution
     before it. And a 1 × 1 convolution is a product of matrices, whose gradients TensorFlow computes faster as such.
     """
     before = {id(layer.output): layer for layer in tail.layers if _is_foldable(layer)}
@@ -192,7 +191,7 @@ class _ScaledConvolution(keras.layers.Layer):  # type: ignore[misc]  # Keras com
 
 
 class _Shift(keras.layers.Layer):  # type: ignore[misc]  # likewise
-    """What is left of a normalisation whose scale is in the convolution."""
+    """The shift of a normalisation whose scale is folded into the convolution."""
 
     def __init__(self, normalisation: keras.layers.BatchNormalization) -> None:
         super().__init__(name=f"{normalisation.name}.shift")

@@ -32,7 +32,7 @@ def build(quick_shop: Shop, quick_stages_called: list[str]) -> Callable[..., lis
 def enough(monkeypatch: pytest.MonkeyPatch) -> None:
     """For `auto`, the small shop is large."""
     monkeypatch.setattr(tune_backbone, "MIN_LEARNED", 20)
-    monkeypatch.setattr(tune_backbone, "MIN_JUDGED", 6)
+    monkeypatch.setattr(tune_backbone, "MIN_HELD_OUT", 6)
 
 
 def _manifest(shop: Shop) -> Manifest:
@@ -95,10 +95,10 @@ def test_auto_leaves_a_small_catalogue_alone_once_and_for_all(
 ) -> None:
     done = quick_shop.build("--fine-tune", "auto", "--backbone", "efficientnet_b0")
     assert done.status == 0
-    assert "30 images to learn and 6 to judge by are too few" in done.err
+    assert "30 training and 6 held-out images are too few" in done.err
     assert _manifest(quick_shop).tuning is None
     monkeypatch.setattr(tune_backbone, "MIN_LEARNED", 20)
-    monkeypatch.setattr(tune_backbone, "MIN_JUDGED", 6)
+    monkeypatch.setattr(tune_backbone, "MIN_HELD_OUT", 6)
     assert build() == _NOTHING
     assert build("--retrain") == _TUNED
 
@@ -117,7 +117,7 @@ def test_a_base_that_tuning_did_not_help_is_not_tried_again(
 
     monkeypatch.setattr(quick_stages.STAGES["indexer.backbone.fine_tuning.fine_tune"], "fine_tune", not_helped)
     done = quick_shop.build("--fine-tune", "on", "--backbone", "efficientnet_b0")
-    assert "the base stays as it was: it is worse" in done.err
+    assert "the backbone is left as it was: it is worse" in done.err
     assert _manifest(quick_shop).tuning == {"improved": False, "reason": "it is worse"}
     assert build() == _NOTHING
     assert build("--fine-tune", "off") == _NOTHING
@@ -168,5 +168,5 @@ def test_a_full_disk_ends_tuning_and_leaves_what_is_published(
     monkeypatch.setattr(quick_stages.STAGES["indexer.backbone.fine_tuning.fine_tune"], "fine_tune", full)
     done = quick_shop.build("--fine-tune", "on")
     assert (done.status, done.json["error"]["code"]) == (1, "storage")
-    assert "fine-tuning can't keep its features" in done.json["error"]["message"]
+    assert "fine-tuning can't write its features" in done.json["error"]["message"]
     assert quick_shop.data.current_id() == before

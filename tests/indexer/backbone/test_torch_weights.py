@@ -154,7 +154,7 @@ def test_another_name_is_refused_and_never_called(path: Path, call: Any, module:
     trace = path.with_name("trace")
     payload = call(module, name, argument.format(str(trace)))
     path.write_bytes(_file(payload, {}))
-    with pytest.raises(WeightsError, match=f"it names {module}.{name}, which a file of weights has no need for"):
+    with pytest.raises(WeightsError, match=f"it names {module}.{name}, which a file of weights does not need"):
         read_torch_weights(path)
     assert not trace.exists()
 
@@ -194,7 +194,7 @@ def test_a_name_inside_a_value_is_refused(path: Path) -> None:
 def test_a_reference_to_something_else_than_a_storage_is_refused(path: Path) -> None:
     state = b"\x80\x02(" + _plain("module") + _name("torch", "FloatStorage") + _plain("1") + b"NK\x01NtQ."
     path.write_bytes(_file(state, {}))
-    with pytest.raises(WeightsError, match="it refers to a 'module'; wanted only storages"):
+    with pytest.raises(WeightsError, match="it refers to a 'module'; expected only storages"):
         read_torch_weights(path)
 
 
@@ -217,7 +217,7 @@ def test_a_truncated_file_is_refused_wherever_it_ends(path: Path, good: bytes) -
 
 def test_bytes_after_the_end_are_refused(path: Path, good: bytes) -> None:
     path.write_bytes(good + b"\0")
-    with pytest.raises(WeightsError, match="it goes on after the last storage"):
+    with pytest.raises(WeightsError, match="it continues after the last storage"):
         read_torch_weights(path)
 
 
@@ -233,7 +233,7 @@ def test_another_format_is_refused(path: Path, magic: Any, version: int) -> None
 )
 def test_a_file_of_another_kind_is_refused(path: Path, content: bytes) -> None:
     path.write_bytes(content)
-    with pytest.raises(WeightsError, match=r"weights\.pth is (refused|no legacy PyTorch state dict)"):
+    with pytest.raises(WeightsError, match=r"weights\.pth is (rejected|not a legacy PyTorch state dict)"):
         read_torch_weights(path)
 
 
@@ -265,24 +265,24 @@ def test_a_tensor_that_reaches_outside_its_storage_is_refused(
 
 def test_a_tensor_with_more_sizes_than_strides_is_refused(path: Path) -> None:
     path.write_bytes(_file(_state(a=_tensor("1", "FloatStorage", 4, 0, (2, 2), (1,))), {"1": _floats(4)}))
-    with pytest.raises(WeightsError, match="is no legacy PyTorch state dict"):
+    with pytest.raises(WeightsError, match="is not a legacy PyTorch state dict"):
         read_torch_weights(path)
 
 
 def test_a_storage_of_another_length_is_refused(path: Path) -> None:
     path.write_bytes(_file(_state(a=_tensor("1", "FloatStorage", 4, 0, (4,), (1,))), {"1": _floats(3)}))
-    with pytest.raises(WeightsError, match="a storage has 3 elements and 12 bytes; wanted 4 elements"):
+    with pytest.raises(WeightsError, match="a storage has 3 elements and 12 bytes; expected 4 elements"):
         read_torch_weights(path)
 
 
 def test_a_storage_that_gives_another_length_than_it_has_is_refused(path: Path, good: bytes) -> None:
     at = good.rindex(struct.pack("<q", 4))
     path.write_bytes(good[:at] + struct.pack("<q", 5) + good[at + 8 :])
-    with pytest.raises(WeightsError, match="a storage has 5 elements and 16 bytes; wanted 4 elements"):
+    with pytest.raises(WeightsError, match="a storage has 5 elements and 16 bytes; expected 4 elements"):
         read_torch_weights(path)
 
 
 def test_a_storage_that_is_not_there_is_refused(path: Path) -> None:
     path.write_bytes(_file(_state(a=_tensor("1", "FloatStorage", 4, 0, (4,), (1,))), {}))
-    with pytest.raises(WeightsError, match="is no legacy PyTorch state dict"):
+    with pytest.raises(WeightsError, match="is not a legacy PyTorch state dict"):
         read_torch_weights(path)

@@ -159,7 +159,7 @@ def test_a_snapshot_from_before_there_was_feedback_learned_from_none() -> None:
 
 def test_the_reason_names_feedback() -> None:
     reason = reason_to_train(_published(), _RECIPE, {"cold", "warm"}, image_keys(_NAMES), queries=_queries("new"))
-    assert reason == "the feedback changed since it was last"
+    assert reason == "the feedback has changed since the last training"
 
 
 @pytest.mark.parametrize(
@@ -167,8 +167,8 @@ def test_the_reason_names_feedback() -> None:
     [
         ({"cold", "warm"}, None),
         ({"cold", "warm", "hats"}, "categories are new: hats"),
-        ({"cold"}, "categories are gone: warm"),
-        ({"cold", *"abcdef"}, "categories are new: a, b, c and 3 more, gone: warm"),
+        ({"cold"}, "categories are removed: warm"),
+        ({"cold", *"abcdef"}, "categories are new: a, b, c and 3 more, removed: warm"),
     ],
 )
 def test_the_reason_names_categories(categories: set[str], wanted: str | None) -> None:
@@ -177,7 +177,7 @@ def test_the_reason_names_categories(categories: set[str], wanted: str | None) -
 
 def test_the_reason_counts_images() -> None:
     reason = reason_to_train(_published(changed=4), _RECIPE, {"cold", "warm"}, image_keys(_edited(2)))
-    assert reason == "6 of 100 images changed since it was last, more than 5%"
+    assert reason == "6 of 100 images changed since the last training, more than 5%"
 
 
 def test_the_figures_are_those_of_held_out_items() -> None:

@@ -72,7 +72,7 @@ def _read(path: Path, *records: Feedback | bytes) -> tuple[LabelledQueries | Non
     reporter = _Reporter()
     queries = read_feedback(path, _OURS, _DIM, _catalogue(), reporter)
     (said,) = reporter.said
-    prefix = f"feedback of {path}: {0 if queries is None else len(queries.categories)} to train from"
+    prefix = f"feedback of {path}: {0 if queries is None else len(queries.categories)} to train on"
     assert said.startswith(prefix)
     return queries, said.removeprefix(prefix)
 
@@ -109,12 +109,12 @@ def test_what_was_classified_rightly_is_learned_too(path: Path) -> None:
         (_record(2, embedder_id="another"), "1 of another embedder"),
         (_record(2, embedding=np.eye(9, dtype=np.float32)[0]), "1 of another embedder"),
         (_record(2, "hats"), "1 of categories that the catalogue does not have"),
-        (_record(2, image_sha256=_IN_CATALOGUE), "1 on what is in the catalogue itself"),
-        (_record(None, embedding=None, query_item_id="2"), "1 on what is in the catalogue itself"),
-        (b"garbage\n", "1 in lines that are damaged or not whole"),
-        (_record(2).to_line().encode()[:-50], "1 in lines that are damaged or not whole"),
-        (b"x" * (MAX_LINE_BYTES + 1) + b"\n", "2 in lines that are damaged or not whole"),
-        (b"\xff\n\0\n{}\n", "3 in lines that are damaged or not whole"),
+        (_record(2, image_sha256=_IN_CATALOGUE), "1 on images of the catalogue itself"),
+        (_record(None, embedding=None, query_item_id="2"), "1 on images of the catalogue itself"),
+        (b"garbage\n", "1 in damaged or incomplete lines"),
+        (_record(2).to_line().encode()[:-50], "1 in damaged or incomplete lines"),
+        (b"x" * (MAX_LINE_BYTES + 1) + b"\n", "2 in damaged or incomplete lines"),
+        (b"\xff\n\0\n{}\n", "3 in damaged or incomplete lines"),
     ],
 )
 def test_what_does_not_fit_is_left_out_and_counted(path: Path, bad: Feedback | bytes, reason: str) -> None:
@@ -127,7 +127,7 @@ def test_everything_that_is_left_out_is_one_line(path: Path) -> None:
     queries, left_out = _read(path, _record(1, "hats"), b"{}\n", _record(2, "hats"), b"\n", _record(3, embedder_id="x"))
     assert queries is None
     assert left_out == (
-        "; left out: 1 in lines that are damaged or not whole, 1 of another embedder, "
+        "; left out: 1 in damaged or incomplete lines, 1 of another embedder, "
         "2 of categories that the catalogue does not have"
     )
 
@@ -135,7 +135,7 @@ def test_everything_that_is_left_out_is_one_line(path: Path) -> None:
 def test_of_one_image_the_last_word_counts(path: Path) -> None:
     queries, left_out = _read(path, _record(1, "warm"), _record(2), _record(1, "cold"), _record(1, "cold"))
     assert _learned(queries) == {_embedding(_record(1)): "cold", _embedding(_record(2)): "warm"}
-    assert left_out == "; left out: 2 told again later"
+    assert left_out == "; left out: 2 superseded by later feedback"
 
 
 def test_the_last_word_counts_also_where_its_category_is_gone(path: Path) -> None:
@@ -149,11 +149,11 @@ def test_of_one_embedding_without_an_image_too(path: Path) -> None:
 
 
 def test_of_very_many_the_newest_are_learned(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_MOST_QUERIES", 3)
+    monkeypatch.setattr(module, "_MAX_QUERIES", 3)
     queries, left_out = _read(path, *(_record(image) for image in (1, 2, 3, 4, 2, 5)))
     assert _learned(queries).keys() == {_embedding(_record(image)) for image in (4, 2, 5)}
     assert "2 older than the newest" in left_out
-    assert "1 told again later" in left_out
+    assert "1 superseded by later feedback" in left_out
 
 
 @pytest.mark.parametrize("content", [b"", b"\n\n"])
@@ -189,7 +189,7 @@ def test_the_digest_is_that_of_what_is_learned(path: Path) -> None:
 def test_a_file_that_is_not_there_is_named_at_once(tmp_path: Path) -> None:
     require_feedback(None)
     for gone in (tmp_path / "gone.jsonl", tmp_path):
-        with pytest.raises(SettingsError, match=f"^--feedback {gone} is no file: wanted the one that the service's"):
+        with pytest.raises(SettingsError, match=f"^--feedback {gone} is not a file; expected the one in the"):
             require_feedback(gone)
 
 

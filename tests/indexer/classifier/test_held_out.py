@@ -123,7 +123,7 @@ def test_the_images_of_held_out_items_are_judged() -> None:
 
 
 def test_of_very_many_images_a_part_is_judged(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_MOST_JUDGED", 10)
+    monkeypatch.setattr(module, "_MAX_IMAGES", 10)
     embedded = _embedded(["a", "b"] * 100)
     held_out = HeldOut.of(embedded, 0)
     assert (held_out.n_items, held_out.n_images) == (30, 10)

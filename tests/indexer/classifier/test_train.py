@@ -4,8 +4,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from indexer.classifier import training_set
 from indexer.classifier.feedback_queries import LabelledQueries
 from indexer.classifier.held_out import HeldOut, held_out_items
+from indexer.classifier.training_set import TrainingSet
 from indexer.console.progress import SilentReporter
 from indexer.embedding.embed_catalogue import EmbeddedCatalogue
 from shared.catalogue.items import Item
@@ -34,7 +36,7 @@ def softmax_head() -> Any:
 @pytest.fixture(autouse=True)
 def _quick(softmax_head: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Fewer and larger steps, since the clusters are easy; one a call, since tracing many takes longest here."""
-    monkeypatch.setattr(softmax_head, "_STEPS_A_CALL", 1)
+    monkeypatch.setattr(softmax_head, "_STEPS_PER_CALL", 1)
     monkeypatch.setattr(softmax_head, "MAX_EPOCHS", 15)
     monkeypatch.setattr(softmax_head, "_LEARNING_RATE", 0.03)
 
@@ -86,7 +88,7 @@ def test_categories_that_lie_apart_are_told_apart(trainer: Any) -> None:
 
 @pytest.mark.parametrize(("items", "held"), [(4, 1), (3, 0)])
 def test_of_very_many_categories_where_each_lies_is_enough(trainer: Any, items: int, held: int) -> None:
-    embedded = _clusters({f"c{n}": items for n in range(trainer._MOST_TRAINED_CATEGORIES + 200)})
+    embedded = _clusters({f"c{n}": items for n in range(trainer._MAX_SOFTMAX_CATEGORIES + 200)})
     classifier, epochs = _train(trainer, embedded)
     assert epochs == 0
     found = classifier.probabilities(embedded.originals).argmax(axis=1)
@@ -152,12 +154,12 @@ def test_the_head_that_is_served_has_learned_all_and_is_as_sure_as_held_out_item
     assert right[1] > right[0] - 0.005
 
 
-def test_of_very_many_images_a_balanced_part_is_learned(trainer: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_of_very_many_images_a_balanced_sample_is_learned(trainer: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Ten images of two views each, of three categories, of which one has few."""
-    monkeypatch.setattr(trainer, "_MAX_LEARNED_VIEWS", 21)
+    monkeypatch.setattr(training_set, "_MAX_VIEWS", 21)
     embedded = _clusters({"a": 90, "b": 2, "c": 40})
-    lesson = trainer._Lesson.of(embedded, ~HeldOut.of(embedded, 0).items, 0, None)
-    learned, labels = lesson.views, lesson.labels
+    training = TrainingSet.of(embedded, ~HeldOut.of(embedded, 0).items, 0, None)
+    learned, labels = training.views, training.labels
     assert learned.shape == (20, _DIM)
     assert np.bincount(labels).tolist() == [8, 4, 8]  # each of b, and as many of a as of c
     owner = _owners(embedded)
@@ -165,7 +167,7 @@ def test_of_very_many_images_a_balanced_part_is_learned(trainer: Any, monkeypatc
     assert items[::2] == items[1::2]  # every view of an image
     assert labels.tolist() == [["a", "b", "c"].index(embedded.items[n].category) for n in items]
     assert not held_out_items(embedded.items, 0)[items].any()
-    assert lesson.is_part
+    assert training.is_sample
     # Then the held-out ones would only take others' places.
     with SilentReporter().stage("train") as stage:
         heads, _ = trainer.train_classifier(embedded, HeldOut.of(embedded, 0), 0, stage)
@@ -176,28 +178,26 @@ def _queries(embeddings: np.ndarray, categories: str) -> LabelledQueries:
     return LabelledQueries(unit_rows(embeddings), tuple(categories), "digest")
 
 
-def test_a_query_from_feedback_counts_as_much_as_an_image(trainer: Any) -> None:
+def test_a_query_from_feedback_counts_as_much_as_an_image() -> None:
     embedded = _clusters({"a": 20, "b": 12}, images=2, copies=2)
     items = ~HeldOut.of(embedded, 0).items
     queries = _queries(np.random.default_rng(1).normal(size=(3, _DIM)), "bab")
-    lessons = [trainer._Lesson.of(embedded, items, 0, told) for told in (None, queries)]
-    (plain, plain_labels), (learned, labels) = ((lesson.views, lesson.labels) for lesson in lessons)
+    training_sets = [TrainingSet.of(embedded, items, 0, told) for told in (None, queries)]
+    (plain, plain_labels), (learned, labels) = ((one.views, one.labels) for one in training_sets)
     np.testing.assert_array_equal(learned[: len(plain)], plain)
     np.testing.assert_array_equal(labels[: len(plain)], plain_labels)
     np.testing.assert_array_equal(learned[len(plain) :], np.repeat(queries.embeddings.astype(np.float16), 3, axis=0))
     assert labels[len(plain) :].tolist() == [1, 1, 1, 0, 0, 0, 1, 1, 1]
 
 
-def test_of_very_many_images_and_queries_a_balanced_part_is_learned(
-    trainer: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_of_very_many_images_and_queries_a_balanced_sample_is_learned(monkeypatch: pytest.MonkeyPatch) -> None:
     """Ten of two views each: every image and query of b, and as many of a, wherever they come from."""
-    monkeypatch.setattr(trainer, "_MAX_LEARNED_VIEWS", 21)
-    monkeypatch.setattr(trainer, "_CHUNK_IMAGES", 2)
+    monkeypatch.setattr(training_set, "_MAX_VIEWS", 21)
+    monkeypatch.setattr(training_set, "_CHUNK_IMAGES", 2)
     embedded = _clusters({"a": 90, "b": 2})
     queries = _queries(np.random.default_rng(1).normal(size=(40, _DIM)), "a" * 37 + "bbb")
-    lesson = trainer._Lesson.of(embedded, ~HeldOut.of(embedded, 0).items, 0, queries)
-    learned, labels = lesson.views, lesson.labels
+    training = TrainingSet.of(embedded, ~HeldOut.of(embedded, 0).items, 0, queries)
+    learned, labels = training.views, training.labels
     assert learned.shape == (20, _DIM)
     assert np.bincount(labels).tolist() == [10, 10]
     owner = _owners(embedded)
@@ -254,23 +254,6 @@ def test_class_weights_count_feedback(trainer: Any, monkeypatch: pytest.MonkeyPa
     assert given == [{0: pytest.approx(10 / 2 / 3), 1: pytest.approx(10 / 2 / 7)}]
 
 
-@pytest.mark.parametrize(("most", "wanted"), [(0, [0, 0]), (1, [0, 1]), (6, [3, 3]), (9, [4, 5]), (99, [94, 5])])
-def test_balanced_takes_as_many_of_each_as_there_are(trainer: Any, most: int, wanted: list[int]) -> None:
-    labels = np.array([0] * 95 + [1] * 5)[np.random.default_rng(0).permutation(100)]
-    chosen = trainer.balanced(labels, most, 3)
-    counts = np.bincount(labels[chosen], minlength=2).tolist()
-    assert sorted(counts) == sorted(wanted)
-    assert len(set(chosen.tolist())) == most
-    assert (np.diff(chosen) > 0).all()
-    np.testing.assert_array_equal(chosen, trainer.balanced(labels, most, 3))
-
-
-def test_balanced_leaves_few_alone_and_chooses_by_the_seed(trainer: Any) -> None:
-    labels = np.array([0, 1] * 50)
-    np.testing.assert_array_equal(trainer.balanced(labels, 100, 3), np.arange(100))
-    assert trainer.balanced(labels, 20, 3).tolist() != trainer.balanced(labels, 20, 4).tolist()
-
-
 def test_a_single_category_needs_no_training(trainer: Any) -> None:
     embedded = _clusters({"a": 5})
     classifier, epochs = _train(trainer, embedded)
@@ -291,7 +274,7 @@ def test_class_weights_help_a_rare_category(trainer: Any, monkeypatch: pytest.Mo
     """Two categories that overlap, a hundred to one: unweighted, nothing would ever be called the rare one."""
     import keras
 
-    monkeypatch.setattr(trainer, "_DISCRIMINANT_SHARES", (0.0,))
+    monkeypatch.setattr(trainer, "_LDA_SHARES", (0.0,))
     embedded = _clusters({"a": 300, "b": 3}, copies=0, spread=2.0)
     weighted, _ = _train(trainer, embedded)
     fit = keras.Model.fit
@@ -328,7 +311,7 @@ def test_held_out_items_choose_how_much_of_the_discriminant_analysis_is_added(
     monkeypatch.setattr(softmax_head, "fit_head", _once(softmax_head.fit_head))  # it would be the same each time
     heads = {}
     for weights in ((0.0,), (0.1,), (0.2,), (0.3,), (0.0, 0.1, 0.2, 0.3)):
-        monkeypatch.setattr(trainer, "_DISCRIMINANT_SHARES", weights)
+        monkeypatch.setattr(trainer, "_LDA_SHARES", weights)
         heads[weights], _ = _train(trainer, embedded)
     *single, chosen = heads.values()
     losses = [held_out.log_loss(head) for head in single]
@@ -342,7 +325,7 @@ def test_held_out_items_choose_how_much_of_the_discriminant_analysis_is_added(
 def test_folding_the_standardisation_changes_no_logit(trainer: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     import keras
 
-    monkeypatch.setattr(trainer, "_DISCRIMINANT_SHARES", (0.0,))
+    monkeypatch.setattr(trainer, "_LDA_SHARES", (0.0,))
     embedded = _clusters({"a": 12, "b": 14, "c": 13})
     heads: list[Any] = []
     fit = keras.Model.fit

@@ -98,7 +98,7 @@ def _fine_tune(_: object, pictures: Sequence[Any], labels: NDArray[np.int64], *_
 STAGES: dict[str, Any] = {
     "indexer.backbone.load": SimpleNamespace(load_backbone=_load_backbone, pretrained_classes=_pretrained_classes),
     "indexer.backbone.export": SimpleNamespace(export_embedder=_export_embedder),
-    "indexer.backbone.fine_tuning.fine_tune": SimpleNamespace(fine_tune=_fine_tune, tuning_steps=lambda *_: 7),
+    "indexer.backbone.fine_tuning.fine_tune": SimpleNamespace(fine_tune=_fine_tune),
     "indexer.backbone.fine_tuning.trunk": SimpleNamespace(Picture=Picture),
     "indexer.classifier.train": SimpleNamespace(train_classifier=train_nearest_means),
 }

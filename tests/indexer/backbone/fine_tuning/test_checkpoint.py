@@ -37,7 +37,7 @@ def test_what_was_saved_is_loaded_and_nothing_is_left_beside(path: Path, said: l
 def test_the_checkpoint_of_another_tuning_is_ignored_and_said(path: Path, said: list[str]) -> None:
     TuningCheckpoint(path, "other", said.append).save(2, _VALUES)
     assert TuningCheckpoint(path, "key", said.append).load(_SHAPES) == (0, [])
-    assert said == [f"tuning starts anew: its checkpoint {path} belongs to other pictures or settings"]
+    assert said == [f"fine-tuning starts again: its checkpoint {path} belongs to other pictures or settings"]
 
 
 @pytest.mark.parametrize("keep", [0.0, 0.3, 0.7, 0.99])
@@ -46,7 +46,7 @@ def test_a_truncated_one_is_ignored_and_said(path: Path, said: list[str], keep: 
     data = path.read_bytes()
     path.write_bytes(data[: int(keep * len(data))])
     assert TuningCheckpoint(path, "key", said.append).load(_SHAPES) == (0, [])
-    assert said == [f"tuning starts anew: its checkpoint {path} is damaged"]
+    assert said == [f"fine-tuning starts again: its checkpoint {path} is damaged"]
 
 
 def test_a_flipped_byte_is_noticed_wherever_it_is(path: Path, said: list[str]) -> None:

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from indexer.backbone.fine_tuning import plan
 from indexer.classifier.lda import lda_head
 from indexer.console.progress import SilentReporter
 from shared.errors import BrokenImage
@@ -47,8 +48,8 @@ def _quick_head(learned: Vectors, labels: NDArray[np.int64], _: Any, n_categorie
 def _quick(request: pytest.FixtureRequest, tuning: Any, tuner: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     from indexer.classifier import softmax_head
 
-    monkeypatch.setattr(tuning, "_MAX_EPOCHS", 3)
-    monkeypatch.setattr(tuning, "_COPIES", 1)
+    monkeypatch.setattr(plan, "_MAX_EPOCHS", 3)
+    monkeypatch.setattr(plan, "_MAX_COPIES", 1)
     monkeypatch.setattr(softmax_head, "MAX_EPOCHS", 2)
     if request.function not in (test_tuning_learns, test_lite0_is_tuned):
         monkeypatch.setattr(tuner, "fit_head", _quick_head)
@@ -113,7 +114,7 @@ def _tune(
 def _force(tuner: Any, monkeypatch: pytest.MonkeyPatch, frozen: int, tuned: int) -> None:
     """Say that of 8 judged pictures so many are right."""
     found = iter([np.arange(8) < frozen, np.arange(8) < tuned])
-    monkeypatch.setattr(tuner.TailTrainer, "right", lambda _: next(found))
+    monkeypatch.setattr(tuner.TailTrainer, "correct", lambda _: next(found))
 
 
 def _weights(base: Any) -> bytes:
@@ -141,7 +142,7 @@ def test_a_tuned_base_differs_in_the_tail_alone_and_is_exported_as_before(
     before = {variable.path: variable.numpy() for variable in base.model.variables}
     (labels, held), stage = _labels(3, 8), _Counter()
     found = _tune(tuning, base, labels, held, stage=stage)
-    assert stage.count == tuning.tuning_steps(labels, held, 0) == 24 + 3 * 21
+    assert stage.count == plan.tuning_steps(labels, held, 0) == 24 + 3 * 21
     assert found.figures.improved
     assert (found.figures.frozen_accuracy, found.figures.tuned_accuracy) == (0.5, 0.75)
     assert (found.figures.learned, found.figures.held_out, found.figures.epochs) == (21, 3, 3)
@@ -230,7 +231,7 @@ def test_without_room_for_the_features_nothing_is_begun(
 
 
 def test_tuning_learns(tuning: Any, tuner: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tuning, "_MAX_EPOCHS", 40)
+    monkeypatch.setattr(plan, "_MAX_EPOCHS", 40)
     monkeypatch.setattr(tuner, "_LEARNING_RATE", 0.02)
     monkeypatch.setattr(tuner, "_DROPOUT", 0.0)
     found = _tune(tuning, _tiny_base(), *_labels(5, 10))
@@ -276,7 +277,7 @@ def test_after_a_kill_it_goes_on_and_comes_to_the_same_and_with_another_seed_to_
         tuning, tuner, monkeypatch, path, lambda path: path.write_bytes(path.read_bytes()[:-100]) and None
     )
     assert trained == [0, 1, 2]
-    assert said[0] == f"tuning starts anew: its checkpoint {path} is damaged"
+    assert said[0] == f"fine-tuning starts again: its checkpoint {path} is damaged"
     assert [line.split(",")[0] for line in said[1:]] == [f"fine-tuning: epoch {epoch} of 3" for epoch in (1, 2, 3)]
     assert model == anew
     _force(tuner, monkeypatch, 0, 8)
@@ -291,7 +292,7 @@ def test_other_labels_do_not_go_on_from_a_checkpoint(tuning: Any, tmp_path: Path
     others = labels[::-1].copy(), held[::-1].copy()
     with pytest.raises(KeyboardInterrupt):  # it has said so by then
         _tune(tuning, _tiny_base(), *others, resume=path, say=said.append, stage=_Counter(kill_at=25))
-    assert said[0] == f"tuning starts anew: its checkpoint {path} belongs to other pictures or settings"
+    assert said[0] == f"fine-tuning starts again: its checkpoint {path} belongs to other pictures or settings"
 
 
 @pytest.mark.parametrize(
@@ -307,7 +308,7 @@ def test_where_nothing_can_be_tuned_the_base_is_exported_as_it_is(
     found = _tune(tuning, base, labels, held & held_out)
     assert (found.figures.improved, found.figures.reason, found.figures.tuned_accuracy) == (False, reason, None)
     assert _weights(base) == before
-    assert tuning.tuning_steps(labels, held & held_out, 0) == 0
+    assert plan.tuning_steps(labels, held & held_out, 0) == 0
     assert LiteRtEmbedder(found.model).dim == 8
 
 
@@ -318,23 +319,10 @@ def test_few_pictures_and_many_categories(tuning: Any, categories: int, each: in
     assert 0 <= found.figures.tuned_accuracy <= 1
 
 
-def test_of_a_large_catalogue_some_of_each_category_are_taken(tuning: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tuning, "_VIEWS", 100)
-    labels = np.repeat(np.arange(4), [500, 300, 198, 2])
-    held = np.zeros(1000, np.bool_)
-    held[::10] = True
-    plan = tuning._plan(labels, held, 0)
-    assert plan.epochs == 1
-    assert plan.copies == 0
-    assert not held[plan.learned].any()
-    assert np.bincount(labels[plan.learned]).tolist() == [50, 30, 19, 1]
-    assert held[plan.judged].all()
-
-
 def test_lite0_is_tuned(tuning: Any, tuner: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     from indexer.backbone.load import load_backbone
 
-    monkeypatch.setattr(tuning, "_MAX_EPOCHS", 1)
+    monkeypatch.setattr(plan, "_MAX_EPOCHS", 1)
     _force(tuner, monkeypatch, 0, 8)
     base = load_backbone("efficientnet_lite0", None, print)
     before = {variable.path: variable.numpy() for variable in base.model.variables}
