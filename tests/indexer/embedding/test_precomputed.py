@@ -87,7 +87,7 @@ def test_what_is_no_array_is_refused(tmp_path: Path) -> None:
         ({5: {"item_id": "x"}}, "row 6: `category` is missing"),
         ({5: {"item_id": "i0", "category": "a"}}, "row 6: the item 'i0' occurs earlier"),
         ({3: {"item_id": "i2", "category": "b"}}, "row 4: the item 'i2' occurs earlier"),
-        ({7: [1]}, "row 8: is no JSON object but list"),
+        ({7: [1]}, "row 8: is not a JSON object but list"),
     ],
 )
 def test_items_that_do_not_fit_are_refused(files: tuple[Path, Path], change: dict[int, Any], message: str) -> None:

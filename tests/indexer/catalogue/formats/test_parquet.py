@@ -189,7 +189,7 @@ def test_nothing_outside_the_root_is_read(bucket: Path, image: str) -> None:
 def test_a_local_catalogue_may_name_images_at_urls(bucket: Path, tmp_path: Path) -> None:
     path = _write(tmp_path / "items.parquet", [_row(0, image=f"{bucket}/photos/0.png")])
     (problem,) = read_catalogue(path).problems
-    assert "give the URL that all images lie below with --image-root URL" in problem.reason
+    assert "give the URL that all images lie below with --image-root" in problem.reason
     assert read_catalogue(path, bucket).items[0].images == ("photos/0.png",)
 
 
