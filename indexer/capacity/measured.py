@@ -40,7 +40,7 @@ MEASURED: Mapping[str, Measured] = {
         VECTOR_BYTES, "bytes", "an embedding of 1280 float32 numbers", "benchmarks.ann.index_kinds"
     ),
     "graph_bytes": Measured(
-        GRAPH_BYTES, "bytes", "an embedding's share of an HNSW graph with PCA to 256", "benchmarks.ann.index_kinds"
+        GRAPH_BYTES, "bytes", "an embedding's share of an HNSW graph over 256 dimensions", "benchmarks.ann.index_kinds"
     ),
     "graph_s": Measured(GRAPH_S, "core s", "adding an embedding to a graph", "benchmarks.ann.index_kinds"),
     "cache_share": Measured(

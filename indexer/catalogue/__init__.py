@@ -1,1 +1,1 @@
-"""Catalogues as files and lists, read into items."""
+"""Catalogues: folders and files of several formats, read into items."""

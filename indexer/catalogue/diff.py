@@ -1,4 +1,4 @@
-"""What is different between two states of a catalogue, item by item."""
+"""Differences between two states of a catalogue, item by item."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
@@ -8,7 +8,7 @@ from shared.catalogue.items import Item, Metadata
 
 
 class ItemState(NamedTuple):
-    """What counts of an item: its category, the SHA-256 of its images in order, and the rest."""
+    """What is compared of an item: category, SHA-256 of each image in order, and metadata."""
 
     category: str
     digests: tuple[bytes, ...]
@@ -16,7 +16,7 @@ class ItemState(NamedTuple):
 
 
 States: TypeAlias = Mapping[str, ItemState]
-"""By item id."""
+"""Item states by item id."""
 
 
 def states(items: Iterable[tuple[Item, tuple[bytes, ...]]]) -> States:
@@ -26,9 +26,9 @@ def states(items: Iterable[tuple[Item, tuple[bytes, ...]]]) -> States:
 
 @dataclass(frozen=True)
 class Moved:
-    """An item that is in another category now, or has another id.
+    """An item in another category, or with another id.
 
-    Where ids are paths, as those of folders are, an item gets another id with its category: it is known by its images.
+    Where ids are paths, an item gets another id with its category; it is identified by its images.
     """
 
     item_id: str
@@ -36,8 +36,8 @@ class Moved:
     was_item_id: str
     was_category: str
 
-    def told(self) -> str:
-        """For a person."""
+    def sentence(self) -> str:
+        """The move for people."""
         if self.item_id != self.was_item_id:
             return f"{self.was_item_id} → {self.item_id}"
         return f"{self.item_id}: {self.was_category} → {self.category}"
@@ -45,15 +45,15 @@ class Moved:
 
 @dataclass(frozen=True)
 class Changes:
-    """Item ids by what became of them; an item that was moved and edited is in both.
+    """Item ids by kind of change; an item that was moved and edited is in both.
 
     Attributes:
         added: only in the later state.
         removed: only in the earlier one.
-        moved: in another category, or called otherwise.
-        edited: other images.
-        described: other metadata alone.
-        unchanged: how many are the same.
+        moved: in another category, or with another id.
+        edited: with other images.
+        described: only the metadata differ.
+        unchanged: number of items that are the same.
     """
 
     added: tuple[str, ...]
@@ -68,25 +68,26 @@ class Changes:
         return asdict(self)
 
     def rows(self, examples: int = 5) -> list[tuple[str, int, str]]:
-        """For a table: what happened, to how many items, and the first few."""
-        told = {
+        """Rows of a table: kind of change, number of items, and the first few of them."""
+        changes = {
             "added": self.added,
             "removed": self.removed,
-            "moved": [one.told() for one in self.moved],
+            "moved": [item.sentence() for item in self.moved],
             "other images": self.edited,
             "other metadata": self.described,
         }
-        rows = [(what, len(ids), _first(list(ids), examples)) for what, ids in told.items()]
+        rows = [(what, len(ids), _first(list(ids), examples)) for what, ids in changes.items()]
         return [*rows, ("unchanged", self.unchanged, "")]
 
 
 def compare(before: States, after: States) -> Changes:
-    """Tell two states apart; ids are sorted."""
+    """Compare two states; ids in the result are sorted."""
     both = sorted(before.keys() & after.keys())
-    edited = [one for one in both if before[one].digests != after[one].digests]
-    described = [one for one in both if _described(before[one], after[one])]
-    moved = [_moved(one, one, before, after) for one in both if before[one].category != after[one].category]
-    touched = {one.item_id for one in moved} | set(edited) | set(described)
+    edited = [item_id for item_id in both if before[item_id].digests != after[item_id].digests]
+    described = [item_id for item_id in both if _only_metadata_differ(before[item_id], after[item_id])]
+    other_category = [item_id for item_id in both if before[item_id].category != after[item_id].category]
+    moved = [_moved(item_id, item_id, before, after) for item_id in other_category]
+    touched = set(other_category) | set(edited) | set(described)
     renamed = _renamed(before, after)
     return Changes(
         added=tuple(sorted(after.keys() - before.keys() - set(renamed.values()))),
@@ -103,18 +104,18 @@ def _moved(was: str, now: str, before: States, after: States) -> Moved:
 
 
 def _renamed(before: States, after: States) -> dict[str, str]:
-    """From the ids of items that are gone to those of new ones with the very same images."""
+    """Ids of removed items → ids of added items with the same images."""
     new: dict[tuple[bytes, ...], list[str]] = {}
     for item_id in sorted(after.keys() - before.keys(), reverse=True):
         new.setdefault(after[item_id].digests, []).append(item_id)
-    gone = sorted(before.keys() - after.keys())
-    return {was: ids.pop() for was in gone if before[was].digests and (ids := new.get(before[was].digests))}
+    removed = sorted(before.keys() - after.keys())
+    return {was: ids.pop() for was in removed if before[was].digests and (ids := new.get(before[was].digests))}
 
 
-def _described(before: ItemState, after: ItemState) -> bool:
+def _only_metadata_differ(before: ItemState, after: ItemState) -> bool:
     return before[:2] == after[:2] and dict(before.metadata) != dict(after.metadata)
 
 
-def _first(told: list[str], count: int) -> str:
-    rest = len(told) - count
-    return ", ".join(told[:count]) + (f" and {rest} more" if rest > 0 else "")
+def _first(items: list[str], count: int) -> str:
+    rest = len(items) - count
+    return ", ".join(items[:count]) + (f" and {rest} more" if rest > 0 else "")

@@ -1,7 +1,7 @@
 """The metadata of a catalogue's items, in a file rather than in memory (docs/decisions/0028-metadata-spool.md).
 
-While a catalogue is read, each item's metadata become a record of a file without a name: whatever ends the process,
-nothing is left of it. An item then has a mapping that reads its record when somebody looks.
+While a catalogue is read, each item's metadata are written as a record of a file without a name, of which nothing is
+left however the process ends. The item gets a mapping that reads its record on access.
 """
 
 import json
@@ -21,28 +21,28 @@ _NONE: Metadata = {}
 
 
 class MetadataSpool:
-    """A file of metadata: one thread writes, any may read. It goes with the last mapping that reads from it."""
+    """A temporary file of metadata, closed with the last mapping that reads it; one thread writes, any may read."""
 
     def __init__(self, directory: Path | None = None) -> None:
-        """Nothing is written before there are metadata.
+        """Make the file when the first metadata are put.
 
         Args:
-            directory: on whose disk the file is; None for the system's directory for temporary files.
+            directory: where to make it; None for the system's directory for temporary files.
         """
         self._directory = directory
         self._file: int | None = None
         self._end = 0
-        # Whoever makes a dictionary of a mapping, or walks through it, asks once a field.
+        # Making a dictionary of a mapping reads the same record once per field.
         self._last: tuple[int, dict[str, Any]] = (-1, {})
 
     def put(self, metadata: Metadata) -> Metadata:
-        """Write an item's metadata, which JSON can hold.
+        """Write an item's metadata, values that JSON can hold.
 
         Returns:
-            The same, read from the file whenever it is looked at.
+            The same metadata, read from the file on access.
 
         Raises:
-            StorageError: the disk is full, or can't be written.
+            StorageError: the disk is full or not writable.
         """
         if not metadata:
             return _NONE
@@ -57,15 +57,15 @@ class MetadataSpool:
         return SpooledMetadata(self, offset, len(record))
 
     def read(self, offset: int, length: int) -> dict[str, Any]:
-        """A record; not to be changed.
+        """Read a record; callers must not change it.
 
         Raises:
             StorageError: the file can't be read.
         """
-        known, last = self._last
-        if known == offset:
+        last_offset, last = self._last
+        if last_offset == offset:
             return last
-        assert self._file is not None, "there is no record before one is written"
+        assert self._file is not None, "no record was written yet"
         try:
             record = os.pread(self._file, length, offset)
         except OSError as error:
@@ -75,7 +75,7 @@ class MetadataSpool:
         return fields
 
     def _append(self, record: bytes) -> None:
-        """At `_end`, so that what a full disk took of a record is no part of the file."""
+        """Write at `_end`, so that the part of a record that a full disk took is overwritten."""
         if self._file is None:
             self._file = _nameless_file(self._directory)
             weakref.finalize(self, os.close, self._file)
@@ -85,17 +85,17 @@ class MetadataSpool:
 
     def _error(self, what: str, error: OSError, hint: str = "") -> StorageError:
         where = self._directory or Path(tempfile.tempdir or os.curdir)
-        told = f"the metadata of the catalogue's items can't {what} a temporary file in {where}{hint}"
-        return storage_error(told, where, error)
+        problem = f"the metadata of the catalogue's items can't {what} a temporary file in {where}{hint}"
+        return storage_error(problem, where, error)
 
 
 class SpooledMetadata(Mapping[str, Any]):
-    """The metadata of an item, in a spool; equal to a dictionary of the same, which it becomes for another process."""
+    """The metadata of an item, in a spool; equal to the dictionary of them, and pickled as that."""
 
     __slots__ = ("_length", "_offset", "_spool")
 
     def __init__(self, spool: MetadataSpool, offset: int, length: int) -> None:
-        """`length` bytes from `offset` on."""
+        """Read `length` bytes from `offset` on."""
         self._spool = spool
         self._offset = offset
         self._length = length
@@ -123,7 +123,7 @@ def spooled(item: Item, spool: MetadataSpool) -> Item:
     """The item, with its metadata in the spool.
 
     Raises:
-        StorageError: the disk is full, or can't be written.
+        StorageError: the disk is full or not writable.
     """
     return replace(item, metadata=spool.put(item.metadata))
 

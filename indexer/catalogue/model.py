@@ -1,4 +1,4 @@
-"""A catalogue as it was read, its entries, and what was wrong with them."""
+"""A catalogue as it was read: items, the entries that they come from, and problems."""
 
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
@@ -11,7 +11,13 @@ from shared.errors import CatalogueError
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A row of a catalogue file, or an image in a folder, before it is checked; `error` where it can't even be read."""
+    """A row of a catalogue file, or an image in a folder, before it is checked.
+
+    Attributes:
+        file: name of the catalogue file, or path of the image.
+        row: number of the row, from 1; None for folders.
+        error: why it can't be read, if so.
+    """
 
     file: str
     row: int | None
@@ -25,8 +31,8 @@ class Problem:
 
     Attributes:
         file: the catalogue file or the image, as the user would name it.
-        row: the line in a catalogue file, from 1, the header being 1; None for folders.
-        item_id: where it is known.
+        row: number of the line in a catalogue file, from 1 and with the header; None for folders.
+        item_id: None where it can't be read.
         reason: one sentence.
     """
 
@@ -40,12 +46,12 @@ class Problem:
         return asdict(self)
 
     def sentence(self) -> str:
-        """For a person."""
+        """The problem for people: where, and why."""
         return f"{self.file if self.row is None else f'{self.file}, row {self.row}'}: {self.reason}"
 
 
 class EntryError(Exception):
-    """Why one entry can't be used."""
+    """An entry can't be used; the message says why."""
 
 
 @dataclass(frozen=True)
@@ -53,10 +59,10 @@ class Catalogue:
     """A catalogue as read.
 
     Attributes:
-        path: what the user named.
-        image_root: what image paths are relative to.
+        path: as the user gave it.
+        image_root: directory or URL that image paths are relative to.
         items: in the catalogue's order (folders: sorted).
-        sources: for each item, where it was read, for messages.
+        sources: the entry of each item, without its fields, for messages.
         problems: entries left out.
     """
 
@@ -68,24 +74,24 @@ class Catalogue:
 
     @property
     def n_images(self) -> int:
-        """How many images the items have."""
+        """Number of images of all items."""
         return sum(len(item.images) for item in self.items)
 
     @property
     def n_entries(self) -> int:
-        """How many there were, good and bad: what `--max-bad` is a share of."""
+        """Number of entries, good and bad; `--max-bad` is a share of it."""
         return self.n_images + len(self.problems)
 
 
 def check_header(path: Path, names: Iterable[str]) -> None:
-    """Refuse a table that lacks a column which every item needs.
+    """Reject a table that lacks a column which every item needs.
 
     Raises:
-        CatalogueError: it names the columns.
+        CatalogueError: names the missing columns.
     """
     names = list(names)
     missing = [name for name in ("item_id", "category") if name not in names]
     if "image" not in names and "images" not in names:
         missing.append("image (or images)")
     if missing:
-        raise CatalogueError(f"the header of {path} lacks {', '.join(missing)}; found {', '.join(names) or 'nothing'}")
+        raise CatalogueError(f"the header of {path} lacks {', '.join(missing)}; it has {', '.join(names) or 'nothing'}")

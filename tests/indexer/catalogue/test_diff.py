@@ -61,13 +61,13 @@ def test_the_order_of_images_counts() -> None:
 def test_a_moved_item_tells_from_where() -> None:
     (moved,) = compare({"1": _state("mugs")}, {"1": _state("hats")}).moved
     assert moved == Moved("1", "hats", "1", "mugs")
-    assert moved.told() == "1: mugs → hats"
+    assert moved.sentence() == "1: mugs → hats"
 
 
 def test_in_folders_a_moved_item_is_known_by_its_images() -> None:
     changes = compare({"mugs/1.jpg": _state("mugs", _A)}, {"hats/1.jpg": _state("hats", _A)})
     assert changes == Changes((), (), (Moved("hats/1.jpg", "hats", "mugs/1.jpg", "mugs"),), (), (), unchanged=0)
-    assert changes.moved[0].told() == "mugs/1.jpg → hats/1.jpg"
+    assert changes.moved[0].sentence() == "mugs/1.jpg → hats/1.jpg"
 
 
 def test_one_that_was_renamed_and_edited_has_gone_and_come() -> None:

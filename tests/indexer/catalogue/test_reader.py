@@ -202,10 +202,10 @@ def test_csv_quoted_fields_may_hold_newlines_and_a_row_is_numbered_by_its_last_l
 @pytest.mark.parametrize(
     ("header", "missing"),
     [
-        ("id,category,image", "lacks item_id; found id, category, image"),
-        ("item_id,image", "lacks category; found item_id, image"),
-        ("item_id,category,photo", r"lacks image \(or images\); found item_id, category, photo"),
-        ("sku", r"lacks item_id, category, image \(or images\); found sku"),
+        ("id,category,image", "lacks item_id; it has id, category, image"),
+        ("item_id,image", "lacks category; it has item_id, image"),
+        ("item_id,category,photo", r"lacks image \(or images\); it has item_id, category, photo"),
+        ("sku", r"lacks item_id, category, image \(or images\); it has sku"),
         ("", "found nothing"),
     ],
 )

@@ -156,7 +156,7 @@ def test_a_diff_tells_what_the_catalogue_has_changed(quick_shop: Shop) -> None:
         ("discs 3",),
         ("checks 5",),
     )
-    assert [one.told() for one in changes.moved] == ["discs 4: discs → checks"]
+    assert [one.sentence() for one in changes.moved] == ["discs 4: discs → checks"]
     assert changes.unchanged == 36 - 2 - 3
     assert found.category_items == {"checks": (12, 13), "discs": (12, 11), "stripes": (12, 11)}
     assert (found.before.items, found.after.items) == (36, 35)

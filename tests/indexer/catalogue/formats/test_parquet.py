@@ -105,7 +105,7 @@ def test_only_one_row_group_is_read_at_a_time(shop: Path, monkeypatch: pytest.Mo
 
 def test_a_missing_column_is_named(shop: Path) -> None:
     path = _write(shop / "items.parquet", [{"item_id": "a", "photo": "0.png"}])
-    with pytest.raises(CatalogueError, match=r"lacks category, image \(or images\); found item_id, photo"):
+    with pytest.raises(CatalogueError, match=r"lacks category, image \(or images\); it has item_id, photo"):
         read_catalogue(path)
 
 
