@@ -1,1 +1,1 @@
-"""What a build shows while it runs."""
+"""Output on the terminal: progress, tables, and native log lines kept off."""

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import BinaryIO
 
-_CHATTER = re.compile(
+_NATIVE_LOG = re.compile(
     rb"WARNING: All log messages before absl::InitializeLog\(\) is called are written to STDERR"
     rb"|[IW]\d{4} \d\d:\d\d:[\d.]+ +\d+ \S+\.cc:\d+\] "
     rb"|INFO: (Created|Initialized) TensorFlow Lite "
@@ -23,29 +23,29 @@ _CHATTER = re.compile(
 
 @contextmanager
 def without_native_logs() -> Iterator[None]:
-    """For the whole of a program, that has one thread so far."""
-    if sys.stderr is None:  # closed by whoever started the program
+    """Drop native log lines while the program runs; to be entered before it starts threads."""
+    if sys.stderr is None:  # the program was started with it closed
         yield
         return
     sys.stderr.flush()
-    before, there = sys.stderr, os.dup(2)
-    reading, writing = os.pipe()
-    os.dup2(writing, 2)
-    os.close(writing)
-    passing_on = threading.Thread(target=_pass_on, args=(os.fdopen(reading, "rb"), there), daemon=True)
-    passing_on.start()
-    sys.stderr = os.fdopen(os.dup(there), "w", buffering=1, encoding=before.encoding, errors=before.errors)
+    before, terminal = sys.stderr, os.dup(2)
+    read_end, write_end = os.pipe()
+    os.dup2(write_end, 2)
+    os.close(write_end)
+    filtering = threading.Thread(target=_pass_on, args=(os.fdopen(read_end, "rb"), terminal), daemon=True)
+    filtering.start()
+    sys.stderr = os.fdopen(os.dup(terminal), "w", buffering=1, encoding=before.encoding, errors=before.errors)
     try:
         yield
     finally:
         sys.stderr.close()
         sys.stderr = before
-        os.dup2(there, 2)  # closes the pipe's last end, unless a child process has it still
-        passing_on.join(timeout=1)
+        os.dup2(terminal, 2)  # closes the pipe's last write end, unless a child process still holds it
+        filtering.join(timeout=1)
 
 
-def _pass_on(native: BinaryIO, there: int) -> None:
+def _pass_on(native: BinaryIO, terminal: int) -> None:
     with native:
         for line in native:
-            if not _CHATTER.match(line):
-                os.write(there, line)
+            if not _NATIVE_LOG.match(line):
+                os.write(terminal, line)

@@ -1,4 +1,4 @@
-"""What a person sees of a build: progress with rate and time left, and a summary table at the end."""
+"""Progress of a build with rate and time left, lines of text, and tables."""
 
 import sys
 from collections.abc import Iterator, Sequence
@@ -25,32 +25,32 @@ _BAR_COLUMNS = 12  # leaves room on 80 columns for a million of a million
 
 
 class Stage(Protocol):
-    """A stage under way."""
+    """A stage of a build, in progress."""
 
     def advance(self) -> None:
-        """One more is done."""
+        """Count one step as done."""
         ...
 
 
 class Reporter(Protocol):
-    """Whoever is told how a build goes."""
+    """Receives the progress and messages of a build."""
 
     def say(self, line: str) -> None:
-        """A line for a person."""
+        """Show a line of text."""
         ...
 
     @contextmanager
     def stage(self, name: str, total: int | None = None) -> Iterator[Stage]:
-        """A stage of `total` steps, or of unknown length."""
+        """Show progress over `total` steps, or an unknown number."""
         ...
 
     def table(self, title: str, header: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-        """Figures for a person."""
+        """Show a table."""
         ...
 
 
 class _Rate(ProgressColumn):
-    """Steps a second."""
+    """Steps per second."""
 
     def render(self, task: Task) -> Text:
         speed = task.finished_speed or task.speed
@@ -58,7 +58,7 @@ class _Rate(ProgressColumn):
 
 
 class _Count(ProgressColumn):
-    """Steps of a stage of unknown length, if it tells them."""
+    """Steps done of a stage of unknown length, if it counts them."""
 
     def render(self, task: Task) -> Text:
         return Text(f"{task.completed:,.0f}" if task.completed > 1 else "", style="progress.download")
@@ -79,7 +79,7 @@ class _RichStage:
 
 
 class TerminalReporter:
-    """Bars on a terminal; elsewhere a line a finished stage. All on standard error, so that output stays clean."""
+    """Shows progress bars on a terminal, elsewhere one line per finished stage; all on standard error."""
 
     def __init__(self) -> None:
         """Write to standard error."""
@@ -87,12 +87,12 @@ class TerminalReporter:
         self._console = Console(file=sys.stderr, soft_wrap=True, width=width)
 
     def say(self, line: str) -> None:
-        """A line for a person."""
+        """Show a line of text."""
         self._console.print(line, markup=False, highlight=False)
 
     @contextmanager
     def stage(self, name: str, total: int | None = None) -> Iterator[Stage]:
-        """A bar for a stage; without a terminal just its end is printed."""
+        """Show a progress bar; without a terminal, a line when the stage ends."""
         columns: list[ProgressColumn] = [TextColumn("{task.description:<20}"), BarColumn(bar_width=_BAR_COLUMNS)]
         if total is None:
             columns += [_Count(), _Rate()]
@@ -105,7 +105,7 @@ class TerminalReporter:
             stage.finish()
 
     def table(self, title: str, header: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-        """Figures for a person; a column of empty cells is left out, long texts go on below themselves."""
+        """Show a table without its empty columns; long texts are folded."""
         table = Table(
             title=title,
             title_justify="left",
@@ -115,25 +115,25 @@ class TerminalReporter:
             pad_edge=False,
             padding=(0, 1, 0, 0),
         )
-        columns = [[_shown(row[place]) for row in rows] for place in range(len(header))]
-        kept = [place for place, cells in enumerate(columns) if not rows or any(len(cell) for cell in cells)]
-        for place in kept:
-            words = header[place].replace("_", " ")
-            if all(isinstance(row[place], int | float | None) for row in rows):
-                widest = max([*map(len, columns[place]), *map(len, words.split())])
+        columns = [[_shown(row[column]) for row in rows] for column in range(len(header))]
+        kept = [column for column, cells in enumerate(columns) if not rows or any(len(cell) for cell in cells)]
+        for column in kept:
+            words = header[column].replace("_", " ")
+            if all(isinstance(row[column], int | float | None) for row in rows):
+                widest = max([*map(len, columns[column]), *map(len, words.split())])
                 table.add_column(words, justify="right", min_width=widest)
             else:
                 table.add_column(words, overflow="fold")
-        for row in zip(*(columns[place] for place in kept), strict=True):
+        for row in zip(*(columns[column] for column in kept), strict=True):
             table.add_row(*row)
         self._console.print(table, "")
 
 
 class SilentReporter:
-    """For programs and tests."""
+    """Shows nothing; for programs and tests."""
 
     def say(self, line: str) -> None:
-        """Say nothing."""
+        """Show nothing."""
 
     @contextmanager
     def stage(self, name: str, total: int | None = None) -> Iterator[Stage]:
@@ -150,7 +150,7 @@ class _SilentStage:
 
 
 SILENT_STAGE: Stage = _SilentStage()
-"""Where nobody is told of progress."""
+"""A stage whose progress nobody sees."""
 
 
 def _shown(cell: object) -> Text:

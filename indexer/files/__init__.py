@@ -1,1 +1,1 @@
-"""Files that are read from anywhere and written durably."""
+"""Reading files from anywhere, and writing them durably."""

@@ -1,4 +1,4 @@
-"""Writing to the disk so that it stays there, and what to say when that can't be done."""
+"""Replacing, flushing and linking files, and the error for a disk that can't be written."""
 
 import os
 import shutil
@@ -8,12 +8,12 @@ from shared.errors import StorageError
 
 
 def storage_error(what: str, where: Path, error: Exception) -> StorageError:
-    """Name what can't be written, why, and how much room there is.
+    """The error for a write that failed, with its reason and the free space.
 
     Args:
-        what: a sentence without its end, for example `the data directory X can't be written`.
-        where: an existing directory on the disk in question.
-        error: what the system or SQLite said.
+        what: what failed, for example `the data directory X can't be written`.
+        where: an existing directory on that disk.
+        error: raised by the system or SQLite.
     """
     reason = getattr(error, "strerror", None) or error
     free_mb = shutil.disk_usage(where).free / 1e6
@@ -21,10 +21,10 @@ def storage_error(what: str, where: Path, error: Exception) -> StorageError:
 
 
 def replace_file(path: Path, text: str) -> None:
-    """Replace a small file whole, or not at all.
+    """Replace a small file atomically.
 
     Raises:
-        StorageError: the disk is full, or can't be written.
+        StorageError: the disk is full or not writable.
     """
     try:
         replace_bytes(path, text.encode())
@@ -33,10 +33,10 @@ def replace_file(path: Path, text: str) -> None:
 
 
 def replace_bytes(path: Path, content: bytes) -> None:
-    """Replace a file, or leave it as it is; a kill does either.
+    """Replace a file atomically: a kill leaves the old content or the new.
 
     Raises:
-        OSError: the disk is full, or can't be written.
+        OSError: the disk is full or not writable.
     """
     beside = path.with_name(f".{path.name}.{os.getpid()}")
     try:
@@ -50,7 +50,7 @@ def replace_bytes(path: Path, content: bytes) -> None:
 
 
 def flush(path: Path) -> None:
-    """See a file, or the entries of a directory, to the disk."""
+    """Flush a file, or the entries of a directory, to the disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -59,7 +59,7 @@ def flush(path: Path) -> None:
 
 
 def link_or_copy(source: Path, target: Path) -> None:
-    """A hard link costs neither time nor space; not every file system has them."""
+    """Make a hard link, or a copy where the file system has no hard links."""
     try:
         os.link(source, target)
     except OSError:

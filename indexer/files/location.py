@@ -1,4 +1,4 @@
-"""Where catalogues and images lie: paths, or URLs that fsspec opens, such as `s3://bucket/items.parquet`.
+"""Locations of catalogues and images: paths, or URLs that fsspec opens, such as `s3://bucket/items.parquet`.
 
 A URL becomes universal-pathlib's `UPath`, which has `pathlib`'s methods; only then is that library imported.
 """
@@ -16,12 +16,12 @@ _EXTRA = "install Parecido with the extra `parquet`: pip install 'parecido[parqu
 
 
 class FileStatus(NamedTuple):
-    """What tells that a file may have changed.
+    """Size and time of change; if they are the same, a file is taken to be unchanged.
 
     Attributes:
         st_size: bytes.
-        st_mtime_ns: when it changed; of what a URL names, a number for all that the store says of it, its
-            ETag too.
+        st_mtime_ns: nanoseconds since 1970; for a URL, a hash of everything that the store says of the object, its
+            ETag included.
     """
 
     st_size: int
@@ -29,10 +29,10 @@ class FileStatus(NamedTuple):
 
 
 def location(text: str) -> Path:
-    """A path, or what can be used like one where the text is a URL.
+    """A path, or a `UPath` if the text is a URL.
 
     Raises:
-        SettingsError: nothing here opens such a URL.
+        SettingsError: no installed library opens such a URL.
     """
     scheme, is_a_url, rest = text.partition("://")
     if not is_a_url:
@@ -52,20 +52,20 @@ def location(text: str) -> Path:
 
 
 def is_url(path: Path) -> bool:
-    """Whether `location` made it of a URL."""
+    """True if `location` made it from a URL."""
     return not isinstance(path, Path)
 
 
 def absolute(path: Path) -> str:
-    """The same place from any directory, as `location` takes it."""
+    """An absolute path or URL, as `location` takes it."""
     return str(path if is_url(path) else path.resolve())
 
 
 def exists(path: Path) -> bool:
-    """Whether there is something.
+    """True if a file, directory or object is there.
 
     Raises:
-        OSError: the store can't be asked.
+        OSError: the store can't be reached.
     """
     try:
         return path.exists()
@@ -77,7 +77,7 @@ def status_of(path: Path) -> FileStatus:
     """Size and time of change.
 
     Raises:
-        OSError: there is no such file, or the store can't be asked.
+        OSError: there is no such file, or the store can't be reached.
     """
     try:
         status = path.stat()
@@ -85,12 +85,12 @@ def status_of(path: Path) -> FileStatus:
         raise as_os_error(error) from error
     if isinstance(status, os.stat_result):
         return FileStatus(status.st_size, status.st_mtime_ns)
-    told = repr(sorted(status.as_info().items(), key=lambda one: one[0])).encode()
-    return FileStatus(status.st_size, int.from_bytes(hashlib.sha256(told).digest()[:7]))
+    info = repr(sorted(status.as_info().items(), key=lambda pair: pair[0])).encode()
+    return FileStatus(status.st_size, int.from_bytes(hashlib.sha256(info).digest()[:7]))
 
 
 def read_limited(path: Path, limits: ImageLimits) -> bytes:
-    """A file's bytes, but never many more than `limits` allow.
+    """A file's bytes, at most one more than `limits` allow.
 
     Raises:
         OSError: it can't be read.
@@ -105,7 +105,7 @@ def read_limited(path: Path, limits: ImageLimits) -> bytes:
 
 
 def as_os_error(error: Exception) -> OSError:
-    """What a store's library raises has any type."""
+    """Turn any error of a store's library into an OSError with a message."""
     if isinstance(error, OSError) and error.strerror:
         return error
     if isinstance(error, FileNotFoundError):

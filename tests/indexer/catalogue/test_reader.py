@@ -206,7 +206,7 @@ def test_csv_quoted_fields_may_hold_newlines_and_a_row_is_numbered_by_its_last_l
         ("item_id,image", "lacks category; it has item_id, image"),
         ("item_id,category,photo", r"lacks image \(or images\); it has item_id, category, photo"),
         ("sku", r"lacks item_id, category, image \(or images\); it has sku"),
-        ("", "found nothing"),
+        ("", "it has nothing"),
     ],
 )
 def test_csv_header_must_name_the_columns(read_csv: Callable[[str], Catalogue], header: str, missing: str) -> None:
@@ -441,7 +441,7 @@ def test_accents_in_image_names_are_taken_as_the_file_system_has_them(
     ("name", "text", "message"),
     [
         ("items.csv", "item_id,category,image\n", "is empty; expected one item per line"),
-        ("items.csv", "", "found nothing"),
+        ("items.csv", "", "it has nothing"),
         ("items.jsonl", "\n\n", "is empty; expected one item per line"),
         ("items.xlsx", "", r"is neither a directory nor a \.csv"),
         ("items", "", r"is neither a directory nor a \.csv"),
