@@ -1,4 +1,11 @@
-"""Everything that goes into a snapshot, and how it is written."""
+"""The content of a snapshot, and writing it.
+
+1. The exported backbone and the items.
+2. One partition per category, and the classifier with its OOD rule, which is fitted on them.
+3. The report on the catalogue, the evaluation on held-out items, and the problems.
+4. With `--store`, the vectors go to Milvus.
+5. The manifest, with a checksum of every other file.
+"""
 
 import hashlib
 import json
@@ -41,22 +48,20 @@ from shared.snapshot.snapshot import Snapshot
 
 @dataclass(frozen=True)
 class SnapshotContent:
-    """What the stages of a build have made.
+    """The results of a build's stages.
 
     Attributes:
-        base: the exported base.
-        embedded: the catalogue's views.
+        embedded: the catalogue and its embeddings.
         chosen: the classifier.
-        held_out: the items that judge it.
-        partitions: planned, one a category, in the order of the classifier's columns.
+        held_out: items that the validated classifier has not learned.
+        partitions: planned, one per category, in the order of the classifier's columns.
         items: with their rows in the partitions.
-        published: the snapshot that partitions are taken over from.
-        image_root: what image paths are relative to.
-        settings: the build's.
-        preprocessing: how images were decoded, one of `shared.images.preprocessing.PREPROCESSINGS`.
+        published: the snapshot whose partitions are reused.
+        image_root: directory or URL that image paths are relative to.
+        preprocessing: one of `shared.images.preprocessing.PREPROCESSINGS`.
     """
 
-    base: ExportedBackbone
+    backbone: ExportedBackbone
     embedded: EmbeddedCatalogue
     chosen: ChosenClassifier
     held_out: HeldOut
@@ -68,12 +73,12 @@ class SnapshotContent:
     preprocessing: str
 
     def write(self, paths: SnapshotPaths, snapshot_id: str, reporter: Reporter) -> Manifest:
-        """Write every file into an empty directory, the manifest last.
+        """Write every file, the manifest last.
 
         Args:
-            paths: of the directory, which does not exist yet.
-            snapshot_id: what the snapshot will be called.
-            reporter: told of progress, and why there is no report where there is none.
+            paths: of a directory that does not exist yet.
+            snapshot_id: of the new snapshot.
+            reporter: for progress, and for the reason if there is no report.
         """
         paths.partitions.mkdir(parents=True)
         paths.report.mkdir()
@@ -88,15 +93,15 @@ class SnapshotContent:
             heads = self._write_classifier(paths)
         written = {entry.name: Partition.open(entry.name, paths.partitions) for entry in entries}
         with reporter.stage("find duplicates"):
-            found = examine(self.items, written)
-            found.write(paths.report)
+            report = examine(self.items, written)
+            report.write(paths.report)
         write_problems(paths.report / "skipped.jsonl", self.embedded.problems)
-        embedder = LiteRtEmbedder(self.base.model, interpreters=1) if self.base.model else NoEmbedder(self._dim)
+        embedder = LiteRtEmbedder(self.backbone.model, interpreters=1) if self.backbone.model else NoEmbedder(self._dim)
         manifest = self._manifest(snapshot_id, tuple(entries), embedder)
         if self.settings.report == "on" and self.settings.embeddings is None:
             with closing(ItemStore(paths.items)) as items:
                 snapshot = Snapshot(manifest, embedder, heads.validated, items, written)
-                write_build_report(snapshot, self.held_out, found, self.published, paths.report, reporter)
+                write_build_report(snapshot, self.held_out, report, self.published, paths.report, reporter)
         if self.settings.store != EMBEDDED:
             manifest = self._to_milvus(paths, manifest, written)
         manifest = replace(manifest, checksums=paths.checksums(), samples=paths.samples())
@@ -104,7 +109,7 @@ class SnapshotContent:
         return manifest
 
     def _to_milvus(self, paths: SnapshotPaths, manifest: Manifest, written: Mapping[str, Partition]) -> Manifest:
-        """The vectors out of the snapshot's directory into a collection; which item each row shows stays."""
+        """Move the vectors from the snapshot's directory to a collection; the rows' items stay in files."""
         store = self.settings.store
         collection = MilvusAddress.parse(store).collection(manifest.snapshot_id)
         record_collection(DataDirectory(self.settings.data), store, collection)
@@ -117,15 +122,15 @@ class SnapshotContent:
 
     def _write_embedder(self, paths: SnapshotPaths) -> None:
         published = self.published
-        if not self.base.model:
+        if not self.backbone.model:
             return
-        if published is not None and published.manifest.embedder_id == embedder_id(self.base.model):
+        if published is not None and published.manifest.embedder_id == embedder_id(self.backbone.model):
             link_or_copy(published.paths.embedder, paths.embedder)
         else:
-            paths.embedder.write_bytes(self.base.model)
+            paths.embedder.write_bytes(self.backbone.model)
 
     def _write_classifier(self, paths: SnapshotPaths) -> Heads:
-        """After the partitions: the rule for known queries of a new classifier is fitted on them."""
+        """Write the heads; a new classifier's OOD rule is fitted on the partitions, which are written before."""
         heads = self.chosen.heads
         if self.chosen.is_new:
             opened = partial(Partition.open, directory=paths.partitions)
@@ -136,34 +141,34 @@ class SnapshotContent:
         return heads
 
     def _pretrained_classes(self) -> EnergyScore | None:
-        """Of the base, unless it was tuned: then they no longer fit its embeddings."""
+        """The backbone's pretrained classes; None if it was fine-tuned, since they no longer fit its embeddings."""
         from indexer.backbone.load import pretrained_classes
 
-        if (self.base.tuning or {}).get("improved") or not self.base.model:
+        if (self.backbone.tuning or {}).get("improved") or not self.backbone.model:
             return None
-        return pretrained_classes(self.base.name, self.settings.weights)
+        return pretrained_classes(self.backbone.name, self.settings.weights)
 
     @cached_property
-    def content(self) -> str:
-        """A digest of all items with their images and metadata, in order: the same content needs no new snapshot."""
+    def digest(self) -> str:
+        """SHA-256 of all items with their images and metadata, in order: the same content needs no new snapshot."""
         digest = hashlib.sha256()
         for indexed in self.items:
-            item, digests = indexed.item, [one.hex() for one in indexed.digests]
-            told = [item.item_id, item.category, item.images, digests, dict(item.metadata)]
-            digest.update(json.dumps(told, sort_keys=True).encode() + b"\n")
+            item, digests = indexed.item, [image_digest.hex() for image_digest in indexed.digests]
+            content = [item.item_id, item.category, item.images, digests, dict(item.metadata)]
+            digest.update(json.dumps(content, sort_keys=True).encode() + b"\n")
         return digest.hexdigest()
 
     def is_published(self) -> bool:
-        """Whether the published snapshot has all of this already."""
+        """True if the published snapshot already has all of this."""
         if self.published is None or self.chosen.is_new:
             return False
         manifest = self.published.manifest
         return (
-            manifest.content == self.content
-            and manifest.embedder_id == embedder_id(self.base.model)
+            manifest.content == self.digest
+            and manifest.embedder_id == embedder_id(self.backbone.model)
             and self.published.can_filter
-            and manifest.tuning == self.base.tuning
-            and manifest.settings.get("fine_tune") == self.settings.fine_tune  # or what `auto` decided would be lost
+            and manifest.tuning == self.backbone.tuning
+            and manifest.settings.get("fine_tune") == self.settings.fine_tune  # else what `auto` decided would be lost
             and len(manifest.categories) == len(self.partitions)
             and all(planned.published is not None for planned in self.partitions)
             and manifest.image_root == str(self.image_root)
@@ -181,17 +186,17 @@ class SnapshotContent:
         return self.embedded.views.shape[2]
 
     def _manifest(self, snapshot_id: str, categories: tuple[CategoryEntry, ...], embedder: Embedder) -> Manifest:
-        """Without checksums."""
-        golden = tuple(embedder.embed(golden_picture())[0].tolist()) if self.base.model else ()
+        """The manifest without checksums."""
+        golden = tuple(embedder.embed(golden_picture())[0].tolist()) if self.backbone.model else ()
         return Manifest(
             format_version=FORMAT_VERSION,
             snapshot_id=snapshot_id,
             created_at=datetime.now(UTC).isoformat(timespec="seconds"),
             parecido_version=__version__,
-            backbone=self.base.name,
-            weights=self.base.weights,
-            embedder_id=embedder_id(self.base.model),
-            dim=self.embedded.views.shape[2],
+            backbone=self.backbone.name,
+            weights=self.backbone.weights,
+            embedder_id=embedder_id(self.backbone.model),
+            dim=self._dim,
             metric="inner_product",
             preprocessing=self.preprocessing,
             recipe=self.embedded.recipe,
@@ -201,10 +206,10 @@ class SnapshotContent:
             images=sum(len(indexed.rows) for indexed in self.items),
             skipped=len(self.embedded.problems),
             image_root=str(self.image_root),
-            content=self.content,
+            content=self.digest,
             golden=golden,
             classifier=self.chosen.figures(self.held_out),
-            settings={**self.settings.as_dict(), "backbone": self.base.name},
+            settings={**self.settings.as_dict(), "backbone": self.backbone.name},
             checksums={},
-            tuning=self.base.tuning,
+            tuning=self.backbone.tuning,
         )

@@ -1,4 +1,4 @@
-"""What a build would change, without changing anything: nothing is embedded, trained or written."""
+"""A dry run: what a build would change, while nothing is embedded, trained or written."""
 
 import hashlib
 from collections.abc import Iterator
@@ -34,13 +34,13 @@ class DryRun:
     """What a build would do.
 
     Attributes:
-        items: that the catalogue has, the bad ones left out as far as they show without decoding.
-        images: that these have.
-        skipped: entries left out.
+        items: number of good items, as far as problems show without decoding images.
+        images: number of their images.
+        skipped: number of entries left out.
         changes: against the published snapshot; None where nothing is published.
-        images_to_embed: that the cache does not have.
-        partitions_to_build: the categories whose partitions can't be taken over.
-        reason_to_train: why the classifier would be trained; None where it is kept.
+        images_to_embed: number of images that the cache lacks.
+        partitions_to_build: categories whose partitions can't be reused.
+        reason_to_train: why the classifier would be trained; None if it is kept.
     """
 
     items: int
@@ -62,7 +62,7 @@ def dry_run(settings: BuildSettings, reporter: Reporter) -> DryRun:
     Raises:
         CatalogueError: the catalogue can't be read, or has nothing usable.
         SettingsError: the feedback file can't be read.
-        StorageError: metadata can't be kept in a temporary file meanwhile.
+        StorageError: metadata can't be kept in a temporary file.
     """
     require_feedback(settings.feedback)
     data = DataDirectory(settings.data)
@@ -70,9 +70,10 @@ def dry_run(settings: BuildSettings, reporter: Reporter) -> DryRun:
     catalogue = read_catalogue(settings.catalogue, settings.image_root)
     model = reusable_model(settings, published)
     recipe = _recipe(settings, model, preprocessing_of(data))
+    dim = 0 if published is None else published.manifest.dim
     with _cache(settings, data, recipe, reporter) as cache:
-        with reporter.stage("look at images", catalogue.n_images) as stage:
-            seen = _look(catalogue, settings, recipe, cache, stage, published.manifest.dim if published else 0)
+        with reporter.stage("check images", catalogue.n_images) as stage:
+            seen = _without_embeddings(catalogue, settings, recipe, cache, stage, dim)
         to_embed = sum(cache is None or not cache.has(digest) for digest in set(seen.digests))
     planned, items = plan_partitions(seen, settings.index_views, published, settings.index_policy)
     keys = image_keys(seen.labelled_digests())
@@ -85,24 +86,24 @@ def dry_run(settings: BuildSettings, reporter: Reporter) -> DryRun:
         skipped=len(seen.problems),
         changes=None if published is None else compare(snapshot_states(published.paths), now),
         images_to_embed=to_embed,
-        partitions_to_build=tuple(one.category for one in planned if one.published is None),
+        partitions_to_build=tuple(partition.category for partition in planned if partition.published is None),
         reason_to_train=reason,
     )
 
 
-def show(found: DryRun, reporter: Reporter) -> None:
-    """Tell a person."""
-    if found.changes is not None:
-        reporter.table("Items, against the published snapshot", ["change", "items", "which"], found.changes.rows())
-    built = ", ".join(found.partitions_to_build) or "none"
-    reporter.say(f"{found.items} items with {found.images} images, {found.skipped} entries left out")
-    reporter.say(f"to embed: {found.images_to_embed} images; partitions to build: {built}")
-    reporter.say(f"the classifier: {found.reason_to_train or 'is kept'}")
+def show(result: DryRun, reporter: Reporter) -> None:
+    """Show what a build would do."""
+    if result.changes is not None:
+        reporter.table("Items, against the published snapshot", ["change", "items", "which"], result.changes.rows())
+    built = ", ".join(result.partitions_to_build) or "none"
+    reporter.say(f"items: {result.items}; images: {result.images}; entries left out: {result.skipped}")
+    reporter.say(f"images to embed: {result.images_to_embed}; partitions to build: {built}")
+    reporter.say(f"the classifier: {result.reason_to_train or 'is kept'}")
     reporter.say("dry run: nothing was changed")
 
 
 def _recipe(settings: BuildSettings, model: bytes | None, preprocessing: str) -> str:
-    """How the catalogue would be embedded; empty where the base is yet to be exported."""
+    """The recipe of the catalogue's embeddings; empty where the backbone has yet to be exported."""
     if model is None:
         return ""
     return recipe_of(embedder_id(model), settings.augmentation, settings.image_limits, preprocessing)
@@ -115,7 +116,7 @@ def _queries(
     seen: EmbeddedCatalogue,
     reporter: Reporter,
 ) -> LabelledQueries | None:
-    """The feedback to train from; none where the base is yet to be exported: then there is reason enough to train."""
+    """The feedback to train from; None where the backbone has yet to be exported, which is reason enough to train."""
     if published is None or model is None:
         return None
     return read_feedback(settings.feedback, embedder_id(model), published.manifest.dim, seen, reporter)
@@ -125,13 +126,13 @@ def _queries(
 def _cache(
     settings: BuildSettings, data: DataDirectory, recipe: str, reporter: Reporter
 ) -> Iterator[EmbeddingCache | None]:
-    """The cache; None where there is none, or it can't be read without writing."""
+    """The cache, read-only; None where there is none, or it can't be read without a repair."""
     cache = None
     if data.cache.exists():
         try:
             cache = EmbeddingCache(data.cache, recipe, 1 + settings.augmentations, reporter.say, read_only=True)
         except StorageError as error:
-            reporter.say(f"every image counts as one to embed: {error}")
+            reporter.say(f"all images count as not embedded: {error}")
     if cache is None:
         yield None
         return
@@ -139,19 +140,19 @@ def _cache(
         yield cache
 
 
-def _look(
+def _without_embeddings(
     catalogue: Catalogue, settings: BuildSettings, recipe: str, cache: EmbeddingCache | None, stage: Stage, dim: int
 ) -> EmbeddedCatalogue:
-    """The catalogue as it would be embedded, but without embeddings; `dim` is how long they would be."""
+    """The catalogue as it would be embedded, with zeros for the embeddings of `dim` numbers."""
 
     def work(path: Path, _: str) -> bytes:
         status = status_of(path)
-        known = None if cache is None or settings.rehash else cache.known_digest(str(path), status)
-        return known or hashlib.sha256(read_limited(path, settings.image_limits)).digest()
+        cached = None if cache is None or settings.rehash else cache.known_digest(str(path), status)
+        return cached or hashlib.sha256(read_limited(path, settings.image_limits)).digest()
 
     tasks, digests, problems = apply_to_images(catalogue, work, settings.threads, stage)
     items, image_items = number_good_items(catalogue, tasks)
-    # Nobody looks into them, but which index a partition gets depends on how long they are.
+    # Nothing reads the zeros, but the index that a partition gets depends on their number.
     views = np.broadcast_to(np.float32(0), (len(digests), 1 + settings.augmentations, dim))
-    found = catalogue.problems + problems
-    return EmbeddedCatalogue(items, image_items, tuple(digests), views, found, catalogue.n_entries, recipe)
+    problems = catalogue.problems + problems
+    return EmbeddedCatalogue(items, image_items, tuple(digests), views, problems, catalogue.n_entries, recipe)

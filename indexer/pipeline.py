@@ -89,7 +89,7 @@ def _build(
             published, embedded, held_out, backbone, reporter, queries, seed=settings.seed, retrain=settings.retrain
         )
         content = SnapshotContent(
-            base=backbone,
+            backbone=backbone,
             embedded=embedded,
             chosen=chosen,
             held_out=held_out,

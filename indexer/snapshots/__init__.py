@@ -1,1 +1,1 @@
-"""Snapshots written, published, listed and deleted."""
+"""Snapshots: writing, publishing, listing, comparing and deleting them."""

@@ -1,4 +1,4 @@
-"""The notebook's files: every image's embedding, and the paths that they belong to."""
+"""Export of all embeddings with their image paths, as the baseline notebook has them."""
 
 import json
 from pathlib import Path
@@ -10,13 +10,13 @@ from shared.snapshot.snapshot import Snapshot
 
 
 def export(snapshot: Snapshot, out: Path) -> int:
-    """Write `embeddings.npy` and `paths.json`, row by row the same images.
+    """Write `embeddings.npy` and `paths.json`; row i of one and path i of the other are the same image.
 
-    `embeddings.npy` is `(n_images, dim)` float32, unit rows: the originals, in the catalogue's order. `paths.json` is a
-    list of `n_images` absolute paths.
+    `embeddings.npy` is `(n_images, dim)` float32, unit rows: the original images, in the catalogue's order.
+    `paths.json` is a list of `n_images` absolute paths.
 
     Returns:
-        How many images there are.
+        The number of images.
     """
     items = list(snapshot.items.without_metadata())
     rows = [snapshot.partition(indexed.item.category).embeddings(indexed.rows) for indexed in items]

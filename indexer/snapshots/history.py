@@ -1,4 +1,4 @@
-"""The snapshots of a data directory: which there are, going back to one, what is different between two."""
+"""The snapshots of a data directory: list them, roll back to one, compare two."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -17,18 +17,14 @@ from shared.snapshot.snapshot import Snapshot
 
 @dataclass(frozen=True)
 class SnapshotSummary:
-    """One snapshot.
+    """A snapshot in the list of all.
 
     Attributes:
-        snapshot_id: its id.
         state: `current`, `published` (it was once) or `held back` (by the gate).
         created_at: ISO 8601, UTC.
-        backbone: the base.
-        categories: how many.
-        items: how many.
-        images: how many.
+        backbone: name of the base network.
         category_accuracy: on held-out items; None where there were none.
-        bytes: of its files, those included that it shares with other snapshots.
+        bytes: size of its files, including those that it shares with other snapshots.
     """
 
     snapshot_id: str
@@ -48,14 +44,11 @@ class SnapshotSummary:
 
 @dataclass(frozen=True)
 class SnapshotDiff:
-    """What is different between two snapshots.
+    """Differences between two snapshots.
 
     Attributes:
-        before: the one.
-        after: the other.
-        changes: item by item.
-        category_items: each category's number of items in the one and in the other, where they differ.
-        shared_bytes: of the files that both have on the disk once.
+        category_items: number of items before and after, of each category where these differ.
+        shared_bytes: size of the files that both share on the disk.
     """
 
     before: SnapshotSummary
@@ -76,19 +69,19 @@ def list_snapshots(data: DataDirectory) -> list[SnapshotSummary]:
         SnapshotMissing: nothing is published here.
     """
     current, once_published = data.current_id(), published_ids(data)
-    every = [data.paths(snapshot_id) for snapshot_id in data.ids()]
-    return [_summary(paths, Manifest.read(paths.manifest), current, once_published) for paths in every]
+    snapshots = [data.paths(snapshot_id) for snapshot_id in data.ids()]
+    return [_summary(paths, Manifest.read(paths.manifest), current, once_published) for paths in snapshots]
 
 
 def roll_back(data: DataDirectory, snapshot_id: str | None) -> tuple[str, str]:
     """Publish an earlier snapshot again, after verifying it.
 
     Args:
-        data: where.
-        snapshot_id: None for the last one before the current one that was published.
+        data: the data directory.
+        snapshot_id: None for the last snapshot that was published before the current one.
 
     Returns:
-        The ids of what is current now, and of what was.
+        The ids of the snapshot that is current now, and of the one that was.
 
     Raises:
         SnapshotMissing: there is no such snapshot.
@@ -96,14 +89,14 @@ def roll_back(data: DataDirectory, snapshot_id: str | None) -> tuple[str, str]:
         StoreUnavailable: its vectors are in Milvus, which does not answer, or is loading them.
         Busy: a build is writing there.
     """
-    data.current_id()  # nothing was ever published here, most likely a mistyped path: no lock is made then
+    data.current_id()  # raises in a mistyped directory before a lock is made there
     with writer_lock(data):
         current = data.current_id()
         once_published = published_ids(data)
-        earlier = [one for one in data.ids() if one < current and one in once_published]
+        earlier = [earlier_id for earlier_id in data.ids() if earlier_id < current and earlier_id in once_published]
         if snapshot_id is None and not earlier:
-            found = f"no published snapshot in {data.snapshots} is older than {current}, the current one"
-            raise SnapshotMissing(f"{found}: {_lists(data)}")
+            problem = f"no published snapshot in {data.snapshots} is older than {current}, the current one"
+            raise SnapshotMissing(f"{problem}: {_hint(data)}")
         chosen = snapshot_id or earlier[-1]
         snapshot = Snapshot.open(snapshot_paths(data, chosen), interpreters=1)
         snapshot.close()
@@ -113,24 +106,24 @@ def roll_back(data: DataDirectory, snapshot_id: str | None) -> tuple[str, str]:
 
 
 def diff(data: DataDirectory, before: str, after: str) -> SnapshotDiff:
-    """Tell two snapshots apart.
+    """Compare two snapshots.
 
     Raises:
         SnapshotMissing: one of them does not exist.
         SnapshotError: one of them is damaged.
-        StorageError: their metadata can't be kept in a temporary file meanwhile.
+        StorageError: their metadata can't be kept in a temporary file.
     """
     paths = [snapshot_paths(data, before), snapshot_paths(data, after)]
     current, once_published = data.current_id(), published_ids(data)
     manifests = [Manifest.read(path.manifest) for path in paths]
-    one, other = (
+    before_summary, after_summary = (
         _summary(path, manifest, current, once_published) for path, manifest in zip(paths, manifests, strict=True)
     )
     first, second = ({entry.name: entry.items for entry in manifest.categories} for manifest in manifests)
     counts = {name: (first.get(name, 0), second.get(name, 0)) for name in sorted(first.keys() | second.keys())}
     return SnapshotDiff(
-        before=one,
-        after=other,
+        before=before_summary,
+        after=after_summary,
         changes=compare(*(snapshot_states(path) for path in paths)),
         category_items={name: pair for name, pair in counts.items() if pair[0] != pair[1]},
         shared_bytes=_shared_bytes(*paths),
@@ -138,18 +131,18 @@ def diff(data: DataDirectory, before: str, after: str) -> SnapshotDiff:
 
 
 def snapshot_paths(data: DataDirectory, snapshot_id: str) -> SnapshotPaths:
-    """Where a snapshot lies.
+    """The files of an existing snapshot.
 
     Raises:
-        SnapshotMissing: there is none of this id.
+        SnapshotMissing: there is no snapshot of this id.
     """
     if snapshot_id not in data.ids():
-        raise SnapshotMissing(f"there is no snapshot {snapshot_id!r} in {data.snapshots}: {_lists(data)}")
+        raise SnapshotMissing(f"no snapshot {snapshot_id!r} in {data.snapshots}: {_hint(data)}")
     return data.paths(snapshot_id)
 
 
-def _lists(data: DataDirectory) -> str:
-    return f"`python -m indexer snapshots --data {data.root}` lists what there is"
+def _hint(data: DataDirectory) -> str:
+    return f"`python -m indexer snapshots --data {data.root}` lists the snapshots"
 
 
 def _summary(paths: SnapshotPaths, manifest: Manifest, current: str, once_published: set[str]) -> SnapshotSummary:
@@ -168,6 +161,6 @@ def _summary(paths: SnapshotPaths, manifest: Manifest, current: str, once_publis
     )
 
 
-def _shared_bytes(one: SnapshotPaths, other: SnapshotPaths) -> int:
-    inodes = {path.stat().st_ino for path in one.files()}
-    return sum(path.stat().st_size for path in other.files() if path.stat().st_ino in inodes)
+def _shared_bytes(before: SnapshotPaths, after: SnapshotPaths) -> int:
+    inodes = {path.stat().st_ino for path in before.files()}
+    return sum(path.stat().st_size for path in after.files() if path.stat().st_ino in inodes)

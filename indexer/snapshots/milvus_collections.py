@@ -1,6 +1,6 @@
-"""Which collections of Milvus are this data directory's, where the alias points, and what may go.
+"""A data directory's collections in Milvus: recorded, published by an alias, dropped when unused.
 
-`DATA/collections` has a line for each that was ever begun here: nothing else in a Milvus is touched, whatever its name.
+`DATA/collections` has a line for each collection that a build began; no other collection is touched, whatever its name.
 """
 
 import os
@@ -21,48 +21,48 @@ _KEPT_LOADED = 2
 
 
 def connect(address: str) -> MilvusConnection:
-    """To a server, by what the environment says; nothing is asked of it yet."""
+    """A connection with the credentials of the environment; nothing is sent yet."""
     return MilvusConnection(MilvusAddress.parse(address), MilvusAccess.from_environment(os.environ, _CALL_S))
 
 
 def require_store(data: DataDirectory, store: str) -> None:
-    """Before anything else is done: refuse a Milvus that does not answer, or whose alias is somebody else's.
+    """Check, before a build does anything, that Milvus answers and that the alias is this data directory's.
 
     Raises:
-        StoreUnavailable: it does not answer.
-        SettingsError: the alias leads to a collection that is not this data directory's.
+        StoreUnavailable: Milvus does not answer.
+        SettingsError: the alias points to a collection of another data directory.
     """
     if store == EMBEDDED:
         return
     with closing(connect(store)) as connection:
-        _require_own(data, connection, _led_to(connection))
+        _require_own(data, connection, _aliased_collection(connection))
 
 
 def record_collection(data: DataDirectory, store: str, collection: str) -> None:
-    """Write down that a collection is about to be made here: whatever becomes of this build, the next one knows."""
-    _write(data, [*_known(data), (collection, store)])
+    """Record a collection before it is made, so that the next build finds it even if this one is killed."""
+    _write(data, [*_recorded(data), (collection, store)])
 
 
 def move_alias(data: DataDirectory, manifest: Manifest) -> None:
-    """Let the alias lead to a snapshot's collection, in one step.
+    """Point the alias to a snapshot's collection, atomically.
 
     Raises:
-        StoreUnavailable: Milvus does not answer; the alias is where it was.
-        SettingsError: the alias is somebody else's.
+        StoreUnavailable: Milvus does not answer; the alias is unchanged.
+        SettingsError: the alias points to a collection of another data directory.
     """
     if manifest.store is None:
         return
     with closing(connect(manifest.store.address)) as connection:
         collection, alias = manifest.store.collection, connection.address.name
-        led_to = _led_to(connection)
-        _require_own(data, connection, led_to)
-        if led_to != collection:
-            method = "create_alias" if led_to is None else "alter_alias"
+        aliased = _aliased_collection(connection)
+        _require_own(data, connection, aliased)
+        if aliased != collection:
+            method = "create_alias" if aliased is None else "alter_alias"
             connection.call(method, collection_name=collection, alias=alias)
 
 
 def has_all_vectors(manifest: Manifest, say: Callable[[str], None]) -> bool:
-    """Whether a published snapshot's collection still has its vectors; said where not.
+    """True if the collection of a published snapshot still has all vectors; reports where not.
 
     Raises:
         StoreUnavailable: Milvus does not answer.
@@ -79,14 +79,18 @@ def has_all_vectors(manifest: Manifest, say: Callable[[str], None]) -> bool:
 
 
 def drop_unused_collections(data: DataDirectory, say: Callable[[str], None]) -> None:
-    """Drop the collections whose snapshots are gone, and let Milvus unload all but the last two that were published.
+    """Drop collections whose snapshots are deleted, and unload all but those of the last two snapshots.
 
-    Where Milvus does not answer, that is said, and the next build does it.
+    If Milvus does not answer, that is reported, and the next build does it.
     """
-    known = _known(data)
-    snapshots = {collection: _snapshot_of(data, collection) for collection, _ in known}
-    left = [one for one in known if snapshots[one[0]] or not _is_dropped(*one, say)]
-    if left != known:
+    recorded = _recorded(data)
+    snapshots = {collection: _snapshot_of(data, collection) for collection, _ in recorded}
+    left = [
+        (collection, store)
+        for collection, store in recorded
+        if snapshots[collection] or not _drop(collection, store, say)
+    ]
+    if left != recorded:
         _write(data, left)
     recent = sorted(filter(None, snapshots.values()))[-_KEPT_LOADED:]
     for collection, store in left:
@@ -95,11 +99,11 @@ def drop_unused_collections(data: DataDirectory, say: Callable[[str], None]) -> 
             continue
         with unleased(data.paths(snapshot_id)) as free:
             if free:
-                _tried(store, "release_collection", collection, say)
+                _try(store, "release_collection", collection, say)
 
 
-def _led_to(connection: MilvusConnection) -> str | None:
-    """The collection that the alias leads to."""
+def _aliased_collection(connection: MilvusConnection) -> str | None:
+    """The collection that the alias points to, if any."""
     alias = connection.address.name
     aliases = connection.call("list_aliases", collection_name="")["aliases"]
     if alias not in aliases:
@@ -107,16 +111,16 @@ def _led_to(connection: MilvusConnection) -> str | None:
     return str(connection.call("describe_alias", alias=alias)["collection_name"])
 
 
-def _require_own(data: DataDirectory, connection: MilvusConnection, led_to: str | None) -> None:
-    if led_to is not None and led_to not in {collection for collection, _ in _known(data)}:
+def _require_own(data: DataDirectory, connection: MilvusConnection, aliased: str | None) -> None:
+    if aliased is not None and aliased not in {collection for collection, _ in _recorded(data)}:
         address, alias = connection.address.uri, connection.address.name
         raise SettingsError(
-            f"the alias {alias!r} in Milvus at {address} leads to {led_to!r}, which was not made from {data.root}:"
+            f"the alias {alias!r} in Milvus at {address} points to {aliased!r}, which was not made from {data.root}:"
             " choose another name with --store '…?name=NAME'"
         )
 
 
-def _is_dropped(collection: str, store: str, say: Callable[[str], None]) -> bool:
+def _drop(collection: str, store: str, say: Callable[[str], None]) -> bool:
     try:
         with closing(connect(store)) as connection:
             if connection.call("has_collection", collection_name=collection):
@@ -129,7 +133,7 @@ def _is_dropped(collection: str, store: str, say: Callable[[str], None]) -> bool
     return True
 
 
-def _tried(store: str, method: str, collection: str, say: Callable[[str], None]) -> None:
+def _try(store: str, method: str, collection: str, say: Callable[[str], None]) -> None:
     try:
         with closing(connect(store)) as connection:
             connection.call(method, collection_name=collection)
@@ -138,19 +142,19 @@ def _tried(store: str, method: str, collection: str, say: Callable[[str], None])
 
 
 def _snapshot_of(data: DataDirectory, collection: str) -> str | None:
-    """The snapshot that a collection was made for, by its name: also where its manifest can't be read."""
-    return next((one for one in data.ids() if collection.endswith(f"_{collection_part(one)}")), None)
+    """The snapshot of a collection, by its name, so that it is found even if the manifest can't be read."""
+    return next((name for name in data.ids() if collection.endswith(f"_{collection_part(name)}")), None)
 
 
 def _is_current(data: DataDirectory, snapshot_id: str) -> bool:
     try:
         return data.current_id() == snapshot_id
     except ParecidoError:
-        return True  # it can't be told
+        return True  # unknown, so nothing is unloaded
 
 
-def _known(data: DataDirectory) -> list[tuple[str, str]]:
-    """Each with the store that it is in."""
+def _recorded(data: DataDirectory) -> list[tuple[str, str]]:
+    """Collections, each with the address of its store."""
     try:
         lines = data.collections.read_text(encoding="utf-8").splitlines()
     except FileNotFoundError:
@@ -159,5 +163,5 @@ def _known(data: DataDirectory) -> list[tuple[str, str]]:
     return [(collection, store) for collection, store in pairs]
 
 
-def _write(data: DataDirectory, known: list[tuple[str, str]]) -> None:
-    replace_file(data.collections, "".join(f"{collection}\t{store}\n" for collection, store in known))
+def _write(data: DataDirectory, collections: list[tuple[str, str]]) -> None:
+    replace_file(data.collections, "".join(f"{collection}\t{store}\n" for collection, store in collections))

@@ -1,8 +1,8 @@
-"""Write a snapshot so that nobody ever sees half of it; make it `current`; delete old ones.
+"""Write a snapshot atomically, make it `current`, and delete old ones.
 
-1. Everything is written into a hidden directory beside the snapshots and flushed to the disk.
-2. It is opened and verified there, just as a service would.
-3. It is renamed to `snapshots/<id>/`; then `current`, a one-line file, is replaced by rename.
+1. Write everything into a hidden directory beside the snapshots, and flush it to the disk.
+2. Open and verify it there, as a service would.
+3. Rename it to `snapshots/<id>/`; then replace `current`, a one-line file, by rename.
 
 A build killed at any moment leaves at most a hidden directory, which nobody opens.
 """
@@ -25,12 +25,12 @@ def write_snapshot(data: DataDirectory, write: Callable[[SnapshotPaths], Manifes
     """Write and verify a snapshot, complete but not yet `current`.
 
     Args:
-        data: where.
-        write: writes every file into a directory that does not exist yet, and returns the manifest that it wrote.
+        data: the data directory.
+        write: writes every file into a directory that it makes, and returns the manifest.
 
     Raises:
-        SnapshotError: what was written does not verify; nothing of it is left then.
-        StorageError: the disk is full, or can't be written; nothing of it is left then.
+        SnapshotError: the snapshot does not verify, and is deleted.
+        StorageError: the disk is full or not writable; nothing is left of the snapshot.
     """
     building = SnapshotPaths(data.snapshots / f".building-{secrets.token_hex(6)}")
     try:
@@ -49,13 +49,13 @@ def write_snapshot(data: DataDirectory, write: Callable[[SnapshotPaths], Manifes
 
 
 def delete_old_snapshots(data: DataDirectory, keep: int) -> list[str]:
-    """Delete all but the published snapshot, the last `keep - 1` that were published before, and a newer candidate.
+    """Delete all but the published snapshot, the last `keep - 1` published before it, and a newer candidate.
 
-    A candidate that was not published takes no other's place: it stays until it is older than what is published. What
-    a service has open stays too.
+    A candidate that was not published does not count towards `keep`: it stays until a later build publishes. Snapshots
+    that a service has open stay too.
 
     Returns:
-        The ids of those deleted.
+        The ids of the deleted snapshots.
     """
     try:
         current = data.current_id()
@@ -66,38 +66,38 @@ def delete_old_snapshots(data: DataDirectory, keep: int) -> list[str]:
     rejected = [snapshot_id for snapshot_id in others if snapshot_id not in once_published]
     earlier = [snapshot_id for snapshot_id in others if snapshot_id in once_published]
     old = earlier[: max(0, len(earlier) + 1 - keep)] + rejected[:-1]
-    old += [one for one in rejected[-1:] if one < current]
+    old += [snapshot_id for snapshot_id in rejected[-1:] if snapshot_id < current]
     return [snapshot_id for snapshot_id in sorted(old) if _delete(data, snapshot_id)]
 
 
 def _delete(data: DataDirectory, snapshot_id: str) -> bool:
-    """Delete a snapshot that nobody has open, and say whether it could be."""
+    """Delete a snapshot; False if a service has it open."""
     paths = data.paths(snapshot_id)
-    # Renamed first: nobody ever sees half of it. Whoever opens it just now finds it gone, and looks again.
-    gone = data.snapshots / f".deleted-{snapshot_id}"
+    # Renamed first, so that a service never sees half of it; one that is just opening it reads `current` again.
+    deleted = data.snapshots / f".deleted-{snapshot_id}"
     with unleased(paths) as free:
         if free:
-            paths.root.rename(gone)
-    shutil.rmtree(gone, ignore_errors=True)
+            paths.root.rename(deleted)
+    shutil.rmtree(deleted, ignore_errors=True)
     return free
 
 
 def set_current(data: DataDirectory, snapshot_id: str) -> None:
-    """Make a complete snapshot the published one, and remember that it was.
+    """Make a complete snapshot the published one, and record that it was.
 
     Raises:
-        StorageError: the disk is full, or can't be written.
+        StorageError: the disk is full or not writable.
     """
     once_published = published_ids(data) | {snapshot_id}
-    kept = [one for one in data.ids() if one in once_published]
-    replace_file(data.published, "".join(f"{one}\n" for one in kept))
+    lines = [f"{existing}\n" for existing in data.ids() if existing in once_published]
+    replace_file(data.published, "".join(lines))
     replace_file(data.current, f"{snapshot_id}\n")
 
 
 def published_ids(data: DataDirectory) -> set[str]:
-    """The ids of the snapshots that are or were published, as opposed to candidates that the gate held back.
+    """The ids of snapshots that are or were published, without candidates that the gate held back.
 
-    Where the list of them is lost, all count as published.
+    If the list of them is lost, all count as published.
     """
     try:
         return set(data.published.read_text(encoding="utf-8").split())

@@ -1,4 +1,4 @@
-"""The published snapshot, as far as the next build can take it over."""
+"""The published snapshot, as far as the next build can reuse it."""
 
 import hashlib
 from collections.abc import Iterable
@@ -25,17 +25,17 @@ from shared.snapshot.verify_files import verify_files
 
 @dataclass(frozen=True)
 class PublishedSnapshot:
-    """A verified snapshot on the disk; nothing of it is open."""
+    """A verified snapshot on the disk; none of its files is open."""
 
     paths: SnapshotPaths
     manifest: Manifest
 
     def model(self, backbone: str, weights: Path | None) -> bytes | None:
-        """The exported base, if it is the one that a build wants.
+        """The bytes of the exported backbone, if it is the requested one.
 
         Args:
-            backbone: its name.
-            weights: the weights file, where the user gave one.
+            backbone: the requested name.
+            weights: the requested weights file; None for any.
         """
         same_weights = weights is None or (weights.is_file() and sha256_of(weights) in self.manifest.weights)
         if self.manifest.backbone != backbone or not same_weights:
@@ -43,36 +43,36 @@ class PublishedSnapshot:
         return self.paths.embedder.read_bytes()
 
     def heads(self) -> Heads:
-        """The head, as it is served and as it was judged."""
+        """The classifier heads."""
         return Heads.open(self.paths)
 
     def entry(self, category: str) -> CategoryEntry | None:
-        """What the manifest says of a category."""
+        """The manifest's entry of a category."""
         return next((entry for entry in self.manifest.categories if entry.name == category), None)
 
     @cached_property
     def image_keys(self) -> NDArray[np.uint64]:
-        """Every image, by `image_keys`."""
+        """The `image_keys` of all images."""
         with closing(ItemStore(self.paths.items)) as items:
             return image_keys(items.images())
 
     @cached_property
     def can_filter(self) -> bool:
-        """Whether it has an index of the metadata: those of older versions have not."""
+        """True if it has an index of the metadata, which snapshots of older versions lack."""
         with closing(ItemStore(self.paths.items)) as items:
             return items.can_filter
 
 
 def is_tuned(published: PublishedSnapshot) -> bool:
-    """Whether the published base is another one than as pretrained."""
+    """True if the published backbone was fine-tuned, and not left as pretrained."""
     return bool((published.manifest.tuning or {}).get("improved"))
 
 
 def snapshot_states(paths: SnapshotPaths) -> States:
-    """Every item of a snapshot on the disk, for comparing; the metadata are in a temporary file meanwhile.
+    """The states of all items of a snapshot on the disk; the metadata lie in a temporary file.
 
     Raises:
-        StorageError: that can't be written.
+        StorageError: the temporary file can't be written.
     """
     spool = MetadataSpool()
     with closing(ItemStore(paths.items)) as items:
@@ -80,39 +80,39 @@ def snapshot_states(paths: SnapshotPaths) -> States:
 
 
 def image_keys(images: Iterable[tuple[str, bytes]]) -> NDArray[np.uint64]:
-    """Images by category and SHA-256, in eight bytes each: enough to count those that two catalogues share.
+    """A hash of eight bytes of each image's category and SHA-256: enough to count the images that two catalogues share.
 
     Returns:
-        `(n,)` uint64, ascending, each once.
+        `(n,)` uint64, ascending, without duplicates.
     """
     keys = (hashlib.sha256(b"\0".join([category.encode(), digest])).digest()[:8] for category, digest in images)
     return np.unique(np.frombuffer(b"".join(keys), dtype=np.uint64))
 
 
 def find_published(data: DataDirectory, reporter: Reporter) -> PublishedSnapshot | None:
-    """The published snapshot; None where there is none, or none that this version can use, which is said."""
+    """The published snapshot; None if there is none, or, with a message, none that this version can use."""
     try:
         paths = data.paths(data.current_id())
         manifest = Manifest.read(paths.manifest)
         if manifest.preprocessing not in PREPROCESSINGS:
             reporter.say(
-                f"nothing of the published snapshot is taken over: its preprocessing is {manifest.preprocessing!r}"
+                f"nothing of the published snapshot is reused: its preprocessing is {manifest.preprocessing!r}"
             )
             return None
         verify_files(paths, manifest)
     except SnapshotMissing:
         return None
     except ParecidoError as error:
-        reporter.say(f"nothing of the published snapshot is taken over: {error}")
+        reporter.say(f"nothing of the published snapshot is reused: {error}")
         return None
     return PublishedSnapshot(paths, manifest)
 
 
 def preprocessing_of(data: DataDirectory) -> str:
-    """The preprocessing of a build: that of the published snapshot, or nothing in the cache would fit any more.
+    """The preprocessing of a build: that of the published snapshot, for which the cached embeddings were made.
 
     Returns:
-        One of `PREPROCESSINGS`; the newest where nothing is published, or under a name that is no longer served.
+        One of `PREPROCESSINGS`; the newest where nothing is published, or by a preprocessing of the past.
     """
     try:
         name = Manifest.read(data.paths(data.current_id()).manifest).preprocessing

@@ -1,4 +1,4 @@
-"""Ids of snapshots: the time of their making, and six random hexadecimal digits."""
+"""Snapshot ids: the time of the build, and six random hexadecimal digits."""
 
 import re
 import secrets
@@ -9,10 +9,10 @@ _STAMP = re.compile(r"[0-9]{8}T[0-9]{9}(?=-)")
 
 
 def new_snapshot_id(existing: Sequence[str]) -> str:
-    """An id that sorts after all existing ones, also where the clock was put back."""
+    """An id that sorts after all existing ones, even if the clock was put back."""
     now = datetime.now(UTC)
     stamp = f"{now:%Y%m%dT%H%M%S}{now.microsecond // 1000:03}"
-    latest = max((found[0] for one in existing if (found := _STAMP.match(one))), default="")
+    latest = max((match[0] for snapshot_id in existing if (match := _STAMP.match(snapshot_id))), default="")
     if stamp <= latest:
         date, _, time = latest.partition("T")
         stamp = f"{date}T{int(time) + 1:09}"

@@ -1,4 +1,4 @@
-"""One build at a time in a data directory, and the clearing away of what killed ones have left."""
+"""The lock that lets one build at a time write to a data directory."""
 
 import fcntl
 import json
@@ -17,12 +17,12 @@ from shared.snapshot.data_directory import DataDirectory
 
 @contextmanager
 def writer_lock(data: DataDirectory) -> Iterator[None]:
-    """Hold the data directory for writing; the kernel lets go of it should the process be killed.
+    """Lock the data directory for writing, and delete what killed builds have left there.
 
-    Whoever holds it may clear away what killed builds have left: nobody else is writing.
+    The kernel releases the lock if the process is killed.
 
     Raises:
-        Busy: another process holds it; it says which.
+        Busy: another process holds the lock; the message names it.
         StorageError: the directory can't be written.
     """
     with _open(data) as file:
@@ -32,10 +32,10 @@ def writer_lock(data: DataDirectory) -> Iterator[None]:
             file.seek(0)
             raise Busy(
                 f"another build is writing to {data.root}: {file.read().decode().strip() or 'unknown'};"
-                " wait until it has ended"
+                " wait until it ends"
             ) from None
         holder = {"pid": os.getpid(), "host": socket.gethostname(), "since": f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"}
-        _clear_leftovers(data)  # first: it makes room on a full disk
+        _delete_leftovers(data)  # first: it makes room on a full disk
         try:
             file.truncate(0)
             file.write(json.dumps(holder).encode())
@@ -55,7 +55,7 @@ def _cannot_write(data: DataDirectory, error: OSError) -> StorageError:
     return storage_error(f"the data directory {data.root} can't be written", data.root, error)
 
 
-def _clear_leftovers(data: DataDirectory) -> None:
+def _delete_leftovers(data: DataDirectory) -> None:
     for directory in data.snapshots.glob(".*"):
         shutil.rmtree(directory, ignore_errors=True)
     for name in (data.current.name, data.published.name, data.build_settings.name):

@@ -252,7 +252,7 @@ def test_a_damaged_file_of_a_snapshot_is_named_and_the_next_build_heals_it(
     path.write_bytes(damage(path.read_bytes()))
     assert str(path) in _failed(quick_shop.run("verify"), "bad_snapshot")
     done = _good(quick_shop.build("--keep", 9))
-    assert "nothing of the published snapshot is taken over" in done.err
+    assert "nothing of the published snapshot is reused" in done.err
     assert done.json["snapshot_id"] == _verified(quick_shop) > before
     assert done.json["embedded"] == 0
     assert quick_shop.hits() == wanted

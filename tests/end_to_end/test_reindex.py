@@ -359,7 +359,7 @@ def test_nothing_is_taken_over_from_a_damaged_snapshot(
     damage(before.root / name)
     done = shop.build()
     _good(done, embedded=0, stages=["export", "train"])
-    assert f"nothing of the published snapshot is taken over: {before.root / name} is damaged" in done.err
+    assert f"nothing of the published snapshot is reused: {before.root / name} is damaged" in done.err
     assert shop.data.current_id() != before.root.name
     assert _made_again(before, shop.current()) == set(KINDS)
     _is_as_from_scratch(shop)

@@ -123,9 +123,9 @@ def test_a_damaged_one_is_not_published(quick_shop: Shop) -> None:
 
 def test_one_that_does_not_exist_is_refused(quick_shop: Shop) -> None:
     for missing in ("gone", "..", ""):
-        with pytest.raises(SnapshotMissing, match="there is no snapshot"):
+        with pytest.raises(SnapshotMissing, match="no snapshot"):
             snapshot_paths(quick_shop.data, missing)
-    with pytest.raises(SnapshotMissing, match="there is no snapshot 'gone'"):
+    with pytest.raises(SnapshotMissing, match="no snapshot 'gone'"):
         roll_back(quick_shop.data, "gone")
 
 

@@ -136,7 +136,7 @@ def test_a_damaged_snapshot_is_not_used_and_said(data: DataDirectory, damage: An
     published, lines = _find(data)
     assert published is None
     assert len(lines) == 1
-    assert lines[0].startswith("nothing of the published snapshot is taken over: ")
+    assert lines[0].startswith("nothing of the published snapshot is reused: ")
     assert said in lines[0]
 
 
