@@ -126,7 +126,7 @@ def _damage_the_seal(data: DataDirectory) -> None:
     [
         (lambda data: data.paths("1").embedder.write_bytes(b"modem"), "embedder.tflite is damaged"),
         (lambda data: data.paths("1").items.unlink(), "items.sqlite is missing"),
-        (lambda data: data.current.write_text("2\n"), "names '2', which is no snapshot"),
+        (lambda data: data.current.write_text("2\n"), "names '2', which is not a snapshot"),
         (lambda data: data.current.write_bytes(b"\xff\xfe"), "can't be read"),
         (_damage_the_seal, "its seal does not match"),
     ],
