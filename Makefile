@@ -13,9 +13,10 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no
 INDEXER := $(BIN)/python -m indexer
 MILVUS_TESTS := $(patsubst %,tests/%/test_milvus.py,indexer search_service end_to_end) \
 	tests/end_to_end/test_milvus_access.py
+FAST_TESTS := tests/shared tests/indexer tests/search_service tests/test_import_rules.py tests/test_docs.py
 
 .DEFAULT_GOAL := help
-.PHONY: help setup dev demo test check unit index reindex serve evaluate verify rollback bench bench-scale chaos fuzz up down test-compose test-photos test-milvus test-ray
+.PHONY: help setup dev demo test test-fast check unit index reindex serve evaluate verify rollback bench bench-scale chaos fuzz up down test-compose test-photos test-milvus test-ray
 # To compose, CATALOGUE is a directory and CATALOGUE_FILE a list in it; `up` sees to it.
 unexport CATALOGUE
 
@@ -52,9 +53,12 @@ check: $(DEV_STAMP) ## style, types
 	$(BIN)/mypy
 
 # Each worker has a core: threads of BLAS and FAISS that wait for each other there cost more than they bring.
-unit: export OMP_NUM_THREADS ?= 1
+unit test-fast: export OMP_NUM_THREADS ?= 1
 unit: $(DEV_STAMP) ## the tests alone
 	$(BIN)/python -m pytest --numprocesses auto --no-loadscope-reorder $(ARGS)
+
+test-fast: $(DEV_STAMP) ## of them those of single modules: no processes, no TensorFlow, no browser
+	$(BIN)/python -m pytest --numprocesses auto --no-loadscope-reorder -m 'not slow' $(FAST_TESTS) $(ARGS)
 
 index: $(STAMP) ## index CATALOGUE=path (a folder a category, or a CSV, JSON-lines or Parquet file) into DATA
 	@test -n "$(CATALOGUE)" || { echo 'which catalogue? make index CATALOGUE=path [DATA=data]' >&2; exit 2; }

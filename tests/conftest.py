@@ -1,9 +1,11 @@
 """Fixtures for all tests."""
 
 import os
+import re
 import subprocess
 import sys
 from collections import Counter
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -41,15 +43,25 @@ class _ByFile(LoadScopeScheduling):  # type: ignore[misc]
 
 
 _LIMIT_S = {"tensorflow": 300, "browser": 300, "milvus": 600, "clothing": 900, "ray": 900, "docker": 1200}
+_BUILT_FOR_REAL = {"lite0_tflite", "real_build", "clothing"}
 
 
-@pytest.hookimpl(trylast=True)  # after the conftest of a folder has marked its tests
+# The hook of a folder's conftest.py, which may mark its tests, comes before this one.
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Give each slow kind of test its time limit, unless the test has one of its own."""
+    """Give each slow kind of test its time limit, unless the test has one of its own, and mark what is `slow`."""
     for item in items:
         limits_s = [limit_s for name, limit_s in _LIMIT_S.items() if item.get_closest_marker(name)]
         if limits_s and item.get_closest_marker("timeout") is None:
             item.add_marker(pytest.mark.timeout(max(limits_s)))
+        if limits_s or _BUILT_FOR_REAL & {*getattr(item, "fixturenames", ())} or _starts_processes(item.path):
+            item.add_marker(pytest.mark.slow)
+
+
+@cache
+def _starts_processes(path: Path) -> bool:
+    """True if a test module imports what starts processes."""
+    imported = re.findall(r"^(?:from|import) ([\w.]+)", path.read_text(encoding="utf-8"), re.MULTILINE)
+    return any(name.startswith(("subprocess", "multiprocessing", "tests.support.processes")) for name in imported)
 
 
 _seconds_of_worker: Counter[str] = Counter()

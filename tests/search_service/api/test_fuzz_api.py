@@ -5,6 +5,7 @@ Random ids and images find nothing, so what is asked rightly is drawn from the c
 
 import base64
 import copy
+import os
 from collections import Counter
 from collections.abc import Callable
 from contextlib import closing
@@ -38,8 +39,10 @@ _CHECKS = [
     response_schema_conformance,
     response_headers_conformance,
 ]
-_CASES = 2000
+_CASES = int(os.environ.get("API_FUZZ_CASES", "1000"))
 _DIM = 8
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 
 @pytest.fixture(scope="module")

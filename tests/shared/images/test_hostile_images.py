@@ -14,7 +14,7 @@ from shared.images.preprocessing import SIDE_PX
 from tests.support.hostile_images import hostile_images
 from tests.support.processes.watched_processes import Watched
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+pytestmark = [pytest.mark.skipif(sys.platform != "linux", reason="reads /proc"), pytest.mark.timeout(400)]
 
 _MAX_S = 2.5  # of the processor, so a busy machine changes little
 _MAX_GROWTH_BYTES = 250_000_000
