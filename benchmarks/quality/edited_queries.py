@@ -1,26 +1,24 @@
-"""Searches by changed photos of a catalogue: is the item that the photo shows found again?
+"""Searches by edited photos of a catalogue: is the item that the photo shows a hit?
 
-Items with the same score as the item sought don't count as before it: some photos are in a catalogue twice.
+Items with the same score as that item don't count as before it: some photos are in a catalogue twice.
 """
 
-import hashlib
 import math
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
+from indexer.evaluation.labelled_photos import embed_query
 from indexer.evaluation.photo_edits import EDITS
 from shared.catalogue.items import IndexedItem
-from shared.images.decode import decode_image
-from shared.images.limits import ImageLimits
-from shared.images.preprocessing import to_pixels
-from shared.index.category_search import CategorySearch, search_partitions
-from shared.retrieval.nearest_item_rule import likely_categories
+from shared.retrieval.results import ItemHit
+from shared.retrieval.search_options import SearchOptions
+from shared.retrieval.searcher import Searcher
 from shared.snapshot.snapshot import Snapshot
 from shared.vectors import Vectors
 
@@ -30,20 +28,20 @@ _TIE = 1e-6
 
 
 @dataclass(frozen=True)
-class Found:
-    """How often queries of one kind found the photo that they were made of.
+class EditedFigures:
+    """The share of edited photos whose item is a hit.
 
     Attributes:
         snapshot: how it was built.
-        change: what was done to the photo.
+        change: the edit.
         first: share whose item is first in a search of the predicted category.
         in_10: …among the first ten.
         auto_in_10: …among the first ten of a search with probe auto.
         own_category_first: share whose item is first in a search of its own category.
         own_category_in_10: …among the first ten.
         category_accuracy: share whose predicted category is the item's.
-        median_score: that queries have with their own item.
-        lowest_score: the smallest of these.
+        median_score: of queries with their own items.
+        lowest_score: the lowest of these.
     """
 
     snapshot: str
@@ -58,75 +56,68 @@ class Found:
     lowest_score: float
 
 
-def search_by_edited(snapshot: Snapshot, name: str, change: str, count: int) -> Found:
-    """Search by changed photos of `count` of the snapshot's items, the same ones for all snapshots of a catalogue.
+@dataclass(frozen=True)
+class _Outcome:
+    """The ranks of a query's own item, infinite where it is not a hit, its score, and if its category was predicted."""
+
+    strict: float
+    auto: float
+    own_category: float
+    own_score: float
+    is_right: bool
+
+
+def search_by_edited(snapshot: Snapshot, name: str, edit: str, count: int) -> EditedFigures:
+    """Search by edited photos of `count` of the snapshot's items, the same ones for all snapshots of a catalogue.
 
     Args:
-        snapshot: opened with an interpreter a core.
+        snapshot: opened with one interpreter per core.
         name: how it was built.
-        change: one of `EDITS`.
-        count: how many items.
+        edit: one of `EDITS`.
+        count: number of items.
     """
     items = sorted(snapshot.items, key=lambda indexed: indexed.item.item_id)
-    chosen = np.random.default_rng(0).permutation(len(items))[:count]
-    sought = [items[place] for place in chosen]
-    root = Path(snapshot.manifest.image_root)
-
-    def embed(indexed: IndexedItem) -> tuple[Vectors, list[str]]:
-        upload = EDITS[change](root / indexed.item.images[0])
-        image = decode_image(upload, ImageLimits(), preprocessing=snapshot.manifest.preprocessing)
-        embedding = snapshot.embedder.embed(to_pixels(image)[np.newaxis])
-        return embedding, snapshot.items.categories_of(hashlib.sha256(upload).digest())
-
+    chosen = [items[index] for index in np.random.default_rng(0).permutation(len(items))[:count]]
     with ThreadPoolExecutor(_THREADS) as pool:
-        found = list(pool.map(embed, sought))
-    embeddings = np.concatenate([embedding for embedding, _ in found])
-    searched = [_searched(snapshot, query, known) for query, (_, known) in zip(embeddings, found, strict=True)]
-    own = [indexed.item.category for indexed in sought]
-    strict = _ranks(snapshot, sought, embeddings, [categories[:1] for categories in searched])
-    auto = _ranks(snapshot, sought, embeddings, searched)
-    within = _ranks(snapshot, sought, embeddings, [[category] for category in own])
-    scores = [
-        _own_score(snapshot.partition(category), indexed, query)
-        for category, indexed, query in zip(own, sought, embeddings, strict=True)
-    ]
-    return Found(
+        outcomes = list(pool.map(partial(_search, snapshot, Searcher(snapshot), edit), chosen))
+    strict, auto, within = (
+        np.array([getattr(outcome, field) for outcome in outcomes]) for field in ("strict", "auto", "own_category")
+    )
+    return EditedFigures(
         snapshot=name,
-        change=change,
+        change=edit,
         first=float(np.mean(strict == 1)),
         in_10=float(np.mean(strict <= _TOP_K)),
         auto_in_10=float(np.mean(auto <= _TOP_K)),
         own_category_first=float(np.mean(within == 1)),
         own_category_in_10=float(np.mean(within <= _TOP_K)),
-        category_accuracy=float(np.mean([one[0] == wanted for one, wanted in zip(searched, own, strict=True)])),
-        median_score=float(np.median(scores)),
-        lowest_score=min(scores),
+        category_accuracy=float(np.mean([outcome.is_right for outcome in outcomes])),
+        median_score=float(np.median([outcome.own_score for outcome in outcomes])),
+        lowest_score=min(outcome.own_score for outcome in outcomes),
     )
 
 
-def _searched(snapshot: Snapshot, query: Vectors, known: list[str]) -> list[str]:
-    """The categories that `probe: auto` searches, most probable first.
-
-    As in the service, the very file of a catalogue image counts as its item's category, and so does an item that is
-    recognised.
-    """
-    return known[:1] or likely_categories(snapshot, query[np.newaxis])
-
-
-def _ranks(
-    snapshot: Snapshot, sought: Sequence[IndexedItem], embeddings: Vectors, searched: Sequence[Sequence[str]]
-) -> NDArray[np.float64]:
-    """`(n,)`: the rank of each item in a search of some categories; infinite where it is not among the hits."""
-    ranks = np.full(len(sought), math.inf)
-    for place, (indexed, categories) in enumerate(zip(sought, searched, strict=True)):
-        partitions = [snapshot.partition(category) for category in categories]
-        hits = search_partitions(partitions, embeddings[place : place + 1], _TOP_K)
-        own = next((hit.score for hit in hits if hit.item_number == indexed.number), None)
-        if own is not None:
-            ranks[place] = 1 + sum(hit.score > own + _TIE for hit in hits)
-    return ranks
+def _search(snapshot: Snapshot, searcher: Searcher, edit: str, indexed: IndexedItem) -> _Outcome:
+    item = indexed.item
+    query = embed_query(snapshot, EDITS[edit](Path(snapshot.manifest.image_root) / item.images[0]))
+    strict = searcher.search(query, SearchOptions(_TOP_K))
+    auto = searcher.search(query, SearchOptions(_TOP_K, probe="auto"))
+    within = searcher.search(query, SearchOptions(_TOP_K, category=item.category))
+    return _Outcome(
+        strict=_rank(item.item_id, strict.hits),
+        auto=_rank(item.item_id, auto.hits),
+        own_category=_rank(item.item_id, within.hits),
+        own_score=_own_score(snapshot, indexed, query.vectors[0]),
+        is_right=strict.predicted.category == item.category,
+    )
 
 
-def _own_score(partition: CategorySearch, indexed: IndexedItem, query: Vectors) -> float:
+def _rank(item_id: str, hits: Sequence[ItemHit]) -> float:
+    own = next((hit.score for hit in hits if hit.item.item_id == item_id), None)
+    return math.inf if own is None else 1 + sum(hit.score > own + _TIE for hit in hits)
+
+
+def _own_score(snapshot: Snapshot, indexed: IndexedItem, query: Vectors) -> float:
+    partition = snapshot.partition(indexed.item.category)
     rows = np.flatnonzero(partition.item_numbers() == indexed.number)
     return float((partition.embeddings(rows.tolist()) @ query).max())

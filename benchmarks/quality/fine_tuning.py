@@ -17,7 +17,7 @@ from benchmarks.harness.build_process import build_snapshot
 from benchmarks.harness.options import REPOSITORY, option_parser
 from benchmarks.harness.photos import Photo, list_photos, sample, write_catalogue
 from benchmarks.harness.rows import print_records, store
-from benchmarks.quality.edited_queries import Found, search_by_edited
+from benchmarks.quality.edited_queries import EditedFigures, search_by_edited
 from indexer.evaluation.photo_edits import EDITS
 from indexer.evaluation.retrieval_metrics import interval
 from shared.manifest import Manifest
@@ -45,7 +45,7 @@ def main() -> None:
     train = sample(train, 200) if options.smoke else train
     judges = options.photos / "validation"
     rows: list[dict[str, Any]] = []
-    found: list[Found] = []
+    found: list[EditedFigures] = []
     with tempfile.TemporaryDirectory(prefix="parecido-benchmark-") as directory:
         for seed in range(1 if options.smoke else options.seeds):
             for base in ("frozen", "tuned"):
@@ -82,7 +82,7 @@ def _evaluated(data: Path, queries: Path) -> dict[str, float]:
     return {name: evaluation[name] for name in _FIGURES}
 
 
-def _searched(data: Path, base: str, queries: int) -> list[Found]:
+def _searched(data: Path, base: str, queries: int) -> list[EditedFigures]:
     directory = DataDirectory(data)
     snapshot = Snapshot.open(directory.paths(directory.current_id()), _INTERPRETERS)
     try:

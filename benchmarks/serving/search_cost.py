@@ -32,6 +32,7 @@ from shared.manifest import FORMAT_VERSION, Manifest
 from shared.model.classifier import Classifier
 from shared.model.embedder import NoEmbedder
 from shared.retrieval.item_search import ItemSearch
+from shared.retrieval.query_pictures import QueryPictures
 from shared.retrieval.search_options import SearchOptions
 from shared.snapshot.snapshot import Snapshot
 from shared.vectors import Vectors
@@ -82,7 +83,7 @@ def _measure(snapshot: Snapshot, path: Path, query: Vectors, given: dict[str, An
         fresh = replace(snapshot, items=ItemStore(path))  # nothing is cached
         _reset_peak()
         before_mb, started_s = _memory_mb("VmRSS"), time.thread_time()
-        hits = ItemSearch(fresh, query, options).page(categories)
+        hits = ItemSearch(fresh, QueryPictures(query), options).page(categories)
         if run:
             taken_s.append(time.thread_time() - started_s)
         more_mb.append(_memory_mb("VmHWM") - before_mb)

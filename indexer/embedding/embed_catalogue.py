@@ -102,7 +102,7 @@ def embed_catalogue(
     """
     tasks, embedded, problems = executor(catalogue, config, stage)
     if not tasks:
-        raise CatalogueError(_no_usable_image(catalogue, problems))
+        raise CatalogueError(no_usable_image(catalogue, problems))
     items, image_items = number_good_items(catalogue, tasks)
     digests = tuple(image.digest for image in embedded)
     paths = [catalogue.image_root / task.image for task in tasks]
@@ -142,7 +142,8 @@ def _views(paths: list[Path], embedded: list[EmbeddedImage], config: EmbeddingCo
     )
 
 
-def _no_usable_image(catalogue: Catalogue, image_problems: tuple[Problem, ...]) -> str:
+def no_usable_image(catalogue: Catalogue, image_problems: tuple[Problem, ...]) -> str:
+    """Return the message for a catalogue all of whose images have problems."""
     problems = catalogue.problems + image_problems
     return (
         f"the catalogue {catalogue.path} has no usable image; 1 of {len(problems)} problems: {problems[0].sentence()}"

@@ -1,8 +1,8 @@
-"""Judge a snapshot by labelled photos that are not in it.
+"""The evaluation of a snapshot on labelled photos that are not in it.
 
-1. Embed the queries as the service would.
-2. Search every partition once for all queries; strict, probed and unfiltered answers are put together from that.
-3. Figures over all queries and by category.
+1. Read the photos and make queries of them, as the service does of uploads.
+2. Classify them and search by them, with the `Searcher` that the service uses.
+3. Compute figures over all photos, and by category.
 """
 
 from collections.abc import Sequence
@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 
-from indexer.catalogue.reader import read_catalogue
 from indexer.classifier.metrics import (
     ReliabilityBin,
     category_accuracy_at,
@@ -21,20 +20,16 @@ from indexer.classifier.metrics import (
     reliability,
 )
 from indexer.console.progress import Reporter
-from indexer.embedding.augmentation import Augmentation
-from indexer.embedding.embed_catalogue import embed_catalogue
-from indexer.embedding.embed_image import EmbeddingConfig
-from indexer.evaluation.predictions import LabelledPhotos, Predictions, predict
+from indexer.evaluation.labelled_photos import LabelledPhotos
+from indexer.evaluation.predictions import Predictions, predict
 from indexer.evaluation.retrieval_metrics import OodFigures, interval, ood_figures, precision
-from shared.images.limits import ImageLimits
 from shared.model.classifier import PROBE_COVERAGE
-from shared.model.ood_rule import mean_cosine
 from shared.snapshot.snapshot import Snapshot
 
 
 @dataclass(frozen=True)
 class CategoryFigures:
-    """One true category: how many queries show it, and the share of them that was recognised."""
+    """One true category: how many queries show it, and the share of them that is classified as it."""
 
     category: str
     queries: int
@@ -43,13 +38,13 @@ class CategoryFigures:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What `indexer evaluate` reports.
+    """The figures that `indexer evaluate` reports.
 
     Attributes:
-        snapshot_id: what was judged.
-        queries: how many photos.
-        skipped: photos that could not be read.
-        category_accuracy: share whose true category is the predicted one.
+        snapshot_id: of the snapshot evaluated.
+        queries: number of photos.
+        skipped: number of photos that could not be read.
+        category_accuracy: share whose true category is the most probable one by the classifier.
         category_accuracy_interval: 95 %, for so many queries.
         category_accuracy_at_2: …is among the two most probable: what a search with probe 2 covers.
         category_accuracy_at_3: …among three.
@@ -61,11 +56,12 @@ class Evaluation:
         category_precision_at_10_probe_3: …over three.
         unfiltered_category_precision_at_10: …over all partitions, without the classifier.
         unfiltered_nearest_accuracy: share whose nearest item, over all partitions, has the true category.
-        strict_hits_outside_prediction: hits of strict searches that are not of the predicted category; 0 unless broken.
-        unknown_categories: true categories that the snapshot doesn't have; their queries count as mistakes.
-        known_share: of the queries whose category the snapshot has, the share that is said to be known; this and the
-            next two are None where the snapshot has no rule for that, or no query is of the kind.
-        unknown_detected: of the queries whose category it does not have, the share that is said to be unknown.
+        strict_hits_outside_prediction: hits of strict searches that are not of the predicted category; 0 unless the
+            snapshot is damaged.
+        unknown_categories: true categories that the snapshot does not have; their queries count as mistakes.
+        known_share: of the queries whose category the snapshot has, the share that is in distribution by its OOD rule;
+            this and the next two are None if the snapshot has no OOD rule, or there are no such queries.
+        unknown_detected: of the queries whose category it does not have, the share that is OOD.
         known_auroc: the probability that one of the former scores higher than one of the latter.
         by_category: each true category.
         reliability: confidence against accuracy.
@@ -100,45 +96,37 @@ class Evaluation:
 
 
 def evaluate(snapshot: Snapshot, queries: Path, threads: int, reporter: Reporter) -> Evaluation:
-    """Judge an open snapshot by labelled photos; arguments and errors as of `predict_queries`."""
+    """Evaluate an open snapshot on labelled photos; arguments and errors as of `predict_queries`."""
     return evaluation_of(predict_queries(snapshot, queries, threads, reporter))
 
 
 def predict_queries(snapshot: Snapshot, queries: Path, threads: int, reporter: Reporter) -> Predictions:
-    """Embed labelled photos as the service would, classify them and search by them.
+    """Read labelled photos, classify them and search by them.
 
     Args:
-        snapshot: under judgement; opened with at least `threads` interpreters.
+        snapshot: to evaluate; opened with at least `threads` interpreters.
         queries: a catalogue (folders, CSV or JSON lines) whose categories are the truth.
-        threads: photos that are embedded at once.
-        reporter: told of progress.
+        threads: number of photos that are embedded at once.
+        reporter: receives progress.
 
     Raises:
-        CatalogueError: there is not one photo that can be read.
+        CatalogueError: not one photo can be read.
     """
-    catalogue = read_catalogue(queries)
-    with reporter.stage("embed queries", sum(len(item.images) for item in catalogue.items)) as stage:
-        preprocessing = snapshot.manifest.preprocessing
-        config = EmbeddingConfig(
-            snapshot.embedder, Augmentation(copies=0), ImageLimits(), threads, preprocessing=preprocessing
-        )
-        embedded = embed_catalogue(catalogue, config, stage)
-    photos = LabelledPhotos.of_queries(embedded, catalogue.image_root)
+    photos = LabelledPhotos.read(snapshot, queries, threads, reporter)
     with reporter.stage("search", len(snapshot.partitions)) as stage:
         return predict(snapshot, photos, stage)
 
 
-def evaluation_of(judged: Predictions) -> Evaluation:
-    """The figures over all photos and by category; those of hits are over the photos that were searched by."""
-    photos, probabilities, labels = judged.photos, judged.probabilities, judged.labels
-    truth = [photos.truth[place] for place in judged.searched]
-    predicted = [judged.predicted(place) for place in range(len(photos))]
-    strict, unfiltered = judged.hit_categories(1), judged.hit_categories(len(judged.categories))
+def evaluation_of(predictions: Predictions) -> Evaluation:
+    """Compute the figures: those of the classifier over all photos, those of searches over the photos searched by."""
+    photos, probabilities, labels = predictions.photos, predictions.probabilities, predictions.labels
+    truth = predictions.searched_truth
+    unfiltered = predictions.hit_categories(len(predictions.categories))
     accuracy = category_accuracy_at(1, probabilities, labels)
-    covered, probed = probe_auto(judged.snapshot.classifier, probabilities, labels, PROBE_COVERAGE)
-    known = _known(judged)
+    covered, probed = probe_auto(predictions.snapshot.classifier, probabilities, labels, PROBE_COVERAGE)
+    ood = _ood_figures(predictions)
     return Evaluation(
-        snapshot_id=judged.snapshot.snapshot_id,
+        snapshot_id=predictions.snapshot.snapshot_id,
         queries=len(photos),
         skipped=photos.skipped,
         category_accuracy=accuracy,
@@ -148,50 +136,45 @@ def evaluation_of(judged: Predictions) -> Evaluation:
         probe_auto_coverage=covered,
         probe_auto_partitions=probed,
         expected_calibration_error=expected_calibration_error(probabilities, labels),
-        category_precision_at_10=precision(strict, truth),
-        category_precision_at_10_probe_2=precision(judged.hit_categories(2), truth),
-        category_precision_at_10_probe_3=precision(judged.hit_categories(3), truth),
+        category_precision_at_10=precision(predictions.hit_categories(1), truth),
+        category_precision_at_10_probe_2=precision(predictions.hit_categories(2), truth),
+        category_precision_at_10_probe_3=precision(predictions.hit_categories(3), truth),
         unfiltered_category_precision_at_10=precision(unfiltered, truth),
-        unfiltered_nearest_accuracy=precision([categories_found[:1] for categories_found in unfiltered], truth),
+        unfiltered_nearest_accuracy=precision([categories[:1] for categories in unfiltered], truth),
         strict_hits_outside_prediction=sum(
-            category != predicted[photo]
-            for found, photo in zip(strict, judged.searched, strict=True)
-            for category in found
+            hit.item.category != result.predicted.category for result in predictions.strict for hit in result.hits
         ),
-        unknown_categories=tuple(sorted(set(photos.truth) - set(judged.categories))),
-        known_share=known.known_share,
-        unknown_detected=known.unknown_detected,
-        known_auroc=known.known_auroc,
-        by_category=_by_category(photos.truth, predicted),
+        unknown_categories=tuple(sorted(set(photos.truth) - set(predictions.categories))),
+        known_share=ood.known_share,
+        unknown_detected=ood.unknown_detected,
+        known_auroc=ood.known_auroc,
+        by_category=_by_category(photos.truth, [predictions.most_probable(photo) for photo in range(len(photos))]),
         reliability=reliability(probabilities, labels),
     )
 
 
-def _known(judged: Predictions) -> OodFigures:
-    """How well photos of the snapshot's categories are told from others."""
-    classifier, searched = judged.snapshot.classifier, judged.searched
-    if classifier.ood_rule is None:
+def _ood_figures(predictions: Predictions) -> OodFigures:
+    if predictions.snapshot.classifier.ood_rule is None:
         return OodFigures()
-    embeddings = judged.photos.embeddings[searched]
-    columns = judged.ranked[searched, 0]
-    cosines = np.array([mean_cosine(judged.found[column][place]) for place, column in enumerate(columns)])
-    margins = classifier.ood_rule.margins(embeddings, classifier.logits(embeddings), columns, cosines)
-    return ood_figures(margins, judged.labels[searched])
+    verdicts = [result.ood_verdict for result in predictions.strict]
+    # A verdict without a score is that on a file of the catalogue.
+    margins = np.array([np.inf if verdict.score is None else verdict.score for verdict in verdicts])
+    return ood_figures(margins, predictions.labels[predictions.searched])
 
 
 def _by_category(truth: Sequence[str], predicted: Sequence[str]) -> tuple[CategoryFigures, ...]:
     figures = []
     for category in sorted(set(truth)):
-        right = [guess == category for guess, wanted in zip(predicted, truth, strict=True) if wanted == category]
-        figures.append(CategoryFigures(category, len(right), sum(right) / len(right)))
+        is_right = [guess == category for guess, own in zip(predicted, truth, strict=True) if own == category]
+        figures.append(CategoryFigures(category, len(is_right), sum(is_right) / len(is_right)))
     return tuple(figures)
 
 
 def show(evaluation: Evaluation, reporter: Reporter) -> None:
-    """Print the figures for a person."""
+    """Print the figures as tables."""
     rows = [(figures.category, figures.queries, figures.category_accuracy) for figures in evaluation.by_category]
     reporter.table("By category", ["category", "queries", "category_accuracy"], rows)
-    rows = [tuple(asdict(one).values()) for one in evaluation.reliability]
+    rows = [tuple(asdict(each).values()) for each in evaluation.reliability]
     header = ["confidence above", "up to", "queries", "mean confidence", "category_accuracy"]
     reporter.table("Reliability", header, rows)
     figures = [(name, value) for name, value in evaluation.as_dict().items() if isinstance(value, int | float | str)]

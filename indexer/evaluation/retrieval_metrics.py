@@ -1,6 +1,7 @@
 """Precision, intervals and OOD figures of searches; pure functions over arrays."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
 
@@ -10,11 +11,11 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True)
 class OodFigures:
-    """How well queries of the snapshot's categories are told from others; None where there are none of the kind.
+    """The quality of OOD detection; a figure is None if there are no queries of its kind.
 
     Attributes:
-        known_share: of the queries whose category the snapshot has, the share that is said to be known.
-        unknown_detected: of the others, the share that is said to be unknown.
+        known_share: of the queries whose category the snapshot has, the share that is in distribution.
+        unknown_detected: of the others, the share that is OOD.
         known_auroc: the probability that one of the former lies further above its threshold than one of the latter.
     """
 
@@ -24,7 +25,7 @@ class OodFigures:
 
 
 def interval(share: float, n: int) -> tuple[float, float]:
-    """The 95 % interval of a share that was counted over `n` queries (Wilson, 1927)."""
+    """Return the 95 % interval of a share that was counted over `n` queries (Wilson, 1927)."""
     # By hand: `scipy.stats` takes longer to import than all the rest that a command needs.
     z2 = NormalDist().inv_cdf(0.975) ** 2
     counted = round(share * n) / n
@@ -36,37 +37,42 @@ def interval(share: float, n: int) -> tuple[float, float]:
     return low, high
 
 
-def precision(found: list[list[str]], truth: list[str]) -> float:
-    """The mean share of each query's hits that have its true category; a query without hits counts 0.
+def precision(hit_categories: Sequence[Sequence[str]], truth: Sequence[str]) -> float:
+    """Return the mean of `precisions`."""
+    return float(precisions(hit_categories, truth).mean())
+
+
+def precisions(hit_categories: Sequence[Sequence[str]], truth: Sequence[str]) -> NDArray[np.float64]:
+    """Return the share of each query's hits that have its true category, `(n_queries,)`; 0 for a query without hits.
 
     Args:
-        found: the hits' categories, best first, for each query.
-        truth: each query's category.
+        hit_categories: the categories of each query's hits.
+        truth: the category of each query.
     """
     shares = [
-        sum(category == wanted for category in categories) / max(1, len(categories))
-        for categories, wanted in zip(found, truth, strict=True)
+        sum(category == own for category in categories) / max(1, len(categories))
+        for categories, own in zip(hit_categories, truth, strict=True)
     ]
-    return float(np.mean(shares))
+    return np.array(shares)
 
 
 def ood_figures(margins: NDArray[np.float64], truth: NDArray[np.int64]) -> OodFigures:
-    """How well known queries are told from others.
+    """Compute the quality of OOD detection.
 
     Args:
-        margins: `(n,)`, how far each query's score lies above its threshold; known are those of 0 or more.
+        margins: `(n,)`, of each query's score over its threshold; queries of 0 or more are in distribution.
         truth: `(n,)` columns; -1 is a category that the snapshot does not have.
     """
-    has, said = truth >= 0, margins >= 0
+    is_known, is_accepted = truth >= 0, margins >= 0
     return OodFigures(
-        known_share=float(said[has].mean()) if has.any() else None,
-        unknown_detected=float(1 - said[~has].mean()) if not has.all() else None,
-        known_auroc=auroc(margins[has], margins[~has]) if has.any() and not has.all() else None,
+        known_share=float(is_accepted[is_known].mean()) if is_known.any() else None,
+        unknown_detected=float(1 - is_accepted[~is_known].mean()) if not is_known.all() else None,
+        known_auroc=auroc(margins[is_known], margins[~is_known]) if 0 < is_known.sum() < len(is_known) else None,
     )
 
 
 def auroc(higher: NDArray[np.float64], lower: NDArray[np.float64]) -> float:
-    """The area under the ROC curve: the share of pairs in which the one of `higher` is higher, ties counting half.
+    """Return the area under the ROC curve: the share of pairs whose member of `higher` is higher, ties counting half.
 
     Mann and Whitney's U over all pairs; of `(n,)` and `(m,)` scores.
     """

@@ -1,4 +1,4 @@
-"""Whether an item of the catalogue is found by its own photo after that was changed, as users' photos are."""
+"""Robustness: are items still hits of their own photos after these were edited, as users edit photos?"""
 
 import os
 from concurrent.futures import ThreadPoolExecutor
@@ -8,20 +8,20 @@ import numpy as np
 from PIL import Image
 
 from indexer.console.progress import Reporter
-from indexer.embedding.decoding import decode_pixels
+from indexer.evaluation.labelled_photos import embed_query
 from indexer.evaluation.photo_edits import EDITS
 from indexer.evaluation.predictions import TOP_K
 from indexer.evaluation.retrieval_metrics import interval
 from indexer.files.location import location
 from shared.catalogue.items import IndexedItem
 from shared.errors import ImageError
-from shared.images.limits import ImageLimits
-from shared.retrieval.nearest_item_rule import strict_hits
+from shared.retrieval.search_options import SearchOptions
+from shared.retrieval.searcher import Searcher
 from shared.snapshot.snapshot import Snapshot
 
-_ITEMS = 40
+_N_ITEMS = 40
 _SEED = 0
-_CHANGES = (
+_EDITS = (
     "rotated 10°, white corners",
     "mirrored",
     "cropped to 70 %",
@@ -33,7 +33,7 @@ _CHANGES = (
 
 @dataclass(frozen=True)
 class EditFigures:
-    """One change: of how many photos the own item was among the first ten hits of a strict search."""
+    """One edit: the share of photos whose own item was among the first ten hits of a strict search."""
 
     change: str
     photos: int
@@ -42,42 +42,42 @@ class EditFigures:
 
 
 def search_by_edited(snapshot: Snapshot, reporter: Reporter) -> tuple[EditFigures, ...]:
-    """Search by changed photos of some random items, the same ones for each change; files that are gone are left out.
+    """Search by edited photos of some random items, the same for each edit; files that are gone are left out.
 
     Args:
         snapshot: open.
-        reporter: told of progress.
+        reporter: receives progress.
     """
     random = np.random.default_rng(_SEED)
-    numbers = random.permutation(len(snapshot.items))[:_ITEMS].tolist()
+    numbers = random.permutation(len(snapshot.items))[:_N_ITEMS].tolist()
     items = snapshot.items.by_numbers(numbers)
+    searcher = Searcher(snapshot)
 
     with (
-        reporter.stage("changed photos", len(items) * len(_CHANGES)) as stage,
+        reporter.stage("changed photos", len(items) * len(_EDITS)) as stage,
         ThreadPoolExecutor(os.cpu_count() or 1) as pool,
     ):
 
-        def search(indexed: IndexedItem, change: str) -> bool | None:
-            found = _is_found(snapshot, indexed, change)
+        def search(indexed: IndexedItem, edit: str) -> bool | None:
+            is_hit = _is_hit(searcher, snapshot, indexed, edit)
             stage.advance()
-            return found
+            return is_hit
 
-        found = {change: list(pool.map(search, items, [change] * len(items))) for change in _CHANGES}
-    return tuple(_figures(change, [one for one in each if one is not None]) for change, each in found.items() if items)
+        by_edit = {edit: list(pool.map(search, items, [edit] * len(items))) for edit in _EDITS}
+    return tuple(_figures(edit, [hit for hit in hits if hit is not None]) for edit, hits in by_edit.items() if items)
 
 
-def _is_found(snapshot: Snapshot, indexed: IndexedItem, change: str) -> bool | None:
-    """None where the photo can't be read."""
-    limits = ImageLimits()
+def _is_hit(searcher: Searcher, snapshot: Snapshot, indexed: IndexedItem, edit: str) -> bool | None:
+    """Return True if the item is a hit of its edited photo; None if the photo can't be read."""
     try:
-        upload = EDITS[change](location(snapshot.manifest.image_root) / indexed.item.images[0])
-        pixels = decode_pixels(upload, limits, preprocessing=snapshot.manifest.preprocessing)
-        embedding = snapshot.embedder.embed(pixels[np.newaxis])
+        upload = EDITS[edit](location(snapshot.manifest.image_root) / indexed.item.images[0])
+        query = embed_query(snapshot, upload)
     except (ImageError, OSError, Image.DecompressionBombError):
         return None
-    return any(hit.item_number == indexed.number for hit in strict_hits(snapshot, embedding, TOP_K))
+    hits = searcher.search(query, SearchOptions(top_k=TOP_K)).hits
+    return any(hit.item.item_id == indexed.item.item_id for hit in hits)
 
 
-def _figures(change: str, found: list[bool]) -> EditFigures:
-    share = float(np.mean(found)) if found else 0.0
-    return EditFigures(change, len(found), share, interval(share, len(found)) if found else (0.0, 1.0))
+def _figures(edit: str, hits: list[bool]) -> EditFigures:
+    share = float(np.mean(hits)) if hits else 0.0
+    return EditFigures(edit, len(hits), share, interval(share, len(hits)) if hits else (0.0, 1.0))

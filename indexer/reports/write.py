@@ -59,7 +59,8 @@ def _write(
     reporter: Reporter,
 ) -> None:
     # Matplotlib takes a second to import: only builds that have something to tell pay for it.
-    from indexer.evaluation.predictions import LabelledPhotos, affordable_searches, predict
+    from indexer.evaluation.labelled_photos import LabelledPhotos
+    from indexer.evaluation.predictions import affordable_searches, predict
     from indexer.evaluation.robustness import search_by_edited
     from indexer.reports.evaluation_report import STEPS, EvaluationReport, read_previous
 

@@ -1,6 +1,9 @@
-"""Answer queries from one open snapshot. Knows nothing of the web.
+"""The engine: answers queries from one open snapshot, without the web.
 
-image ─decode─▶ pixels ─embed (once)─▶ embedding ─classify─▶ probabilities ─choose─▶ categories ─search─▶ hits
+image ─decode─▶ pixels ─embed (once)─▶ query pictures ─`Searcher`: classify, rank categories, search, collapse─▶ hits
+
+`shared.retrieval.searcher` implements the search. The engine adds what a service needs: images are decoded and embedded
+in turns, costly searches run on threads of lower priority, searches have a deadline, and stages are timed.
 """
 
 import hashlib
@@ -9,11 +12,9 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from search_service.admission.controller import AdmissionController, costly_search_admission
 from search_service.admission.parallel_map import parallel_map
@@ -24,31 +25,28 @@ from search_service.engine.catalogue_lookup import CatalogueLookup
 from search_service.engine.query import Query
 from search_service.engine.query_decoder import QueryDecoder
 from search_service.engine.query_embedding import QueryEmbedder
+from search_service.engine.timing import Timing
 from search_service.engine.user_feedback import UserFeedback
 from shared.errors import ClientGone, ParecidoError, StoreUnavailable
 from shared.feedback_record import Feedback
 from shared.images.decode_pool.template import template_of_process
 from shared.images.limits import ImageLimits
 from shared.manifest import Manifest
-from shared.model.classifier import PROBE_COVERAGE, ranking
+from shared.model.classifier import PROBE_COVERAGE
 from shared.priority import costly_search_threads
-from shared.retrieval.category_ranking import CategoryRanking
-from shared.retrieval.item_search import ItemSearch
-from shared.retrieval.ood_verdict import IN_CATALOGUE, NOT_EVALUATED, OodVerdict, judge
-from shared.retrieval.results import ItemHit, Prediction, SearchResult, Timing
+from shared.retrieval.query_pictures import QueryPictures
+from shared.retrieval.results import SearchResult
 from shared.retrieval.search_options import SearchOptions
+from shared.retrieval.searcher import Searcher
 from shared.snapshot.lease import SnapshotLease
 from shared.snapshot.snapshot import Snapshot
-from shared.vectors import Vectors
-
-CANDIDATES = 5
 
 
 class Engine:
-    """Safe to call from any number of threads.
+    """Answers queries; safe to call from any number of threads.
 
     Attributes:
-        catalogue: for what is looked up and not searched.
+        catalogue: looks up items, their images and categories without searching.
     """
 
     def __init__(
@@ -67,22 +65,22 @@ class Engine:
 
         Args:
             snapshot: open; closed by `close`.
-            limits: what query images are refused for, where there is no `decoder`.
-            probe_coverage: for what share of the queries `probe: auto` searches the right category.
-            image_root: where the catalogue's images lie, if not where they were indexed.
-            lease: on the snapshot; given back by `close`.
-            admission: decides which images are decoded and embedded when; by default one more than there are cores, for
-                this engine alone.
-            query_views: of a query image that are embedded: 1 for itself, 2 for its mirror image too, which counts as a
-                second picture of the query.
-            search_admission: decides which costly searches run when; by default one fewer than there are cores. No
-                query holds a slot of both at once.
-            decoder: decodes query images; by default one for this engine alone, closed by `close`.
+            limits: of query images, if there is no `decoder`.
+            probe_coverage: share of queries for which `probe: auto` is to search the right category.
+            image_root: directory of the catalogue's images, if it is not the one that they were indexed from.
+            lease: on the snapshot; released by `close`.
+            admission: has slots for decoding and embedding images; by default one more than there are cores, for this
+                engine alone.
+            query_views: views of a query image that are embedded: 1 for the image, 2 for its mirror image too, which
+                counts as a second picture of the query.
+            search_admission: has slots for costly searches; by default one fewer than there are cores. No query holds a
+                slot of both at once.
+            decoder: of query images; by default one for this engine alone, closed by `close`.
         """
         cores = os.cpu_count() or 1
         self.catalogue = CatalogueLookup(snapshot, image_root)
         self._snapshot = snapshot
-        self._probe_coverage = probe_coverage
+        self._searcher = Searcher(snapshot, probe_coverage)
         self._lease = lease
         self._admission = admission or AdmissionController(cores + 1)
         self._search_admission = search_admission or costly_search_admission(cores)
@@ -90,23 +88,23 @@ class Engine:
         if decoder is None:
             template = template_of_process(limits or ImageLimits())
             decoder = self._own_decoder = QueryDecoder(template, self._admission.slots)
-        self._vectors = QueryEmbedder(snapshot, decoder, self._admission, query_views)
+        self._embedder = QueryEmbedder(snapshot, decoder, self._admission, query_views)
         self._costly_threads = costly_search_threads(self._search_admission.slots)
         self._most_helpers = max(1, cores - 1)
         self._batch_threads = ThreadPoolExecutor(2 * cores, "batch")  # started when they are first needed
 
     @property
     def snapshot_id(self) -> str:
-        """The snapshot being served."""
+        """Id of the snapshot served."""
         return self._snapshot.snapshot_id
 
     @property
     def manifest(self) -> Manifest:
-        """How the snapshot describes itself."""
+        """The manifest of the snapshot."""
         return self._snapshot.manifest
 
     def require_ready(self) -> None:
-        """Refuse where what is served can't be searched now.
+        """Raise if the snapshot can't be searched now.
 
         Raises:
             StoreUnavailable: the vectors are on a server that does not answer.
@@ -114,7 +112,7 @@ class Engine:
         self._snapshot.require_reachable()
 
     def search(self, query: Query, options: SearchOptions) -> SearchResult:
-        """Search by whatever the query has.
+        """Search by the image, item or embedding of a query.
 
         Raises:
             ParecidoError: those of `search_image`, `search_item` and `search_embedding`.
@@ -126,15 +124,15 @@ class Engine:
         return self.search_embedding(query.embedding, options)
 
     def search_batch(self, searches: Sequence[tuple[Query, SearchOptions]]) -> list[SearchResult | ParecidoError]:
-        """Search by several queries, on the caller's thread and on helpers; each answer is that of `search`.
+        """Search by several queries, on this thread and on those that requests share.
 
         Returns:
-            For each in its order its answer, or why it has none: a bad one fails alone.
+            For each query the result of `search`, or the error: a bad query fails alone.
 
         Raises:
-            Overloaded: there are images among them, and too many others are before these.
+            Overloaded: there are images among the queries, and the queue is full.
             StoreUnavailable: the vectors are on a server that does not answer.
-            ClientGone: nobody waits for the answers any more.
+            ClientGone: the client has disconnected.
         """
         if any(query.image is not None for query, _ in searches):
             self._admission.reject_if_full()
@@ -145,56 +143,50 @@ class Engine:
         return parallel_map(self._search_or_error, searches, self._batch_threads, self._most_helpers)
 
     def search_image(self, data: bytes, options: SearchOptions) -> SearchResult:
-        """Search by the bytes of an image file.
-
-        The very file of a catalogue image counts as that item's category, whatever the classifier thinks of it: so
-        what is in the catalogue always finds itself.
+        """Search by the bytes of an image file; see `QueryPictures.of_image` for files of the catalogue.
 
         Raises:
-            ImageError: it can't be used.
-            UnknownCategory: `options.category` is none.
+            ImageError: the image can't be used.
+            UnknownCategory: `options.category` is not in the snapshot.
         """
         timing = Timing()
-        queries = self._vectors.of_image(data, timing)
-        known = self._vectors.category_of(data, queries)
-        return self._search(queries, options, timing, known, None if known is None else IN_CATALOGUE)
+        vectors = self._embedder.of_image(data, timing)
+        return self._search(QueryPictures.of_image(self._snapshot, data, vectors), options, timing)
 
     def search_embedding(self, embedding: ArrayLike | None, options: SearchOptions) -> SearchResult:
         """Search by a `(dim,)` vector of any length but 0, made by this snapshot's embedder.
 
         Raises:
-            InvalidEmbedding: another shape, or no direction.
-            UnknownCategory: `options.category` is none.
+            InvalidEmbedding: it has another shape, or no direction.
+            UnknownCategory: `options.category` is not in the snapshot.
         """
         timing = Timing()
-        return self._search(self._vectors.of_embedding(embedding), options, timing)
+        return self._search(QueryPictures(self._embedder.of_embedding(embedding)), options, timing)
 
     def search_item(self, item_id: str, options: SearchOptions) -> SearchResult:
-        """Search by the images of an item of the catalogue, which is itself among the hits.
-
-        Its category is known, and that is the one that counts as most probable.
+        """Search by the images of a catalogue item, which is a hit itself; its category counts as the predicted one.
 
         Raises:
-            UnknownItem: there is none of this id.
-            UnknownCategory: `options.category` is none.
+            UnknownItem: the snapshot has no item of this id.
+            UnknownCategory: `options.category` is not in the snapshot.
         """
         timing = Timing()
         indexed = self._snapshot.items.by_id(item_id)
-        return self._search(self._vectors.of_item(indexed), options, timing, indexed.item.category, NOT_EVALUATED)
+        return self._search(QueryPictures.of_item(self._snapshot, indexed), options, timing)
 
     def similar(self, item_id: str, options: SearchOptions) -> SearchResult:
-        """As `search_item`, without the item itself.
+        """Search as `search_item`, without the item itself among the hits.
 
         Raises:
-            UnknownItem: there is none of this id.
+            UnknownItem: the snapshot has no item of this id.
         """
         timing = Timing()
         indexed = self._snapshot.items.by_id(item_id)
-        queries, known = self._vectors.of_item(indexed), indexed.item.category
-        return self._search(queries, options, timing, known, NOT_EVALUATED, without=indexed.number)
+        query = replace(QueryPictures.of_item(self._snapshot, indexed), excluded_item=indexed.number)
+        return self._search(query, options, timing)
 
     def classify(self, query: Query) -> SearchResult:
-        """Say which category an image or an embedding shows; that of an item is known.
+        """Predict the category of an image or an embedding; that of an item is known.
 
         Raises:
             ParecidoError: those of `classify_image` and `classify_embedding`.
@@ -204,21 +196,22 @@ class Engine:
         return self.classify_embedding(query.embedding)
 
     def classify_image(self, data: bytes) -> SearchResult:
-        """Say which category an image shows, if any; nothing is searched but what tells that.
+        """Predict the category of an image, and whether it shows one at all; there are no hits.
 
         Raises:
-            ImageError: it can't be used.
+            ImageError: the image can't be used.
         """
         timing = Timing()
-        return self._classified(self._vectors.of_image(data, timing), timing)
+        return self._predict(QueryPictures(self._embedder.of_image(data, timing)), timing)
 
     def classify_embedding(self, embedding: ArrayLike | None) -> SearchResult:
-        """As `classify_image`, for a vector.
+        """Predict as `classify_image`, for a vector.
 
         Raises:
-            InvalidEmbedding: another shape, or no direction.
+            InvalidEmbedding: it has another shape, or no direction.
         """
-        return self._classified(self._vectors.of_embedding(embedding), Timing())
+        timing = Timing()
+        return self._predict(QueryPictures(self._embedder.of_embedding(embedding)), timing)
 
     def feedback(self, query: Query, feedback: UserFeedback) -> Feedback:
         """Return the record of a user's feedback on a query, without its image.
@@ -226,23 +219,21 @@ class Engine:
         Raises:
             ImageError: the image can't be used.
             InvalidEmbedding: the embedding has another shape, or no direction.
-            UnknownItem: there is none of this id.
+            UnknownItem: the snapshot has no item of this id.
             RequestError: the feedback does not fit the snapshot; see `UserFeedback.to_record`.
         """
         if query.image is not None:
+            vectors = self._embedder.of_image(query.image, Timing())
             digest = hashlib.sha256(query.image).hexdigest()
-            return feedback.to_record(
-                self._snapshot, self._vectors.of_image(query.image, Timing()), image_sha256=digest
-            )
+            return feedback.to_record(self._snapshot, vectors, image_sha256=digest)
         if query.item_id is not None:
             indexed = self._snapshot.items.by_id(query.item_id)
-            return feedback.to_record(
-                self._snapshot, self._vectors.of_item(indexed), query_item_id=indexed.item.item_id
-            )
-        return feedback.to_record(self._snapshot, self._vectors.of_embedding(query.embedding))
+            vectors = QueryPictures.of_item(self._snapshot, indexed).vectors
+            return feedback.to_record(self._snapshot, vectors, query_item_id=indexed.item.item_id)
+        return feedback.to_record(self._snapshot, self._embedder.of_embedding(query.embedding))
 
     def close(self) -> None:
-        """Close the snapshot and give back its lease; call it when no request uses the engine any more."""
+        """Close the snapshot and release its lease; call it when no request uses the engine any more."""
         self._batch_threads.shutdown()
         self._costly_threads.shutdown()
         self._snapshot.close()
@@ -255,84 +246,30 @@ class Engine:
         try:
             return self.search(*search)
         except (StoreUnavailable, ClientGone):
-            raise  # it is of no use to ask for the others
+            raise  # the other queries would fail too
         except ParecidoError as error:
             return error
 
-    def _search(
-        self,
-        queries: Vectors,
-        options: SearchOptions,
-        timing: Timing,
-        known: str | None = None,
-        verdict: OodVerdict | None = None,
-        without: int | None = None,
-    ) -> SearchResult:
-        """Search by all pictures of one query, `(n_pictures, dim)`.
-
-        Its category is `known`, or left to the classifier and to an item that is recognised. `verdict` is given, or
-        found for the first picture and the classifier's category.
-        """
-        if options.category is not None:
-            options = replace(options, category=self._snapshot.category_named(options.category))
-        if options.category is not None or self._snapshot.classifier.ood_rule is None:
-            verdict = NOT_EVALUATED  # also of the catalogue's own images
+    def _search(self, query: QueryPictures, options: SearchOptions, timing: Timing) -> SearchResult:
         with timing.stage("classify"):
-            probabilities = self._snapshot.classifier.mean_probabilities(queries)
-            ranked = CategoryRanking.of(self._snapshot.classifier, probabilities, self._probe_coverage, known)
-        partitions = [self._snapshot.partition(category) for category in ranked.chosen(options)]
-        search = partial(self._found, queries, options, ranked, verdict, without)
-        if is_costly_search(self._snapshot, options, len(queries), partitions):
+            ranking = self._searcher.classify(query)
+        categories = self._searcher.categories_to_search(ranking, options)
+        partitions = [self._snapshot.partition(category) for category in categories]
+
+        def search() -> SearchResult:
+            return self._searcher.search(query, options, ranking, check=SearchDeadline.start().check)
+
+        if is_costly_search(self._snapshot, options, len(query.vectors), partitions):
             with self._search_admission.slot(), timing.stage("search"):
-                found = self._costly_threads.submit(copy_context().run, search).result()
+                result = self._costly_threads.submit(copy_context().run, search).result()
         else:
             with timing.stage("search"):
-                found = search()
-        predicted, categories, hits, verdict = found
-        return self._answer(probabilities, predicted, categories, hits, timing, verdict)
+                result = search()
+        return replace(result, timing_ms=timing.as_ms())
 
-    def _found(
-        self,
-        queries: Vectors,
-        options: SearchOptions,
-        ranked: CategoryRanking,
-        verdict: OodVerdict | None,
-        without: int | None,
-    ) -> tuple[str, tuple[str, ...], tuple[ItemHit, ...], OodVerdict]:
-        """The category, the categories searched, the hits, and whether the query shows one of the categories."""
-        search = ItemSearch(self._snapshot, queries, options, without, SearchDeadline.start().check)
-        if verdict is None:
-            verdict = judge(self._snapshot.classifier, queries[:1], ranked.first, search.nearest(ranked.first))
-        if options.category is None:
-            ranked = ranked.recognised(search.best_cosine)
-        categories = ranked.chosen(options)
-        if verdict.in_distribution is False and options.on_unknown != "search":
-            categories = ()
-        return ranked.first, categories, search.page(categories), verdict
-
-    def _classified(self, queries: Vectors, timing: Timing) -> SearchResult:
+    def _predict(self, query: QueryPictures, timing: Timing) -> SearchResult:
         with timing.stage("classify"):
-            probabilities = self._snapshot.classifier.mean_probabilities(queries)
-            ranked = CategoryRanking.of(self._snapshot.classifier, probabilities, self._probe_coverage)
-        predicted, verdict = ranked.first, NOT_EVALUATED
-        if ranked.n_likely > 1 or self._snapshot.classifier.ood_rule is not None:
-            with timing.stage("search"):
-                search = ItemSearch(self._snapshot, queries, SearchOptions(), check=SearchDeadline.start().check)
-                verdict = judge(self._snapshot.classifier, queries[:1], predicted, search.nearest(predicted))
-                predicted = ranked.recognised(search.best_cosine).first
-        return self._answer(probabilities, predicted, (), (), timing, verdict)
-
-    def _answer(
-        self,
-        probabilities: NDArray[np.float32],
-        predicted: str,
-        searched: tuple[str, ...],
-        hits: tuple[ItemHit, ...],
-        timing: Timing,
-        verdict: OodVerdict,
-    ) -> SearchResult:
-        categories = self._snapshot.classifier.categories
-        ranked = [Prediction(categories[place], float(probabilities[place])) for place in ranking(probabilities)]
-        query = next(candidate for candidate in ranked if candidate.category == predicted)
-        candidates = tuple(ranked[:CANDIDATES])
-        return SearchResult(self.snapshot_id, query, candidates, searched, hits, timing.as_ms(), verdict)
+            ranking = self._searcher.classify(query)
+        with timing.stage("search" if self._searcher.needs_search(ranking) else "classify"):
+            result = self._searcher.predict(query, ranking, SearchDeadline.start().check)
+        return replace(result, timing_ms=timing.as_ms())

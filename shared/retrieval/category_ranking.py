@@ -1,14 +1,15 @@
-"""Choose the categories to search."""
+"""The categories of one query, in the order in which they are searched."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from shared.model.classifier import Classifier, ranking
 from shared.retrieval.nearest_item_rule import apply_ratio_test
-from shared.retrieval.search_options import SearchOptions
+from shared.retrieval.results import Prediction
 
 
 @dataclass(frozen=True)
@@ -16,45 +17,54 @@ class CategoryRanking:
     """The categories of one query.
 
     Attributes:
-        categories: all of them, most probable first.
+        categories: all of them, the predicted one first, then by probability.
         n_likely: how many of them `probe: auto` searches.
+        probabilities: calibrated, most probable first.
     """
 
     categories: tuple[str, ...]
     n_likely: int
+    probabilities: Mapping[str, float]
 
     @classmethod
-    def of(
-        cls, head: Classifier, probabilities: NDArray[np.float32], coverage: float, known: str | None = None
-    ) -> "CategoryRanking":
-        """Rank by `(n_categories,)` calibrated probabilities.
+    def of(cls, classifier: Classifier, probabilities: NDArray[np.float32], coverage: float) -> "CategoryRanking":
+        """Rank by class probability.
 
         Args:
-            head: that gave them.
-            probabilities: in the order of the head's categories.
-            coverage: what the probabilities of the likely ones have to reach.
-            known: a category that counts as certain.
+            classifier: whose probabilities they are.
+            probabilities: `(n_categories,)`, calibrated, in the order of its categories.
+            coverage: the share of queries for which `probe: auto` is to search the right category.
         """
-        ranked = cls(tuple(head.categories[place] for place in ranking(probabilities)), 1)
-        if known is not None:
-            return ranked.led_by(known)
-        return replace(ranked, n_likely=head.n_likely(probabilities, coverage))
+        columns = ranking(probabilities)
+        categories = tuple(classifier.categories[column] for column in columns)
+        by_category = dict(zip(categories, probabilities[columns].tolist(), strict=True))
+        return cls(categories, classifier.n_likely(probabilities, coverage), by_category)
 
     @property
-    def first(self) -> str:
-        """The category that counts as the query's."""
-        return self.categories[0]
+    def predicted(self) -> Prediction:
+        """The category that the query counts as."""
+        return Prediction(self.categories[0], self.probabilities[self.categories[0]])
 
-    def led_by(self, category: str) -> "CategoryRanking":
-        """With this one first."""
+    def candidates(self, count: int) -> tuple[Prediction, ...]:
+        """The most probable categories."""
+        return tuple(Prediction(*pair) for pair, _ in zip(self.probabilities.items(), range(count), strict=False))
+
+    def with_known(self, category: str) -> "CategoryRanking":
+        """The same for a query whose category is known."""
+        return replace(self._led_by(category), n_likely=1)
+
+    def after_ratio_test(self, best_cosine: Callable[[str], float], max_ratio: float) -> "CategoryRanking":
+        """The same with the category first that the nearest-item ratio test chooses.
+
+        Args:
+            best_cosine: returns the cosine of a category's nearest item.
+            max_ratio: of the distances, see `apply_ratio_test`.
+        """
+        return self._led_by(apply_ratio_test(self.categories[: self.n_likely], best_cosine, max_ratio))
+
+    def to_search(self, probe: int | Literal["auto"]) -> tuple[str, ...]:
+        """The categories that a search with this `probe` searches."""
+        return self.categories[: self.n_likely if probe == "auto" else probe]
+
+    def _led_by(self, category: str) -> "CategoryRanking":
         return replace(self, categories=(category, *(other for other in self.categories if other != category)))
-
-    def recognised(self, best_cosine: Callable[[str], float]) -> "CategoryRanking":
-        """With the category first of which an item is recognised, if one is; `best_cosine` is of a category's items."""
-        return self.led_by(apply_ratio_test(self.categories[: self.n_likely], best_cosine))
-
-    def chosen(self, options: SearchOptions) -> tuple[str, ...]:
-        """The categories to search."""
-        if options.category is not None:
-            return (options.category,)
-        return self.categories[: self.n_likely if options.probe == "auto" else options.probe]

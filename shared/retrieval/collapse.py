@@ -1,4 +1,4 @@
-"""Thin a ranking: one hit per group, near-duplicates folded into the better hit."""
+"""Collapse a ranking: one hit per group, near-duplicates folded into the better hit."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -15,42 +15,42 @@ _NO_OWNER = 2**62
 
 @dataclass(frozen=True)
 class KeptHit:
-    """A hit that stays, and the numbers of the items folded into it, best first."""
+    """A hit that is kept, and the numbers of the items folded into it, best first."""
 
     hit: Hit
     duplicates: list[int] = field(default_factory=list)
 
 
 class HitCollapser:
-    """Takes a ranking from its best hit on. Without groups and folding, all hits stay.
+    """Collapses a ranking that is added from its best hit on. Without groups and folding, all hits are kept.
 
     Attributes:
-        kept: the hits that stay, best first.
-        n_taken: hits of the ranking that were looked at.
+        kept: the hits that are kept, best first.
+        n_added: hits of the ranking that were added.
     """
 
     def __init__(
         self,
-        wanted: int,
+        n_hits: int,
         partitions: Sequence[CategorySearch],
         n_numbers: int,
         groups: NDArray[np.int32] | None = None,
         collapse_above: float | None = None,
         check: Callable[[], None] = lambda: None,
     ) -> None:
-        """Begin.
+        """Start with no hits.
 
         Args:
-            wanted: how many hits are to stay; what comes after is not looked at.
-            partitions: that the ranking is of.
+            n_hits: how many hits to keep; later ones are ignored.
+            partitions: those that the ranking is of.
             n_numbers: item numbers are lower.
-            groups: `(n_numbers,)` by item number: the same where one hit is to stay, -1 where items stay by themselves.
-            collapse_above: the cosine from which a hit is folded into a better one that stays.
-            check: called between blocks of hits; raises where the work is to end.
+            groups: `(n_numbers,)` by item number: equal for items of which one hit is kept, -1 for items without group.
+            collapse_above: the cosine from which a hit is folded into a better one that is kept.
+            check: called between blocks of hits; raises to end the search.
         """
         self.kept: list[KeptHit] = []
-        self.n_taken = 0
-        self._wanted = wanted
+        self.n_added = 0
+        self._n_hits = n_hits
         self._groups = groups
         self._check = check
         self._embeddings = HitEmbeddings(partitions, n_numbers)
@@ -61,11 +61,11 @@ class HitCollapser:
 
     @property
     def is_done(self) -> bool:
-        """Whether as many stay as are wanted, or no more hits may be compared."""
-        return len(self.kept) >= self._wanted or self._is_exhausted
+        """True if enough hits have been kept, or no more may be compared."""
+        return len(self.kept) >= self._n_hits or self._is_exhausted
 
-    def take(self, hits: Sequence[Hit]) -> None:
-        """Go on by these, which are the next of the ranking."""
+    def add(self, hits: Sequence[Hit]) -> None:
+        """Add the next hits of the ranking."""
         if self._near is None:
             self._keep_first_of_groups(hits)
         else:
@@ -75,18 +75,18 @@ class HitCollapser:
                 if self.is_done:
                     break
                 self._fold(block, self._near)
-        self.n_taken += len(hits)
+        self.n_added += len(hits)
         self._seen_items += [hit.item_number for hit in hits]
 
-    def left(self, allowed: Allowed) -> Allowed:
-        """Of these items, those that may still come: neither seen nor of a group that has its hit."""
-        left = allowed.copy()
-        left[self._seen_items] = False
+    def remaining(self, allowed: Allowed) -> Allowed:
+        """Return which of the allowed items may still be kept: neither added before, nor of a group that has a hit."""
+        remaining = allowed.copy()
+        remaining[self._seen_items] = False
         if self._groups is not None and self._seen_groups:
             is_seen = np.zeros(int(self._groups.max()) + 2, dtype=np.bool_)  # the last is that of -1: no group
             is_seen[list(self._seen_groups)] = True
-            left &= ~is_seen[self._groups]
-        return left
+            remaining &= ~is_seen[self._groups]
+        return remaining
 
     def _keep_first_of_groups(self, hits: Sequence[Hit]) -> None:
         for hit in hits:
@@ -97,13 +97,13 @@ class HitCollapser:
                 self._keep(hit, group)
 
     def _fold(self, block: Block, near: KeptEmbeddings) -> None:
-        """Keep the hits of a block that are near-duplicates of none that is kept; fold the others."""
+        """Keep the hits of a block that are not near-duplicates of a kept one; fold the others."""
         owners, is_near = near.owners(block, _NO_OWNER), near.near(block)
-        added: dict[int, int] = {}
+        newly_kept: dict[int, int] = {}
         for position, hit in enumerate(block.hits):
             if self.is_done:
                 break
-            # Groups first: an item whose group has its hit counts for nothing else, whether or not it is ever searched.
+            # Groups first: an item whose group has a hit is not folded, since a later search may not return it at all.
             group = self._group(hit)
             if group in self._seen_groups:
                 continue
@@ -111,10 +111,10 @@ class HitCollapser:
             if owner != _NO_OWNER:
                 self._add_duplicate(self.kept[owner], hit)
                 continue
-            added[position] = len(self.kept)
+            newly_kept[position] = len(self.kept)
             owners[is_near[position] & (owners == _NO_OWNER)] = len(self.kept)
             self._keep(hit, group)
-        near.add(block, added)
+        near.add(block, newly_kept)
 
     def _group(self, hit: Hit) -> int:
         return -1 if self._groups is None else int(self._groups[hit.item_number])

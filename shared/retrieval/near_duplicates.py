@@ -1,6 +1,6 @@
 """Find near-duplicates among hits: block matrix products over a bounded number of embeddings.
 
-hits ─look up─▶ their rows in the partitions ─fetch a block at a time─▶ embeddings ─compare─▶ which hit is near which
+hits ─look up─▶ rows in the partitions ─fetch block by block─▶ embeddings ─compare─▶ near-duplicates
 """
 
 from collections.abc import Iterator, Sequence
@@ -13,24 +13,24 @@ from shared.index.category_search import CategorySearch, Hit
 from shared.vectors import Vectors
 
 MOST_ROWS = 16
-"""Embeddings of an item that are compared at most; of more, so many that are spread evenly over them."""
+"""Most embeddings of an item that are compared; of more, so many are spread evenly over them."""
 
 MOST_PRODUCTS = 6 * 10**9
-"""Multiplications for one search at most: two thousand items with one embedding of 1280 numbers each take half."""
+"""Most multiplications for one search; two thousand items with one embedding of 1280 numbers each take half."""
 
 _BLOCK_ROWS = 256
 _ROUNDING = 1e-6
-"""How far the cosine of a picture with its copy may lie below 1."""
+"""Rounding may leave the cosine of a picture and its copy so far below 1."""
 
 
 @dataclass(frozen=True)
 class Block:
-    """Some hits that follow each other in the ranking, with their embeddings.
+    """Consecutive hits of the ranking, with their embeddings.
 
     Attributes:
-        hits: these.
+        hits: in the order of the ranking.
         embeddings: `(n_rows, dim)` float32, unit rows: those of the first hit, then those of the second, …
-        starts: `(n_hits,)` int64, the first row of each hit.
+        starts: `(n_hits,)` int64, the first of `embeddings` that is of each hit.
     """
 
     hits: Sequence[Hit]
@@ -39,20 +39,20 @@ class Block:
 
 
 class HitEmbeddings:
-    """Fetches the embeddings of hits from the partitions that they were found in."""
+    """Fetches the embeddings of hits from their partitions."""
 
     def __init__(self, partitions: Sequence[CategorySearch], n_numbers: int) -> None:
         """Prepare.
 
         Args:
-            partitions: that all hits are from.
+            partitions: those that all hits are from.
             n_numbers: item numbers are lower.
         """
         self._partitions = partitions
         self._n_numbers = n_numbers
 
     def blocks(self, hits: Sequence[Hit]) -> Iterator[Block]:
-        """The hits with their embeddings, each fetched once, and a bounded number of them at a time."""
+        """Yield the hits in blocks of a bounded number of embeddings, each fetched once."""
         positions, partitions, rows = self._rows(hits)
         counts = np.bincount(positions, minlength=len(hits))
         ends = np.cumsum(counts)
@@ -60,8 +60,8 @@ class HitEmbeddings:
         while first < len(hits):
             begin = int(ends[first] - counts[first])
             last = max(first + 1, int(np.searchsorted(ends, begin + _BLOCK_ROWS, side="right")))
-            wanted = slice(begin, int(ends[last - 1]))
-            embeddings = self._fetch(partitions[wanted], rows[wanted])
+            block = slice(begin, int(ends[last - 1]))
+            embeddings = self._fetch(partitions[block], rows[block])
             yield Block(hits[first:last], embeddings, ends[first:last] - counts[first:last] - begin)
             first = last
 
@@ -69,12 +69,12 @@ class HitEmbeddings:
         """For each row to compare, `(n,)` int64 each: position of its hit, ascending, partition, row there."""
         position_of = np.full(self._n_numbers, -1, dtype=np.int32)
         position_of[[hit.item_number for hit in hits]] = np.arange(len(hits), dtype=np.int32)
-        found: list[tuple[NDArray[np.int64], ...]] = []
+        columns: list[tuple[NDArray[np.int64], ...]] = []
         for number, partition in enumerate(self._partitions):
             positions = position_of[partition.item_numbers()]
             rows = np.flatnonzero(positions >= 0).astype(np.int64)
-            found.append((positions[rows].astype(np.int64), np.full(len(rows), number, dtype=np.int64), rows))
-        hit_of, partition_of, row_of = (np.concatenate(parts) for parts in zip(*found, strict=True))
+            columns.append((positions[rows].astype(np.int64), np.full(len(rows), number, dtype=np.int64), rows))
+        hit_of, partition_of, row_of = (np.concatenate(parts) for parts in zip(*columns, strict=True))
         order = np.lexsort((row_of, hit_of))
         counts = np.bincount(hit_of, minlength=len(hits))
         within = np.arange(len(hit_of)) - np.repeat(np.cumsum(counts) - counts, counts)
@@ -84,13 +84,13 @@ class HitEmbeddings:
     def _fetch(self, partitions: NDArray[np.int64], rows: NDArray[np.int64]) -> Vectors:
         embeddings = np.empty((len(rows), self._partitions[0].dim), dtype=np.float32)
         for number in np.unique(partitions):
-            is_there = partitions == number
-            embeddings[is_there] = self._partitions[number].embeddings(rows[is_there])
+            is_in_partition = partitions == number
+            embeddings[is_in_partition] = self._partitions[number].embeddings(rows[is_in_partition])
         return embeddings
 
 
 class KeptEmbeddings:
-    """The embeddings of the hits that stay, in their order.
+    """The embeddings of the hits kept, in their order.
 
     Attributes:
         n_products: multiplications so far.
@@ -105,48 +105,48 @@ class KeptEmbeddings:
         self.n_products = 0
         self._limit = collapse_above - _ROUNDING
         self._rows = np.empty((0, 0), dtype=np.float32)
-        self._owners = np.empty(0, dtype=np.int64)  # for each of these rows, whose it is
+        self._owners = np.empty(0, dtype=np.int64)  # the kept hit of each of these rows
         self._n_rows = 0
 
     def price(self, block: Block) -> int:
-        """Multiplications that comparing a block takes."""
+        """Return how many multiplications comparing a block takes."""
         n_rows, dim = block.embeddings.shape
         return int(n_rows) * (self._n_rows + int(n_rows)) * int(dim)
 
     def owners(self, block: Block, none: int) -> NDArray[np.int64]:
-        """For each hit of a block the first hit kept that it is a near-duplicate of: `(n_hits,)` int64, else `none`."""
+        """Return the first kept hit that each hit of a block is a near-duplicate of: `(n_hits,)` int64, else `none`."""
         self.n_products += self.price(block)
         if not self._n_rows:
             return np.full(len(block.hits), none, dtype=np.int64)
         is_near = self._rows[: self._n_rows] @ block.embeddings.T >= self._limit
         first = is_near.argmax(axis=0)  # of equals the first
         owners = np.where(is_near[first, np.arange(len(first))], self._owners[first], none)
-        found: NDArray[np.int64] = np.minimum.reduceat(owners, block.starts)
-        return found
+        by_hit: NDArray[np.int64] = np.minimum.reduceat(owners, block.starts)
+        return by_hit
 
     def near(self, block: Block) -> NDArray[np.bool_]:
-        """Which hits of a block are near-duplicates of which: `(n_hits, n_hits)` bool."""
+        """Return which hits of a block are near-duplicates of each other: `(n_hits, n_hits)` bool."""
         is_near = block.embeddings @ block.embeddings.T >= self._limit
         by_hit = np.logical_or.reduceat(is_near, block.starts, axis=0)
-        found: NDArray[np.bool_] = np.logical_or.reduceat(by_hit, block.starts, axis=1)
-        return found
+        by_pair: NDArray[np.bool_] = np.logical_or.reduceat(by_hit, block.starts, axis=1)
+        return by_pair
 
     def add(self, block: Block, owners: dict[int, int]) -> None:
         """Keep some hits of a block.
 
         Args:
-            block: that was compared.
-            owners: from their position in the block to the number that `owners` is to call each by; ascending.
+            block: one that was compared.
+            owners: the number that `owners` will return for each, by position in the block; ascending.
         """
         if not owners:
             return
         ends = np.append(block.starts[1:], len(block.embeddings))
-        rows = np.concatenate([np.arange(block.starts[one], ends[one]) for one in owners])
+        rows = np.concatenate([np.arange(block.starts[position], ends[position]) for position in owners])
         n_rows = self._n_rows + len(rows)
         if n_rows > len(self._rows):
             self._grow(2 * n_rows, block.embeddings.shape[1])
         self._rows[self._n_rows : n_rows] = block.embeddings[rows]
-        counts = [int(ends[one] - block.starts[one]) for one in owners]
+        counts = [int(ends[position] - block.starts[position]) for position in owners]
         self._owners[self._n_rows : n_rows] = np.repeat(list(owners.values()), counts)
         self._n_rows = n_rows
 

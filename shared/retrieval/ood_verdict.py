@@ -1,4 +1,4 @@
-"""Whether a query shows one of the catalogue's categories at all, and what the caller wants done where it does not."""
+"""The OOD verdict on a query: does it show one of the catalogue's categories at all?"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,16 +13,16 @@ from shared.model.ood_rule import mean_cosine
 from shared.vectors import Vectors
 
 OnUnknown: TypeAlias = Literal["search", "empty", "reject"]
-"""`search` the most probable category nevertheless, search none and answer with `empty` hits, or `reject` the query."""
+"""For an OOD query: `search` its most probable category nevertheless, return `empty` hits, or `reject` it."""
 
 
 @dataclass(frozen=True)
 class OodVerdict:
-    """Whether a query shows one of the categories.
+    """The OOD verdict on one query.
 
     Attributes:
-        in_distribution: True if it shows one of them; None where that is not evaluated.
-        score: the margin over the predicted category's threshold; None where none was needed.
+        in_distribution: True if the query shows one of the categories; None if that was not evaluated.
+        score: the margin over the predicted category's threshold; None if the verdict needed no score.
     """
 
     in_distribution: bool | None = None
@@ -33,31 +33,30 @@ NOT_EVALUATED = OodVerdict()
 IN_CATALOGUE = OodVerdict(in_distribution=True)
 
 
-def judge(classifier: Classifier, query: Vectors, predicted: str, nearest: Sequence[Hit]) -> OodVerdict:
-    """Judge a query of one picture.
+def evaluate_ood(classifier: Classifier, query: Vectors, predicted: str, nearest: Sequence[Hit]) -> OodVerdict:
+    """Apply the classifier's OOD rule to a query of one picture.
 
     Args:
-        classifier: with or without a rule for that.
+        classifier: with an OOD rule.
         query: `(1, dim)`, a unit row.
         predicted: the most probable category.
-        nearest: its nearest items, `shared.model.ood_rule.NEIGHBOURS` at least where it has so many.
+        nearest: its nearest items, at least `shared.model.ood_rule.NEIGHBOURS` if it has so many.
     """
-    if classifier.ood_rule is None:
-        return NOT_EVALUATED
+    assert classifier.ood_rule is not None
     column = np.array([classifier.categories.index(predicted)])
     margins = classifier.ood_rule.margins(query, classifier.logits(query), column, np.array([mean_cosine(nearest)]))
-    score = round(float(margins[0]), 6)  # rounded here, so that both say the same
+    score = round(float(margins[0]), 6)  # here, so that verdict and score agree
     return OodVerdict(in_distribution=score >= 0, score=score)
 
 
 def require_in_distribution(verdict: OodVerdict, predicted: str, on_unknown: OnUnknown) -> None:
-    """Refuse a query that shows none of the categories, where the caller wants that.
+    """Reject an OOD query if the caller asks for that.
 
     Raises:
-        UnknownQuery: it says how far below the threshold the query lies.
+        UnknownQuery: the query is OOD; the message has its score.
     """
     if on_unknown == "reject" and verdict.in_distribution is False:
         raise UnknownQuery(
             f"the query shows none of the categories: for {predicted!r}, the most probable one, `known_score` is"
-            f" {verdict.score:g}, wanted 0 or more; name its `category`, or search nevertheless without `on_unknown`"
+            f" {verdict.score:g}, expected 0 or more; name its `category`, or search nevertheless without `on_unknown`"
         )

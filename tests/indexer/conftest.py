@@ -67,7 +67,7 @@ def queries(tmp_path: Path) -> Path:
     for category, colours in {"warm": ["red", "blue"], "cold": ["navy"], "hats": ["red"]}.items():
         (root / category).mkdir(parents=True)
         for colour in colours:
-            (root / category / f"{colour}.png").write_bytes(picture(colour, file_format="PNG"))
+            (root / category / f"{colour}.png").write_bytes(picture(colour, (50, 40), "PNG"))
     (root / "cold/broken.png").write_text("no picture")
     return root
 

@@ -39,7 +39,7 @@ def test_coverage_grows_with_the_partitions_searched(found: Diagnostics) -> None
 
 def test_every_hit_is_in_a_bin_of_its_score(judged: Predictions, found: Diagnostics) -> None:
     assert sum(one.right for one in found.scores) == sum(one.wrong for one in found.scores) == 4
-    scores = [hit.score for place in range(4) for hit in judged.hits(place)]
+    scores = [hit.score for result in judged.strict for hit in result.hits]
     filled = [one for one in found.scores if one.right + one.wrong]
     assert filled[0].above <= min(scores) <= filled[0].up_to
     assert filled[-1].above <= max(scores) <= filled[-1].up_to

@@ -29,7 +29,7 @@ def test_the_figures_are_those_counted_by_hand(evaluation: Evaluation) -> None:
     assert evaluation.unfiltered_category_precision_at_10 == (3 * 0.5 + 0) / 4
     assert evaluation.unfiltered_nearest_accuracy == 2 / 4
     # Two are right and two wrong, all with a confidence of nearly 1.
-    assert evaluation.expected_calibration_error == pytest.approx(0.5, abs=0.001)
+    assert evaluation.expected_calibration_error == pytest.approx(0.5, abs=0.002)
     assert evaluation.strict_hits_outside_prediction == 0
     # So sure, probe auto searches one category; two of four lie there.
     assert (evaluation.probe_auto_coverage, evaluation.probe_auto_partitions) == (2 / 4, 1.0)

@@ -54,7 +54,7 @@ def test_an_unknown_suffix_is_refused(snapshot: Snapshot, query: Path, name: str
 
 @pytest.mark.parametrize("top_k", [0, -1])
 def test_fewer_than_one_hit_is_refused(snapshot: Snapshot, query: Path, top_k: int) -> None:
-    with pytest.raises(SettingsError, match=f"--top-k is {top_k}; wanted at least 1"):
+    with pytest.raises(SettingsError, match=f"--top-k is {top_k}; expected at least 1"):
         visualize(snapshot, query, query.with_name("sheet.png"), top_k)
 
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,10 @@ import pytest
 from numpy.typing import NDArray
 
 from indexer.reports import evaluation_report
+from shared.model.classifier import Classifier
+from shared.retrieval.query_pictures import QueryPictures
+from shared.retrieval.search_options import SearchOptions
+from shared.retrieval.searcher import Searcher
 from shared.snapshot.snapshot import Snapshot
 from tests.support.builders.shop import KINDS, Done, Shop
 
@@ -73,7 +78,17 @@ def test_the_figures_are_those_of_the_raw_data(shop: Shop) -> None:
         scores[items.index((kind, item_id))] = -2
         shares.append(np.mean([items[place][0] == kind for place in np.argsort(-scores, kind="stable")[:10]]))
     assert told["unfiltered_category_precision_at_10"] == pytest.approx(np.mean(shares))
-    worst = probabilities.max(axis=1)[predicted != truth]
+    # Mistakes are those of searches, after the nearest-item ratio test.
+    searcher = Searcher(replace(snapshot, classifier=Classifier.open(shop.current().validated_classifier)))
+    results = [
+        searcher.search(
+            QueryPictures(row[np.newaxis], excluded_item=snapshot.items.by_id(item_id).number), SearchOptions()
+        )
+        for (_, item_id), row in zip(held_out, rows, strict=True)
+    ]
+    wrong = [result for (kind, _), result in zip(held_out, results, strict=True) if result.predicted.category != kind]
+    worst = [result.predicted.confidence for result in wrong]
+    assert told["n_mistakes"] == len(wrong)
     assert [one["confidence"] for one in told["mistakes"]] == pytest.approx(sorted(worst, reverse=True)[:12])
     snapshot.close()
 

@@ -1,17 +1,13 @@
 """Costly searches, which need a slot, and the images of an item that become the query."""
 
-from dataclasses import replace
 from typing import Any
 
-import numpy as np
 import pytest
 
 from search_service.admission.controller import AdmissionController
 from search_service.admission.search_cost import is_costly_search
 from search_service.engine.engine import Engine
 from search_service.engine.query import Query
-from search_service.engine.query_embedding import MOST_PICTURES
-from shared.catalogue.items import IndexedItem
 from shared.catalogue.metadata_filter import MetadataFilter
 from shared.errors import Overloaded
 from shared.retrieval.search_options import SearchOptions
@@ -80,20 +76,3 @@ def test_cheap_searches_never_wait_for_costly_ones(catalogue) -> None:
         assert isinstance(refused, Overloaded)
         assert found.hits
     assert engine.search_item("mug-1", costly).hits
-
-
-class _Rows:
-    def embeddings(self, rows: Any) -> np.ndarray:
-        return np.asarray(rows)
-
-
-@pytest.mark.parametrize("n_images", [1, 5, MOST_PICTURES, MOST_PICTURES + 1, 300])
-def test_of_an_item_with_many_images_some_are_the_query_spread_evenly(catalogue, n_images: int) -> None:
-    item = replace(catalogue.snapshot.items.by_id("mug-1").item, images=tuple(map(str, range(n_images))))
-    snapshot = replace(catalogue.snapshot, partitions={item.category: _Rows()})
-    chosen = Engine(snapshot)._vectors.of_item(IndexedItem(item, 0, tuple(range(n_images)))).tolist()
-    assert len(chosen) == min(n_images, MOST_PICTURES)
-    assert chosen[0] == 0
-    assert chosen == sorted(set(chosen))
-    if len(chosen) > 1:
-        assert np.ptp(np.diff(chosen)) <= 1

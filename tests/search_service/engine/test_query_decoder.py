@@ -12,13 +12,13 @@ from search_service.admission.controller import AdmissionController
 from search_service.engine import query_decoder
 from search_service.engine.query_decoder import QueryDecoder
 from search_service.engine.query_embedding import QueryEmbedder
+from search_service.engine.timing import Timing
 from shared.errors import BrokenImage, ImageTooCostly, ImageTooLarge, Overloaded
 from shared.images.decode import decode_image
 from shared.images.decode_pool.pool import DecodePool
 from shared.images.decode_pool.template import DecodeTemplate
 from shared.images.limits import ImageLimits
 from shared.images.preprocessing import to_pixels
-from shared.retrieval.results import Timing
 from tests.support.fakes import encoded, picture
 from tests.support.hostile_images import jpeg_of_scans, png
 

@@ -1,5 +1,3 @@
-"""What a caller searches by, as vectors."""
-
 from dataclasses import replace
 
 import numpy as np
@@ -9,12 +7,12 @@ from PIL import Image
 from search_service.admission.controller import AdmissionController
 from search_service.engine.query_decoder import QueryDecoder
 from search_service.engine.query_embedding import QueryEmbedder
+from search_service.engine.timing import Timing
 from shared.errors import ImageError, InvalidEmbedding
 from shared.images.decode import decode_image
 from shared.images.decode_pool.template import template_of_process
 from shared.images.limits import ImageLimits
 from shared.images.preprocessing import PREPROCESSINGS, to_pixels
-from shared.retrieval.results import Timing
 from tests.support.fakes import encoded, fake_manifest
 
 
@@ -54,21 +52,8 @@ def test_an_image_that_is_none_gives_its_turn_back(catalogue, vectors) -> None:
     assert found.of_image(catalogue.image("mug-1"), Timing()).shape == (1, catalogue.snapshot.embedder.dim)
 
 
-def test_an_item_has_the_rows_of_its_images(catalogue, vectors) -> None:
-    for indexed in catalogue.snapshot.items:
-        rows = catalogue.rows[indexed.item.category]
-        wanted = [rows[row][1] for row in indexed.rows]
-        assert {rows[row][0] for row in indexed.rows} == {indexed.item.item_id}
-        assert np.allclose(vectors().of_item(indexed), wanted, atol=1e-6)
-
-
 def test_an_embedding_has_the_length_of_the_snapshots(catalogue, vectors) -> None:
     dim = catalogue.snapshot.embedder.dim
     assert np.allclose(vectors().of_embedding([3.0] * dim), np.full((1, dim), dim**-0.5))
     with pytest.raises(InvalidEmbedding, match=rf"wanted \({dim},\)"):
         vectors().of_embedding([1.0] * (dim + 1))
-
-
-def test_an_image_that_the_catalogue_lacks_has_no_category(catalogue, vectors) -> None:
-    data = catalogue.image("mug-1") + b"\0"
-    assert vectors().category_of(data, vectors().of_image(data, Timing())) is None

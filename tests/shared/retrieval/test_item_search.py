@@ -264,7 +264,7 @@ def test_a_filter_changes_no_verdict(drawn: _Drawn) -> None:
 
 
 def test_the_search_for_what_is_no_copy_ends(drawn: _Drawn, engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(item_search, "_MOST_FOLDED", 50)
+    monkeypatch.setattr(item_search, "_MAX_COLLAPSED", 50)
     answer = engine.search_embedding(_query(0), SearchOptions(10, probe=3, collapse_above=-1.0))
     (hit,) = answer.hits
     ranking = drawn.ranking(_query(0), _CATEGORIES)

@@ -84,7 +84,7 @@ def test_blocks_fold_as_one_by_one(limit: float, is_grouped: bool, parts: int) -
             found = HitCollapser(wanted, partitions, n_items, groups, limit)
             for part in np.array_split(np.arange(n_items), parts):
                 if not found.is_done:
-                    found.take([hits[place] for place in part])
+                    found.add([hits[place] for place in part])
             expected = _one_by_one(rows, order, limit, wanted, groups)
             assert [(kept.hit.item_number, kept.duplicates) for kept in found.kept] == expected
 
@@ -93,11 +93,11 @@ def test_no_embedding_is_fetched_twice_and_none_after_the_page_is_full() -> None
     partitions, _ = _drawn(2000, 1, seed=0)
     hits = [Hit(number, 0.5) for number in range(2000)]
     found = HitCollapser(10_000, partitions, 2000, None, 0.99)
-    found.take(hits)
+    found.add(hits)
     fetched = [len(partition.fetched) for partition in partitions]
     assert fetched == [len(set(partition.fetched)) for partition in partitions] == [1000, 1000]
     partitions, _ = _drawn(2000, 1, seed=0)
-    HitCollapser(10, partitions, 2000, None, 1.0).take(hits)
+    HitCollapser(10, partitions, 2000, None, 1.0).add(hits)
     assert sum(len(partition.fetched) for partition in partitions) <= 512
 
 
@@ -118,12 +118,12 @@ def test_the_multiplications_of_a_search_are_bounded(monkeypatch: pytest.MonkeyP
     partitions, _ = _drawn(3000, 1, seed=0, n_designs=3000)
     hits = [Hit(number, 0.5) for number in range(3000)]
     found = HitCollapser(3000, partitions, 3000, None, 1.0)
-    found.take(hits)
+    found.add(hits)
     assert found.is_done
     assert found._near is not None
     assert most / 2 < found._near.n_products <= most
     whole = HitCollapser(300, partitions, 3000, None, 1.0)
-    whole.take(hits)
+    whole.add(hits)
     assert [kept.hit for kept in found.kept[:300]] == [kept.hit for kept in whole.kept] == hits[:300]
     assert len(found.kept) < 3000
 
@@ -138,5 +138,5 @@ def test_the_work_can_be_ended_between_blocks() -> None:
             raise TimeoutError
 
     with pytest.raises(TimeoutError):
-        HitCollapser(2000, partitions, 2000, None, 1.0, check).take([Hit(number, 0.5) for number in range(2000)])
+        HitCollapser(2000, partitions, 2000, None, 1.0, check).add([Hit(number, 0.5) for number in range(2000)])
     assert sum(len(partition.fetched) for partition in partitions) == 3 * 256

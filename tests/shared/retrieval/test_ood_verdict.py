@@ -12,8 +12,8 @@ def test_an_unknown_query_is_refused_where_the_caller_wants_that() -> None:
     with pytest.raises(UnknownQuery) as caught:
         require_in_distribution(_UNKNOWN, "mugs", "reject")
     assert str(caught.value) == (
-        "the query shows none of the categories: for 'mugs', the most probable one, `known_score` is -1.25, wanted 0 or"
-        " more; name its `category`, or search nevertheless without `on_unknown`"
+        "the query shows none of the categories: for 'mugs', the most probable one, `known_score` is -1.25, expected 0"
+        " or more; name its `category`, or search nevertheless without `on_unknown`"
     )
 
 
