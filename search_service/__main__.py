@@ -1,4 +1,4 @@
-"""Run the service: `python -m search_service`, configured by `PARECIDO_…` in the environment."""
+"""The command `python -m search_service`, configured by `PARECIDO_…` in the environment."""
 
 import argparse
 import logging
@@ -30,7 +30,7 @@ def main(arguments: Sequence[str] = ()) -> int:
             return _new_key(options.name)
         settings = ServiceSettings.from_environment(os.environ)
         if settings.api_keys:
-            ApiKeys(settings.api_keys)  # a bad file ends the service now, not each worker
+            ApiKeys(settings.api_keys)  # an invalid file ends the service now, not each worker
     except ParecidoError as error:
         print(f"parecido: {error}", file=sys.stderr)
         return error.exit_status
@@ -38,7 +38,7 @@ def main(arguments: Sequence[str] = ()) -> int:
     if settings.is_exposed:
         _log.warning(
             "listening on %s without PARECIDO_API_KEYS or PARECIDO_RATE_LIMIT: "
-            "whoever reaches it may use it as much as they like",
+            "anyone who reaches it may use it without limit",
             settings.host,
         )
     with metrics_directory() as directory:
@@ -57,14 +57,14 @@ def _parser() -> argparse.ArgumentParser:
     new_key_parser = commands.add_parser(
         "new-key", prog="python -m search_service new-key", help="print a new API key, and the line that accepts it"
     )
-    new_key_parser.add_argument("name", help="the name of the caller that the key is for")
+    new_key_parser.add_argument("name", help="the name of the client that the key is for")
     return parser
 
 
 def _new_key(name: str) -> int:
-    """Print a key, which is not kept, and the line that accepts it."""
+    """Print a new key, which is stored nowhere, and its line of the key file."""
     key, line = new_key(name)
-    print(f"the key, shown once: {key}\na line for the file that PARECIDO_API_KEYS names:\n{line}")
+    print(f"the key, shown once: {key}\nits line for the file named by PARECIDO_API_KEYS:\n{line}")
     return 0
 
 

@@ -18,7 +18,9 @@ from search_service.api.access_control import client_name, register_access_contr
 from search_service.api.bodies.body_limits import max_body_bytes
 from search_service.api.error_handlers import register_error_handlers
 from search_service.api.item_paths import ItemPaths
-from search_service.api.routes import api
+from search_service.api.routes.catalogue import catalogue_routes
+from search_service.api.routes.search import search_routes
+from search_service.api.routes.service import service_routes
 from search_service.api.security_headers import register_security_headers
 from search_service.api.web_pages import pages
 from search_service.engine.feedback_log import FeedbackLog
@@ -57,7 +59,7 @@ def create_app(
     app.json.ensure_ascii = False  # type: ignore[attr-defined]
     app.url_map.merge_slashes = False  # a path is what it is
     app.url_map.converters["item_id"] = _ItemId
-    app.extensions["snapshot_watch"] = watch
+    app.extensions["snapshot_watcher"] = watch
     app.extensions["settings"] = settings
     app.extensions["metrics"] = metrics
     app.extensions["feedback"] = feedback
@@ -79,9 +81,8 @@ def create_app(
     app.after_request(_sign_response)
     app.after_request(_tell_request)
     app.teardown_request(_forget_request)
-    app.register_blueprint(api)
-    app.register_blueprint(api_docs)
-    app.register_blueprint(pages)
+    for routes in (search_routes, catalogue_routes, service_routes, api_docs, pages):
+        app.register_blueprint(routes)
     register_error_handlers(app)
     return app
 

@@ -7,7 +7,7 @@ from flask import Flask, Response, current_app, g, jsonify, request
 from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
 from search_service.api.bodies.body_limits import too_large
-from search_service.api.responses.search import error_json
+from search_service.api.responses.errors import error_json
 from search_service.observability.metrics import Metrics
 from shared.errors import (
     AskAgain,

@@ -5,8 +5,8 @@ from flask import Flask, Response, request
 from search_service.access.cors import preflight_headers, sharing_headers
 
 _POLICY = "default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'; sandbox"
-PROTECTED = {"Content-Security-Policy": _POLICY, "Cross-Origin-Resource-Policy": "same-origin"}
-ALWAYS = {
+NON_PAGE_HEADERS = {"Content-Security-Policy": _POLICY, "Cross-Origin-Resource-Policy": "same-origin"}
+COMMON_HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
     "Referrer-Policy": "no-referrer",
@@ -27,11 +27,11 @@ def register_security_headers(app: Flask, cors_origins: tuple[str, ...], cors_he
 
 
 def _protect(response: Response) -> Response:
-    for name, value in ALWAYS.items():
+    for name, value in COMMON_HEADERS.items():
         response.headers[name] = value
     response.headers.setdefault("Content-Security-Policy", _POLICY)  # pages have their own
     # Other sites show the items' images; nothing else is for them to load.
-    shared = "cross-origin" if request.endpoint == "api.image" else "same-origin"
+    shared = "cross-origin" if request.endpoint == "catalogue.image" else "same-origin"
     response.headers.setdefault("Cross-Origin-Resource-Policy", shared)
     return response
 

@@ -18,7 +18,7 @@ def note_snapshot(snapshot_id: str) -> None:
     g.snapshot_id = snapshot_id
 
 
-def note_answer(answer: SearchResult) -> None:
+def note_result(answer: SearchResult) -> None:
     """Have this request's line tell what a query was taken for, or how many there were."""
     g.setdefault("answers", []).append(answer)
 

@@ -59,7 +59,7 @@ class WorkerCounters:
         except BlockingIOError as error:
             raise Overloaded(str(error.strerror)) from error
 
-    def keep(self, alive: Collection[int]) -> None:
+    def merge_ended(self, alive: Collection[int]) -> None:
         """Add up what workers have left; called once for each that has ended, by the one process that forks them.
 
         Args:

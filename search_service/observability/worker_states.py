@@ -64,7 +64,7 @@ class WorkerStates:
             beside.write_text(json.dumps(asdict(state)), encoding="utf-8")
             beside.replace(path)
 
-    def forget(self, pid: int) -> None:
+    def remove(self, pid: int) -> None:
         """Drop the state of a process that has ended."""
         if self._directory is not None:
             path = self._path(self._directory, pid)

@@ -16,7 +16,7 @@ from werkzeug.routing import Rule
 from search_service.api.error_handlers import STATUS
 from search_service.api.http_error import HTTP_CODES
 from search_service.api.operations import Operation, operation_of
-from search_service.api.responses.search import ErrorJson, error_json
+from search_service.api.responses.errors import ErrorJson, error_json
 from search_service.api.schemas import MAXIMUM_SETTING
 from search_service.settings import ServiceSettings
 from shared import __version__

@@ -1,4 +1,4 @@
-"""A worker process: gunicorn's documented base class for workers, whose loop is asyncio's."""
+"""A gunicorn worker process with an asyncio event loop."""
 
 import asyncio
 import os
@@ -9,38 +9,38 @@ from gunicorn.workers.base import Worker
 
 from search_service.server.acceptor import Acceptor
 
-_LOOK_S = 0.1
+_POLL_S = 0.1
 _ASK_AGAIN_S = 30.0
 
 
 class HttpWorker(Worker):  # type: ignore[misc]
-    """Answers requests until it is told to stop.
+    """Serves until it is stopped.
 
     Attributes:
-        is_replacement: whether it takes the place of one that has answered `max_requests`; set before the fork.
+        is_replacement: True if it replaces a worker that has served `max_requests`; set before the fork.
     """
 
     is_replacement = False
 
     def run(self) -> None:
-        """Serve; the application is loaded by now."""
+        """Serve; gunicorn has loaded the application."""
         if self.is_replacement:
             os.kill(self.ppid, signal.SIGTTOU)  # gunicorn then stops the oldest worker
         asyncio.run(self._serve())
 
     async def _serve(self) -> None:
-        from search_service.server.gateway import Gateway  # not before the fork: it needs prometheus_client
+        from search_service.server.gateway import Gateway  # not before the fork: it imports prometheus_client
 
         gateway = Gateway(self.wsgi, self.app.settings)
         acceptor = Acceptor(self.sockets, gateway, self.app.settings)
         asked_s = -_ASK_AGAIN_S
         while self.alive and os.getppid() == self.ppid:
             self.notify()
-            if gateway.answered >= self.max_requests and time.monotonic() - asked_s >= _ASK_AGAIN_S:
+            if gateway.n_responses >= self.max_requests and time.monotonic() - asked_s >= _ASK_AGAIN_S:
                 asked_s = time.monotonic()
-                os.kill(self.ppid, signal.SIGTTIN)  # one worker more, for as long as this one goes on
-            await asyncio.sleep(_LOOK_S)
-        # Where this worker alone is stopped, the others accept what waits.
-        acceptor.stop(accepts_all=self.app.is_stopping())
+                os.kill(self.ppid, signal.SIGTTIN)  # one more worker, until this one has been stopped
+            await asyncio.sleep(_POLL_S)
+        # If only this worker stops, the others accept the pending connections.
+        acceptor.stop(accept_pending=self.app.is_stopping())
         async for _ in acceptor.drain(self.cfg.graceful_timeout):
             self.notify()

@@ -48,7 +48,7 @@ def path(tmp_path: Path) -> Path:
 def _serving(shop: Shop, path: Path) -> Iterator[FlaskClient]:
     path.parent.mkdir(exist_ok=True)
     app = make_app(ServiceSettings(data=shop.data.root, feedback=path, poll_s=3600))
-    watch = app.extensions["snapshot_watch"]
+    watch = app.extensions["snapshot_watcher"]
     yield app.test_client()
     watch.stop()
     with watch.engine() as engine:

@@ -33,7 +33,7 @@ def make_app() -> Iterator[Callable[..., Flask]]:
 
     yield make
     for app in made:
-        app.extensions["snapshot_watch"].stop()
+        app.extensions["snapshot_watcher"].stop()
 
 
 def test_without_a_snapshot_it_is_up_and_says_why(make_app, tmp_path, assert_error, caplog) -> None:

@@ -1,12 +1,12 @@
-"""What is told of the catalogue's items and categories, as typed JSON."""
+"""The JSON bodies of items and categories."""
 
 from collections.abc import Collection, Mapping, Sequence
 from typing import Annotated, NotRequired
 
 from pydantic import Field
-from typing_extensions import TypedDict  # pydantic wants this one before Python 3.12
+from typing_extensions import TypedDict
 
-from search_service.api.responses.search import Count, ImageUrl, Metadata, SnapshotId, exactly, image_url, metadata_json
+from search_service.api.responses.fields import Count, ImageUrl, Metadata, SnapshotId, exactly, image_url, metadata_json
 from shared.catalogue.items import Item
 from shared.manifest import CategoryEntry
 
@@ -25,7 +25,7 @@ class ItemJson(TypedDict):
 
 @exactly
 class ExampleJson(TypedDict):
-    """An item of a category."""
+    """An example item of a category."""
 
     item_id: str
     image_url: ImageUrl
@@ -39,7 +39,7 @@ class CategoryJson(TypedDict):
     category: str
     items: Count
     images: Count
-    examples: Annotated[NotRequired[list[ExampleJson]], Field(description="So many as were asked for.")]
+    examples: Annotated[NotRequired[list[ExampleJson]], Field(description="At most as many as requested.")]
 
 
 @exactly
@@ -51,7 +51,7 @@ class CategoriesJson(TypedDict):
 
 
 def item_json(snapshot_id: str, item: Item, fields: Collection[str] | None = None, prefix: str = "") -> ItemJson:
-    """An item; of its metadata, these fields, or all. `prefix` is the path that the service is found below."""
+    """Return an item with these metadata fields, or all; `prefix` is the path below which the service is reached."""
     url = image_url(item.item_id, prefix)
     return {
         "snapshot_id": snapshot_id,
@@ -69,18 +69,18 @@ def categories_json(
     examples: Mapping[str, Sequence[Item]] | None = None,
     prefix: str = "",
 ) -> CategoriesJson:
-    """Every category, with its examples where it has any; `prefix` is the path that the service is found below."""
+    """Return the categories with their examples; `prefix` is the path below which the service is reached."""
     return {
         "snapshot_id": snapshot_id,
-        "categories": [_category_json(one, (examples or {}).get(one.name), prefix) for one in entries],
+        "categories": [_category_json(entry, (examples or {}).get(entry.name), prefix) for entry in entries],
     }
 
 
 def _category_json(entry: CategoryEntry, examples: Sequence[Item] | None, prefix: str) -> CategoryJson:
-    told: CategoryJson = {"category": entry.name, "items": entry.items, "images": entry.images}
+    body: CategoryJson = {"category": entry.name, "items": entry.items, "images": entry.images}
     if examples is not None:
-        told["examples"] = [
+        body["examples"] = [
             {"item_id": item.item_id, "image_url": image_url(item.item_id, prefix), "metadata": dict(item.metadata)}
             for item in examples
         ]
-    return told
+    return body

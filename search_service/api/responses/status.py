@@ -1,11 +1,11 @@
-"""What is served, and how good it was found to be: `GET /v1/status`."""
+"""The JSON body of the snapshot's description: `GET /v1/status`."""
 
 from typing import Annotated, Any
 
 from pydantic import Field
 from typing_extensions import TypedDict
 
-from search_service.api.responses.search import Count, Probability, SnapshotId, exactly
+from search_service.api.responses.fields import Count, Probability, SnapshotId, exactly
 from shared.manifest import Manifest
 
 
@@ -24,22 +24,22 @@ class PartitionJson(TypedDict):
 
 @exactly
 class StatusJson(TypedDict):
-    """What is served."""
+    """The served snapshot."""
 
     snapshot_id: SnapshotId
     created_at: Annotated[str, Field(description="When it was built: ISO 8601, UTC.")]
-    parecido_version: Annotated[str, Field(description="What built it.")]
+    parecido_version: Annotated[str, Field(description="The version that built it.")]
     backbone: str
-    tuned: Annotated[bool, Field(description="Whether the backbone was tuned on the catalogue.")]
+    tuned: Annotated[bool, Field(description="True if the backbone was fine-tuned on the catalogue.")]
     items: Count
     images: Count
-    skipped: Annotated[int, Field(ge=0, description="Entries of the catalogue that were left out.")]
+    skipped: Annotated[int, Field(ge=0, description="Catalogue entries that were skipped.")]
     categories: list[PartitionJson]
     classifier: Annotated[dict[str, Any], Field(description="Figures on held-out items, as in the manifest.")]
 
 
 def status_json(manifest: Manifest) -> StatusJson:
-    """What a snapshot says of itself."""
+    """Return the description of a snapshot."""
     return {
         "snapshot_id": manifest.snapshot_id,
         "created_at": manifest.created_at,

@@ -154,4 +154,4 @@ def test_a_temporary_directory_that_cannot_be_read_stops_nothing(monkeypatch, te
 
 def test_the_lock_is_not_the_one_of_the_counts() -> None:
     with metrics_directory() as directory:
-        WorkerCounters(directory).keep([])  # raises BlockingIOError where somebody else holds it
+        WorkerCounters(directory).merge_ended([])  # raises BlockingIOError where somebody else holds it

@@ -70,13 +70,13 @@ for round in range(20):
         assert status == 0 and pid != reading
         alive.remove(pid)
         try:
-            counts.keep(alive | {reading})
+            counts.merge_ended(alive | {reading})
         except BlockingIOError:
             refused += 1
 Path(is_over).touch()
 assert os.waitpid(reading, 0)[1] == 0
 if refused:
-    counts.keep(set())
+    counts.merge_ended(set())
 """
 
 
@@ -92,7 +92,7 @@ def _count(directory: Path, times: int = 10) -> int:
 
 
 def _told(directory: Path) -> dict[str, float]:
-    """Everything that is counted, but for what `keep` itself counts and what waits in a worker that is alive."""
+    """Everything that is counted, but for what `merge_ended` itself counts and what waits in a worker that is alive."""
     lines = re.findall(
         r"^(parecido_(?!workers|memory|open|cpu|waiting).*) (\S+)$", Metrics(0.98, directory).text().decode(), re.M
     )
@@ -108,18 +108,18 @@ def test_what_workers_leave_becomes_one_file_a_kind_and_nothing_is_lost(tmp_path
     assert before['parecido_errors_total{code="é \\n \\""}'] == 4
     counts = WorkerCounters(tmp_path)
     for _ in range(2):
-        counts.keep(())
+        counts.merge_ended(())
         assert sorted(path.name for path in tmp_path.glob("*.db")) == ["counter_ended.db", "histogram_ended.db"]
         assert _told(tmp_path) == before
     _count(tmp_path, 2)
-    counts.keep(())
+    counts.merge_ended(())
     assert _told(tmp_path)['parecido_requests_total{method="GET",route="/x",status="200"}'] == 10
 
 
 def test_files_of_workers_that_are_alive_are_theirs(tmp_path) -> None:
     alive, ended = _count(tmp_path), _count(tmp_path)
     before = _told(tmp_path)
-    WorkerCounters(tmp_path).keep([alive])
+    WorkerCounters(tmp_path).merge_ended([alive])
     assert (tmp_path / f"counter_{alive}.db").exists()
     assert not (tmp_path / f"counter_{ended}.db").exists()
     assert _told(tmp_path) == before
@@ -128,7 +128,7 @@ def test_files_of_workers_that_are_alive_are_theirs(tmp_path) -> None:
 def test_ended_workers_are_counted_also_where_they_left_nothing(tmp_path) -> None:
     counts = WorkerCounters(tmp_path)
     for number in (1, 2, 3):
-        counts.keep(())
+        counts.merge_ended(())
         assert f"parecido_workers_ended_total {number:.1f}" in Metrics(0.98, tmp_path).text().decode()
     assert "parecido_workers_ended_total 0.0" in Metrics(0.98).text().decode()
 
@@ -136,7 +136,7 @@ def test_ended_workers_are_counted_also_where_they_left_nothing(tmp_path) -> Non
 def test_gauges_end_with_their_worker(tmp_path) -> None:
     pid = _count(tmp_path)
     (tmp_path / f"gauge_livesum_{pid}.db").write_bytes(b"")
-    WorkerCounters(tmp_path).keep(())
+    WorkerCounters(tmp_path).merge_ended(())
     assert list(tmp_path.glob("gauge*")) == []
 
 
@@ -145,9 +145,9 @@ def test_while_somebody_reads_nothing_is_touched_and_the_next_call_makes_up_for_
     before = sorted(tmp_path.glob("*.db"))
     counts = WorkerCounters(tmp_path)
     with counts._locked(fcntl.LOCK_SH), pytest.raises(BlockingIOError):
-        counts.keep(())
+        counts.merge_ended(())
     assert sorted(tmp_path.glob("*.db")) == before
-    counts.keep(())
+    counts.merge_ended(())
     assert "parecido_workers_ended_total 2.0" in Metrics(0.98, tmp_path).text().decode()
     assert len(list(tmp_path.glob("*.db"))) == 2
 
@@ -167,7 +167,7 @@ def test_a_full_disk_loses_nothing(tmp_path, monkeypatch, n_fitting) -> None:
 
     monkeypatch.setattr(Path, "write_bytes", full)
     with pytest.raises(OSError, match="no space left"):
-        WorkerCounters(tmp_path).keep(())
+        WorkerCounters(tmp_path).merge_ended(())
     assert sorted(tmp_path.glob("*.db")) == files
     assert not list(tmp_path.glob("*.new"))
     assert _told(tmp_path) == before

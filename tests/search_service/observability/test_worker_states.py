@@ -41,7 +41,7 @@ def test_one_process_needs_no_directory() -> None:
         states.put(state)
         assert states.all() == [state]
     assert others.all() == []
-    states.forget(1)
+    states.remove(1)
 
 
 def test_every_worker_has_its_last_state_until_it_is_forgotten(tmp_path) -> None:
@@ -51,10 +51,10 @@ def test_every_worker_has_its_last_state_until_it_is_forgotten(tmp_path) -> None
     assert sorted(states.all(), key=repr) == sorted([WorkerState(_OLD), WorkerState(_NEW, True)], key=repr)
     states.put(WorkerState())
     assert len(states.all()) == 3
-    states.forget(first)
-    states.forget(first)
+    states.remove(first)
+    states.remove(first)
     assert WorkerState(_OLD) not in states.all()
-    states.forget(second)
+    states.remove(second)
     assert states.all() == [WorkerState()]
 
 
@@ -63,7 +63,7 @@ def test_a_worker_killed_while_it_wrote_leaves_nothing(tmp_path) -> None:
     (tmp_path / f"worker-{pid}.new").write_text('{"served": nu', encoding="utf-8")
     states = WorkerStates(tmp_path)
     assert states.all() == [WorkerState(_OLD)]
-    states.forget(pid)
+    states.remove(pid)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -76,7 +76,7 @@ def test_the_gauges_of_workers_that_swap_one_after_the_other(tmp_path) -> None:
     assert found["parecido_snapshot_info"] == {"old": 1, "new": 1}
     assert found["parecido_snapshot_created_timestamp_seconds"] == {"": 100}
     assert found["parecido_partition_items"] == {"mugs": 3, '"\n\\': 4}
-    WorkerStates(tmp_path).forget(old)
+    WorkerStates(tmp_path).remove(old)
     found = snapshot_gauges(tmp_path)
     assert found["parecido_snapshot_info"] == {"new": 1}
     assert found["parecido_snapshot_created_timestamp_seconds"] == {"": 200}
@@ -87,11 +87,11 @@ def test_one_worker_that_refuses_or_serves_nothing_is_told(tmp_path) -> None:
     refusing = _worker(tmp_path, WorkerState(_OLD, is_refusing=True))
     found = snapshot_gauges(tmp_path)
     assert (found["parecido_ready"], found["parecido_snapshot_refused"]) == ({"": 1}, {"": 1})
-    WorkerStates(tmp_path).forget(refusing)
+    WorkerStates(tmp_path).remove(refusing)
     empty = _worker(tmp_path, WorkerState())
     found = snapshot_gauges(tmp_path)
     assert (found["parecido_ready"], found["parecido_snapshot_refused"]) == ({"": 0}, {"": 0})
-    WorkerStates(tmp_path).forget(empty)
+    WorkerStates(tmp_path).remove(empty)
     assert snapshot_gauges(tmp_path)["parecido_ready"] == {"": 1}
 
 

@@ -132,7 +132,7 @@ def test_it_is_seen_that_a_client_is_gone(server) -> None:
 
 
 def test_who_sends_nothing_is_disconnected(server, monkeypatch) -> None:
-    monkeypatch.setattr(connection, "SILENT_S", 0.05)
+    monkeypatch.setattr(connection, "FIRST_BYTE_TIMEOUT_S", 0.05)
     with server.connect() as client:
         assert client.recv(1) == b""
 
@@ -140,9 +140,9 @@ def test_who_sends_nothing_is_disconnected(server, monkeypatch) -> None:
 @pytest.mark.parametrize(
     ("limit", "sent"),
     [
-        ("HEAD_S", _GET[:-1]),
-        ("BODY_S", _post(b"body")[:-1]),
-        ("STALLED_S", _post(bytes(300_000))[:-1]),
+        ("HEAD_TIMEOUT_S", _GET[:-1]),
+        ("BODY_TIMEOUT_S", _post(b"body")[:-1]),
+        ("STALL_TIMEOUT_S", _post(bytes(300_000))[:-1]),
     ],
 )
 def test_a_request_that_does_not_go_on_is_refused(server, monkeypatch, limit, sent) -> None:
@@ -154,7 +154,7 @@ def test_a_request_that_does_not_go_on_is_refused(server, monkeypatch, limit, se
 
 
 def test_a_byte_now_and_then_is_not_going_on(server, monkeypatch) -> None:
-    monkeypatch.setattr(connection, "STALLED_S", 0.3)
+    monkeypatch.setattr(connection, "STALL_TIMEOUT_S", 0.3)
     with server.connect() as client:
         client.sendall(_post(bytes(300_000))[:-200_000])
         client.settimeout(0.02)
@@ -211,7 +211,7 @@ def test_connections_that_are_being_answered_are_not_given_up() -> None:
         busy = [opened.enter_context(server.connect()) for _ in range(3)]
         for client in busy:
             client.sendall(_post(b"body", "/held"))
-        server.wait_until(lambda: server.gateway._lanes["light"].of_address.total() == 3)
+        server.wait_until(lambda: server.gateway._pools["light"].of_address.total() == 3)
         with server.connect() as late:
             assert _is_closed(late)
         server.held.set()
@@ -230,7 +230,7 @@ def test_answers_that_are_not_read_hold_no_thread() -> None:
 
 
 def test_a_client_that_does_not_read_is_disconnected(server, monkeypatch) -> None:
-    monkeypatch.setattr(connection, "STALLED_S", 0.1)
+    monkeypatch.setattr(connection, "STALL_TIMEOUT_S", 0.1)
     with server.connect() as client:
         client.sendall(b"GET /long HTTP/1.1\r\nHost: x\r\n\r\n" * 20)
         server.wait_until(lambda: len(server.acceptor.limits) == 1)
@@ -297,10 +297,10 @@ def test_an_error_of_the_application_ends_no_worker(server) -> None:
 def full() -> Iterator[tuple[HttpServer, socket.socket]]:
     """A service that answers one query by an image, held in its thread, and has room for no other."""
     with http_server(queue=0) as server:
-        server.gateway._lanes["image"].room = 1
+        server.gateway._pools["image"].capacity = 1
         with server.connect() as first:
             first.sendall(_post(b"first", "/v1/held", _FORM))
-            server.wait_until(lambda: server.gateway._lanes["image"].of_address.total() == 1)
+            server.wait_until(lambda: server.gateway._pools["image"].of_address.total() == 1)
             yield server, first
 
 
@@ -312,12 +312,12 @@ def test_a_query_that_there_is_no_room_for_is_refused_without_a_thread(full) -> 
             client.sendall(_post(b"query", "/v1/query", _FORM, "Origin: https://shop.example", "X-Request-ID: mine"))
             status, headers, body = next(found)
             assert (status, body["error"]["code"], headers["Retry-After"]) == (503, "overloaded", "1")
-            assert "PARECIDO_QUEUE" in body["error"]["message"]
+            assert "query queue is full" in body["error"]["message"]
             assert headers["X-Request-ID"] == body["error"]["request_id"] == "mine"
         assert server.ask(b"other", "/v1/search")[0] == 200  # what brings no image is let in
         server.held.set()
         assert next(answers(first))[0] == 200
-        server.wait_until(lambda: not server.gateway._lanes["image"].of_address)
+        server.wait_until(lambda: not server.gateway._pools["image"].of_address)
         client.sendall(_post(b"query", "/v1/query", _FORM))
         assert next(found)[0] == 200
     text = server.metrics.text().decode()
@@ -327,7 +327,7 @@ def test_a_query_that_there_is_no_room_for_is_refused_without_a_thread(full) -> 
 
 def test_an_admission_is_asked_for_the_refusal() -> None:
     with http_server(AdmissionController(1, queue=0), queue=0) as server:
-        server.gateway._lanes["image"].room = 0
+        server.gateway._pools["image"].capacity = 0
         assert server.ask(b"query", "/v1/search", {"Content-Type": "multipart/form-data; boundary=b"})[0] == 503
 
 
@@ -411,4 +411,4 @@ def test_without_files_left_a_worker_does_not_spin() -> None:
 @pytest.mark.parametrize(("files", "wanted"), [(64, 16), (1024, 480), (resource.RLIM_INFINITY, sys.maxsize)])
 def test_there_are_no_more_connections_than_files_for_them(monkeypatch, files, wanted) -> None:
     monkeypatch.setattr(resource, "getrlimit", lambda _: (files, files))
-    assert acceptor._room_of_files() == wanted
+    assert acceptor._max_connections() == wanted

@@ -40,7 +40,7 @@ def test_a_signal_to_stop_is_known_to_all_before_gunicorn_acts_on_it(server, mon
     monkeypatch.setattr(signal, "getsignal", handlers.__getitem__)
     monkeypatch.setattr(signal, "signal", lambda number, handler: handlers.update({number: handler}))
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        server._listens(SimpleNamespace(LISTENERS=[SimpleNamespace(sock=listener, getsockname=listener.getsockname)]))
+        server._log_start(SimpleNamespace(LISTENERS=[SimpleNamespace(sock=listener, getsockname=listener.getsockname)]))
         assert not server.is_stopping()
         handlers[signal.SIGTERM](signal.SIGTERM, None)
         handlers[signal.SIGTERM](signal.SIGTERM, None)  # a second one is for gunicorn alone
@@ -50,12 +50,12 @@ def test_a_signal_to_stop_is_known_to_all_before_gunicorn_acts_on_it(server, mon
 @pytest.mark.parametrize(("new", "wanted"), [(1, 2), (2, 2), (3, 3), (4, 4), (5, 4)])
 def test_there_are_never_fewer_workers_than_wanted_nor_twice_as_many_and_more(server, new, wanted) -> None:
     arbiter = SimpleNamespace(num_workers=new)
-    server._keep_number(arbiter, new, 2)
+    server._limit_workers(arbiter, new, 2)
     assert arbiter.num_workers == wanted
 
 
 @pytest.mark.parametrize(("running", "wanted"), [(2, False), (3, True)])
 def test_a_worker_knows_whether_it_replaces_another(server, running, wanted) -> None:
     worker = SimpleNamespace(is_replacement=None)
-    server._tell_replacement(SimpleNamespace(num_workers=running), worker)
+    server._mark_replacement(SimpleNamespace(num_workers=running), worker)
     assert worker.is_replacement is wanted

@@ -46,7 +46,7 @@ class HttpServer:
         self._started.set()
         while not self._stopped.is_set():
             await asyncio.sleep(0.005)
-        self.acceptor.stop(accepts_all=True)
+        self.acceptor.stop(accept_pending=True)
         async for _ in self.acceptor.drain(WAIT_S):
             pass
 
@@ -61,7 +61,7 @@ class HttpServer:
         assert not self._thread.is_alive()
         assert len(self.acceptor.limits) == 0
         assert self.acceptor.limits._held_bytes == 0
-        assert all(not lane.of_address for lane in self.gateway._lanes.values())
+        assert all(not pool.of_address for pool in self.gateway._pools.values())
 
     def connect(self) -> socket.socket:
         return socket.create_connection(("127.0.0.1", self.port), timeout=WAIT_S)
