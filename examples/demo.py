@@ -1,9 +1,9 @@
-"""`make demo`: the main job from nothing, as a user would do it.
+"""`make demo`: index and search a sample catalogue, as a user would.
 
 1. Render the sample catalogue.
 2. Index it with `python -m indexer`.
 3. Start `python -m search_service` on a free port and send it a picture that is not in the catalogue.
-4. Draw the sheet of results, stop the service, say what to try next.
+4. Draw the hits, stop the service, and suggest what to try next.
 """
 
 import argparse
@@ -50,7 +50,7 @@ def main() -> int:
         f"  make serve DATA={data}                               # open http://127.0.0.1:8080, or:\n"
         f"  curl -F image=@{catalogue_dir}/queries/bicycle/query-01.jpg http://127.0.0.1:8080/v1/search\n"
         f"  make evaluate DATA={data} QUERIES={catalogue_dir}/queries\n"
-        f"  make index CATALOGUE=your/photos                    # a folder a category, or a CSV or JSON-lines file"
+        f"  make index CATALOGUE=your/photos                    # one folder per category, or a CSV or JSON-lines file"
     )
     return 0
 
@@ -71,7 +71,7 @@ def _free_port() -> int:
 
 @contextmanager
 def _service(data: Path, port: int) -> Iterator[None]:
-    """A running search service, stopped at the end whatever happens."""
+    """Run a search service until the block is left."""
     environment = {**os.environ, "PARECIDO_DATA": str(data), "PARECIDO_PORT": str(port)}
     log = data / "service.log"
     with log.open("w") as output:
@@ -100,7 +100,7 @@ def _wait_until_ready(process: "subprocess.Popen[bytes]", url: str, log: Path) -
 
 
 def _post_image(url: str, image: Path) -> dict[str, Any]:
-    """What `curl -F image=@FILE URL` does."""
+    """Post an image as `curl -F image=@FILE URL` does."""
     boundary = uuid.uuid4().hex
     head = f'--{boundary}\r\nContent-Disposition: form-data; name="image"; filename="{image.name}"\r\n\r\n'
     body = head.encode() + image.read_bytes() + f"\r\n--{boundary}--\r\n".encode()

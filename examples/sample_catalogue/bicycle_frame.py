@@ -31,7 +31,7 @@ class Geometry:
 
     @property
     def seats(self) -> list[tuple[Spot, Spot, Spot]]:
-        """Give crank, top of the seat tube and saddle for each rider."""
+        """Return crank, top of the seat tube and saddle for each rider."""
         seats = [(self.crank, self.seat, self.saddle)]
         if self.second_crank and self.second_seat and self.second_saddle:
             seats.append((self.second_crank, self.second_seat, self.second_saddle))
@@ -145,12 +145,12 @@ def spatial(spots: list[Spot] | Array, side: float = 0.0) -> Array:
 
 
 def along(first: Spot, second: Spot, share: float) -> Spot:
-    """Give the spot between two others; a share beyond 1 prolongs the line."""
+    """Return the spot between two others; a share beyond 1 prolongs the line."""
     return (first[0] + (second[0] - first[0]) * share, first[1] + (second[1] - first[1]) * share)
 
 
 def curve(first: Spot, middle: Spot, last: Spot, steps: int = 14) -> Array:
-    """Give a smooth bow from the first spot to the last, drawn towards the middle one."""
+    """Return a smooth bow from the first spot to the last, drawn towards the middle one."""
     share = np.linspace(0.0, 1.0, steps)[:, None]
     bow: Array = (
         np.array(first) * (1 - share) ** 2 + 2 * np.array(middle) * share * (1 - share) + np.array(last) * share**2

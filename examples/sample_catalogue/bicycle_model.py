@@ -69,7 +69,7 @@ class Bicycle:
         )
 
     def extent(self) -> Array:
-        """Give points around the product, which the picture must show."""
+        """Return points around the product, which the picture must show."""
         g = self.geometry
         wheels = [circle(g.rear, g.rear_radius), circle(g.front, g.front_radius)]
         saddles = [spatial([(spot[0] - 0.1, spot[1] + 0.05)]) for _, _, spot in g.seats]

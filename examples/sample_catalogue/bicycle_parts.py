@@ -1,4 +1,4 @@
-"""What is mounted on a bicycle: saddle, handlebar, mudguards, rack, basket, box, lights."""
+"""Parts mounted on a bicycle: saddle, handlebar, mudguards, rack, basket, box, lights."""
 
 import numpy as np
 
@@ -42,7 +42,7 @@ def paint_saddle(painter: Painter, spot: Spot, colour: Colour, slim: bool) -> No
 
 
 def handlebar(kind: str, stem: Spot) -> Array:
-    """Give the bar from its far end to its near end."""
+    """Return the bar from its far end to its near end."""
     x, y = stem
     if kind == "drop":
         side = [
@@ -103,7 +103,7 @@ def paint_handlebar(painter: Painter, kind: str, stem: Spot, colours: tuple[Colo
 
 
 def _outer_part(end: Array) -> Array:
-    """Give the outer part of the last stretch of a bar, towards its open end."""
+    """Return the outer part of the last stretch of a bar, towards its open end."""
     outer, inner = (end[-1], end[0]) if abs(end[-1, 2]) > abs(end[0, 2]) else (end[0], end[-1])
     return np.stack([outer, outer + (inner - outer) * min(1.0, 0.12 / _length(inner - outer))])
 

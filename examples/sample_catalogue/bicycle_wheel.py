@@ -15,7 +15,7 @@ _METAL: Colour = (178, 182, 188)
 
 @dataclass(frozen=True)
 class Wheel:
-    """How the wheels of one bicycle look; tyre and rim are widths in metres."""
+    """Appearance of the wheels of a bicycle; tyre and rim are widths in metres."""
 
     tyre: float
     tyre_colour: Colour
@@ -27,7 +27,7 @@ class Wheel:
 
 
 def circle(middle: Spot, radius: float, side: float = 0.0, steps: int = 72) -> Array:
-    """Give an upright circle, as world points."""
+    """Return an upright circle, as world points."""
     angles = np.linspace(0.0, 2.0 * np.pi, steps)
     flat = np.stack([np.cos(angles), np.sin(angles)], axis=1) * radius + np.array(middle)
     return spatial(flat, side)

@@ -57,7 +57,7 @@ class Camera:
     shift: tuple[float, float] = (0.0, 0.0)
 
     def project(self, world: Array) -> Array:
-        """Give the picture position of each point, in pixels from the top left."""
+        """Return the picture position of each point, in pixels from the top left."""
         seen = world @ self.turn.T
         nearness = self.scale / (1.0 - seen[..., 2] / self.distance)
         across = seen[..., 0] * nearness + self.shift[0]
@@ -65,7 +65,7 @@ class Camera:
         return np.stack([across, down], axis=-1)
 
     def depth(self, world: Array) -> Array:
-        """Give how near each point is: larger is nearer."""
+        """Return the nearness of each point: larger is nearer."""
         nearness: Array = world @ self.turn[2]
         return nearness
 
@@ -85,12 +85,12 @@ class Camera:
         return replace(self, scale=scale, shift=shift)
 
     def enlarged(self, factor: float) -> "Camera":
-        """Give the camera for the same picture with more pixels."""
+        """Return the camera for the same picture with more pixels."""
         shift = (self.shift[0] * factor, self.shift[1] * factor)
         return replace(self, scale=self.scale * factor, shift=shift)
 
     def homography(self, plane: Plane) -> Array:
-        """Give the matrix that takes positions on a plane to picture positions."""
+        """Return the matrix that takes positions on a plane to picture positions."""
         columns = np.array([plane.across, plane.along, plane.origin]).T
         seen = self.turn @ columns
         weight = np.array([0.0, 0.0, 1.0]) - seen[2] / self.distance

@@ -47,11 +47,11 @@ def darker(colour: Colour, share: float) -> Colour:
 
 
 def hue(turn: float, saturation: float = 0.9, value: float = 1.0) -> Colour:
-    """Give the colour at a turn (0 to 1) of the hue circle."""
+    """Return the colour at a turn (0 to 1) of the hue circle."""
     red, green, blue = colorsys.hsv_to_rgb(turn % 1.0, saturation, value)
     return (round(red * 255), round(green * 255), round(blue * 255))
 
 
 def is_dark(colour: Colour) -> bool:
-    """Tell whether white print reads better than black on this colour."""
+    """Return True if white print reads better than black on this colour."""
     return 0.3 * colour[0] + 0.59 * colour[1] + 0.11 * colour[2] < 130

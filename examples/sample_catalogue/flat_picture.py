@@ -8,7 +8,7 @@ from examples.sample_catalogue.colours import Colour
 
 
 def rounded(half: tuple[float, float], corner: float, steps: int = 18) -> Array:
-    """Give the anticlockwise outline of a rounded rectangle, or of a circle."""
+    """Return the anticlockwise outline of a rounded rectangle, or of a circle."""
     radius = min(corner, *half)
     angles = np.linspace(0.0, np.pi / 2, steps)
     arc = np.stack([np.cos(angles), np.sin(angles)], axis=1) * radius
@@ -19,7 +19,7 @@ def rounded(half: tuple[float, float], corner: float, steps: int = 18) -> Array:
 
 
 def spoke(turn: float, start: float, stop: float) -> tuple[Array, Array]:
-    """Give the ends of a mark that points outwards, at a turn clockwise from the top."""
+    """Return the ends of a mark that points outwards, at a turn clockwise from the top."""
     direction = np.array([np.sin(turn * 2.0 * np.pi), np.cos(turn * 2.0 * np.pi)])
     return direction * start, direction * stop
 
@@ -35,7 +35,7 @@ class FlatPicture:
         self.pen = ImageDraw.Draw(self.image, "RGBA")
 
     def pixels(self, positions: Array) -> list[float]:
-        """Give positions in pixels, as one list."""
+        """Return positions in pixels, as one list."""
         flat = (positions * np.array([1.0, -1.0]) + self.reach) * self.unit
         return [float(number) for number in flat.ravel()]
 
@@ -74,7 +74,7 @@ class FlatPicture:
         self.image.paste(picture, (0, 0), self.mask(positions))
 
     def mask(self, positions: Array) -> Image.Image:
-        """Give the mask of an outline."""
+        """Return the mask of an outline."""
         mask = Image.new("L", self.image.size)
         ImageDraw.Draw(mask).polygon(self.pixels(positions), fill=255)
         return mask

@@ -28,11 +28,11 @@ class Caps:
     round: bool = False
 
     def colour(self, key: Key) -> Colour:
-        """Give the colour of one key's cap."""
+        """Return the colour of one key's cap."""
         return {"letter": self.letters, "other": self.others, "accent": self.accent}[key.role]
 
     def ink(self, key: Key) -> Colour:
-        """Give the colour of the print on one key."""
+        """Return the colour of the print on one key."""
         return _LIGHT_INK if is_dark(self.colour(key)) else _DARK_INK
 
 
@@ -51,7 +51,7 @@ def paint_keys(painter: Painter, block: Block, caps: Caps, deck: float) -> None:
 
 
 def _wall_light(painter: Painter, block: Block) -> list[float]:
-    """Give the light on the four sides of a cap: right, back, left and front."""
+    """Return the light on the four sides of a cap: right, back, left and front."""
     sides = np.array([[1.0, 0.0], [0.0, 1.0], [-1.0, 0.0], [0.0, -1.0]])
     normals = block.plane(0.0).at(sides) - np.array(block.plane(0.0).origin)
     normals[:, 2] = 0.35
@@ -60,7 +60,7 @@ def _wall_light(painter: Painter, block: Block) -> list[float]:
 
 
 def _square_outlines(painter: Painter, block: Block, keys: list[Key], look: tuple[Caps, float]) -> tuple[Array, Array]:
-    """Give the feet and the tops of all caps in pixels, computed together for speed."""
+    """Return the feet and the tops of all caps in pixels, computed together for speed."""
     caps, deck = look
     feet, tops = [], []
     for key in keys:

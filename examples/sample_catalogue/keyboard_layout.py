@@ -1,4 +1,4 @@
-"""Where the keys of each kind of keyboard are, and what is printed on them."""
+"""Layouts of each kind of keyboard: positions of keys, and their labels."""
 
 from dataclasses import dataclass
 
@@ -53,7 +53,7 @@ class Key:
 
     @property
     def role(self) -> str:
-        """Say whether the key is a letter, an accent or one of the others."""
+        """Return the kind of the key: a letter, an accent, or another."""
         if self.label in ("Esc", "Enter", "Ent"):
             return "accent"
         return "letter" if len(self.label) == 1 and self.label != "_" else "other"
@@ -69,12 +69,12 @@ class Block:
     turn: float = 0.0
 
     def plane(self, height: float) -> Plane:
-        """Give the plane, parallel to the table, on which the block's places lie."""
+        """Return the plane, parallel to the table, on which the block's places lie."""
         cosine, sine = float(np.cos(self.turn)), float(np.sin(self.turn))
         return Plane((*self.middle, height), (cosine, sine, 0.0), (-sine, cosine, 0.0))
 
     def at(self, flat: Array, height: float) -> Array:
-        """Give world points for places of the block."""
+        """Return world points for places of the block."""
         return self.plane(height).at(flat)
 
 

@@ -48,7 +48,7 @@ class Keyboard:
         return Pose(turn, wide * rng.uniform(1.6, 2.6), rng.choice(sizes), rng.uniform(0.04, 0.09))
 
     def extent(self) -> Array:
-        """Give points around the product, which the picture must show."""
+        """Return points around the product, which the picture must show."""
         return np.concatenate(
             [
                 self._outline(block, height)

@@ -28,7 +28,7 @@ class Shell:
     gloss: float = 0.35
 
     def at(self, along: Array, around: Array) -> Array:
-        """Give points of the surface; around goes from 0 (right edge) to 1 (left edge)."""
+        """Return points of the surface; around goes from 0 (right edge) to 1 (left edge)."""
         angle = np.pi * around
         reach = np.clip(1.0 - np.abs(along) ** self.roundness, 0.0, 1.0)
         half = self.width * reach ** (1.0 / self.roundness)
@@ -41,7 +41,7 @@ class Shell:
         return np.stack([across + self.lean * up, along, up], axis=-1)
 
     def frame(self, along: Array, around: Array) -> tuple[Array, Array, Array]:
-        """Give unit directions at points: to the left, to the front and outwards."""
+        """Return unit directions at points: to the left, to the front and outwards."""
         step = 1e-3
         left = self.at(along, around + step) - self.at(along, around - step)
         front = self.at(along + step, around) - self.at(along - step, around)
@@ -52,14 +52,14 @@ class Shell:
         return left, front, out
 
     def grid(self, rows: int = 44, columns: int = 44) -> Array:
-        """Give a grid over the whole surface, finer towards both ends."""
+        """Return a grid over the whole surface, finer towards both ends."""
         along = np.sin(np.linspace(-np.pi / 2, np.pi / 2, rows + 1))[:, None]
         around = np.linspace(0.0, 1.0, columns + 1)[None, :]
         shape = (rows + 1, columns + 1)
         return self.at(np.broadcast_to(along, shape), np.broadcast_to(around, shape))
 
     def normals(self, grid: Array) -> Array:
-        """Give the outward directions at the points of the grid."""
+        """Return the outward directions at the points of the grid."""
         across = np.gradient(grid, axis=1)
         along = np.gradient(grid, axis=0)
         normals = np.cross(across, along)
@@ -133,7 +133,7 @@ def _seen_normals(painter: Painter, shell: Shell, grid: Array, box: tuple[int, i
 
 
 def _light(normals: Array, light: Light, gloss: float) -> tuple[Array, Array]:
-    """Give the matt light and the shine for each direction."""
+    """Return the matt light and the shine for each direction."""
     source = np.array(light.direction)
     towards = normals @ source
     diffuse = 0.4 + 0.62 * np.clip(towards * 0.85 + 0.15, 0.0, 1.0) ** 0.9

@@ -44,7 +44,7 @@ class Mouse:
         )
 
     def extent(self) -> Array:
-        """Give points around the product, which the picture must show."""
+        """Return points around the product, which the picture must show."""
         return self.shell.grid(12, 12).reshape(-1, 3)
 
     def paint(self, scene: Scene) -> Image.Image:
@@ -140,7 +140,7 @@ class Mouse:
             self._seam(painter, np.linspace(-0.97, 0.97, 40), np.full(40, side), 0.01)
 
     def _button_lines(self) -> tuple[float, float, float]:
-        """Give where, around the shell, the buttons meet and where they end."""
+        """Return the positions, around the shell, at which the buttons meet and end."""
         return (0.3, 0.1, 0.52) if self.kind == "vertical" else (0.5, 0.16, 0.84)
 
     def _paint_details(self, painter: Painter) -> None:

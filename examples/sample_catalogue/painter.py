@@ -16,7 +16,7 @@ from examples.sample_catalogue.colours import Colour, darker, lighter
 
 @dataclass(frozen=True)
 class Light:
-    """Where the light comes from, as the camera sees it, and how it colours things."""
+    """Direction of the light, as the camera sees it, and its colours."""
 
     direction: tuple[float, float, float]
     brightness: float
@@ -49,7 +49,7 @@ class Painter:
         self.pen = ImageDraw.Draw(image, "RGBA")
 
     def lit(self, normals: Array, ambient: float = 0.5) -> Array:
-        """Give the brightness of surfaces that look along these world directions."""
+        """Return the brightness of surfaces that look along these world directions."""
         towards = self.camera.facing(normals) @ np.array(self.light.direction)
         brightness: Array = ambient + (1.15 - ambient) * np.clip(towards, 0.0, 1.0)
         return brightness
@@ -117,7 +117,7 @@ class Painter:
                 self.pen.polygon(cell, fill=colour)
 
     def _cells(self, grid: Array) -> list[list[float]]:
-        """Give the four corners of each cell of a grid, in pixels."""
+        """Return the four corners of each cell of a grid, in pixels."""
         flat = self.camera.project(grid)
         corners = (flat[:-1, :-1], flat[:-1, 1:], flat[1:, 1:], flat[1:, :-1])
         return [list(cell) for cell in np.concatenate(corners, axis=-1).reshape(-1, 8).tolist()]
@@ -163,7 +163,7 @@ class Painter:
         )
 
     def _box(self, image: Image.Image, plane: Plane) -> tuple[int, int, int, int]:
-        """Give the part of the picture that a flat picture on a plane covers."""
+        """Return the part of the picture that a flat picture on a plane covers."""
         wide, high = image.size
         corners = np.array([[0, 0], [wide, 0], [wide, high], [0, high]], dtype=np.float64)
         flat = self.camera.project(plane.at(corners))

@@ -1,4 +1,4 @@
-"""What every product offers to the renderer, and the wording of its title and price."""
+"""The interface of products to the renderer, and the wording of their titles and prices."""
 
 from dataclasses import dataclass
 from random import Random
@@ -21,7 +21,7 @@ class Label:
 
 @dataclass(frozen=True)
 class Pose:
-    """How one picture of a product is taken."""
+    """Angle and format of one picture of a product."""
 
     turn: Array
     distance: float
@@ -42,7 +42,7 @@ class Product(Protocol):
         """Choose an angle and a picture format."""
 
     def extent(self) -> Array:
-        """Give points around the product, which the picture must show."""
+        """Return points around the product, which the picture must show."""
 
     def paint(self, scene: Scene) -> Image.Image:
         """Cast the shadows, paint the product and give the enlarged picture."""

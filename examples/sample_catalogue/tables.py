@@ -21,7 +21,7 @@ from examples.sample_catalogue.textures import (
 
 
 def _pool(rng: Random) -> Pixels:
-    """Give the brightness of a soft pool of light, coarse enough to be quick."""
+    """Return the brightness of a soft pool of light, coarse enough to be quick."""
     columns = np.linspace(0, 1, 48)[None, :] - rng.uniform(0.35, 0.65)
     rows = np.linspace(0, 1, 48)[:, None] - rng.uniform(0.3, 0.5)
     return np.exp(-(columns**2 + rows**2) * rng.uniform(0.8, 1.8))
@@ -104,5 +104,5 @@ _TABLES: list[_Backdrop] = [
 
 
 def table(rng: Random, camera: Camera, size: Size) -> Image.Image:
-    """Make what a product lies on, seen by a camera whose table is the plane z = 0."""
+    """Make the surface that a product lies on, seen by a camera whose table is the plane z = 0."""
     return rng.choice(_TABLES)(rng, camera, size)

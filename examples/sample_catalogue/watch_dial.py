@@ -13,7 +13,7 @@ _ROMAN = ("XII", "I", "II", "III", "IV", "V", "VI", "VII", "VIII", "IX", "X", "X
 
 @dataclass(frozen=True)
 class Face:
-    """What the front of a watch looks like; half is its half width and half height."""
+    """Appearance of the front of a watch; half is its half width and half height."""
 
     style: str
     metal: Colour
@@ -31,12 +31,12 @@ class Face:
         return (238, 238, 234) if is_dark(self.dial) else INK
 
     def inset(self, share: float) -> Array:
-        """Give the outline of the face moved inwards."""
+        """Return the outline of the face moved inwards."""
         half = (self.half[0] - share, self.half[1] - share)
         return rounded(half, max(self.corner - share, 0.06))
 
     def edge(self, turn: float, reach: Array) -> Array:
-        """Give the point at the dial's border for a turn; a circle or a rectangle."""
+        """Return the point at the dial's border for a turn; a circle or a rectangle."""
         direction = spoke(turn, 0.0, 1.0)[1]
         if self.corner > 0.8:
             return direction * reach
@@ -141,7 +141,7 @@ def _draw_hands(picture: FlatPicture, face: Face, reach: float) -> None:
 
 
 def _hand(tail: Array, tip: Array, width: float) -> Array:
-    """Give a hand's outline: widest at three quarters, then pointed."""
+    """Return a hand's outline: widest at three quarters, then pointed."""
     along = tip - tail
     side = np.array([along[1], -along[0]]) / max(float(np.hypot(*along)), 1e-9) * width / 2
     wide = tail + along * 0.72

@@ -48,7 +48,7 @@ class Watch:
         return self.face.half[1] * 0.9
 
     def extent(self) -> Array:
-        """Give points around the product, which the picture must show."""
+        """Return points around the product, which the picture must show."""
         parts = [strap_outline(self.strap, side, self._start()) for side in (1, -1)]
         corners = points((-1.1, 0, 0), (1.15, 0, 0))
         return np.concatenate([*parts, corners])

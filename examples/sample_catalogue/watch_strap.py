@@ -15,7 +15,7 @@ _LINK = 5
 
 @dataclass(frozen=True)
 class Strap:
-    """What a strap is made of and how it lies; bend 0 is flat on the table."""
+    """Material and shape of a strap; bend 0 is flat on the table."""
 
     material: str
     colour: Colour
@@ -25,13 +25,13 @@ class Strap:
     bend: float
 
     def length(self, side: int) -> float:
-        """Give the length of the upper (1) or the lower (-1) half."""
+        """Return the length of the upper (1) or the lower (-1) half."""
         if self.bend > 0.0:
             return 2.3
         return 2.1 if side > 0 else 2.7
 
     def path(self, side: int, start: float, rows: int = _ROWS) -> Array:
-        """Give the middle line, from the case outwards, as rows of (y, z)."""
+        """Return the middle line, from the case outwards, as rows of (y, z)."""
         step = self.length(side) / rows
         travelled = np.arange(rows + 1) * step
         slope = 0.1 + self.bend * travelled if self.bend else np.full(rows + 1, 0.0)
@@ -40,7 +40,7 @@ class Strap:
         return np.stack([side * y, z], axis=1)
 
     def half_widths(self, rows: int = _ROWS) -> Array:
-        """Give the half width at each row; straps narrow away from the case."""
+        """Return the half width at each row; straps narrow away from the case."""
         share = np.linspace(0.0, 1.0, rows + 1)
         widths: Array = self.width * (1.0 - self.taper * np.clip(share * 1.6, 0.0, 1.0))
         if not self.bend and self.material != "steel":
@@ -49,7 +49,7 @@ class Strap:
 
 
 def strap_outline(strap: Strap, side: int, start: float) -> Array:
-    """Give the outline of one half in the world."""
+    """Return the outline of one half in the world."""
     path, half = strap.path(side, start), strap.half_widths()
     left = np.column_stack([-half, path])
     right = np.column_stack([half, path])
@@ -65,7 +65,7 @@ def paint_strap(painter: Painter, strap: Strap, side: int, start: float) -> None
 
 
 def _surface(painter: Painter, strap: Strap, place: tuple[int, float], columns: Array) -> tuple[Array, Array]:
-    """Give the part of a half that is seen, far end first, and where each row looks."""
+    """Return the part of a half that is seen, far end first, and where each row looks."""
     rows = _LINK_ROWS if strap.material == "steel" else _ROWS
     path, half = strap.path(*place, rows)[::-1], strap.half_widths(rows)[::-1]
     bulge = 0.07 * (1.0 - columns**2)
@@ -106,7 +106,7 @@ def _paint_band(painter: Painter, strap: Strap, side: int, start: float) -> None
 
 
 def _row_point(grid: Array, row: int, column: float) -> Array:
-    """Give the point of a row at a position from -1 (left edge) to 1 (right edge)."""
+    """Return the point of a row at a position from -1 (left edge) to 1 (right edge)."""
     line = grid[row]
     middle = line[len(line) // 2]
     edge = line[-1] if column > 0 else line[0]
