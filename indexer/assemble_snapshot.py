@@ -40,8 +40,14 @@ from shared.index.partition import Partition
 from shared.index.partition_files import partition_file
 from shared.manifest import FORMAT_VERSION, CategoryEntry, Manifest
 from shared.milvus.address import EMBEDDED, MilvusAddress
-from shared.model.embedder import Embedder, LiteRtEmbedder, NoEmbedder, embedder_id, golden_picture
+from shared.model.embedder import (
+    Embedder,
+    LiteRtEmbedder,
+    NoEmbedder,
+    embedder_id,
+)
 from shared.model.energy_score import EnergyScore
+from shared.model.golden import golden_image
 from shared.snapshot.data_directory import DataDirectory, SnapshotPaths
 from shared.snapshot.snapshot import Snapshot
 
@@ -187,7 +193,7 @@ class SnapshotContent:
 
     def _manifest(self, snapshot_id: str, categories: tuple[CategoryEntry, ...], embedder: Embedder) -> Manifest:
         """The manifest without checksums."""
-        golden = tuple(embedder.embed(golden_picture())[0].tolist()) if self.backbone.model else ()
+        golden = tuple(embedder.embed(golden_image())[0].tolist()) if self.backbone.model else ()
         return Manifest(
             format_version=FORMAT_VERSION,
             snapshot_id=snapshot_id,

@@ -1,4 +1,4 @@
-"""A point in time that long work must not pass."""
+"""A deadline for opening a snapshot."""
 
 import math
 import time
@@ -9,35 +9,35 @@ from shared.errors import SnapshotError
 
 @dataclass(frozen=True)
 class Deadline:
-    """When the opening of a snapshot has to be done.
+    """The time by which a snapshot must be open.
 
     Attributes:
-        at_s: on the monotonic clock, in seconds.
+        at_s: seconds on the clock of `time.monotonic`.
     """
 
     at_s: float = math.inf
 
     @classmethod
     def after(cls, seconds: float) -> "Deadline":
-        """So many seconds from now."""
+        """A deadline some seconds from now."""
         return cls(time.monotonic() + seconds)
 
     @property
     def is_over(self) -> bool:
-        """Whether the time has passed."""
+        """True if the deadline has passed."""
         return time.monotonic() > self.at_s
 
     def check(self, work: str) -> None:
-        """Refuse to go on.
+        """Stop the work if the deadline has passed.
 
         Args:
-            work: what takes so long, for the message.
+            work: for the message, as a gerund: "reading …".
 
         Raises:
-            SnapshotError: the time has passed.
+            SnapshotError: it has passed.
         """
         if self.is_over:
-            raise SnapshotError(f"{work} takes too long: the time for opening the snapshot is over")
+            raise SnapshotError(f"{work} takes too long: the time limit for opening the snapshot has passed")
 
 
 NO_DEADLINE = Deadline()

@@ -1,46 +1,46 @@
-"""Every error that Parecido raises on purpose.
+"""The errors that Parecido raises on purpose.
 
     ParecidoError
     ├── UsageError              the caller's input is wrong: exit status 2
     │   ├── SettingsError
     │   ├── CatalogueError
     │   ├── WeightsError
-    │   └── SnapshotMissing     nothing is published where one was expected
+    │   └── SnapshotMissing     no snapshot is published
     ├── Busy                    another build is writing to the same data directory
     ├── StorageError            the disk is full, read-only or failing
-    ├── ClusterError            a cluster can't be reached, or can't do its work
+    ├── ClusterError            a cluster is not reachable, or fails
     ├── SnapshotError           a snapshot is damaged or of another format
-    ├── StoreUnavailable        the server that has a snapshot's vectors does not answer
+    ├── StoreUnavailable        the server with a snapshot's vectors does not answer
     ├── ImageError              exit status 2
     │   ├── ImageTooLarge       in bytes or in pixels
-    │   ├── UnsupportedImage    not one of the formats that we read
-    │   ├── BrokenImage         the right format, but it can't be decoded
-    │   └── ImageTooCostly      decoding it takes more memory or time than it may
+    │   ├── UnsupportedImage    not in a supported format
+    │   ├── BrokenImage         in a supported format, but not decodable
+    │   └── ImageTooCostly      decoding it takes too much memory or time
     └── RequestError            a search request that can't be answered
         ├── InvalidRequest
         ├── InvalidEmbedding
         ├── UnsupportedBody
-        ├── BodyTooLarge        beside the images
+        ├── BodyTooLarge        apart from images
         ├── UnknownItem
         ├── UnknownCategory
-        ├── UnknownQuery        it shows none of the categories, and the caller wants none searched
+        ├── UnknownQuery        out of distribution, and the caller asked for an error then
         ├── ImageNotFound
-        ├── DamagedSnapshot     what is served has a fault that only this request has met
-        ├── FiltersUnavailable  the snapshot is of a version that could not filter
-        ├── FilterTooWide       the server that has the vectors can't search so many items that pass
-        ├── ImagesUnavailable   the snapshot's embeddings were given, and it has no base
+        ├── DamagedSnapshot     the served snapshot is damaged where this request reads it
+        ├── FiltersUnavailable  the snapshot is of a version without filters
+        ├── FilterTooWide       too many items pass for the server with the vectors
+        ├── ImagesUnavailable   the snapshot's embeddings were given without a backbone
         ├── FeedbackOff
-        ├── KeyRequired         no API key, or none that is let in
+        ├── KeyRequired         no valid API key
         ├── RateLimited         too many requests of one key or address
-        ├── UrlNotAllowed       an image URL that is not to be fetched from
-        ├── ImageNotFetched     one that leads to no image
+        ├── UrlNotAllowed       an image URL that must not be fetched
+        ├── ImageNotFetched     an image URL without an image
         ├── NotReady
-        ├── Overloaded          so many wait already that this one would not be answered in time
-        ├── SlowClient          its request did not come in time
-        └── ClientGone          nobody waits for the answer any more
+        ├── Overloaded          too many requests are waiting
+        ├── SlowClient          the request did not arrive in time
+        └── ClientGone          the client has closed its connection
 
-Messages say what was wrong, where (file, row, field), what was wanted and what was found. `code` is the stable
-name that the JSON error body carries; `search_service/api/error_handlers.py` holds the one table from error to status.
+Messages say what is wrong, where (file, row, field), and what was expected. `code` is the stable name in the JSON error
+body; `search_service/api/error_handlers.py` has the table from error to HTTP status.
 """
 
 from typing import ClassVar, Literal
@@ -53,46 +53,46 @@ class ParecidoError(Exception):
     exit_status: ClassVar[int] = 1
 
 
-class AskAgain(Exception):
-    """Beside the tree: an error that passes by itself.
+class RetryLater(Exception):
+    """A mix-in for errors after which a retry may succeed.
 
     Attributes:
-        retry_after_s: when to ask again, in seconds from now.
+        retry_after_s: seconds until the retry.
     """
 
     def __init__(self, message: str, retry_after_s: int = 1) -> None:
-        """Say why, and when to ask again."""
+        """Create the error with a message and the seconds until a retry."""
         super().__init__(message)
         self.retry_after_s = retry_after_s
 
 
 class UsageError(ParecidoError):
-    """Something that the user gave is wrong."""
+    """The user's input is wrong."""
 
     code = "usage"
     exit_status = 2
 
 
 class SettingsError(UsageError):
-    """A setting or an option has a value that it can't have."""
+    """A setting or an option has an invalid value."""
 
     code = "invalid_setting"
 
 
 class CatalogueError(UsageError):
-    """A catalogue can't be read at all, is empty, or too much of it is bad."""
+    """A catalogue can't be read, is empty, or has too many invalid entries."""
 
     code = "invalid_catalogue"
 
 
 class WeightsError(UsageError):
-    """A weights file is missing, is not what it should be, or names something that we won't load."""
+    """A weights file is missing, or is not a file of the expected weights."""
 
     code = "invalid_weights"
 
 
 class SnapshotMissing(UsageError):
-    """There is no published snapshot where one was expected."""
+    """No snapshot is published in the data directory."""
 
     code = "no_snapshot"
 
@@ -104,13 +104,13 @@ class Busy(ParecidoError):
 
 
 class StorageError(ParecidoError):
-    """Something can't be written: the disk is full, read-only or failing."""
+    """A file can't be written: the disk is full, read-only or failing."""
 
     code = "storage"
 
 
 class ClusterError(ParecidoError):
-    """The cluster that embeds can't be reached, is not fit for it, or fails again and again."""
+    """The cluster for embedding is not reachable, is not suitable, or fails repeatedly."""
 
     code = "cluster"
 
@@ -121,8 +121,8 @@ class SnapshotError(ParecidoError):
     code = "bad_snapshot"
 
 
-class StoreUnavailable(ParecidoError, AskAgain):
-    """The server that has the vectors of a snapshot does not answer, or can't do now what it is asked for."""
+class StoreUnavailable(ParecidoError, RetryLater):
+    """The server with the vectors of a snapshot does not answer, or reports an error."""
 
     code = "store_unavailable"
 
@@ -135,34 +135,34 @@ class ImageError(ParecidoError):
 
 
 class ImageTooLarge(ImageError):
-    """An image has more bytes or more pixels than allowed."""
+    """An image has too many bytes or pixels."""
 
     code = "image_too_large"
 
 
 class UnsupportedImage(ImageError):
-    """The bytes are not an image of a format that we read."""
+    """The bytes are not an image in a supported format."""
 
     code = "unsupported_image"
 
 
 class BrokenImage(ImageError):
-    """The format was recognised, but the picture can't be decoded."""
+    """The image is in a supported format, but can't be decoded."""
 
     code = "broken_image"
 
 
 class ImageTooCostly(ImageError):
-    """Decoding an image takes more memory or time than it may.
+    """Decoding an image takes too much memory or time.
 
     Attributes:
-        reason: of which it takes too much; `stalled` where it was given little time on a processor.
+        reason: the exceeded limit; `stalled` if the decoder got little processor time.
     """
 
     code = "image_too_costly"
 
     def __init__(self, message: str, reason: Literal["time", "memory", "stalled"] = "time") -> None:
-        """Say what it takes, and what the limit is."""
+        """Create the error with a message and the exceeded limit."""
         super().__init__(message)
         self.reason = reason
 
@@ -174,25 +174,25 @@ class RequestError(ParecidoError):
 
 
 class InvalidRequest(RequestError):
-    """A field is missing, contradicts another, or has a value that it can't have."""
+    """A field is missing, contradicts another, or has an invalid value."""
 
     code = "invalid_request"
 
 
 class InvalidEmbedding(RequestError):
-    """A query embedding of the wrong length, or not a direction at all."""
+    """A query embedding has the wrong length, or no direction."""
 
     code = "invalid_embedding"
 
 
 class UnsupportedBody(RequestError):
-    """The request's content type is not one that the route reads."""
+    """The route does not accept the request's content type."""
 
     code = "unsupported_body"
 
 
 class BodyTooLarge(RequestError):
-    """The request has more bytes beside its images than its route accepts."""
+    """The request has more bytes, apart from its images, than the route accepts."""
 
     code = "body_too_large"
 
@@ -210,90 +210,90 @@ class UnknownCategory(RequestError):
 
 
 class UnknownQuery(RequestError):
-    """The query shows none of the catalogue's categories, and the caller wants it refused then."""
+    """The query is out of distribution, and the caller asked for an error then."""
 
     code = "unknown_query"
 
 
 class ImageNotFound(RequestError):
-    """The item is known, but its image file is not where the catalogue had it."""
+    """The item exists, but its image file is missing."""
 
     code = "image_not_found"
 
 
 class DamagedSnapshot(RequestError):
-    """The snapshot being served is damaged where this request reads it; others may be answered."""
+    """The served snapshot is damaged where this request reads it; other requests may succeed."""
 
     code = "damaged_snapshot"
 
 
 class FiltersUnavailable(RequestError):
-    """The snapshot being served has no index of the metadata: an older version built it."""
+    """The served snapshot has no index of the metadata, since an older version built it."""
 
     code = "filters_unavailable"
 
 
 class FilterTooWide(RequestError):
-    """The vectors are on a server, and it can't search in time through so many items as pass the filter."""
+    """Too many items pass the filter for a timely search on the server with the vectors."""
 
     code = "filter_too_wide"
 
 
 class ImagesUnavailable(RequestError):
-    """The snapshot being served was built of given embeddings without a base: it can't embed an image."""
+    """The served snapshot was built from given embeddings without a backbone, so it can't embed images."""
 
     code = "images_unavailable"
 
 
 class FeedbackOff(RequestError):
-    """The service keeps no feedback."""
+    """The service does not record feedback."""
 
     code = "feedback_off"
 
 
 class KeyRequired(RequestError):
-    """No API key came with the request, or none that is let in."""
+    """The request has no valid API key."""
 
     code = "key_required"
 
 
-class RateLimited(RequestError, AskAgain):
-    """One key or address has asked too often."""
+class RateLimited(RequestError, RetryLater):
+    """A key or an address has sent too many requests."""
 
     code = "rate_limited"
 
 
 class UrlNotAllowed(RequestError):
-    """The service fetches no images from this URL."""
+    """The service must not fetch images from this URL."""
 
     code = "url_not_allowed"
 
 
 class ImageNotFetched(RequestError):
-    """An image URL leads to no image."""
+    """No image could be fetched from a URL."""
 
     code = "image_not_fetched"
 
 
-class NotReady(RequestError, AskAgain):
+class NotReady(RequestError, RetryLater):
     """No snapshot is being served."""
 
     code = "not_ready"
 
 
-class Overloaded(RequestError, AskAgain):
-    """The service has more to do than it can in time."""
+class Overloaded(RequestError, RetryLater):
+    """The service is overloaded: this request would not be answered in time."""
 
     code = "overloaded"
 
 
 class SlowClient(RequestError):
-    """The request did not come in time as a whole."""
+    """The complete request did not arrive in time."""
 
     code = "slow_client"
 
 
 class ClientGone(RequestError):
-    """The client has closed its connection, so nothing was done for it; nobody reads this."""
+    """The client has closed its connection, so its request was abandoned."""
 
     code = "client_gone"

@@ -1,6 +1,6 @@
-"""Feedback: what a client told of a query, a JSON object a line. The service appends it, the indexer learns from it.
+"""Records of user feedback on queries, one JSON object per line: the service appends them, the indexer trains on them.
 
-A record has the query's embedding and not its image: enough to train from, and nobody's photo is kept.
+A record has the query's embedding, not its image: that is enough for training, and no photo is stored.
 """
 
 import base64
@@ -16,28 +16,28 @@ from numpy.typing import NDArray
 
 FORMAT = 1
 MAX_LINE_BYTES = 1024 * 1024
-"""Far more than a record takes; a reader need not hold more of a damaged file."""
+"""Far more than a record; bounds the memory for reading a damaged file."""
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _STORED = np.dtype("<f4")
 
 
 @dataclass(frozen=True, eq=False)
-class Feedback:
-    """One query, what it was taken for, and what it really showed.
+class FeedbackRecord:
+    """A query with its predicted and its true category.
 
     Attributes:
-        feedback_id: its own name.
-        time: when it was told, with its time zone.
-        snapshot_id: that judged the query.
-        embedder_id: what the embedding was made by.
-        predicted_category: the most probable one.
-        confidence: how probable that was, 0…1, calibrated.
-        category: the right one.
-        clicked_item_id: the item that was chosen, where one was.
-        image_sha256: of the image file, in hexadecimal; None where no image was sent.
-        query_item_id: the item that was the query; None where it was an image or an embedding.
-        embedding: `(dim,)` float32, of length 1; None where the query was an item, whose embeddings the catalogue has.
+        feedback_id: identifies the record.
+        time: of the feedback, with a time zone.
+        snapshot_id: the snapshot that answered the query.
+        embedder_id: the embedder of the query.
+        predicted_category: the most probable category.
+        confidence: its calibrated probability, 0…1.
+        category: the true category.
+        clicked_item_id: the hit that the user chose, if any.
+        image_sha256: of the image file, in hexadecimal; None if the query was not an image.
+        query_item_id: the item that was the query; None if it was an image or an embedding.
+        embedding: `(dim,)` float32 of length 1; None if the query was an item, whose embeddings are in the catalogue.
     """
 
     feedback_id: str
@@ -53,24 +53,24 @@ class Feedback:
     embedding: NDArray[np.float32] | None = None
 
     def __post_init__(self) -> None:
-        """Check that it can be.
+        """Check the values.
 
         Raises:
-            ValueError: it names the field.
+            ValueError: a value is invalid; it names the field.
         """
         if (self.query_item_id is None) == (self.embedding is None):
-            raise ValueError("wanted one of `query_item_id` and `embedding`")
+            raise ValueError("expected exactly one of `query_item_id` and `embedding`")
         if self.time.tzinfo is None:
-            raise ValueError(f"`time` is {self.time.isoformat()}; wanted one with a time zone")
+            raise ValueError(f"`time` is {self.time.isoformat()}; expected one with a time zone")
         if not 0 <= self.confidence <= 1:
-            raise ValueError(f"`confidence` is {self.confidence}; wanted 0 to 1")
+            raise ValueError(f"`confidence` is {self.confidence}; expected 0 to 1")
         if self.image_sha256 is not None and not _SHA256.fullmatch(self.image_sha256):
-            raise ValueError(f"`image_sha256` is {self.image_sha256!r}; wanted 64 hexadecimal digits")
+            raise ValueError(f"`image_sha256` is {self.image_sha256!r}; expected 64 hexadecimal digits")
         if self.embedding is not None and not _is_unit(self.embedding):
-            raise ValueError(f"`embedding`, of shape {self.embedding.shape}, is no vector of length 1")
+            raise ValueError(f"`embedding` has shape {self.embedding.shape}; expected a vector of length 1")
 
     def to_line(self) -> str:
-        """As one line of ASCII, with its end."""
+        """The record as a line of ASCII, with its newline."""
         content = {
             "format": FORMAT,
             "id": self.feedback_id,
@@ -87,32 +87,32 @@ class Feedback:
         return json.dumps(content) + "\n"
 
     @classmethod
-    def from_line(cls, line: bytes) -> "Feedback":
-        """Read what `to_line` wrote.
+    def from_line(cls, line: bytes) -> "FeedbackRecord":
+        """Parse a line that `to_line` wrote.
 
         Raises:
             ValueError: it is damaged, or of another format.
         """
         try:
-            found = json.loads(line)
+            content = json.loads(line)
         except RecursionError as error:
-            raise ValueError("it is nested too deep") from error
-        if not isinstance(found, dict) or found.get("format") != FORMAT:
-            raise ValueError(f"it is no JSON object of format {FORMAT}")
-        predicted, embedding = found.get("predicted"), _optional_text(found, "embedding")
+            raise ValueError("the line is nested too deeply") from error
+        if not isinstance(content, dict) or content.get("format") != FORMAT:
+            raise ValueError(f"the line is not a JSON object of format {FORMAT}")
+        predicted, embedding = content.get("predicted"), _optional_text(content, "embedding")
         if not isinstance(predicted, dict):
-            raise ValueError("`predicted` is no object")
+            raise ValueError("`predicted` is not an object")
         return cls(
-            feedback_id=_text(found, "id"),
-            time=datetime.fromisoformat(_text(found, "time")),
-            snapshot_id=_text(found, "snapshot_id"),
-            embedder_id=_text(found, "embedder_id"),
+            feedback_id=_text(content, "id"),
+            time=datetime.fromisoformat(_text(content, "time")),
+            snapshot_id=_text(content, "snapshot_id"),
+            embedder_id=_text(content, "embedder_id"),
             predicted_category=_text(predicted, "category"),
             confidence=_number(predicted, "confidence"),
-            category=_text(found, "category"),
-            clicked_item_id=_optional_text(found, "clicked_item_id"),
-            image_sha256=_optional_text(found, "image_sha256"),
-            query_item_id=_optional_text(found, "query_item_id"),
+            category=_text(content, "category"),
+            clicked_item_id=_optional_text(content, "clicked_item_id"),
+            image_sha256=_optional_text(content, "image_sha256"),
+            query_item_id=_optional_text(content, "query_item_id"),
             embedding=None if embedding is None else _decoded(embedding),
         )
 
@@ -134,7 +134,7 @@ def _decoded(text: str) -> NDArray[np.float32]:
 def _text(content: dict[str, Any], name: str) -> str:
     value = content.get(name)
     if not isinstance(value, str) or not value:
-        raise ValueError(f"`{name}` is no text")
+        raise ValueError(f"`{name}` is not text, or is empty")
     return value
 
 

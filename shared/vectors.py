@@ -1,4 +1,4 @@
-"""The one place that makes embeddings unit rows, so that an inner product is a cosine everywhere else."""
+"""Unit rows: embeddings are normalised here only, so an inner product is a cosine everywhere else."""
 
 from typing import TypeAlias
 
@@ -13,23 +13,23 @@ Pixels: TypeAlias = NDArray[np.uint8]
 
 
 def unit_rows(rows: ArrayLike) -> Vectors:
-    """Return `rows` scaled to length 1, as a new C-contiguous array.
+    """Scale rows to length 1, into a new C-contiguous array.
 
     Args:
-        rows: `(n, dim)`, any real dtype. It is not changed.
+        rows: `(n, dim)`, any real dtype; not modified.
 
     Returns:
         `(n, dim)` float32 with unit rows.
 
     Raises:
-        ValueError: not two-dimensional, or a row that is zero or not finite and so has no direction.
+        ValueError: the array is not two-dimensional, or a row is zero or not finite and so has no direction.
     """
     array = np.array(rows, dtype=np.float64, order="C")
     if array.ndim != 2:
-        raise ValueError(f"expected an array of shape (n, dim), found {array.shape}")
+        raise ValueError(f"the array has shape {array.shape}; expected (n, dim)")
     lengths = np.sqrt(np.einsum("ij,ij->i", array, array))
-    bad = ~(np.isfinite(lengths) & (lengths > 0.0))
-    if bad.any():
-        raise ValueError(f"row {int(np.argmax(bad))} has length {lengths[bad][0]}: it has no direction")
+    invalid = ~(np.isfinite(lengths) & (lengths > 0.0))
+    if invalid.any():
+        raise ValueError(f"row {int(np.argmax(invalid))} has length {lengths[invalid][0]}; expected a direction")
     unit: Vectors = (array / lengths[:, np.newaxis]).astype(np.float32)
     return unit

@@ -10,7 +10,8 @@ from tensorflow.python.framework.convert_to_constants import convert_variables_t
 
 from shared.errors import WeightsError
 from shared.images.preprocessing import SIDE_PX
-from shared.model.embedder import LiteRtEmbedder, golden_picture
+from shared.model.embedder import LiteRtEmbedder
+from shared.model.golden import golden_image
 from shared.vectors import unit_rows
 
 _MIN_EXPORT_COSINE = 0.9999
@@ -42,7 +43,7 @@ def to_litert(model: keras.Model) -> bytes:
 
 
 def _check_export(model: keras.Model, exported: bytes) -> None:
-    picture = golden_picture()
+    picture = golden_image()
     output: Any = model(picture.astype(np.float32), training=False)
     try:
         expected = unit_rows(np.asarray(output))

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from indexer.console.progress import Reporter
 from indexer.embedding.embed_catalogue import EmbeddedCatalogue
 from shared.errors import SettingsError
-from shared.feedback_record import MAX_LINE_BYTES, Feedback
+from shared.feedback_record import MAX_LINE_BYTES, FeedbackRecord
 from shared.vectors import Vectors, unit_rows
 
 _MAX_QUERIES = 10_000  # 50 MB
@@ -77,7 +77,7 @@ def read_feedback(
     """
     if path is None:
         return None
-    kept: dict[str, Feedback] = {}
+    kept: dict[str, FeedbackRecord] = {}
     left_out: Counter[str] = Counter()
     record_filter = _RecordFilter(embedder_id, dim, embedded)
     try:
@@ -98,7 +98,7 @@ class _RecordFilter:
         self._categories = set(embedded.categories)
         self._images = set(embedded.digests)
 
-    def objection(self, record: Feedback) -> str | None:
+    def objection(self, record: FeedbackRecord) -> str | None:
         """Return the reason to leave a record out; None if it is used."""
         if record.embedding is None or self._is_in_catalogue(record.image_sha256):
             return "on images of the catalogue itself"
@@ -117,10 +117,10 @@ def _lines(path: Path) -> Iterator[bytes]:
                 yield line
 
 
-def _add(line: bytes, record_filter: _RecordFilter, kept: dict[str, Feedback], left_out: Counter[str]) -> None:
+def _add(line: bytes, record_filter: _RecordFilter, kept: dict[str, FeedbackRecord], left_out: Counter[str]) -> None:
     """Add the record of a line, in place of an earlier one on the same image."""
     try:
-        record = Feedback.from_line(line)
+        record = FeedbackRecord.from_line(line)
     except ValueError:
         left_out[_DAMAGED] += 1
         return
@@ -137,7 +137,7 @@ def _add(line: bytes, record_filter: _RecordFilter, kept: dict[str, Feedback], l
         left_out[_TOO_MANY] += 1
 
 
-def _key(record: Feedback) -> str:
+def _key(record: FeedbackRecord) -> str:
     """The identity of the query's image, or of its embedding if no image was sent."""
     if record.image_sha256 is not None:
         return record.image_sha256
@@ -151,7 +151,7 @@ def _report(path: Path, n_kept: int, left_out: Counter[str]) -> str:
     return f"{line}; left out: " + ", ".join(f"{count:,} {reason}" for reason, count in sorted(left_out.items()))
 
 
-def _labelled(kept: dict[str, Feedback]) -> LabelledQueries:
+def _labelled(kept: dict[str, FeedbackRecord]) -> LabelledQueries:
     """Combine records in an order that does not depend on their time."""
     keys = sorted(kept)
     embeddings = [embedding for key in keys if (embedding := kept[key].embedding) is not None]

@@ -10,7 +10,6 @@ from search_service.api.bodies.body_limits import too_large
 from search_service.api.responses.errors import error_json
 from search_service.observability.metrics import Metrics
 from shared.errors import (
-    AskAgain,
     BodyTooLarge,
     BrokenImage,
     ClientGone,
@@ -30,6 +29,7 @@ from shared.errors import (
     Overloaded,
     ParecidoError,
     RateLimited,
+    RetryLater,
     SlowClient,
     StorageError,
     StoreUnavailable,
@@ -91,7 +91,7 @@ def error_headers(error: ParecidoError) -> dict[str, str]:
     """What the answer says beside the body."""
     if isinstance(error, KeyRequired):
         return {"WWW-Authenticate": 'Bearer realm="parecido"'}
-    return {"Retry-After": str(error.retry_after_s)} if isinstance(error, AskAgain) else {}
+    return {"Retry-After": str(error.retry_after_s)} if isinstance(error, RetryLater) else {}
 
 
 def _ours(error: ParecidoError) -> Response:

@@ -28,7 +28,7 @@ from search_service.engine.query_embedding import QueryEmbedder
 from search_service.engine.timing import Timing
 from search_service.engine.user_feedback import UserFeedback
 from shared.errors import ClientGone, ParecidoError, StoreUnavailable
-from shared.feedback_record import Feedback
+from shared.feedback_record import FeedbackRecord
 from shared.images.decode_pool.template import template_of_process
 from shared.images.limits import ImageLimits
 from shared.manifest import Manifest
@@ -213,7 +213,7 @@ class Engine:
         timing = Timing()
         return self._predict(QueryPictures(self._embedder.of_embedding(embedding)), timing)
 
-    def feedback(self, query: Query, feedback: UserFeedback) -> Feedback:
+    def feedback(self, query: Query, feedback: UserFeedback) -> FeedbackRecord:
         """Return the record of a user's feedback on a query, without its image.
 
         Raises:

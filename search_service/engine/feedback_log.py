@@ -13,7 +13,7 @@ import os
 from pathlib import Path
 
 from shared.errors import StorageError
-from shared.feedback_record import Feedback
+from shared.feedback_record import FeedbackRecord
 from shared.files.file_lock import lock_within
 
 _log = logging.getLogger(__name__)
@@ -34,7 +34,7 @@ class FeedbackLog:
         except OSError as error:
             _log.warning("feedback will not be kept: %s can't be written: %s", path, error.strerror)
 
-    def append(self, record: Feedback) -> None:
+    def append(self, record: FeedbackRecord) -> None:
         """Keep a record; when this returns, it is on the disk.
 
         Raises:

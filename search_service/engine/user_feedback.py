@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from shared.errors import InvalidRequest
-from shared.feedback_record import Feedback
+from shared.feedback_record import FeedbackRecord
 from shared.snapshot.snapshot import Snapshot
 from shared.text.shorten import quoted
 from shared.vectors import Vectors
@@ -38,7 +38,7 @@ class UserFeedback:
         queries: Vectors,
         image_sha256: str | None = None,
         query_item_id: str | None = None,
-    ) -> Feedback:
+    ) -> FeedbackRecord:
         """A record, with what a snapshot's classifier takes the query for.
 
         Args:
@@ -54,7 +54,7 @@ class UserFeedback:
         """
         probabilities = snapshot.classifier.mean_probabilities(queries)
         best = int(probabilities.argmax())
-        return Feedback(
+        return FeedbackRecord(
             feedback_id=uuid.uuid4().hex,
             time=datetime.now(UTC),
             snapshot_id=snapshot.snapshot_id,

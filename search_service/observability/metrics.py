@@ -20,7 +20,7 @@ from search_service.observability.process_usage import UsageMeter
 from search_service.observability.worker_counters import ENDED, ENDED_HELP, WorkerCounters
 from search_service.observability.worker_gauges import process_metrics, snapshot_gauges
 from search_service.observability.worker_states import ServedSnapshot, WorkerState, WorkerStates
-from shared.feedback_record import Feedback
+from shared.feedback_record import FeedbackRecord
 from shared.images.decode_pool.pool import REASONS, Reason
 from shared.manifest import Manifest
 from shared.retrieval.results import SearchResult
@@ -95,7 +95,7 @@ class Metrics:
         )
         self._feedback = self._counter(
             "parecido_feedback_total",
-            "Feedback, by kind and by whether the prediction was right.",
+            "FeedbackRecord, by kind and by whether the prediction was right.",
             ("kind", "prediction"),
         )
         # Every label begins at 0.
@@ -163,7 +163,7 @@ class Metrics:
         if result.ood_verdict.in_distribution is not None:
             self._judged.labels(_VERDICTS[result.ood_verdict.in_distribution]).inc()
 
-    def feedback(self, record: Feedback) -> None:
+    def feedback(self, record: FeedbackRecord) -> None:
         """Count feedback; with a clicked item it is a click, even if it also names the category."""
         kind = "category" if record.clicked_item_id is None else "click"
         self._feedback.labels(kind, "right" if record.predicted_category == record.category else "wrong").inc()

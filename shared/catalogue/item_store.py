@@ -1,13 +1,10 @@
 """Read access to `items.sqlite`: a snapshot's items, their images and metadata."""
 
 import json
-import logging
 import math
 import re
 import sqlite3
-import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from itertools import groupby
 from operator import itemgetter
 from pathlib import Path
@@ -16,24 +13,21 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from shared.catalogue.item_connections import ItemConnections
 from shared.catalogue.items import IndexedItem, Item, Metadata
-from shared.catalogue.items_database import MAX_METADATA_BYTES, open_items, validate_items
+from shared.catalogue.items_database import MAX_METADATA_BYTES, validate_items
 from shared.catalogue.lru_cache import LruCache
 from shared.catalogue.metadata_filter import MetadataFilter
 from shared.catalogue.metadata_index import groups, has_metadata_index, passing
 from shared.deadline import NO_DEADLINE, Deadline
-from shared.errors import DamagedSnapshot, FiltersUnavailable, SnapshotError, UnknownItem
+from shared.errors import FiltersUnavailable, SnapshotError, UnknownItem
 from shared.text.shorten import quoted
 from shared.text.unicode_forms import unicode_forms
-
-_log = logging.getLogger(__name__)
 
 _ITEMS = "SELECT number, item_id, category, metadata, path, row, digest FROM items JOIN images USING (number)"
 _IDS = "SELECT number, item_id FROM items"
 _ITEMS_WITHOUT_METADATA = _ITEMS.replace(" metadata,", " '{}',")
 _NUMBERS = "SELECT count(*), min(number), max(number) FROM items"
-_QUERY_TIMEOUT_S = 10.0
-"""Far more than any statement of a request takes."""
 _MAY_OVERFLOW = re.compile(r"\d{300}|\d[eE]\+?\d{2}")
 _CACHED_FILTERS = 16  # a byte per item each
 _CACHED_GROUPINGS = 4  # four bytes per item each
@@ -54,12 +48,11 @@ class ItemStore:
             SnapshotError: it is missing, or not a database of items.
         """
         self._path = path
-        self._local = threading.local()
-        self._connections: list[sqlite3.Connection] = []
+        self._database = ItemConnections(path)
         try:
-            with self._until(deadline):
-                [(self._count, first, last)] = self._connection().execute(_NUMBERS)
-                self.can_filter = has_metadata_index(self._connection())
+            with self._database.until(deadline):
+                [(self._count, first, last)] = self._database.execute(_NUMBERS)
+                self.can_filter = has_metadata_index(self._database.connection())
         except (sqlite3.Error, OSError, SnapshotError) as error:
             self.close()
             raise SnapshotError(f"{path} can't be read: {error}") from error
@@ -89,18 +82,18 @@ class ItemStore:
             )
         if categories is not None:
             try:
-                with self._until(deadline):
-                    validate_items(self._connection(), self._path, categories)
+                with self._database.until(deadline):
+                    validate_items(self._database.connection(), self._path, categories)
             except sqlite3.Error as error:
                 raise SnapshotError(f"{self._path} can't be read: {error}") from error
 
     def categories(self) -> Iterator[str]:
         """The category of every item, in the order of their numbers."""
-        return (category for (category,) in self._connection().execute("SELECT category FROM items ORDER BY number"))
+        return (category for (category,) in self._database.execute("SELECT category FROM items ORDER BY number"))
 
     def rows(self) -> Iterator[tuple[int, int]]:
         """For every image, its item's number, and its row in the partition of the item's category."""
-        return iter(self._connection().execute("SELECT number, row FROM images"))
+        return iter(self._database.execute("SELECT number, row FROM images"))
 
     def by_id(self, item_id: str) -> IndexedItem:
         """The item with this id, else with its NFC or NFD.
@@ -110,8 +103,10 @@ class ItemStore:
         """
         for form in unicode_forms(item_id):
             try:
-                with self._errors():
-                    items = list(_indexed(self._query(f"{_ITEMS} WHERE item_id = ? ORDER BY position", (form,))))
+                with self._database.errors():
+                    items = list(
+                        _indexed(self._database.query(f"{_ITEMS} WHERE item_id = ? ORDER BY position", (form,)))
+                    )
             except UnicodeEncodeError:  # a lone surrogate, which JSON allows and SQLite does not
                 break
             if items:
@@ -121,19 +116,21 @@ class ItemStore:
     def categories_of(self, digest: bytes) -> list[str]:
         """The categories of the items that have an image file with this SHA-256, by item number."""
         select = "SELECT category FROM images JOIN items USING (number) WHERE digest = ? ORDER BY number"
-        return list(dict.fromkeys(category for (category,) in self._query(select, (digest,))))
+        return list(dict.fromkeys(category for (category,) in self._database.query(select, (digest,))))
 
     def images(self) -> Iterator[tuple[str, bytes]]:
         """The category and the SHA-256 of every image."""
-        return iter(self._connection().execute("SELECT category, digest FROM images JOIN items USING (number)"))
+        return iter(self._database.execute("SELECT category, digest FROM images JOIN items USING (number)"))
 
     def by_numbers(self, numbers: Sequence[int]) -> list[IndexedItem]:
         """The items with these numbers, in this order."""
         # Few statements, since SQLite releases and retakes the GIL at every step of each.
         items: dict[int, IndexedItem] = {}
-        with self._errors():
+        with self._database.errors():
             for parameters, values in _in_batches(numbers):
-                rows = self._query(f"{_ITEMS} WHERE number IN ({parameters}) ORDER BY number, position", values)
+                rows = self._database.query(
+                    f"{_ITEMS} WHERE number IN ({parameters}) ORDER BY number, position", values
+                )
                 items |= {indexed.number: indexed for indexed in _indexed(rows)}
             return [items[int(number)] for number in numbers]
 
@@ -141,16 +138,16 @@ class ItemStore:
         """The ids of the items with these numbers."""
         ids: dict[int, str] = {}
         for parameters, values in _in_batches(numbers):
-            ids |= dict(self._query(f"{_IDS} WHERE number IN ({parameters})", values))
+            ids |= dict(self._database.query(f"{_IDS} WHERE number IN ({parameters})", values))
         return ids
 
     def __iter__(self) -> Iterator[IndexedItem]:
         """Every item, in the order of their numbers."""
-        return _indexed(self._connection().execute(f"{_ITEMS} ORDER BY number, position"))
+        return _indexed(self._database.execute(f"{_ITEMS} ORDER BY number, position"))
 
     def without_metadata(self) -> Iterator[IndexedItem]:
         """Every item with empty metadata, for callers that keep all items: the metadata are not read."""
-        return _indexed(self._connection().execute(f"{_ITEMS_WITHOUT_METADATA} ORDER BY number, position"))
+        return _indexed(self._database.execute(f"{_ITEMS_WITHOUT_METADATA} ORDER BY number, position"))
 
     def is_cached(self, metadata_filter: MetadataFilter) -> bool:
         """Return True if `passing` has cached the result of this filter."""
@@ -172,8 +169,8 @@ class ItemStore:
         self._require_index()
         mask = self._passing.get(metadata_filter)
         if mask is None:
-            with self._errors(), self._until(Deadline.after(_QUERY_TIMEOUT_S)):
-                mask = passing(self._connection(), metadata_filter, self.n_numbers, check)
+            with self._database.request():
+                mask = passing(self._database.connection(), metadata_filter, self.n_numbers, check)
             mask.setflags(write=False)
             self._passing.put(metadata_filter, mask)
         return mask
@@ -190,16 +187,15 @@ class ItemStore:
         self._require_index()
         group_numbers = self._groups.get(field)
         if group_numbers is None:
-            with self._errors(), self._until(Deadline.after(_QUERY_TIMEOUT_S)):
-                group_numbers = groups(self._connection(), field, self.n_numbers)
+            with self._database.request():
+                group_numbers = groups(self._database.connection(), field, self.n_numbers)
             group_numbers.setflags(write=False)
             self._groups.put(field, group_numbers)
         return group_numbers
 
     def close(self) -> None:
         """Close every thread's connection; no thread may use the store any more."""
-        while self._connections:
-            self._connections.pop().close()
+        self._database.close()
 
     def _require_index(self) -> None:
         if not self.can_filter:
@@ -207,41 +203,6 @@ class ItemStore:
                 "the snapshot was built by a version of Parecido without an index of the metadata; to filter or group"
                 " hits, build it again (`make reindex`, which embeds nothing again)"
             )
-
-    def _query(self, sql: str, values: tuple[Any, ...]) -> list[tuple[Any, ...]]:
-        with self._errors(), self._until(Deadline.after(_QUERY_TIMEOUT_S)):
-            return self._connection().execute(sql, values).fetchall()
-
-    @contextmanager
-    def _errors(self) -> Iterator[None]:
-        """Raise `DamagedSnapshot` for any exception that damaged bytes may cause."""
-        try:
-            yield
-        except UnicodeEncodeError:  # caused by the caller's value
-            raise
-        except (sqlite3.Error, ValueError, KeyError, IndexError, TypeError, OverflowError, RecursionError) as error:
-            _log.error("%s is damaged", self._path, exc_info=error)
-            raise DamagedSnapshot(f"the snapshot's items can't be read: {type(error).__name__}") from error
-
-    @contextmanager
-    def _until(self, deadline: Deadline) -> Iterator[None]:
-        """Interrupt this thread's statements at the deadline."""
-        self._local.deadline = deadline
-        try:
-            yield
-        finally:
-            self._local.deadline = NO_DEADLINE
-
-    def _is_over(self) -> bool:
-        return getattr(self._local, "deadline", NO_DEADLINE).is_over
-
-    def _connection(self) -> sqlite3.Connection:
-        connection: sqlite3.Connection | None = getattr(self._local, "connection", None)
-        if connection is None:
-            connection = open_items(self._path, self._is_over)
-            self._local.connection = connection
-            self._connections.append(connection)
-        return connection
 
 
 def _in_batches(numbers: Sequence[int]) -> Iterator[tuple[str, tuple[int, ...]]]:

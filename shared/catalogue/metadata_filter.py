@@ -1,13 +1,13 @@
-"""Conditions on the metadata of items, and how metadata compare.
+"""Filters: conditions on the metadata of items, and the rules of comparison.
 
-- A number equals a number of the same size, whatever its type: 3 and 3.0. A condition on numbers also holds for text
-  that is a number as JSON spells it, since all cells of a CSV file are text: 3 finds 3, 3.0, "3" and "3.0", but not
-  "03" or " 3". A condition on text never holds for a number: "3" finds "3" alone.
-- A boolean equals a boolean alone: `true` is not 1, and lies in no range.
-- Text equals the very same text, character by character: case counts. Where no item has it, the same text with its
-  accents composed otherwise (NFC, NFD) is looked for; `metadata_index.py` does that.
-- A list matches where any of its elements does. A range looks at each element by itself too.
-- What is missing, null, an object, or a list within a list, never matches.
+- Numbers are equal whatever their type: 3 and 3.0. A condition on numbers also matches text that spells a number as
+  JSON does, since all cells of a CSV file are text: 3 matches 3, 3.0, "3" and "3.0", but not "03" or " 3". A condition
+  on text never matches a number: "3" matches only "3".
+- A boolean equals only a boolean: `true` is not 1, and is in no range.
+- Text is compared character by character, case included. If no item has it, its other Unicode normal forms (NFC, NFD)
+  are tried; `metadata_index.py` does that.
+- A list matches if any of its elements does, in ranges too.
+- A missing value, null, an object, or a list within a list never matches.
 """
 
 import math
@@ -21,30 +21,30 @@ from shared.text.shorten import quoted
 
 MAX_CONDITIONS = 32
 MAX_VALUES = 1000
-"""Over all conditions of a filter together."""
+"""Of all conditions of a filter together."""
 
 Comparable: TypeAlias = str | int | float | bytes
-"""A value in the form in which it is compared and kept: numbers and text as they are, `FALSE` or `TRUE`."""
+"""A value as it is compared and stored: numbers and text as they are, booleans as `FALSE` or `TRUE`."""
 
 FALSE, TRUE = b"\0", b"\1"
 
 _SURROGATE = re.compile(r"[\ud800-\udfff]")
 _NUMBER = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?")
-_LONGEST_NUMBER = 40
+_MAX_NUMBER_CHARS = 40
 _BOUNDS = ("gt", "gte", "lt", "lte")
-_WANTED = "wanted text, a number, true, false, a list of these, or a range such as {'gte': 10, 'lt': 20}"
+_EXPECTED = "expected text, a number, true, false, a list of these, or a range such as {'gte': 10, 'lt': 20}"
 
 
 @dataclass(frozen=True)
 class AnyOf:
-    """Holds where a value is one of these."""
+    """Matches any of these values."""
 
     values: tuple[Comparable, ...]
 
 
 @dataclass(frozen=True)
 class Range:
-    """Holds where a value is a number within all of these bounds; None bounds nothing."""
+    """Matches numbers within all of these bounds; None is no bound."""
 
     gt: int | float | None = None
     gte: int | float | None = None
@@ -54,17 +54,17 @@ class Range:
 
 @dataclass(frozen=True)
 class MetadataFilter:
-    """Conditions that must all hold; equal filters find the same items.
+    """Conditions that must all hold; equal filters match the same items.
 
     Attributes:
-        conditions: field and condition; a field comes once. Without any, every item passes.
+        conditions: pairs of field and condition, each field once; without any, every item passes.
     """
 
     conditions: tuple[tuple[str, AnyOf | Range], ...] = ()
 
     @classmethod
     def from_json(cls, value: Any) -> "MetadataFilter":
-        """Check a filter as it comes in a request, already decoded from JSON.
+        """Validate the filter of a request, already decoded from JSON.
 
         `{"brand": "Acme", "size": [41, 42], "price": {"gte": 10, "lt": 50.5}, "in_stock": true}`: by the name of a
         field at the top level of the metadata, a value to equal, a list of values to equal any of, or a range of
@@ -74,10 +74,10 @@ class MetadataFilter:
             value: an object of at most `MAX_CONDITIONS` fields with at most `MAX_VALUES` values in all.
 
         Raises:
-            InvalidRequest: it names the field, what was found and what was wanted.
+            InvalidRequest: it names the field, its value and the expected values.
         """
         if not isinstance(value, Mapping):
-            raise InvalidRequest(f"`filter` is {quoted(value)}; wanted an object from fields to conditions")
+            raise InvalidRequest(f"`filter` is {quoted(value)}; expected an object from fields to conditions")
         if len(value) > MAX_CONDITIONS:
             raise InvalidRequest(f"`filter` has {len(value)} fields; at most {MAX_CONDITIONS} are allowed")
         n_values = sum(len(condition) for condition in value.values() if isinstance(condition, list))
@@ -87,14 +87,14 @@ class MetadataFilter:
 
 
 def comparable(value: Any) -> Comparable | None:
-    """The form in which a value is compared; None for one that nothing equals.
+    """The value as it is compared; None for one that never matches.
 
-    Whole numbers beyond 64 bits are compared as 64-bit floating-point numbers.
+    Integers beyond 64 bits are compared as 64-bit floating-point numbers.
     """
     if isinstance(value, bool):
         return TRUE if value else FALSE
     if isinstance(value, str):
-        is_text = value.isascii() or not _SURROGATE.search(value)  # half a pair is no character: no database takes it
+        is_text = value.isascii() or not _SURROGATE.search(value)  # databases reject lone surrogates
         return value if is_text else None
     if isinstance(value, int | float):
         return _number(value)
@@ -102,11 +102,11 @@ def comparable(value: Any) -> Comparable | None:
 
 
 def spelled_number(text: str) -> int | float | None:
-    """The number that a text spells, as JSON would; None where it spells none."""
-    found = _NUMBER.fullmatch(text) if len(text) <= _LONGEST_NUMBER else None
-    if found is None:
+    """The number that a text spells as JSON does, or None."""
+    match = _NUMBER.fullmatch(text) if len(text) <= _MAX_NUMBER_CHARS else None
+    if match is None:
         return None
-    fraction, exponent = found.group(2, 3)
+    fraction, exponent = match.group(2, 3)
     return _number(int(text) if fraction is None and exponent is None else float(text))
 
 
@@ -120,7 +120,7 @@ def _number(value: int | float) -> int | float | None:
 
 def _field(field: Any) -> str:
     if not isinstance(field, str) or _SURROGATE.search(field):
-        raise InvalidRequest(f"`filter` has the field {quoted(field)}, which is no text")
+        raise InvalidRequest(f"`filter` has the field {quoted(field)}; expected text")
     return field
 
 
@@ -131,26 +131,26 @@ def _condition(field: str, value: Any) -> AnyOf | Range:
     if not isinstance(value, list):
         return AnyOf((_value(name, value),))
     if not value:
-        raise InvalidRequest(f"{name} lists no value; wanted one at least")
-    return AnyOf(tuple(dict.fromkeys(_value(name, one) for one in value)))
+        raise InvalidRequest(f"{name} lists no value; expected at least one")
+    return AnyOf(tuple(dict.fromkeys(_value(name, element) for element in value)))
 
 
 def _value(name: str, value: Any) -> Comparable:
-    found = comparable(value)
-    if found is None:
-        raise InvalidRequest(f"{name} is {quoted(value)}; {_WANTED}")
-    return found
+    compared = comparable(value)
+    if compared is None:
+        raise InvalidRequest(f"{name} is {quoted(value)}; {_EXPECTED}")
+    return compared
 
 
 def _range(name: str, value: Mapping[str, Any]) -> Range:
     if not value:
-        raise InvalidRequest(f"{name} is a range without bounds; wanted one or more of {', '.join(_BOUNDS)}")
+        raise InvalidRequest(f"{name} is a range without bounds; expected one or more of {', '.join(_BOUNDS)}")
     bounds: dict[str, int | float] = {}
     for bound, limit in value.items():
         if bound not in _BOUNDS:
-            raise InvalidRequest(f"{name} has {quoted(bound)}; a range has {', '.join(_BOUNDS)}")
+            raise InvalidRequest(f"{name} has the unknown bound {quoted(bound)}; expected one of: {', '.join(_BOUNDS)}")
         number = comparable(limit)
         if isinstance(limit, bool) or not isinstance(number, int | float):
-            raise InvalidRequest(f"{name} has `{bound}` {quoted(limit)}; wanted a finite number")
+            raise InvalidRequest(f"{name} has `{bound}` {quoted(limit)}; expected a finite number")
         bounds[bound] = number
     return Range(**bounds)

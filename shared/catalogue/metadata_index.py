@@ -1,9 +1,9 @@
-"""The inverted index over metadata in `items.sqlite`: which items have which value in which field.
+"""The inverted index over metadata in `items.sqlite`: the items that have a value in a field.
 
 An entry is a field, a value and the numbers of all items that have it, as one blob: so a common value is read at once,
-and the metadata themselves need not be in memory. `is_whole` tells an item's own value from one that it only has beside
-others (an element of a list), or that its text spells (the 3 of "3"): filters take both, groups the whole ones alone,
-and an item has at most one of these in a field.
+and metadata need not be in memory. The column `is_whole` is true for an item's own value, of which it has at most one
+per field, and false for an element of a list, or for the number that its text spells (the 3 of "3"). Filters use all
+entries, groups only an item's own values.
 """
 
 import sqlite3
@@ -24,39 +24,39 @@ CREATE TABLE metadata_values (
     field INTEGER NOT NULL REFERENCES metadata_fields, value NOT NULL, is_whole INTEGER NOT NULL,
     numbers BLOB NOT NULL, PRIMARY KEY (field, value, is_whole)) WITHOUT ROWID;
 """
-"""`value` has no type, so that SQLite keeps numbers, text and blobs apart, and orders numbers before all others."""
+"""`value` has no type, so SQLite distinguishes numbers, text and blobs, and orders numbers first."""
 
 _STAGED = "CREATE TEMP TABLE staged (field, value, is_whole, number)"
 _SORTED = "SELECT field, value, is_whole, number FROM temp.staged ORDER BY field, value, is_whole, number"
-_COLLECTED = 10_000
+_STAGE_SIZE = 10_000
 _NUMBERS = np.dtype("<u4")
-# SQLite joins the entries of a million values in 0.1 s; handed to Python one by one they take several times as long.
+# SQLite joins the entries of a million values in 0.1 s; one by one in Python takes several times as long.
 _JOINED = "CAST(group_concat(numbers, '') AS BLOB)"
 _SIZES = "group_concat(printf('%08x', length(numbers) / 4), '')"
 _BOUNDS = {"gt": ">", "gte": ">=", "lt": "<", "lte": "<="}
 
 
 class MetadataIndexWriter:
-    """Collects the metadata of all items, then writes the index of them; memory holds a part of them at a time."""
+    """Writes the index of the metadata of all items, holding only a part of them in memory."""
 
     def __init__(self, connection: sqlite3.Connection) -> None:
-        """Write through a connection to a database that has `SCHEMA`; committing is the caller's."""
+        """Write through a connection to a database with `SCHEMA`; the caller commits."""
         self._connection = connection
         self._fields: dict[str, int] = {}
-        self._collected: list[tuple[int, Comparable, bool, int]] = []
+        self._staged: list[tuple[int, Comparable, bool, int]] = []
         connection.execute(_STAGED)
 
     def add(self, number: int, metadata: Iterable[tuple[str, Any]]) -> None:
-        """Take in an item."""
+        """Add an item."""
         for name, value in metadata:
             if comparable(name) is not None:
                 field = self._fields.setdefault(name, len(self._fields))
-                self._collected += [(field, found, is_whole, number) for found, is_whole in _values(value)]
-        if len(self._collected) > _COLLECTED:
+                self._staged += [(field, entry, is_own, number) for entry, is_own in _entries(value)]
+        if len(self._staged) > _STAGE_SIZE:
             self._stage()
 
     def write(self) -> None:
-        """Write the index of all that was added."""
+        """Write the index of all added items."""
         self._stage()
         fields = [(field, name) for name, field in self._fields.items()]
         self._connection.executemany("INSERT INTO metadata_fields VALUES (?, ?)", fields)
@@ -66,78 +66,78 @@ class MetadataIndexWriter:
         self._connection.execute("DROP TABLE temp.staged")
 
     def _stage(self) -> None:
-        self._connection.executemany("INSERT INTO temp.staged VALUES (?, ?, ?, ?)", self._collected)
-        self._collected.clear()
+        self._connection.executemany("INSERT INTO temp.staged VALUES (?, ?, ?, ?)", self._staged)
+        self._staged.clear()
 
 
-def _values(value: Any) -> Iterable[tuple[Comparable, bool]]:
-    """What an item with this value in a field is found by, and whether that is the value itself; each once."""
+def _entries(value: Any) -> Iterable[tuple[Comparable, bool]]:
+    """The distinct values that match an item's value in a field; True for the value itself."""
     if isinstance(value, list):
-        return {(found, False) for element in value for found, _ in _one(element)}
-    return _one(value)
+        return {(entry, False) for element in value for entry, _ in _scalar_entries(element)}
+    return _scalar_entries(value)
 
 
-def _one(value: Any) -> Iterable[tuple[Comparable, bool]]:
-    found = comparable(value)
-    if found is None:
+def _scalar_entries(value: Any) -> Iterable[tuple[Comparable, bool]]:
+    own = comparable(value)
+    if own is None:
         return ()
-    spelled = spelled_number(value) if isinstance(value, str) else None
-    return [(found, True)] if spelled is None else [(found, True), (spelled, False)]
+    number = spelled_number(value) if isinstance(value, str) else None
+    return [(own, True)] if number is None else [(own, True), (number, False)]
 
 
 def has_metadata_index(connection: sqlite3.Connection) -> bool:
-    """Whether a database has one: those of older versions have not."""
+    """Return True if a database has the index; those of older versions have none."""
     return bool(connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'metadata_values'").fetchone())
 
 
 def passing(
     connection: sqlite3.Connection,
-    wanted: MetadataFilter,
+    metadata_filter: MetadataFilter,
     n_numbers: int,
     check: Callable[[], None] = lambda: None,
 ) -> NDArray[np.bool_]:
-    """Which items meet all conditions: `(n_numbers,)` bool, by item number.
+    """Evaluate a filter on all items: `(n_numbers,)` bool by item number.
 
     Args:
-        connection: to a database that has the index.
-        wanted: the conditions.
-        n_numbers: item numbers are lower.
-        check: called before each condition; raises where the work is to end.
+        connection: to a database with the index.
+        metadata_filter: the conditions, all of which must hold.
+        n_numbers: item numbers are below it.
+        check: called before each condition; raises to stop the work.
     """
-    passed = np.ones(n_numbers, dtype=np.bool_)
-    for name, condition in wanted.conditions:
+    mask = np.ones(n_numbers, dtype=np.bool_)
+    for name, condition in metadata_filter.conditions:
         check()
-        sql, values = _where(_as_spelled(connection, name, condition))
-        found = np.zeros(n_numbers, dtype=np.bool_)
-        found[_numbers(_read(connection, _JOINED, name, sql, values)[0])] = True
-        passed &= found
-        if not passed.any():
+        sql, values = _where(_in_stored_forms(connection, name, condition))
+        matches = np.zeros(n_numbers, dtype=np.bool_)
+        matches[_numbers(_read(connection, _JOINED, name, sql, values)[0])] = True
+        mask &= matches
+        if not mask.any():
             break
-    return passed
+    return mask
 
 
 def groups(connection: sqlite3.Connection, name: str, n_numbers: int) -> NDArray[np.int32]:
-    """Which items share the value of a field: `(n_numbers,)` int32, by item number; -1 for those without one value."""
-    found = np.full(n_numbers, -1, dtype=np.int32)
+    """Group items by their value in a field: `(n_numbers,)` int32 by item number; -1 for items without one value."""
+    groups_of_items = np.full(n_numbers, -1, dtype=np.int32)
     joined, count, largest = _read(connection, f"{_JOINED}, count(*), max(length(numbers))", name, "is_whole", ())
-    of_each = np.arange(count, dtype=np.int32)
-    if count and largest > _NUMBERS.itemsize:  # else each value is one item's alone, and the sizes need not be read
+    group_numbers = np.arange(count, dtype=np.int32)
+    if count and largest > _NUMBERS.itemsize:  # else each value is that of one item, and the sizes are not needed
         [sizes] = _read(connection, _SIZES, name, "is_whole", ())
-        of_each = np.repeat(of_each, np.frombuffer(bytes.fromhex(sizes), ">u4"))
-    found[_numbers(joined)] = of_each
-    return found
+        group_numbers = np.repeat(group_numbers, np.frombuffer(bytes.fromhex(sizes), ">u4"))
+    groups_of_items[_numbers(joined)] = group_numbers
+    return groups_of_items
 
 
-def _as_spelled(connection: sqlite3.Connection, name: str, condition: AnyOf | Range) -> AnyOf | Range:
-    """A condition with accents as the metadata compose them, where no item has the very same text."""
+def _in_stored_forms(connection: sqlite3.Connection, name: str, condition: AnyOf | Range) -> AnyOf | Range:
+    """The condition with each text in the first of its normal forms that some item has."""
     if isinstance(condition, Range):
         return condition
     forms = {value: _forms(value) for value in condition.values}
-    if all(len(one) == 1 for one in forms.values()):
+    if all(len(texts) == 1 for texts in forms.values()):
         return condition
-    wanted = tuple(dict.fromkeys(chain.from_iterable(forms.values())))
-    there = {value for (value,) in _select(connection, "value", name, *_where(AnyOf(wanted)))}
-    return AnyOf(tuple(next((form for form in forms[value] if form in there), value) for value in condition.values))
+    all_forms = tuple(dict.fromkeys(chain.from_iterable(forms.values())))
+    stored = {value for (value,) in _select(connection, "value", name, *_where(AnyOf(all_forms)))}
+    return AnyOf(tuple(next((form for form in forms[value] if form in stored), value) for value in condition.values))
 
 
 def _forms(value: Comparable) -> tuple[Comparable, ...]:
@@ -149,15 +149,15 @@ def _where(condition: AnyOf | Range) -> tuple[str, tuple[Comparable, ...]]:
         return f"value IN ({', '.join('?' * len(condition.values))})", condition.values
     limits = {bound: getattr(condition, bound) for bound in _BOUNDS}
     given = [(f"value {_BOUNDS[bound]} ?", limit) for bound, limit in limits.items() if limit is not None]
-    sql = " AND ".join(["value <= 9e999", *(comparison for comparison, _ in given)])  # infinity: numbers alone
+    sql = " AND ".join(["value <= 9e999", *(comparison for comparison, _ in given)])  # 9e999 is infinity: numbers only
     return sql, tuple(limit for _, limit in given)
 
 
 def _read(
     connection: sqlite3.Connection, select: str, name: str, where: str, values: tuple[Comparable, ...]
 ) -> tuple[Any, ...]:
-    found: tuple[Any, ...] = _select(connection, select, name, where, values).fetchone()
-    return found
+    row: tuple[Any, ...] = _select(connection, select, name, where, values).fetchone()
+    return row
 
 
 def _select(

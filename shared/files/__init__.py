@@ -1,1 +1,1 @@
-"""Reading and locking files safely."""
+"""Safe reading and locking of files."""

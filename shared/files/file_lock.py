@@ -1,4 +1,4 @@
-"""Advisory locks (flock) that are never waited for without a limit: whoever can read a file can lock it for ever."""
+"""Advisory file locks (flock) with a timeout: anyone who can read a file can lock it forever."""
 
 import fcntl
 import time
@@ -11,22 +11,22 @@ class HasDescriptor(Protocol):
     """An open file."""
 
     def fileno(self) -> int:
-        """Its descriptor."""
+        """The file descriptor."""
 
 
 def lock_within(file: HasDescriptor | int, operation: int, seconds: float) -> bool:
-    """Take a lock, and try again for some time while others hold one that excludes it.
+    """Acquire a lock, retrying for some time while another process holds a conflicting one.
 
     Args:
-        file: open.
+        file: an open file, or its descriptor.
         operation: `fcntl.LOCK_SH` or `fcntl.LOCK_EX`.
-        seconds: to try for; 0 tries once.
+        seconds: to retry; 0 tries once.
 
     Returns:
-        Whether it was taken.
+        True if it was acquired.
 
     Raises:
-        OSError: the file system has no locks.
+        OSError: the file system does not support locks.
     """
     until = time.monotonic() + seconds
     while True:

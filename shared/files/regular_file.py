@@ -1,7 +1,7 @@
-"""Read files that somebody else may have replaced: regular ones alone, inside a directory, no longer than expected.
+"""Reading of files that another user may have replaced: only regular files, inside a directory, of bounded size.
 
-A FIFO would be waited for, a device could be endless, and a symbolic link could lead to either. Nothing is opened
-before it is known to be a regular file.
+A FIFO would block, a device could be endless, and a symbolic link could lead to either. So a file is checked before it
+is opened.
 """
 
 import errno
@@ -13,35 +13,34 @@ from typing import BinaryIO
 from shared.errors import SnapshotError
 
 SMALL_BYTES = 64 * 1024
-"""A bound for files of a few lines."""
+"""The size limit of files of a few lines."""
 
 
 def regular_file(path: Path, inside: Path | None = None) -> Path:
-    """The regular file that `path` leads to, with symbolic links followed.
+    """Resolve a path to a regular file, following symbolic links.
 
     Args:
         path: of a file.
-        inside: the directory that it must lie in, links followed; None for anywhere.
+        inside: the directory that must contain it, after following links; None for any.
 
     Raises:
-        SnapshotError: it is a directory, a FIFO, a device or a socket, or lies elsewhere.
-        OSError: there is none, or it can't be looked at.
+        SnapshotError: it is a directory, a FIFO, a device or a socket, or is outside of `inside`.
+        OSError: it does not exist, or is not accessible.
     """
     try:
-        found = path.resolve(strict=True)
+        resolved = path.resolve(strict=True)
     except (RuntimeError, ValueError) as error:  # a link to itself, until Python 3.12; a NUL in the name
         raise OSError(errno.ELOOP, str(error), str(path)) from error
-    if inside is not None and not found.is_relative_to(inside.resolve()):
+    if inside is not None and not resolved.is_relative_to(inside.resolve()):
         raise SnapshotError(f"{path} is a link that leads out of {inside}")
-    _require_regular(found.lstat(), path)
-    return found
+    _require_regular(resolved.lstat(), path)
+    return resolved
 
 
 def open_regular(path: Path, inside: Path | None = None) -> BinaryIO:
-    """Open a regular file to read its bytes; see `regular_file`."""
-    found = regular_file(path, inside)
-    # Not blocking, should it have become a FIFO meanwhile; of regular files, that changes nothing.
-    descriptor = os.open(found, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    """Open a regular file for reading bytes; see `regular_file`."""
+    # O_NONBLOCK in case it has just become a FIFO; it has no effect on regular files.
+    descriptor = os.open(regular_file(path, inside), os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
         _require_regular(os.fstat(descriptor), path)
         return os.fdopen(descriptor, "rb")
@@ -50,16 +49,16 @@ def open_regular(path: Path, inside: Path | None = None) -> BinaryIO:
         raise
 
 
-def read_regular(path: Path, most_bytes: int = SMALL_BYTES, inside: Path | None = None) -> bytes:
-    """All bytes of a regular file, where it has `most_bytes` at most; see `regular_file`.
+def read_regular(path: Path, max_bytes: int = SMALL_BYTES, inside: Path | None = None) -> bytes:
+    """Read a regular file of at most `max_bytes`; see `regular_file`.
 
     Raises:
         SnapshotError: it is larger.
     """
     with open_regular(path, inside) as file:
-        content = file.read(most_bytes + 1)
-    if len(content) > most_bytes:
-        raise SnapshotError(f"{path} has more than {most_bytes:,} bytes, the most that are expected of it")
+        content = file.read(max_bytes + 1)
+    if len(content) > max_bytes:
+        raise SnapshotError(f"{path} has more than {max_bytes:,} bytes; expected at most that")
     return content
 
 

@@ -1,13 +1,13 @@
-"""The image formats that are read, and the names of other kinds of files that are sent as images.
+"""The supported image formats, and the detection of other kinds of files that are sent as images.
 
-What a file is, is told from its first bytes: suffixes and declared types are often wrong.
+A file is identified by its first bytes: suffixes and declared types are often wrong.
 """
 
 import re
 from collections.abc import Mapping
 
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "TIFF", "BMP", "AVIF")
-"""Pillow's names."""
+"""The supported formats, by Pillow's names."""
 MEDIA_TYPES: Mapping[str, str] = {
     ".jpg": "image/jpeg",
     ".jpeg": "image/jpeg",
@@ -21,10 +21,10 @@ MEDIA_TYPES: Mapping[str, str] = {
     ".bmp": "image/bmp",
     ".avif": "image/avif",
 }
-"""By the suffix of a file's name, in lower case. Not Python's `mimetypes`: that knows what the host's table knows."""
+"""By the suffix of a file's name, in lower case. Python's `mimetypes` depends on the host's table."""
 SUFFIXES = frozenset(MEDIA_TYPES)
 HEAD_BYTES = 1024
-"""How much of a file's beginning the functions below look at."""
+"""The number of bytes, from the beginning of a file, that identify it."""
 
 _SIGNATURES = (
     (re.compile(rb"\xff\xd8\xff(?!\xf7)"), "JPEG"),  # 0xF7 begins a JPEG-LS
@@ -76,7 +76,7 @@ _OTHER_SIGNATURES = (
     (b"OggS", "an Ogg file"),
     (b"ID3", "an MP3 sound"),
     (b"fLaC", "a FLAC sound"),
-    (b"\0\5\x16\7", "an AppleDouble file, which macOS keeps beside a photo"),
+    (b"\0\5\x16\7", "an AppleDouble file, which macOS stores beside a photo"),
     (b"\0\5\x16\0", "an AppleSingle file"),
     (b"bplist", "a property list"),
     (b"SQLite format 3\0", "an SQLite database"),
@@ -96,7 +96,7 @@ _OTHER_BRANDS: Mapping[bytes, str] = {
 _HTML = re.compile(r"<!doctype html|<(?:html|head|body|script|title)\b")
 _BASE64 = re.compile(r"(?:/9j/|iVBORw0KGgo|R0lGOD|UklGR)[\w+/=\s-]*\Z")
 _TEXT_KINDS = (
-    (re.compile(r"version https://git-lfs"), "a Git LFS pointer, not the file that it stands for"),
+    (re.compile(r"version https://git-lfs"), "a Git LFS pointer, not the file itself"),
     (re.compile(r"data:image/"), "the text of a data URL, not the bytes that it encodes"),
     (_BASE64, "base64 text, not the bytes that it encodes"),
     (re.compile(r"<svg\b|<!doctype svg"), "an SVG drawing"),
@@ -107,10 +107,10 @@ _CONTROL_CHARACTERS = re.compile(r"[\0-\x08\x0e-\x1a\x1c-\x1f]")
 
 
 def image_format(head: bytes) -> str | None:
-    """The format that a file begins as, one of `FORMATS`; None for every other.
+    """The format of an image file, one of `FORMATS`; None for any other.
 
     Args:
-        head: its first bytes, `HEAD_BYTES` or more.
+        head: the file's first bytes, `HEAD_BYTES` or more.
     """
     if _AVIF_BRANDS & set(_brands(head)):
         return "AVIF"
@@ -118,10 +118,10 @@ def image_format(head: bytes) -> str | None:
 
 
 def other_kind(head: bytes) -> str | None:
-    """What a file is that is in none of `FORMATS`, with its article: "a HEIC image"; None where that can't be told.
+    """The kind of a file in none of `FORMATS`, with its article: "a HEIC image"; None if it is unknown.
 
     Args:
-        head: its first bytes, `HEAD_BYTES` or more.
+        head: the file's first bytes, `HEAD_BYTES` or more.
     """
     head = head[:HEAD_BYTES]
     if head and not head.strip(b"\0"):
@@ -130,8 +130,8 @@ def other_kind(head: bytes) -> str | None:
         return _kind_of_brands(brands)
     if head.startswith(b"RIFF") and head[8:12] in _RIFF_KINDS:
         return _RIFF_KINDS[head[8:12]]
-    found = next((kind for signature, kind in _OTHER_SIGNATURES if head.startswith(signature)), None)
-    return found or _kind_of_text(head)
+    binary_kind = next((kind for signature, kind in _OTHER_SIGNATURES if head.startswith(signature)), None)
+    return binary_kind or _kind_of_text(head)
 
 
 def _brands(head: bytes) -> list[bytes]:
@@ -139,7 +139,7 @@ def _brands(head: bytes) -> list[bytes]:
     if head[4:8] != b"ftyp":
         return []
     length = min(int.from_bytes(head[:4], "big"), HEAD_BYTES)
-    return [head[8:12], *(head[at : at + 4] for at in range(16, length - 3, 4))]
+    return [head[8:12], *(head[start : start + 4] for start in range(16, length - 3, 4))]
 
 
 def _kind_of_brands(brands: list[bytes]) -> str:
@@ -156,7 +156,7 @@ def _kind_of_text(head: bytes) -> str | None:
     for pattern, kind in _TEXT_KINDS:
         if pattern.match(text) or pattern.match(text.lower()):
             return kind
-    if text.startswith("<"):  # a declaration or a comment comes first
+    if text.startswith("<"):  # after a declaration or a comment
         if "<svg" in text:
             return "an SVG drawing"
         return "an HTML page" if _HTML.search(text.lower()) else "an XML document"

@@ -22,7 +22,8 @@ from shared.manifest import Manifest
 from shared.milvus.address import MilvusAccess
 from shared.milvus.collection import MilvusCollection
 from shared.model.classifier import Classifier
-from shared.model.embedder import Embedder, LiteRtEmbedder, NoEmbedder, check_golden
+from shared.model.embedder import Embedder, LiteRtEmbedder, NoEmbedder
+from shared.model.golden import check_golden
 from shared.snapshot.data_directory import SnapshotPaths
 from shared.snapshot.verify_files import require_checksums, require_own_manifest, verify_files
 from shared.text.shorten import quoted

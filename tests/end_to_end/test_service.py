@@ -21,7 +21,7 @@ from urllib.parse import quote
 import pytest
 
 from indexer.snapshots.publish import set_current
-from shared.feedback_record import Feedback
+from shared.feedback_record import FeedbackRecord
 from shared.snapshot.data_directory import DataDirectory
 from tests.support.builders.real_build import COLOURS, KINDS, RealBuild, name_of
 
@@ -254,7 +254,7 @@ def test_two_workers_keep_feedback_in_one_file(published, tmp_path) -> None:
             answers = list(threads.map(lambda _: service.post("/v1/feedback", body), range(32)))
         counted = service.get("/metrics").body.decode()
     assert {answer.status for answer in answers} == {201}
-    records = [Feedback.from_line(line) for line in kept.read_bytes().splitlines()]
+    records = [FeedbackRecord.from_line(line) for line in kept.read_bytes().splitlines()]
     assert sorted(one.feedback_id for one in records) == sorted(answer.json["feedback_id"] for answer in answers)
     assert {(one.category, one.predicted_category, one.embedding.shape) for one in records} == {
         ("stripes", "discs", (1280,))

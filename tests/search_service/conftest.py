@@ -25,7 +25,7 @@ from shared.index.index_kind import EXACT
 from shared.index.partition import Partition
 from shared.manifest import CategoryEntry, Manifest
 from shared.model.classifier import Classifier
-from shared.model.embedder import golden_picture
+from shared.model.golden import golden_image
 from shared.model.ood_rule import OodRule
 from shared.snapshot.snapshot import Snapshot
 from shared.vectors import Vectors, unit_rows
@@ -155,7 +155,7 @@ def _manifest(entries: tuple[CategoryEntry, ...], image_root: Path) -> Manifest:
         items=sum(entry.items for entry in entries),
         images=sum(entry.images for entry in entries),
         image_root=str(image_root),
-        golden=tuple(FakeEmbedder().embed(golden_picture())[0].tolist()),
+        golden=tuple(FakeEmbedder().embed(golden_image())[0].tolist()),
     )
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from shared.feedback_record import MAX_LINE_BYTES, Feedback
+from shared.feedback_record import MAX_LINE_BYTES, FeedbackRecord
 from shared.vectors import unit_rows
 
 _EMBEDDING = unit_rows(np.random.default_rng(3).normal(size=(1, 1280)))[0]
@@ -27,8 +27,8 @@ _FIELDS: dict[str, Any] = {
 }
 
 
-def _feedback(**fields: Any) -> Feedback:
-    return Feedback(**(_FIELDS | fields))
+def _feedback(**fields: Any) -> FeedbackRecord:
+    return FeedbackRecord(**(_FIELDS | fields))
 
 
 def _line(**fields: Any) -> bytes:
@@ -49,7 +49,7 @@ def _line(**fields: Any) -> bytes:
 )
 def test_a_record_comes_back_as_it_was(fields: dict[str, Any]) -> None:
     record = _feedback(**fields)
-    found = Feedback.from_line(record.to_line().encode("ascii"))
+    found = FeedbackRecord.from_line(record.to_line().encode("ascii"))
     for name in _FIELDS.keys() - {"embedding"}:
         assert getattr(found, name) == getattr(record, name), name
     if record.embedding is None:
@@ -94,18 +94,18 @@ def test_the_bytes_of_an_embedding_do_not_depend_on_the_machine() -> None:
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"query_item_id": "mug 1"}, "wanted one of `query_item_id` and `embedding`"),
-        ({"embedding": None}, "wanted one of `query_item_id` and `embedding`"),
-        ({"time": _TIME.replace(tzinfo=None)}, "`time` is 2026-03-04T05:06:07.891000; wanted one with a time zone"),
-        ({"confidence": 1.01}, "`confidence` is 1.01; wanted 0 to 1"),
-        ({"confidence": float("nan")}, "`confidence` is nan; wanted 0 to 1"),
+        ({"query_item_id": "mug 1"}, "expected exactly one of `query_item_id` and `embedding`"),
+        ({"embedding": None}, "expected exactly one of `query_item_id` and `embedding`"),
+        ({"time": _TIME.replace(tzinfo=None)}, "`time` is 2026-03-04T05:06:07.891000; expected one with a time zone"),
+        ({"confidence": 1.01}, "`confidence` is 1.01; expected 0 to 1"),
+        ({"confidence": float("nan")}, "`confidence` is nan; expected 0 to 1"),
         ({"image_sha256": "AB" * 32}, "`image_sha256` is 'ABAB"),
         ({"image_sha256": "ab" * 31}, "`image_sha256` is 'abab"),
-        ({"embedding": 2 * _EMBEDDING}, r"`embedding`, of shape \(1280,\), is no vector of length 1"),
-        ({"embedding": _EMBEDDING[np.newaxis]}, r"`embedding`, of shape \(1, 1280\), is no vector of length 1"),
-        ({"embedding": np.array([np.nan, 1], np.float32)}, "is no vector of length 1"),
-        ({"embedding": np.array([3e38, 3e38], np.float32)}, "is no vector of length 1"),
-        ({"embedding": np.array([], np.float32)}, "is no vector of length 1"),
+        ({"embedding": 2 * _EMBEDDING}, r"`embedding` has shape \(1280,\); expected a vector of length 1"),
+        ({"embedding": _EMBEDDING[np.newaxis]}, r"`embedding` has shape \(1, 1280\); expected a vector of length 1"),
+        ({"embedding": np.array([np.nan, 1], np.float32)}, "expected a vector of length 1"),
+        ({"embedding": np.array([3e38, 3e38], np.float32)}, "expected a vector of length 1"),
+        ({"embedding": np.array([], np.float32)}, "expected a vector of length 1"),
     ],
 )
 def test_a_record_that_cannot_be_names_the_field(fields: dict[str, Any], message: str) -> None:
@@ -131,10 +131,10 @@ def test_a_record_that_cannot_be_names_the_field(fields: dict[str, Any], message
     ],
 )
 def test_a_line_that_is_no_record_is_refused(name: str, values: list[Any]) -> None:
-    assert Feedback.from_line(_line()).feedback_id == "f1"
+    assert FeedbackRecord.from_line(_line()).feedback_id == "f1"
     for value in values:
         with pytest.raises(ValueError, match=r"."):
-            Feedback.from_line(_line(**{name: value}))
+            FeedbackRecord.from_line(_line(**{name: value}))
 
 
 @pytest.mark.parametrize(
@@ -142,16 +142,16 @@ def test_a_line_that_is_no_record_is_refused(name: str, values: list[Any]) -> No
 )
 def test_what_is_no_json_object_is_refused(line: bytes) -> None:
     with pytest.raises(ValueError, match=r"."):
-        Feedback.from_line(line)
+        FeedbackRecord.from_line(line)
 
 
 def test_wherever_a_line_is_torn_it_is_refused() -> None:
     line = _feedback().to_line().encode()
     for length in range(0, len(line) - 1, 7):
         with pytest.raises(ValueError, match=r"."):
-            Feedback.from_line(line[:length])
+            FeedbackRecord.from_line(line[:length])
 
 
 def test_a_time_keeps_its_zone() -> None:
     record = _feedback(time=_TIME.astimezone(timezone(timedelta(hours=-5))))
-    assert Feedback.from_line(record.to_line().encode()).time == _TIME
+    assert FeedbackRecord.from_line(record.to_line().encode()).time == _TIME

@@ -20,7 +20,8 @@ from indexer.embedding.embed_image import EmbeddingConfig
 from indexer.files.location import absolute
 from shared import __version__
 from shared.errors import ClusterError, SnapshotError
-from shared.model.embedder import NoEmbedder, check_golden, golden_picture
+from shared.model.embedder import NoEmbedder
+from shared.model.golden import check_golden, golden_image
 from shared.vectors import Vectors
 
 _MAX_TRIES = 5
@@ -63,7 +64,7 @@ def embed_shards(
         ClusterError: a shard, or starting an actor, failed too often.
     """
     ray = import_ray()
-    golden = config.embedder.embed(golden_picture())[0]
+    golden = config.embedder.embed(golden_image())[0]
     arguments = ray.put(model), ray.put(replace(config, embedder=NoEmbedder(0))), absolute(directory)
     actor = ray.remote(num_cpus=1, max_restarts=0)(Worker)
     pool = _Pool(ray, lambda: actor.remote(*arguments), golden, listener, say)

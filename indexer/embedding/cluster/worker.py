@@ -10,7 +10,8 @@ from indexer.embedding.cluster.shard import Shard
 from indexer.embedding.embed_image import EmbeddingConfig
 from indexer.files.location import exists, location
 from shared import __version__
-from shared.model.embedder import LiteRtEmbedder, golden_picture
+from shared.model.embedder import LiteRtEmbedder
+from shared.model.golden import golden_image
 from shared.priority import lower_process_priority
 from shared.vectors import Vectors
 
@@ -46,7 +47,7 @@ class Worker:
 
     def info(self) -> WorkerInfo:
         """Identify this worker."""
-        golden = self._config.embedder.embed(golden_picture())[0]
+        golden = self._config.embedder.embed(golden_image())[0]
         return WorkerInfo(import_ray().util.get_node_ip_address(), __version__, golden)
 
     def embed(self, shard: Shard) -> Iterator[int]:

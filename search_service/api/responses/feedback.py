@@ -3,7 +3,7 @@
 from typing_extensions import TypedDict
 
 from search_service.api.responses.fields import SnapshotId, exactly
-from shared.feedback_record import Feedback
+from shared.feedback_record import FeedbackRecord
 
 
 @exactly
@@ -15,6 +15,6 @@ class FeedbackJson(TypedDict):
     category: str
 
 
-def feedback_json(record: Feedback) -> FeedbackJson:
+def feedback_json(record: FeedbackRecord) -> FeedbackJson:
     """Return the response to feedback."""
     return {"snapshot_id": record.snapshot_id, "feedback_id": record.feedback_id, "category": record.category}

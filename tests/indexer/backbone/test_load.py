@@ -10,7 +10,8 @@ import pytest
 
 from shared.errors import WeightsError
 from shared.images.preprocessing import SIDE_PX
-from shared.model.embedder import LiteRtEmbedder, golden_picture
+from shared.model.embedder import LiteRtEmbedder
+from shared.model.golden import golden_image
 from shared.snapshot.checksums import sha256_of
 from shared.vectors import Pixels, unit_rows
 
@@ -42,7 +43,7 @@ def pictures() -> Pixels:
     coarse = random.integers(0, 256, (7, 7, 3)).repeat(32, 0).repeat(32, 1)
     stripes = (np.indices(shape)[0] // 14 % 2) * 255
     plain = [np.full(shape, 1) * colour for colour in ((0, 0, 0), (255, 255, 255), (200, 30, 30))]
-    return np.stack([golden_picture()[0], noise, coarse, stripes, coarse[::-1] // 2, *plain]).astype(np.uint8)
+    return np.stack([golden_image()[0], noise, coarse, stripes, coarse[::-1] // 2, *plain]).astype(np.uint8)
 
 
 @pytest.fixture(scope="module")

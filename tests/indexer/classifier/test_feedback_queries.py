@@ -14,7 +14,7 @@ from indexer.console.progress import SilentReporter
 from indexer.embedding.embed_catalogue import EmbeddedCatalogue
 from shared.catalogue.items import Item
 from shared.errors import SettingsError
-from shared.feedback_record import MAX_LINE_BYTES, Feedback
+from shared.feedback_record import MAX_LINE_BYTES, FeedbackRecord
 from shared.vectors import unit_rows
 
 _DIM = 8
@@ -43,7 +43,7 @@ def _sha256(image: int) -> str:
     return f"{image:064x}"
 
 
-def _record(image: int | None = 1, category: str = "warm", **fields: Any) -> Feedback:
+def _record(image: int | None = 1, category: str = "warm", **fields: Any) -> FeedbackRecord:
     """On an image of this number, or on an embedding alone."""
     embedding = unit_rows(np.random.default_rng(image or 0).normal(size=(1, _DIM)))[0]
     given = {
@@ -57,7 +57,7 @@ def _record(image: int | None = 1, category: str = "warm", **fields: Any) -> Fee
         "image_sha256": None if image is None else _sha256(image),
         "embedding": embedding,
     }
-    return Feedback(**(given | fields))
+    return FeedbackRecord(**(given | fields))
 
 
 @pytest.fixture
@@ -65,7 +65,7 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "feedback.jsonl"
 
 
-def _read(path: Path, *records: Feedback | bytes) -> tuple[LabelledQueries | None, str]:
+def _read(path: Path, *records: FeedbackRecord | bytes) -> tuple[LabelledQueries | None, str]:
     """What is learned of a file with these records and lines, and the line that is said."""
     lines = (record if isinstance(record, bytes) else record.to_line().encode() for record in records)
     path.write_bytes(b"".join(lines))
@@ -82,7 +82,7 @@ def _learned(queries: LabelledQueries | None) -> dict[bytes, str]:
     return dict(zip((row.tobytes() for row in queries.embeddings), queries.categories, strict=True))
 
 
-def _embedding(record: Feedback) -> bytes:
+def _embedding(record: FeedbackRecord) -> bytes:
     assert record.embedding is not None
     return unit_rows(record.embedding[np.newaxis])[0].tobytes()
 
@@ -117,7 +117,7 @@ def test_what_was_classified_rightly_is_learned_too(path: Path) -> None:
         (b"\xff\n\0\n{}\n", "3 in damaged or incomplete lines"),
     ],
 )
-def test_what_does_not_fit_is_left_out_and_counted(path: Path, bad: Feedback | bytes, reason: str) -> None:
+def test_what_does_not_fit_is_left_out_and_counted(path: Path, bad: FeedbackRecord | bytes, reason: str) -> None:
     queries, left_out = _read(path, _record(1), bad)
     assert _learned(queries) == {_embedding(_record(1)): "warm"}
     assert left_out == f"; left out: {reason}"
@@ -167,7 +167,7 @@ def test_without_a_file_nothing_is_said() -> None:
     assert reporter.said == []
 
 
-def _digest(path: Path, records: Sequence[Feedback | bytes]) -> str:
+def _digest(path: Path, records: Sequence[FeedbackRecord | bytes]) -> str:
     queries, _ = _read(path, *records)
     return queries.digest
 

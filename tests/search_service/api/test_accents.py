@@ -22,7 +22,7 @@ from shared.index.index_kind import EXACT
 from shared.index.partition import Partition
 from shared.manifest import CategoryEntry
 from shared.model.classifier import Classifier
-from shared.model.embedder import golden_picture
+from shared.model.golden import golden_image
 from shared.snapshot.snapshot import Snapshot
 from tests.support.fakes import FakeEmbedder, fake_manifest
 
@@ -68,7 +68,7 @@ def client(
             items=2,
             images=2,
             image_root=str(tmp_path),
-            golden=tuple(FakeEmbedder().embed(golden_picture())[0].tolist()),
+            golden=tuple(FakeEmbedder().embed(golden_image())[0].tolist()),
         ),
         embedder=FakeEmbedder(),
         classifier=Classifier(categories, np.ascontiguousarray(embeddings.T), np.zeros(2, dtype=np.float32)),

@@ -20,7 +20,7 @@ from search_service.engine.engine import Engine
 from search_service.engine.feedback_log import FeedbackLog
 from search_service.observability.metrics import Metrics
 from search_service.settings import ServiceSettings
-from shared.feedback_record import Feedback
+from shared.feedback_record import FeedbackRecord
 from tests.support.fakes import picture
 
 _GREEN = picture((21, 249, 22), file_format="PNG")
@@ -47,8 +47,8 @@ def _form(client: FlaskClient, image: bytes, **fields: Any) -> TestResponse:
     return client.post("/v1/feedback", data={"image": (io.BytesIO(image), "query.png"), **fields})
 
 
-def _kept(path: Path) -> list[Feedback]:
-    return [Feedback.from_line(line) for line in path.read_bytes().splitlines()]
+def _kept(path: Path) -> list[FeedbackRecord]:
+    return [FeedbackRecord.from_line(line) for line in path.read_bytes().splitlines()]
 
 
 def _counted(client: FlaskClient) -> dict[tuple[str, str], float]:

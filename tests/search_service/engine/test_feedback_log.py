@@ -15,7 +15,7 @@ import pytest
 from search_service.engine import feedback_log as module
 from search_service.engine.feedback_log import FeedbackLog
 from shared.errors import StorageError
-from shared.feedback_record import Feedback
+from shared.feedback_record import FeedbackRecord
 
 _ROOT = Path(__file__).parents[3]
 _APPEND = """
@@ -24,23 +24,24 @@ from datetime import UTC, datetime
 from pathlib import Path
 import numpy as np
 from search_service.engine.feedback_log import FeedbackLog
-from shared.feedback_record import Feedback
+from shared.feedback_record import FeedbackRecord
 file = FeedbackLog(Path(sys.argv[1]))
 embedding = np.full(1024, 1 / 32, np.float32)
 sys.stdin.read(1)
 for number in range(60):
-    file.append(Feedback(f"{sys.argv[2]} {number}", datetime.now(UTC), "s", "e", "a", 0.5, "b", embedding=embedding))
+    name = f"{sys.argv[2]} {number}"
+    file.append(FeedbackRecord(name, datetime.now(UTC), "s", "e", "a", 0.5, "b", embedding=embedding))
 """
 
 
-def _feedback(feedback_id: str = "f") -> Feedback:
+def _feedback(feedback_id: str = "f") -> FeedbackRecord:
     embedding = np.full(1024, 1 / 32, np.float32)
-    return Feedback(feedback_id, datetime.now(UTC), "s", "e", "mugs", 0.5, "hats", embedding=embedding)
+    return FeedbackRecord(feedback_id, datetime.now(UTC), "s", "e", "mugs", 0.5, "hats", embedding=embedding)
 
 
 def _read(path: Path) -> list[str]:
     """The ids of the records, which all lines of the file are."""
-    return [Feedback.from_line(line).feedback_id for line in path.read_bytes().splitlines()]
+    return [FeedbackRecord.from_line(line).feedback_id for line in path.read_bytes().splitlines()]
 
 
 @pytest.fixture
@@ -102,7 +103,7 @@ def test_after_a_torn_line_the_next_one_is_whole(file, path, length) -> None:
     file.append(_feedback("b"))
     first, torn_line, last = path.read_bytes().splitlines()
     assert len(torn_line) == length
-    assert [Feedback.from_line(line).feedback_id for line in (first, last)] == ["a", "b"]
+    assert [FeedbackRecord.from_line(line).feedback_id for line in (first, last)] == ["a", "b"]
 
 
 def test_a_file_that_was_moved_away_is_begun_anew(file, path) -> None:
@@ -134,7 +135,7 @@ def test_a_disk_that_takes_only_a_part_of_a_line(file, path, monkeypatch) -> Non
     monkeypatch.undo()
     file.append(_feedback("b"))
     torn, last = path.read_bytes().splitlines()
-    assert (len(torn), Feedback.from_line(last).feedback_id) == (100, "b")
+    assert (len(torn), FeedbackRecord.from_line(last).feedback_id) == (100, "b")
 
 
 def test_a_file_has_a_greatest_size(file, path, monkeypatch) -> None:

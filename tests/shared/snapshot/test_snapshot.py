@@ -19,7 +19,8 @@ from shared.images.preprocessing import PREPROCESSINGS, to_pixels
 from shared.index.partition import Partition
 from shared.manifest import CategoryEntry, Manifest
 from shared.model.classifier import Classifier
-from shared.model.embedder import LiteRtEmbedder, golden_picture
+from shared.model.embedder import LiteRtEmbedder
+from shared.model.golden import golden_image
 from shared.snapshot import data_directory as module
 from shared.snapshot.data_directory import DataDirectory, SnapshotPaths
 from shared.snapshot.snapshot import Snapshot
@@ -76,7 +77,7 @@ def _manifest(paths: SnapshotPaths, embedder: LiteRtEmbedder) -> Manifest:
         items=5,
         images=5,
         skipped=1,
-        golden=tuple(embedder.embed(golden_picture())[0].tolist()),
+        golden=tuple(embedder.embed(golden_image())[0].tolist()),
         checksums=paths.checksums(),
     )
 
@@ -211,8 +212,8 @@ def test_a_directory_that_does_not_exist_is_named(tmp_path: Path) -> None:
         ({"preprocessing": "centre-crop/1"}, r"'centre-crop/1'; expected one of .*: build it again"),
         ({"items": 6}, "has 5 items; its manifest expects 6"),
         ({"dim": 1281}, r"1280 dimensions; expected 1281"),
-        ({"golden": (1.0, *[0.0] * 1279)}, r"cosine 0\.\d+, wanted at least 0\.999"),
-        ({"golden": (1.0, 0.0)}, r"the golden embedding has shape \(2,\); the embedder gives \(1280,\)"),
+        ({"golden": (1.0, *[0.0] * 1279)}, r"cosine 0\.\d+; expected at least 0\.999"),
+        ({"golden": (1.0, 0.0)}, r"the golden embedding has shape \(2,\); expected \(1280,\)"),
         ({"categories": ()}, "classifier and manifest have different categories"),
     ],
 )

@@ -18,7 +18,8 @@ from indexer.classifier.lda import lda_head
 from indexer.console.progress import SilentReporter
 from shared.errors import BrokenImage
 from shared.images.preprocessing import SIDE_PX
-from shared.model.embedder import LiteRtEmbedder, golden_picture
+from shared.model.embedder import LiteRtEmbedder
+from shared.model.golden import golden_image
 from shared.vectors import Vectors
 
 pytestmark = pytest.mark.tensorflow
@@ -153,8 +154,8 @@ def test_a_tuned_base_differs_in_the_tail_alone_and_is_exported_as_before(
     changed = {name for name, value in before.items() if not np.array_equal(value, _variable(base, name))}
     assert changed == {"expand/kernel", "depthwise/kernel", "with_bias/kernel", "with_bias/bias"}
     embedder = LiteRtEmbedder(found.model)
-    reference = np.asarray(base.model(golden_picture().astype(np.float32)))[0]
-    assert embedder.embed(golden_picture())[0] @ reference / np.linalg.norm(reference) > 0.9999
+    reference = np.asarray(base.model(golden_image().astype(np.float32)))[0]
+    assert embedder.embed(golden_image())[0] @ reference / np.linalg.norm(reference) > 0.9999
 
 
 def _variable(base: Any, path: str) -> Any:
@@ -348,7 +349,7 @@ def test_in_both_networks_the_parts_and_the_folded_tail_give_what_the_whole_give
             layer.set_weights([random.uniform(0.8, 1.2, shape) for _ in range(2)] + layer.get_weights()[2:])
     for base in (Backbone("efficientnet_b0", "none", b0), load_backbone("efficientnet_lite0", None, print)):
         trunk, tail = split_backbone(base)
-        pictures = golden_picture().astype(np.float32)
+        pictures = golden_image().astype(np.float32)
         whole = np.asarray(base.model(pictures, training=False))
         features = trunk(pictures, training=False)
         assert features.shape == (1, 14, 14, 112)

@@ -1,9 +1,9 @@
 import numpy as np
 
 from indexer.backbone.fine_tuning.strong_augmentation import strongly_augmented
-from shared.model.embedder import golden_picture
+from shared.model.golden import golden_image
 
-_PICTURE = golden_picture()[0]
+_PICTURE = golden_image()[0]
 
 
 def test_the_same_numbers_give_the_same_copy_and_others_another() -> None:

@@ -1,0 +1,46 @@
+"""The golden embedding: that of a built-in test image, which detects a changed model or preprocessing."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from shared.errors import SnapshotError
+from shared.images.preprocessing import SIDE_PX
+from shared.model.embedder import Embedder
+from shared.vectors import Pixels, unit_rows
+
+MIN_COSINE = 0.999
+"""The least cosine on opening. Processors differ in rounding (1e-6); a model that lost its normalisation (keras#20147),
+or that has another preprocessing, is far below."""
+
+
+def golden_image() -> Pixels:
+    """The built-in test image, `(1, 224, 224, 3)` uint8: two colour ramps, a disc and stripes."""
+    row, column = np.mgrid[0:SIDE_PX, 0:SIDE_PX]
+    image = np.stack([row, column, 255 - (row + column) // 2], axis=-1)
+    image[(row - 90) ** 2 + (column - 80) ** 2 < 55**2] = (230, 60, 40)
+    image[(row > 160) & (column // 8 % 2 == 0)] = (20, 20, 60)
+    pixels: Pixels = np.clip(image, 0, 255).astype(np.uint8)[np.newaxis]
+    return pixels
+
+
+def check_golden(embedder: Embedder, golden: NDArray[np.float32]) -> None:
+    """Embed the built-in test image again and compare.
+
+    Args:
+        embedder: to check.
+        golden: `(dim,)` float32, the embedding of `golden_image()` when the snapshot was built.
+
+    Raises:
+        SnapshotError: it has another length, or a cosine below `MIN_COSINE`.
+    """
+    if golden.shape != (embedder.dim,):
+        raise SnapshotError(f"the golden embedding has shape {golden.shape}; expected ({embedder.dim},)")
+    try:
+        cosine = float(embedder.embed(golden_image())[0] @ unit_rows(golden[np.newaxis])[0])
+    except ValueError as error:
+        raise SnapshotError(f"the golden embedding can't be compared: {error}") from error
+    if cosine < MIN_COSINE:
+        raise SnapshotError(
+            "the embedder gives another embedding of the built-in test image than when the snapshot was built:"
+            f" cosine {cosine:.4f}; expected at least {MIN_COSINE}"
+        )
