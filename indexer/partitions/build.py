@@ -1,7 +1,7 @@
-"""Build one partition a category, or take over the published one, and measure each against exact search.
+"""Building of one partition per category, or reuse of the published one.
 
-1. Plan: which images go where, and which partitions the published snapshot has already.
-2. Build each into the new snapshot: write its vectors as they come, and choose an index over them.
+1. Plan: assign images to partitions, and find those that the published snapshot has already.
+2. Build each into the new snapshot: write its vectors, choose an index, and measure its recall against exact search.
 """
 
 import hashlib
@@ -32,17 +32,17 @@ _CHUNK = 4096
 
 @dataclass(frozen=True)
 class PlannedPartition:
-    """A partition of the new snapshot, before it is made.
+    """A partition of the new snapshot, before it is built.
 
     Attributes:
         category: its name.
-        images: `(n_images,)`, the places in the catalogue of the images that it holds.
-        n_views: how many views of each are indexed.
-        item_numbers: `(n_rows,)` int64, the item that each row shows: the originals' rows first, in the catalogue's
-            order, then those of each further view.
-        content: a digest of what its embeddings are made of.
-        policy: which index it may have.
-        published: the entry of the published snapshot, where that has this very index.
+        images: `(n_images,)` int64, the indices of its images in the catalogue.
+        n_views: the number of indexed views of each.
+        item_numbers: `(n_rows,)` int64, the item of each row: the originals' rows first, in the catalogue's order, then
+            those of each further view.
+        content: a digest of everything that its embeddings and its index depend on.
+        policy: the indexes allowed.
+        published: the entry of the published snapshot, if its partition is the same.
     """
 
     category: str
@@ -60,18 +60,18 @@ def plan_partitions(
     published: PublishedSnapshot | None,
     policy: IndexPolicy | None = None,
 ) -> tuple[list[PlannedPartition], list[IndexedItem]]:
-    """Put every item into the partition of its category.
+    """Assign every item to the partition of its category.
 
-    One that was made of the same images in the same order is taken over as it is.
+    A published partition of the same images in the same order is reused.
 
     Args:
         embedded: the catalogue's views; none is read.
         index_views: `original` or `all`.
         published: the snapshot that is being replaced.
-        policy: which indexes they may have; any by default.
+        policy: the indexes allowed; any by default.
 
     Returns:
-        The partitions in the order of their categories' names, and the items with their rows in them.
+        The partitions, sorted by category, and the items with their rows in them.
     """
     members: dict[str, list[int]] = {}
     rows: list[list[int]] = [[] for _ in embedded.items]
@@ -103,37 +103,37 @@ def _plan(
 ) -> PlannedPartition:
     n_views = 1 if index_views == "original" else embedded.views.shape[1]
     item_numbers = np.tile(embedded.image_items[images], n_views)
-    made_of = [embedded.recipe.encode(), index_views.encode(), *(embedded.digests[image] for image in images)]
+    content = [embedded.recipe.encode(), index_views.encode(), *(embedded.digests[image] for image in images)]
     if index := policy.digest(len(item_numbers), embedded.views.shape[2]):
-        made_of.append(index.encode())
-    content = hashlib.sha256(b"\0".join(made_of)).hexdigest()
-    same = entry if entry is not None and entry.content == content else None
-    return PlannedPartition(category, images, n_views, item_numbers, content, policy, same)
+        content.append(index.encode())
+    digest = hashlib.sha256(b"\0".join(content)).hexdigest()
+    reusable = entry if entry is not None and entry.content == digest else None
+    return PlannedPartition(category, images, n_views, item_numbers, digest, policy, reusable)
 
 
 def write_partition(
     planned: PlannedPartition, embedded: EmbeddedCatalogue, directory: Path, published: PublishedSnapshot | None
 ) -> CategoryEntry:
-    """Make a planned partition in the directory of a new snapshot's partitions.
+    """Build or reuse a planned partition.
 
     Args:
-        planned: it.
+        planned: the partition.
         embedded: the catalogue's views.
-        directory: where its files go.
+        directory: the directory of the new snapshot's partitions.
         published: the snapshot that is being replaced.
 
     Returns:
-        What the manifest says of it.
+        Its entry in the manifest.
     """
-    # Where the published vectors are in Milvus, they are not in files here.
-    here = published is not None and (published.paths.partitions / partition_file(planned.category)).exists()
-    if planned.published is None or published is None or not here:
+    # Published vectors that are in Milvus are not in files.
+    has_files = published is not None and (published.paths.partitions / partition_file(planned.category)).exists()
+    if planned.published is None or published is None or not has_files:
         return _build(planned, embedded, directory)
     for name in index_files(planned.category):
         if (published.paths.partitions / name).exists():
             link_or_copy(published.paths.partitions / name, directory / name)
     write_item_numbers(directory, planned.category, planned.item_numbers)
-    # The rows' items are only numbered anew, which changes no neighbour.
+    # Only the numbers of the rows' items change, which changes no neighbour.
     return replace(planned.published, items=len(np.unique(planned.item_numbers)))
 
 
@@ -143,11 +143,11 @@ def _build(planned: PlannedPartition, embedded: EmbeddedCatalogue, directory: Pa
     vectors = StoredVectors.open(path)
     tuned = choose_index(vectors, planned.policy)
     approximate = None if tuned is None else tuned.index
-    kept = vectors.to_int8() if planned.policy.vectors == "int8" else vectors
-    if kept is not vectors:
-        kept.write(path.with_suffix(".part"))
+    stored = vectors.to_int8() if planned.policy.vectors == "int8" else vectors
+    if stored is not vectors:
+        stored.write(path.with_suffix(".part"))
         path.with_suffix(".part").replace(path)
-    partition = Partition(planned.category, kept, planned.item_numbers, approximate)
+    partition = Partition(planned.category, stored, planned.item_numbers, approximate)
     partition.write_beside_vectors(directory)
     recall = ann_recall_at_10(partition, vectors)
     return CategoryEntry(
@@ -158,7 +158,7 @@ def _build(planned: PlannedPartition, embedded: EmbeddedCatalogue, directory: Pa
         index_kind=EXACT if approximate is None else approximate.settings.kind,
         ann_recall_at_10=recall if tuned is None else min(recall, tuned.recall),
         content=planned.content,
-        vectors=kept.encoding,
+        vectors=stored.encoding,
         search_parameter=None if approximate is None else approximate.settings.search_parameter,
         n_candidates=None if approximate is None else approximate.settings.n_candidates,
         search_p50_ms=None if tuned is None else round(tuned.p50_ms, 4),
@@ -166,7 +166,7 @@ def _build(planned: PlannedPartition, embedded: EmbeddedCatalogue, directory: Pa
 
 
 def _embeddings(planned: PlannedPartition, embedded: EmbeddedCatalogue) -> Iterator[Vectors]:
-    """The rows of a partition, in pieces."""
+    """Yield the rows of a partition, in parts."""
     for view in range(planned.n_views):
         for start in range(0, len(planned.images), _CHUNK):
             yield np.ascontiguousarray(embedded.views[planned.images[start : start + _CHUNK]][:, view])

@@ -1,10 +1,10 @@
-"""Choose how a partition is searched, by measuring: the cheapest kind of index that finds what exact search finds.
+"""Choice of a partition's index by measurement: the cheapest kind that holds the recall of exact search.
 
-1. A partition that is cheap to compare as a whole has no index.
-2. Rows that are the same share a place; places are in an order drawn by chance, and the last are held out as queries.
-3. Candidate kinds, those of the shortest codes first, are built of a sample and tuned there to the recall that is
-   wanted, until one reaches it with little effort; the quickest of them is it.
-4. It is built of all rows but the held-out ones and tuned again; where it misses the recall, the next has a turn.
+1. A partition that is cheap to search exactly has no index.
+2. Identical rows share a position; positions are shuffled, and the last ones are held out as queries.
+3. The candidate kinds, those of the shortest codes first, are built on a sample and tuned there to the required recall,
+   until one reaches it with a low `efSearch` or `nprobe`; the fastest of them is chosen.
+4. It is built on all rows except the held-out ones and tuned again; if it misses the recall, the next kind is tried.
 5. The held-out rows are added.
 """
 
@@ -27,34 +27,34 @@ from shared.index.search_settings import SearchSettings
 from shared.index.stored_vectors import StoredVectors
 from shared.vectors import Vectors
 
-# More than is promised, by what a sample of queries may be wrong.
-_WANTED_RECALL = 0.993
+# A margin above the promised 0.99 for the error of a sample of queries.
+_MIN_RECALL = 0.993
 _NEIGHBOURS = 10
-_QUERIES = 1_000
-_TRIAL_ROWS = 5_000
-_TRAINED_ON = 20_000
-_TRAINED_ON_A_LIST = 40
-_MOST_DEPTH = 512
-# In steps of a tenth or so: each is a tenth of a search's time.
-_GRAPH_EFFORTS = (
+_MAX_QUERIES = 1_000
+_SAMPLE_POSITIONS = 5_000
+_TRAINING_ROWS = 20_000
+_TRAINING_ROWS_PER_LIST = 40
+_MAX_CANDIDATES = 512
+# In steps of about a tenth, each of which takes a tenth of a search's time.
+_EF_SEARCH = (
     *(12, 16, 20, 24, 28, 32, 36, 40, 44, 48, 52, 56, 60, 64, 72, 80, 88, 96, 112, 128),
     *(144, 160, 192, 224, 256, 320, 384, 448, 512),
 )
-_LITTLE_EFFORT = 64
-_LIST_EFFORTS = (4, 8, 12, 16, 24, 32, 48, 64, 96, 128, 256)
+_NPROBE = (4, 8, 12, 16, 24, 32, 48, 64, 96, 128, 256)
+_LOW_SEARCH_PARAMETER = 64
 _TIE = 1e-6
 _CHUNK = 4096
 _SEED = 0
 
 
 @dataclass(frozen=True)
-class Tuned:
-    """An index with the settings that reach the recall.
+class TunedIndex:
+    """An index with the search settings that reach the required recall.
 
     Attributes:
-        index: it.
-        recall: the share of the ten nearest rows that it proposes, over queries that are none of its rows.
-        p50_ms: median processor time of a proposal and its comparison, on one thread.
+        index: the index.
+        recall: the share of the ten nearest rows among its candidates, for queries that were not in it.
+        p50_ms: median processor time of finding candidates and re-ranking them, on one thread.
     """
 
     index: ApproximateIndex
@@ -62,154 +62,154 @@ class Tuned:
     p50_ms: float
 
 
-def choose_index(vectors: StoredVectors, policy: IndexPolicy) -> Tuned | None:
-    """The index of a partition; None where all rows are compared.
+def choose_index(vectors: StoredVectors, policy: IndexPolicy) -> TunedIndex | None:
+    """Choose and build the index of a partition; None for exact search.
 
     Args:
-        vectors: `float32`.
-        policy: what is allowed.
+        vectors: the partition's vectors, float32.
+        policy: the indexes allowed.
     """
     if policy.is_exact(vectors.n_rows, vectors.dim):
         return None
     rows = RowsByPosition.shuffled(first_copies(vectors), _SEED)
     if policy.is_exact(rows.n_positions, vectors.dim):
-        return None  # hardly anything but copies
-    n_queries = min(_QUERIES, rows.n_positions // 10)
-    task = _Task(vectors, rows, rows.n_positions - n_queries)
-    tuned = _quickest(policy.candidates(vectors.dim, rows.n_positions), task)
+        return None  # almost all rows are copies
+    n_queries = min(_MAX_QUERIES, rows.n_positions // 10)
+    trial = _Trial(vectors, rows, rows.n_positions - n_queries)
+    tuned = _fastest(policy.kinds_to_try(vectors.dim, rows.n_positions), trial)
     if tuned is not None:
-        task.finish(tuned.index.index)
+        trial.add_queries(tuned.index.index)
     return tuned
 
 
 @dataclass(frozen=True)
-class _Task:
-    """The first `n_built` places are indexed, the others ask.
+class _Trial:
+    """A partition whose first positions are indexed, and whose last ones are queries.
 
     Attributes:
         vectors: of the partition.
-        rows: in places by chance.
-        n_built: how many places.
+        rows: its rows by shuffled position.
+        n_indexed: the number of positions that are indexed.
     """
 
     vectors: StoredVectors
     rows: RowsByPosition
-    n_built: int
+    n_indexed: int
 
-    def sample(self, count: int) -> "_Task":
-        """The first places alone, with the same queries."""
-        return _Task(self.vectors, self.rows, min(count, self.n_built))
+    def sample(self, n_indexed: int) -> "_Trial":
+        """Index fewer positions, with the same queries."""
+        return _Trial(self.vectors, self.rows, min(n_indexed, self.n_indexed))
 
-    def of_places(self, places: NDArray[np.int64]) -> Vectors:
-        return self.vectors.embeddings(self.rows.first_rows(places))
+    def embeddings(self, positions: NDArray[np.int64]) -> Vectors:
+        return self.vectors.embeddings(self.rows.first_rows(positions))
 
     @cached_property
     def queries(self) -> Vectors:
-        last = self.rows.n_positions
-        return self.of_places(np.arange(last - min(_QUERIES, last // 10), last))
+        end = self.rows.n_positions
+        return self.embeddings(np.arange(end - min(_MAX_QUERIES, end // 10), end))
 
-    def built(self, name: str) -> ApproximateIndex:
-        """An index of the first places, not yet tuned."""
-        kind = IndexKind(name, self.vectors.dim)
-        index = kind.trained(self.of_places(np.arange(min(self.n_built, _training_rows(name)))))
-        _add(index, self, 0, self.n_built)
-        return ApproximateIndex(index, self.rows, SearchSettings(name, 1, min(_MOST_DEPTH, self.n_built)))
+    def build(self, kind: str) -> ApproximateIndex:
+        """Build an index of the first positions, not yet tuned."""
+        training = np.arange(min(self.n_indexed, _training_rows(kind)))
+        index = IndexKind(kind, self.vectors.dim).trained(self.embeddings(training))
+        self._add(index, 0, self.n_indexed)
+        return ApproximateIndex(index, self.rows, SearchSettings(kind, 1, min(_MAX_CANDIDATES, self.n_indexed)))
 
-    def finish(self, index: faiss.Index) -> None:
-        """Add the places that asked."""
-        _add(index, self, self.n_built, self.rows.n_positions)
+    def add_queries(self, index: faiss.Index) -> None:
+        """Add the held-out positions to an index of all others."""
+        self._add(index, self.n_indexed, self.rows.n_positions)
+
+    def _add(self, index: faiss.Index, start: int, stop: int) -> None:
+        for begin in range(start, stop, _CHUNK):
+            index.add(self.embeddings(np.arange(begin, min(begin + _CHUNK, stop))))
 
     @cached_property
     def tenth_scores(self) -> NDArray[np.float32]:
-        """`(n_queries,)`: the score of each query's tenth nearest place."""
+        """`(n_queries,)` float32: the score of each query's tenth nearest indexed position, by exact search."""
         queries = self.queries
         best = np.full((len(queries), _NEIGHBOURS), -np.inf, dtype=np.float32)
-        for start in range(0, self.n_built, _CHUNK):
-            rows = self.of_places(np.arange(start, min(start + _CHUNK, self.n_built)))
+        for start in range(0, self.n_indexed, _CHUNK):
+            rows = self.embeddings(np.arange(start, min(start + _CHUNK, self.n_indexed)))
             scores = np.hstack([best, queries @ rows.T])
             best = np.partition(scores, -_NEIGHBOURS, axis=1)[:, -_NEIGHBOURS:]
         tenth: NDArray[np.float32] = best.min(axis=1)
         return tenth
 
 
-def _add(index: faiss.Index, task: _Task, start: int, stop: int) -> None:
-    for begin in range(start, stop, _CHUNK):
-        index.add(task.of_places(np.arange(begin, min(begin + _CHUNK, stop))))
+def _training_rows(kind: str) -> int:
+    n_lists = kind.partition("IVF")[2].partition(",")[0]
+    return max(_TRAINING_ROWS, _TRAINING_ROWS_PER_LIST * int(n_lists or 0))
 
 
-def _training_rows(name: str) -> int:
-    lists = name.partition("IVF")[2].partition(",")[0]
-    return max(_TRAINED_ON, _TRAINED_ON_A_LIST * int(lists or 0))
+def _fastest(kinds: Sequence[str], trial: _Trial) -> TunedIndex | None:
+    """Build the kind that is fastest on a sample, or the next that reaches the recall; None if none does.
 
-
-def _quickest(names: Sequence[str], task: _Task) -> Tuned | None:
-    """An index of the kind that is quickest on a sample, or of the next that reaches the recall; None if none does.
-
-    Where a sample would hardly be smaller than the whole, the whole is the sample.
+    If a sample would hardly be smaller than the partition, the whole partition is the sample.
 
     Args:
-        names: of kinds, those of the shortest codes first.
-        task: the partition.
+        kinds: those of the shortest codes first.
+        trial: the partition.
     """
-    trial = task if task.n_built <= 2 * _TRIAL_ROWS else task.sample(_TRIAL_ROWS)
-    reached: dict[str, Tuned] = {}
-    for name in names:
-        if reached and not IndexKind(name, task.vectors.dim).is_projected:
-            break  # rows that are so much longer make each step slower, and building takes much longer
-        tuned = _tuned(trial.built(name), trial)
+    sample = trial if trial.n_indexed <= 2 * _SAMPLE_POSITIONS else trial.sample(_SAMPLE_POSITIONS)
+    reached: dict[str, TunedIndex] = {}
+    for kind in kinds:
+        if reached and not IndexKind(kind, trial.vectors.dim).is_projected:
+            break  # rows without projection are so much longer that each step is slower, and building takes much longer
+        tuned = _tune(sample.build(kind), sample)
         if tuned is not None:
-            reached[name] = tuned
-            if tuned.index.settings.search_parameter <= _LITTLE_EFFORT:
+            reached[kind] = tuned
+            if tuned.index.settings.search_parameter <= _LOW_SEARCH_PARAMETER:
                 break
-    ranked = sorted(reached, key=lambda name: reached[name].p50_ms)
-    if trial is task:
+    ranked = sorted(reached, key=lambda kind: reached[kind].p50_ms)
+    if sample is trial:
         return reached[ranked[0]] if ranked else None
-    found = (_tuned(task.built(name), task) for name in [*ranked, *(one for one in names if one not in reached)])
-    return next((tuned for tuned in found if tuned is not None), None)
+    untried = [kind for kind in kinds if kind not in reached]
+    candidates = (_tune(trial.build(kind), trial) for kind in [*ranked, *untried])
+    return next((tuned for tuned in candidates if tuned is not None), None)
 
 
-def _tuned(index: ApproximateIndex, task: _Task) -> Tuned | None:
-    """The least effort, then the fewest proposals, that reach the recall; None if none does."""
-    queries, tenth = task.queries, task.tenth_scores - _TIE
-    is_graph = IndexKind(index.settings.kind, task.vectors.dim).is_graph
-    efforts = _GRAPH_EFFORTS if is_graph else _LIST_EFFORTS
+def _tune(index: ApproximateIndex, trial: _Trial) -> TunedIndex | None:
+    """Find the lowest `efSearch` or `nprobe`, then the fewest candidates, that reach the recall; None if none does."""
+    queries, tenth = trial.queries, trial.tenth_scores - _TIE
+    is_graph = IndexKind(index.settings.kind, trial.vectors.dim).is_graph
+    search_parameters = _EF_SEARCH if is_graph else _NPROBE
 
     @cache
-    def recalls(effort: int) -> NDArray[np.float64]:
-        most = min(effort if is_graph else _MOST_DEPTH, task.n_built)
-        return _recall_by_depth(index.with_parameters(effort, most), task, queries, tenth)
+    def recalls(search_parameter: int) -> NDArray[np.float64]:
+        n_candidates = min(search_parameter if is_graph else _MAX_CANDIDATES, trial.n_indexed)
+        return _recall_by_candidates(index.with_parameters(search_parameter, n_candidates), trial, queries, tenth)
 
-    # Recall grows with effort, so halving finds it, and the dearest efforts are seldom tried.
-    place = bisect_left(efforts, _WANTED_RECALL, key=lambda effort: float(recalls(effort)[-1]))
-    if place == len(efforts):
+    # Recall grows with the parameter, so bisection finds it, and the most expensive ones are seldom measured.
+    choice = bisect_left(search_parameters, _MIN_RECALL, key=lambda parameter: float(recalls(parameter)[-1]))
+    if choice == len(search_parameters):
         return None
-    found = recalls(efforts[place])
-    depth = max(_NEIGHBOURS, 1 + int(np.argmax(found >= _WANTED_RECALL)))
-    told = index.with_parameters(efforts[place], depth)
-    return Tuned(told, float(found[depth - 1]), _p50_ms(told, task, queries))
+    recall = recalls(search_parameters[choice])
+    n_candidates = max(_NEIGHBOURS, 1 + int(np.argmax(recall >= _MIN_RECALL)))
+    tuned = index.with_parameters(search_parameters[choice], n_candidates)
+    return TunedIndex(tuned, float(recall[n_candidates - 1]), _p50_ms(tuned, trial, queries))
 
 
-def _recall_by_depth(
-    index: ApproximateIndex, task: _Task, queries: Vectors, tenth: NDArray[np.float32]
+def _recall_by_candidates(
+    index: ApproximateIndex, trial: _Trial, queries: Vectors, tenth: NDArray[np.float32]
 ) -> NDArray[np.float64]:
-    """`(depth,)`: the share of the ten nearest among the first proposals, one of them, two, and so on."""
-    found = np.zeros((len(queries), index.settings.n_candidates))
-    for one, query, wanted in zip(found, queries, tenth, strict=True):
-        scores = task.vectors.scores(query, task.rows.first_rows(index.positions(query)))
-        one[: len(scores)] = scores >= wanted
-    recalls: NDArray[np.float64] = np.minimum(found.cumsum(axis=1), _NEIGHBOURS).mean(axis=0) / _NEIGHBOURS
+    """`(n_candidates,)`: the share of the ten nearest among the first candidate, the first two, and so on."""
+    is_near = np.zeros((len(queries), index.settings.n_candidates))
+    for row, query, threshold in zip(is_near, queries, tenth, strict=True):
+        scores = trial.vectors.scores(query, trial.rows.first_rows(index.positions(query)))
+        row[: len(scores)] = scores >= threshold
+    recalls: NDArray[np.float64] = np.minimum(is_near.cumsum(axis=1), _NEIGHBOURS).mean(axis=0) / _NEIGHBOURS
     return recalls
 
 
-def _p50_ms(index: ApproximateIndex, task: _Task, queries: Vectors) -> float:
-    """On one thread, as a request has it; what else the machine does meanwhile does not count."""
+def _p50_ms(index: ApproximateIndex, trial: _Trial, queries: Vectors) -> float:
+    """Median processor time of a search on one thread, as in a request; other load on the machine does not count."""
     threads = faiss.omp_get_max_threads()
     faiss.omp_set_num_threads(1)
     times = []
     try:
         for query in queries:
             started = time.thread_time()
-            task.vectors.scores(query, task.rows.first_rows(index.positions(query)))
+            trial.vectors.scores(query, trial.rows.first_rows(index.positions(query)))
             times.append(1000 * (time.thread_time() - started))
     finally:
         faiss.omp_set_num_threads(threads)
@@ -217,7 +217,7 @@ def _p50_ms(index: ApproximateIndex, task: _Task, queries: Vectors) -> float:
 
 
 def first_copies(vectors: StoredVectors) -> NDArray[np.int64]:
-    """`(n_rows,)` int64: for each row the first one with the very same bits."""
+    """`(n_rows,)` int64: for each row the first row with exactly the same bits."""
     seen: dict[bytes, int] = {}
     first = np.empty(vectors.n_rows, dtype=np.int64)
     for start, rows in vectors.batches():

@@ -15,14 +15,14 @@ _CHUNK = 4096
 
 
 def ann_recall_at_10(partition: CategorySearch, vectors: StoredVectors | Partition | None = None) -> float:
-    """The share of the exact ten nearest items that the index finds, over a sample of its own rows as queries.
+    """Return the share of the exact ten nearest items that a partition finds, for a sample of its rows as queries.
 
     Exact search is plain NumPy here, so that it shares nothing with the index. Items as near as the tenth count as
     right, whichever of them the index returned.
 
     Args:
-        partition: it.
-        vectors: its embeddings as they were, where the partition has coded ones, or has them elsewhere.
+        partition: the partition.
+        vectors: its original embeddings, if it stores encoded ones, or stores them elsewhere.
     """
     embeddings = partition.embeddings if vectors is None else vectors.embeddings
     sample = np.unique(np.linspace(0, partition.n_rows - 1, _SAMPLE[partition.is_exact]).astype(int))
@@ -31,22 +31,22 @@ def ann_recall_at_10(partition: CategorySearch, vectors: StoredVectors | Partiti
     for start in range(0, partition.n_rows, _CHUNK):
         rows = np.arange(start, min(start + _CHUNK, partition.n_rows))
         scores[:, start : start + len(rows)] = queries @ embeddings(rows).T
-    numbers, places = np.unique(partition.item_numbers(), return_inverse=True)
-    shares = [_recall(partition, query, numbers, places, own) for query, own in zip(queries, scores, strict=True)]
-    return float(np.mean(shares))
+    items, row_items = np.unique(partition.item_numbers(), return_inverse=True)
+    recalls = [_recall(partition, query, items, row_items, row) for query, row in zip(queries, scores, strict=True)]
+    return float(np.mean(recalls))
 
 
 def _recall(
     partition: CategorySearch,
     query: Vectors,
-    numbers: NDArray[np.int64],
-    places: NDArray[np.intp],
+    items: NDArray[np.int64],
+    row_items: NDArray[np.intp],
     scores: NDArray[np.float32],
 ) -> float:
-    """Of one query: `scores` of all rows, whose items are `numbers[places]`."""
-    exact = np.full(len(numbers), -np.inf, dtype=np.float32)
-    np.maximum.at(exact, places, scores)
-    wanted = min(10, len(numbers))
-    tenth = np.partition(exact, -wanted)[-wanted]
-    found = [hit.item_number for hit in partition.search(query[np.newaxis], 10)[0]]
-    return float(np.sum(exact[np.searchsorted(numbers, found)] >= tenth - _TIE)) / wanted
+    """Recall of one query, given the scores of all rows, whose items are `items[row_items]`."""
+    exact = np.full(len(items), -np.inf, dtype=np.float32)
+    np.maximum.at(exact, row_items, scores)
+    k = min(10, len(items))
+    tenth = np.partition(exact, -k)[-k]
+    hits = [hit.item_number for hit in partition.search(query[np.newaxis], 10)[0]]
+    return float(np.sum(exact[np.searchsorted(items, hits)] >= tenth - _TIE)) / k

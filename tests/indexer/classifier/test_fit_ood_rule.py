@@ -99,7 +99,7 @@ def test_the_rule_equals_brute_force() -> None:
 
 
 def test_with_pretrained_classes_all_five_signs_are_standardised(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_MOST_CLASSES", 4)
+    monkeypatch.setattr(module, "_MAX_CLASSES", 4)
     embedded = _catalogue(300)
     held_out = HeldOut.of(embedded, 0)
     random = np.random.default_rng(5)

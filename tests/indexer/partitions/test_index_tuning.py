@@ -27,10 +27,10 @@ from tests.support.fakes import fake_manifest
 
 _ROWS, _DIM = 2500, 80
 _KINDS = {
-    "projected": IndexPolicy(cheap=0, index_kind="hnsw", max_bytes_per_vector=200),
-    "whole": IndexPolicy(cheap=0, index_kind="hnsw"),
-    "lists": IndexPolicy(cheap=0, index_kind="ivf"),
-    "int8": IndexPolicy(cheap=0, vectors="int8"),
+    "projected": IndexPolicy(exact_up_to=0, index_kind="hnsw", max_bytes_per_vector=200),
+    "whole": IndexPolicy(exact_up_to=0, index_kind="hnsw"),
+    "lists": IndexPolicy(exact_up_to=0, index_kind="ivf"),
+    "int8": IndexPolicy(exact_up_to=0, vectors="int8"),
 }
 
 
@@ -161,7 +161,7 @@ def test_embeddings_are_those_of_the_rows(made: tuple[CategoryEntry, Partition, 
 
 def test_a_sixth_of_copies_neither_crowd_the_index_nor_stand_in_another_order(tmp_path: Path) -> None:
     rows = np.concatenate([_drawn(3000, 1), np.tile(_drawn(1, 5), (500, 1)), np.tile(_drawn(1, 6), (100, 1))])
-    entry, partition = _made(rows, np.arange(3600), IndexPolicy(cheap=0), tmp_path)
+    entry, partition = _made(rows, np.arange(3600), IndexPolicy(exact_up_to=0), tmp_path)
     assert entry.search_parameter is not None
     (found,) = partition.search(rows[3000:3001], 10)
     assert [hit.item_number for hit in found] == list(range(3000, 3010))
@@ -170,7 +170,7 @@ def test_a_sixth_of_copies_neither_crowd_the_index_nor_stand_in_another_order(tm
 
 
 def test_ids_are_right_after_a_rebuild_with_deletes(tmp_path: Path) -> None:
-    rows, policy = _drawn(3000, 1), IndexPolicy(cheap=0)
+    rows, policy = _drawn(3000, 1), IndexPolicy(exact_up_to=0)
     _made(rows, np.arange(3000), policy, tmp_path / "old")
     left = np.flatnonzero(np.random.default_rng(0).random(3000) < 0.7)
     _, partition = _made(rows[left], np.arange(len(left)), policy, tmp_path / "new")
@@ -182,12 +182,12 @@ def test_ids_are_right_after_a_rebuild_with_deletes(tmp_path: Path) -> None:
 
 
 def test_an_index_is_taken_over_unless_another_is_wanted(tmp_path: Path) -> None:
-    embedded, policy = _catalogue(_drawn(1000, 1), np.arange(1000)), IndexPolicy(cheap=0)
+    embedded, policy = _catalogue(_drawn(1000, 1), np.arange(1000)), IndexPolicy(exact_up_to=0)
     paths = SnapshotPaths(tmp_path / "old")
     paths.partitions.mkdir(parents=True)
     entries, _ = make_partitions(embedded, "original", paths.partitions, policy=policy)
     published = PublishedSnapshot(paths, fake_manifest(categories=tuple(entries)))
-    for place, other in enumerate([policy, IndexPolicy(cheap=0, vectors="int8"), IndexPolicy(), _KINDS["lists"]]):
+    for place, other in enumerate([policy, IndexPolicy(exact_up_to=0, vectors="int8"), IndexPolicy(), _KINDS["lists"]]):
         (directory := tmp_path / str(place)).mkdir()
         (entry,), _ = make_partitions(embedded, "original", directory, published, other)
         assert (entry == entries[0]) == (other == policy)
@@ -204,20 +204,20 @@ def test_an_index_is_taken_over_unless_another_is_wanted(tmp_path: Path) -> None
 
 def test_a_partition_that_is_cheap_to_compare_has_no_index() -> None:
     vectors = StoredVectors.from_batches(iter([_drawn(1000, 1)]))
-    assert choose_index(vectors, IndexPolicy(cheap=1000 * _DIM)) is None
-    assert choose_index(vectors, IndexPolicy(cheap=0, index_kind="exact")) is None
-    assert choose_index(vectors, IndexPolicy(cheap=1000 * _DIM - 1)) is not None
+    assert choose_index(vectors, IndexPolicy(exact_up_to=1000 * _DIM)) is None
+    assert choose_index(vectors, IndexPolicy(exact_up_to=0, index_kind="exact")) is None
+    assert choose_index(vectors, IndexPolicy(exact_up_to=1000 * _DIM - 1)) is not None
 
 
 def test_hardly_anything_but_copies_has_no_index() -> None:
     vectors = StoredVectors.from_batches(iter([np.tile(_drawn(20, 1), (100, 1))]))
-    assert choose_index(vectors, IndexPolicy(cheap=1000 * _DIM)) is None
+    assert choose_index(vectors, IndexPolicy(exact_up_to=1000 * _DIM)) is None
 
 
 def test_vectors_that_nothing_approximates_are_compared_all() -> None:
     """Without structure, in many dimensions, all are equally far: 16 bytes a vector say nothing."""
     rows = unit_rows(np.random.default_rng(0).normal(size=(3000, _DIM)))
-    policy = IndexPolicy(cheap=0, index_kind="hnsw", max_bytes_per_vector=190)
+    policy = IndexPolicy(exact_up_to=0, index_kind="hnsw", max_bytes_per_vector=190)
     tuned = choose_index(StoredVectors.from_batches(iter([rows])), policy)
     assert tuned is None or tuned.recall >= 0.99
 
@@ -226,7 +226,7 @@ def test_vectors_that_nothing_approximates_are_compared_all() -> None:
 @pytest.mark.parametrize("n_rows", [3_000, 12_000])
 def test_codes_are_as_short_as_the_vectors_allow(n_rows: int, directions: int, projected: str) -> None:
     vectors = StoredVectors.from_batches(iter([_drawn(n_rows, 1, directions)]))
-    tuned = choose_index(vectors, IndexPolicy(cheap=0))
+    tuned = choose_index(vectors, IndexPolicy(exact_up_to=0))
     assert tuned is not None
     assert tuned.index.settings.kind.startswith(f"{projected},")
     assert tuned.index.index.ntotal == n_rows
@@ -258,7 +258,7 @@ def test_a_projection_gives_what_the_indexs_own_transformation_gives() -> None:
 )
 def test_the_budget_leaves_out_what_is_larger(limit: int | None, kinds: list[str]) -> None:
     policy = IndexPolicy(max_bytes_per_vector=limit)
-    assert policy.candidates(1280, 10_000) == kinds
+    assert policy.kinds_to_try(1280, 10_000) == kinds
     assert policy.is_exact(10_000, 1280) == (not kinds)
 
 
