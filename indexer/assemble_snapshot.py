@@ -95,7 +95,7 @@ class SnapshotContent:
             for planned in self.partitions:
                 entries.append(write_partition(planned, self.embedded, paths.partitions, self.published))
                 stage.advance()
-        with reporter.stage("fit known queries"):
+        with reporter.stage("fit OOD rule"):
             heads = self._write_classifier(paths)
         written = {entry.name: Partition.open(entry.name, paths.partitions) for entry in entries}
         with reporter.stage("find duplicates"):

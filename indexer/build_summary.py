@@ -12,7 +12,7 @@ from shared.snapshot.data_directory import DataDirectory
 
 @dataclass(frozen=True)
 class Built:
-    """A complete snapshot that a build made; the published one where nothing has changed.
+    """A complete snapshot that a build made, or the published one if nothing has changed.
 
     Attributes:
         manifest: of the snapshot.
@@ -33,7 +33,6 @@ class BuildSummary:
 
     Attributes:
         published: True if `current` names the snapshot now.
-        backbone: name of the base network.
         skipped: number of entries left out.
         embedded: views embedded in this run, augmented copies included.
         category_accuracy: of the classifier on held-out items; None where there were too few to hold any out.

@@ -78,7 +78,7 @@ def build(settings: BuildSettings, reporter: Reporter) -> BuildSummary:
 def _build(
     settings: BuildSettings, data: DataDirectory, published: PublishedSnapshot | None, reporter: Reporter
 ) -> Built:
-    """Make a complete snapshot, not yet published; or take the published one where nothing has changed."""
+    """Make a complete snapshot, not yet published; or return the published one if nothing has changed."""
     embeddings = _images_embedded if settings.embeddings is None else _embeddings_read
     with embeddings(settings, data, published, reporter) as (backbone, embedded, image_root, cache):
         partitions, items = plan_partitions(embedded, settings.index_views, published, settings.index_policy)
@@ -101,14 +101,14 @@ def _build(
             preprocessing=preprocessing_of(data),
         )
         if published is not None and content.is_published() and has_all_vectors(published.manifest, reporter.say):
-            manifest, found = published.manifest, []
+            manifest, reasons = published.manifest, []
         else:
             manifest = write_snapshot(
                 data, partial(content.write, snapshot_id=new_snapshot_id(data.ids()), reporter=reporter)
             )
-            found = objections(manifest, chosen.heads.validated, held_out, published)
+            reasons = objections(manifest, chosen.heads.validated, held_out, published)
         embedded_views = 0 if cache is None else cache.n_put * embedded.views.shape[1]
-        return Built(manifest, found, embedded_views, len(embedded.problems))
+        return Built(manifest, reasons, embedded_views, len(embedded.problems))
 
 
 class _Embedded(NamedTuple):

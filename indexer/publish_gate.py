@@ -51,7 +51,7 @@ def publish(
 
 
 def _remember_settings(settings: BuildSettings, manifest: Manifest, data: DataDirectory) -> None:
-    """Keep the settings for the next build, with the base that was chosen: `auto` could choose another tomorrow."""
+    """Keep the settings for the next build, with the backbone that was chosen: `auto` could choose another tomorrow."""
     remembered = settings.as_dict()
     if settings.embeddings is None:
         remembered["backbone"] = manifest.backbone

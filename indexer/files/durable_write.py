@@ -17,7 +17,7 @@ def storage_error(what: str, where: Path, error: Exception) -> StorageError:
     """
     reason = getattr(error, "strerror", None) or error
     free_mb = shutil.disk_usage(where).free / 1e6
-    return StorageError(f"{what}: {reason}; {free_mb:,.0f} MB are free. What is published stays published")
+    return StorageError(f"{what}: {reason}; {free_mb:,.0f} MB are free. The published snapshot is unchanged")
 
 
 def replace_file(path: Path, text: str) -> None:

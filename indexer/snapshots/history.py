@@ -22,7 +22,6 @@ class SnapshotSummary:
     Attributes:
         state: `current`, `published` (it was once) or `held back` (by the gate).
         created_at: ISO 8601, UTC.
-        backbone: name of the base network.
         category_accuracy: on held-out items; None where there were none.
         bytes: size of its files, including those that it shares with other snapshots.
     """

@@ -152,7 +152,7 @@ def test_a_disk_that_is_full_while_the_snapshot_is_written(shop: Shop, disk: _Di
     message = _failed(shop.build("--index-views", "all"), "storage")
     assert message.startswith(f"no snapshot can be written to {shop.data.snapshots}: ")
     assert "No space left on device" in message
-    assert message.endswith("MB are free. What is published stays published")
+    assert message.endswith("MB are free. The published snapshot is unchanged")
     assert (_verified(shop), shop.hits()) == (before, hits)
     assert set(shop.data.root.rglob("*")) <= files  # nothing of it is left
     disk.make_room()
