@@ -31,7 +31,7 @@ _ITEMS = [
 
 @pytest.fixture
 def embedded(tmp_path: Path) -> EmbeddedCatalogue:
-    """Four items of two categories, one to three images each, with one augmented copy an image."""
+    """Four items of two categories, one to three images each, with one augmented copy per image."""
     for entry in _ITEMS:
         for name in entry["images"]:
             (tmp_path / name).write_bytes(picture(name.removesuffix(".png"), file_format="PNG"))
@@ -74,7 +74,7 @@ def queries(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def captions(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """What was written over the pictures of the last sheet."""
+    """Captions of the last sheet."""
     found: list[str] = []
     save = Figure.savefig
 

@@ -1,4 +1,4 @@
-"""A snapshot that has all of a catalogue already, or lacks something."""
+"""Snapshots that a build keeps or rebuilds."""
 
 import sqlite3
 from contextlib import closing
@@ -12,7 +12,7 @@ from shared.manifest import Manifest
 from tests.support.builders.shop import Shop
 
 
-def test_a_snapshot_of_a_version_that_could_not_filter_is_made_anew_without_embedding(quick_shop: Shop) -> None:
+def test_a_snapshot_without_a_metadata_index_is_rebuilt_without_embedding(quick_shop: Shop) -> None:
     assert "nothing has changed" in quick_shop.build().err  # or this test shows nothing
     old = quick_shop.current()
     with closing(sqlite3.connect(old.items)) as connection:

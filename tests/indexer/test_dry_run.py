@@ -27,7 +27,7 @@ def _files(root: Path) -> dict[str, tuple[int, int, int, bytes]]:
 
 
 def _dry_run(shop: Shop, called: list[str], *options: object) -> dict[str, Any]:
-    """What it says; it has changed nothing, neither embedded nor trained."""
+    """Run a dry run and require that it changed, embedded and trained nothing."""
     before = _files(shop.data.root)
     done = shop.build("--dry-run", *options)
     assert (done.status, done.json.get("dry_run")) == (0, True), done.err
@@ -95,7 +95,7 @@ _CHANGES = {
 
 
 @pytest.mark.parametrize(("change", "wanted"), _CHANGES.items(), ids=[one.__name__ for one in _CHANGES])
-def test_it_agrees_with_the_build_that_follows(
+def test_a_dry_run_agrees_with_the_build_that_follows(
     quick_shop: Shop, quick_stages_called: list[str], change: Callable[[Shop], None], wanted: dict[str, int]
 ) -> None:
     before = quick_shop.current()
@@ -123,7 +123,7 @@ def test_it_agrees_with_the_build_that_follows(
         assert f"the classifier is trained: {told['reason_to_train']}" in done.err
 
 
-def test_before_the_first_build_all_is_to_do(quick_stages_called: list[str], tmp_path: Path) -> None:
+def test_before_the_first_build_everything_is_to_do(quick_stages_called: list[str], tmp_path: Path) -> None:
     shop = Shop(tmp_path / "shop").draw(side=40)
     options = ("--catalogue", shop.catalogue, "--augmentations", 1)
     done = shop.build("--dry-run", *options)
@@ -157,7 +157,7 @@ def test_what_another_option_would_cost(quick_shop: Shop, quick_stages_called: l
     assert (told["images_to_embed"], told["partitions_to_build"], told["reason_to_train"]) == (0, list(KINDS), None)
 
 
-def test_it_is_not_remembered(quick_shop: Shop, quick_stages_called: list[str]) -> None:
+def test_options_of_a_dry_run_are_not_remembered(quick_shop: Shop, quick_stages_called: list[str]) -> None:
     _dry_run(quick_shop, quick_stages_called, "--augmentations", 0)
     assert quick_shop.build().json["embedded"] == 0
 
@@ -179,7 +179,7 @@ def test_without_a_cache_every_image_would_be_embedded(quick_shop: Shop, quick_s
     assert "nothing has changed" in done.err
 
 
-def test_it_waits_for_no_build_and_needs_no_lock(quick_shop: Shop, quick_stages_called: list[str]) -> None:
+def test_a_dry_run_needs_no_lock(quick_shop: Shop, quick_stages_called: list[str]) -> None:
     with writer_lock(quick_shop.data):
         _edit(quick_shop)
         assert _dry_run(quick_shop, quick_stages_called)["images_to_embed"] == 1
@@ -192,13 +192,13 @@ def _refused(shop: Shop, *options: object) -> Done:
     return done
 
 
-def test_a_catalogue_that_can_not_be_read_is_refused_and_changes_nothing(quick_shop: Shop) -> None:
+def test_an_unreadable_catalogue_is_rejected_and_changes_nothing(quick_shop: Shop) -> None:
     done = _refused(quick_shop, "--catalogue", quick_shop.root / "gone")
     assert (done.status, done.json["error"]["code"]) == (2, "invalid_catalogue")
 
 
 @pytest.mark.parametrize("name", ["items.sqlite", "embedder.tflite", "manifest.json"])
-def test_a_damaged_snapshot_is_said_and_all_would_be_made_again(
+def test_a_damaged_snapshot_is_reported_and_would_be_rebuilt(
     quick_shop: Shop, quick_stages_called: list[str], name: str
 ) -> None:
     path = quick_shop.current().root / name
@@ -208,7 +208,7 @@ def test_a_damaged_snapshot_is_said_and_all_would_be_made_again(
     assert quick_shop.build().json["published"]
 
 
-def test_with_a_damaged_cache_every_image_counts_as_one_to_embed(quick_shop: Shop) -> None:
+def test_with_a_damaged_cache_all_images_count_as_not_embedded(quick_shop: Shop) -> None:
     quick_shop.data.cache.write_bytes(b"garbage " * 1000)
     done = quick_shop.build("--dry-run")
     assert (done.status, done.json["images_to_embed"]) == (0, done.json["images"])

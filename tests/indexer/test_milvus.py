@@ -1,4 +1,4 @@
-"""Whole builds into Milvus Lite, in this process: what moves, what goes, what a killed build leaves."""
+"""Complete builds into Milvus Lite, in this process: moves, deletions, and leftovers of killed builds."""
 
 import json
 from contextlib import closing
@@ -129,7 +129,7 @@ def test_a_lost_collection_is_built_again(quick_shop: Shop, store: _Store) -> No
     assert quick_shop.hits() == before
 
 
-def test_the_alias_of_somebody_else_is_left_alone(quick_shop: Shop, store: _Store) -> None:
+def test_the_alias_of_another_data_directory_is_unchanged(quick_shop: Shop, store: _Store) -> None:
     quick_shop.build("--store", store.address)
     (quick_shop.data.root / "collections").unlink()
     refused = quick_shop.build()
@@ -140,7 +140,7 @@ def test_the_alias_of_somebody_else_is_left_alone(quick_shop: Shop, store: _Stor
     assert len(store.collections()) == 2
 
 
-def test_only_what_was_begun_here_is_dropped(quick_shop: Shop, store: _Store) -> None:
+def test_only_recorded_collections_are_dropped(quick_shop: Shop, store: _Store) -> None:
     with closing(connect(store.address)) as connection:
         connection.call("create_collection", collection_name="parecido_20200101T000000000_abcdef", dimension=4)
         connection.call("create_collection", collection_name="parecido_half", dimension=4)
@@ -169,7 +169,7 @@ def test_more_categories_than_the_server_takes_partitions_share_them(
     assert quick_shop.run("verify").status == 0
 
 
-def test_what_milvus_can_not_have_is_refused(quick_shop: Shop, store: _Store) -> None:
+def test_options_that_milvus_lacks_are_rejected(quick_shop: Shop, store: _Store) -> None:
     for option, value in (("--vectors", "int8"), ("--index-kind", "ivf"), ("--max-bytes-per-vector", 100)):
         refused = quick_shop.build("--store", store.address, option, value)
         assert refused.status == 2

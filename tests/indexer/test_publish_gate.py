@@ -37,7 +37,7 @@ class _State:
 def _catalogue(
     categories: str, seed: int = 0, each: int = _EACH, spread: float = 1.0, scrambled: float = 0.0
 ) -> EmbeddedCatalogue:
-    """Items around a direction for each category; a share of the labels went wrong."""
+    """Items around a direction for each category; a share of the labels is wrong."""
     random = np.random.default_rng(seed)
     truth = np.repeat(np.arange(len(categories)), each)
     centres = np.random.default_rng(5).normal(size=(26, _DIM))[[ord(one) - ord("a") for one in categories]]
@@ -87,14 +87,14 @@ def _figure(accuracy: float | None, images: int, published: PublishedSnapshot) -
 
 @pytest.fixture
 def published(tmp_path: Path) -> PublishedSnapshot:
-    """Three categories that are told apart nine times in ten."""
+    """Three categories that are classified correctly nine times in ten."""
     state = _state(_catalogue("abc"))
     assert 0.9 < state.manifest.classifier["category_accuracy"] < 1
     return _publish(state, tmp_path)
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_as_good_or_a_little_worse_is_published(published: PublishedSnapshot, seed: int) -> None:
+def test_a_slightly_worse_candidate_is_published(published: PublishedSnapshot, seed: int) -> None:
     """Another day's items of the same kind."""
     assert _objections(_state(_catalogue("abc", seed)), published) == []
 
@@ -147,7 +147,7 @@ def test_a_classifier_that_was_trained_badly_is_held_back_by_the_same_items(publ
 
 
 def test_new_categories_do_not_count(published: PublishedSnapshot) -> None:
-    """Three that are never told apart from the first ones: over all, the accuracy is far below what it was."""
+    """Three that are always confused with the first ones: the overall accuracy is far below what it was."""
     embedded = _catalogue("abcxyz")
     held_out = HeldOut.of(embedded, 0)
     good = _nearest_means(embedded, ~held_out.items)
@@ -160,18 +160,18 @@ def test_new_categories_do_not_count(published: PublishedSnapshot) -> None:
     assert len(_objections(_state(embedded, Classifier(good.categories, weights, blind.bias)), published)) == 2
 
 
-def test_a_category_that_is_gone_does_not_count(published: PublishedSnapshot) -> None:
+def test_a_removed_category_does_not_count(published: PublishedSnapshot) -> None:
     assert _objections(_state(_catalogue("ab")), published) == []
 
 
-def test_another_recipe_is_judged_by_the_figure_at_publishing_time_alone(published: PublishedSnapshot) -> None:
+def test_with_another_recipe_only_the_figure_at_publishing_time_counts(published: PublishedSnapshot) -> None:
     assert _objections(_state(_catalogue("abc"), recipe="another"), published) == []
     (said,) = _objections(_state(_catalogue("abc", scrambled=0.5), recipe="another"), published)
     assert "had when it was published" in said
 
 
 @pytest.mark.parametrize(("each", "held_back"), [(220, False), (224, True)])  # 3 × 33 or 34 held-out images
-def test_too_few_held_out_images_of_today_tell_nothing(
+def test_too_few_held_out_images_of_today_hold_nothing_back(
     published: PublishedSnapshot, each: int, held_back: bool
 ) -> None:
     candidate = _state(_catalogue("abc", each=each))
@@ -183,14 +183,14 @@ def test_too_few_held_out_images_of_today_tell_nothing(
 @pytest.mark.parametrize(
     ("accuracy", "images", "held_back"), [(0.9, 100, True), (0.9, 99, False), (None, 0, False), (0.1, 200, False)]
 )
-def test_too_few_held_out_images_of_then_tell_nothing(
+def test_too_few_held_out_images_of_the_published_snapshot_hold_nothing_back(
     published: PublishedSnapshot, accuracy: float | None, images: int, held_back: bool
 ) -> None:
     candidate = _state(_catalogue("abc", scrambled=0.5))
     assert bool(_objections(candidate, _figure(accuracy, images, published))) == held_back
 
 
-def test_the_limit_is_met_to_the_image(published: PublishedSnapshot) -> None:
+def test_the_limit_is_exact_to_one_image(published: PublishedSnapshot) -> None:
     candidate = _state(_catalogue("abc"))
     now = candidate.manifest.classifier["category_accuracy"]
     assert _objections(candidate, _figure(now + 0.0299, 200, published)) == []
@@ -210,7 +210,7 @@ def test_an_index_that_misses_hits_is_held_back_even_at_first(published: Publish
     assert _objections(_state(embedded, recall=0.99), before) == []
 
 
-def test_every_objection_is_said(published: PublishedSnapshot) -> None:
+def test_every_objection_is_reported(published: PublishedSnapshot) -> None:
     assert len(_objections(_state(_catalogue("abc", scrambled=1.0), recall=0.5), published)) == 4
 
 

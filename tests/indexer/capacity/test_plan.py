@@ -49,7 +49,7 @@ def test_copies_cost_what_was_measured_with_two() -> None:
     assert hours == pytest.approx(1000)
 
 
-def test_a_graph_takes_what_the_shipped_kind_takes() -> None:
+def test_graph_bytes_are_those_of_the_shipped_index_kind() -> None:
     assert MEASURED["graph_bytes"].value == IndexKind("P256,HNSW16,SQfp16", 1280).bytes_per_vector
     assert MEASURED["vector_bytes"].value == 4 * 1280
 
@@ -85,7 +85,7 @@ def test_an_impossible_demand_is_rejected(name: str, value: float) -> None:
         Demand(**{"images": 1, name: value})
 
 
-def test_the_command_prints_all_of_it(tmp_path: Path) -> None:
+def test_the_command_prints_figures_and_formulas(tmp_path: Path) -> None:
     done = run("plan", "--items", 50_000_000, "--images", 2, "--data", tmp_path)
     assert done.status == 0
     assert done.json["demand"]["images"] == 100_000_000
@@ -128,7 +128,7 @@ def test_the_page_has_the_results() -> None:
     assert _rows("| result | 1,000,000 |") == expected
 
 
-def test_what_the_docs_say_elsewhere_is_what_the_formulas_use() -> None:
+def test_the_benchmarks_page_has_the_same_figures() -> None:
     benchmarks = (_ROOT / "docs" / "reference" / "benchmarks.md").read_text(encoding="utf-8")
     for told in (
         "originals alone | 144 photos/s",

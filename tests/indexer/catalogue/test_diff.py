@@ -1,4 +1,4 @@
-"""What is different between two states, made by hand; and that nothing is lost or counted twice in random ones."""
+"""Differences of states made by hand; no item of random states is lost or counted twice."""
 
 import random
 from typing import Any
@@ -20,13 +20,13 @@ def _counts(changes: Changes) -> dict[str, int]:
     return {name: count for name, count in [*lists.items(), ("unchanged", changes.unchanged)] if count}
 
 
-def test_the_same_is_unchanged() -> None:
+def test_equal_states_are_unchanged() -> None:
     some = {"1": _state("mugs", _A, _B, price=1), "2": _state("hats", _C)}
     assert compare(some, dict(some)) == Changes((), (), (), (), (), unchanged=2)
     assert compare({}, {}) == Changes((), (), (), (), (), unchanged=0)
 
 
-def test_items_that_came_and_went() -> None:
+def test_added_and_removed_items() -> None:
     before = {"kept": _state(), "gone 2": _state("mugs", _B), "gone 1": _state("mugs", _C)}
     after = {"kept": _state(), "new 2": _state("mugs", _A, _A), "new 1": _state("mugs", _A, _B)}
     assert compare(before, after) == Changes(("new 1", "new 2"), ("gone 1", "gone 2"), (), (), (), unchanged=1)
@@ -45,7 +45,7 @@ def test_items_that_came_and_went() -> None:
         (_state("mugs", _B, price=2), {"edited": 1}),
     ],
 )
-def test_what_became_of_an_item(now: ItemState, wanted: dict[str, int]) -> None:
+def test_changes_of_an_item(now: ItemState, wanted: dict[str, int]) -> None:
     others = {"other": _state("hats", _C)}
     assert _counts(compare({"1": _state("mugs", _A, price=1), **others}, {"1": now, **others})) == {
         **wanted,
@@ -58,24 +58,24 @@ def test_the_order_of_images_counts() -> None:
     assert _counts(compare({"1": _state("mugs", _A, _B)}, {"1": _state("mugs", _B, _A)})) == {"edited": 1}
 
 
-def test_a_moved_item_tells_from_where() -> None:
+def test_a_moved_item_names_both_categories() -> None:
     (moved,) = compare({"1": _state("mugs")}, {"1": _state("hats")}).moved
     assert moved == Moved("1", "hats", "1", "mugs")
     assert moved.sentence() == "1: mugs → hats"
 
 
-def test_in_folders_a_moved_item_is_known_by_its_images() -> None:
+def test_in_folders_a_moved_item_is_identified_by_its_images() -> None:
     changes = compare({"mugs/1.jpg": _state("mugs", _A)}, {"hats/1.jpg": _state("hats", _A)})
     assert changes == Changes((), (), (Moved("hats/1.jpg", "hats", "mugs/1.jpg", "mugs"),), (), (), unchanged=0)
     assert changes.moved[0].sentence() == "mugs/1.jpg → hats/1.jpg"
 
 
-def test_one_that_was_renamed_and_edited_has_gone_and_come() -> None:
+def test_a_renamed_and_edited_item_is_removed_and_added() -> None:
     changes = compare({"mugs/1.jpg": _state("mugs", _A)}, {"hats/1.jpg": _state("hats", _B)})
     assert _counts(changes) == {"added": 1, "removed": 1}
 
 
-def test_copies_are_paired_in_order_each_once() -> None:
+def test_copies_are_paired_in_order() -> None:
     before = {"a1": _state("mugs", _A), "a2": _state("mugs", _A), "a3": _state("mugs", _A)}
     after = {"b1": _state("hats", _A), "b2": _state("hats", _A)}
     changes = compare(before, after)
@@ -86,8 +86,8 @@ def test_copies_are_paired_in_order_each_once() -> None:
     assert changes.added == ("a3",)
 
 
-def test_unknown_images_are_no_images_in_common() -> None:
-    """Snapshots of before don't tell digests."""
+def test_items_without_digests_are_not_paired() -> None:
+    """Snapshots of earlier versions have no digests."""
     changes = compare({"old": ItemState("mugs", (), {})}, {"new": ItemState("mugs", (), {})})
     assert _counts(changes) == {"added": 1, "removed": 1}
 
@@ -127,7 +127,7 @@ def test_states_are_by_item_id() -> None:
     assert states(items) == {"1": ItemState("mugs", (_A,), {"price": 1}), "2": ItemState("hats", (), {})}
 
 
-def test_rows_tell_how_many_and_the_first() -> None:
+def test_rows_have_counts_and_the_first_items() -> None:
     after = {f"{number}": _state("mugs", bytes([number])) for number in range(7)} | {"x": _state("hats", price=1)}
     changes = compare({"x": _state("mugs"), "y": _state("mugs", _B)}, after)
     assert changes.rows() == [

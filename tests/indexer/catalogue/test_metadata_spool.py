@@ -1,4 +1,4 @@
-"""Metadata in a file: the same as what was put there, from every thread, and nothing of it in memory or left behind."""
+"""Metadata in a file: read as they were put, by any thread, with nothing in memory and nothing left behind."""
 
 import copy
 import errno
@@ -40,7 +40,7 @@ _SAMPLES: list[dict[str, Any]] = [
 ]
 
 
-def test_what_is_read_is_what_was_put(tmp_path: Path) -> None:
+def test_metadata_are_read_as_they_were_put(tmp_path: Path) -> None:
     spool = MetadataSpool(tmp_path)
     found = [spool.put(sample) for sample in _SAMPLES]
     for metadata, sample in zip(found, _SAMPLES, strict=True):
@@ -86,7 +86,7 @@ def test_threads_read_at_once(tmp_path: Path) -> None:
         sys.setswitchinterval(interval)
 
 
-def test_items_are_written_as_if_their_metadata_were_held(tmp_path: Path) -> None:
+def test_items_are_written_as_if_their_metadata_were_in_memory(tmp_path: Path) -> None:
     spool = MetadataSpool(tmp_path)
     plain = [Item(str(number), "c", (f"{number}.jpg",), sample) for number, sample in enumerate([*_SAMPLES, {}])]
     dumps = []
@@ -107,7 +107,7 @@ def test_items_are_written_as_if_their_metadata_were_held(tmp_path: Path) -> Non
 
 
 def _held_bytes(make: Callable[[], object]) -> tuple[int, int]:
-    """What is allocated for what is made while that is held, and the most that was on the way there."""
+    """Bytes that are allocated for the result while it is held, and their peak."""
     tracemalloc.start()
     try:
         made = make()
@@ -125,7 +125,7 @@ def _write_catalogue(path: Path, n_items: int, **metadata: str) -> Path:
     return path
 
 
-def test_an_item_takes_the_same_memory_whatever_its_metadata(tmp_path: Path) -> None:
+def test_an_item_takes_the_same_memory_with_any_metadata(tmp_path: Path) -> None:
     n_items = 20_000
 
     def spool_all(length: int) -> list[Any]:
@@ -137,7 +137,7 @@ def test_an_item_takes_the_same_memory_whatever_its_metadata(tmp_path: Path) -> 
     assert large - small < n_items
 
 
-def test_a_catalogue_holds_no_metadata_nor_while_it_is_read(tmp_path: Path) -> None:
+def test_a_catalogue_never_holds_metadata_in_memory(tmp_path: Path) -> None:
     bare = _write_catalogue(tmp_path / "bare.jsonl", 500)
     full = _write_catalogue(tmp_path / "full.jsonl", 500, text="x" * 20_000)
     (held_bare, _), (held, peak) = (_held_bytes(lambda path=path: read_catalogue(path)) for path in (bare, full))
@@ -148,7 +148,7 @@ def test_a_catalogue_holds_no_metadata_nor_while_it_is_read(tmp_path: Path) -> N
 # Nothing is left, and a full disk
 
 
-def test_the_file_has_no_name_and_goes_with_its_last_reader(tmp_path: Path) -> None:
+def test_the_file_has_no_name_and_is_closed_with_its_last_reader(tmp_path: Path) -> None:
     before = _open_files()
     metadata = MetadataSpool(tmp_path).put({"a": 1})
     assert list(tmp_path.iterdir()) == []
@@ -187,7 +187,7 @@ def test_a_killed_build_leaves_nothing(tmp_path: Path, reader: "subprocess.Popen
 
 
 def _fill_disk(monkeypatch: pytest.MonkeyPatch, free_bytes: int) -> None:
-    """A disk takes the part of a write that it has room for, and refuses the next."""
+    """A disk takes the part of a write that it has room for, and rejects the next."""
     pwrite, left = os.pwrite, [free_bytes]
 
     def limited(file: int, data: bytes, offset: int) -> int:
@@ -200,7 +200,7 @@ def _fill_disk(monkeypatch: pytest.MonkeyPatch, free_bytes: int) -> None:
     monkeypatch.setattr(os, "pwrite", limited)
 
 
-def test_a_full_disk_is_said_with_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_is_reported_with_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = _write_catalogue(tmp_path / "items.jsonl", 100, text="x" * 1000)
     (tmp_path / "data").mkdir()
     _fill_disk(monkeypatch, 50_000)
@@ -214,7 +214,9 @@ def test_a_full_disk_is_said_with_what_to_do(tmp_path: Path, monkeypatch: pytest
 
 
 @pytest.mark.parametrize("given", [False, True])
-def test_a_build_keeps_them_in_its_data_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, given: bool) -> None:
+def test_a_build_keeps_metadata_in_its_data_directory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, given: bool
+) -> None:
     path = _write_catalogue(tmp_path / "items.jsonl", 100, text="x" * 1000)
     np.save(tmp_path / "rows.npy", np.eye(100, 128, dtype=np.float32))
     data = tmp_path / "data"
@@ -224,14 +226,14 @@ def test_a_build_keeps_them_in_its_data_directory(tmp_path: Path, monkeypatch: p
     assert [left.name for left in data.iterdir()] == ["lock"]
 
 
-def test_where_no_directory_is_named_it_can_be_another(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_directory_the_message_names_tmpdir(monkeypatch: pytest.MonkeyPatch) -> None:
     _fill_disk(monkeypatch, 0)
     wanted = f"in {tempfile.gettempdir()} (0 MB so far; make room there, or set TMPDIR to a directory on a larger disk)"
     with pytest.raises(StorageError, match=re.escape(wanted)):
         MetadataSpool().put({"a": 1})
 
 
-def test_what_a_full_disk_took_of_a_record_harms_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_partly_written_record_is_overwritten(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     spool = MetadataSpool(tmp_path)
     first = spool.put({"first": 1})
     with monkeypatch.context() as full:
@@ -242,7 +244,7 @@ def test_what_a_full_disk_took_of_a_record_harms_no_other(tmp_path: Path, monkey
     assert (first, third) == ({"first": 1}, {"third": 3})
 
 
-def test_writes_that_take_a_part_are_gone_on_with(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_partial_writes_are_continued(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pwrite = os.pwrite
     monkeypatch.setattr(os, "pwrite", lambda file, data, offset: pwrite(file, data[:3], offset))
     spool = MetadataSpool(tmp_path)
@@ -250,7 +252,7 @@ def test_writes_that_take_a_part_are_gone_on_with(tmp_path: Path, monkeypatch: p
     assert found == _SAMPLES[:2]
 
 
-def test_a_file_that_cannot_be_read_back_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_that_cannot_be_read_back_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     metadata = MetadataSpool(tmp_path).put({"a": 1})
 
     def failing(*_: object) -> bytes:

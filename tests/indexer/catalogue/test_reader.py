@@ -15,7 +15,7 @@ from shared.images.formats import SUFFIXES
 
 @pytest.fixture
 def shop(tmp_path: Path) -> Path:
-    """A directory with a few image files; what they hold plays no part in reading."""
+    """A directory with a few image files, whose content reading ignores."""
     for name in ("a.jpg", "b.jpg", "c.jpg", "a;b.jpg"):
         (tmp_path / name).touch()
     return tmp_path
@@ -73,7 +73,7 @@ def test_a_folder_is_a_category_and_an_image_an_item(tmp_path: Path) -> None:
     assert [source.file for source in catalogue.sources] == [str(tmp_path / item_id) for item_id in _ids(catalogue)]
 
 
-def test_hidden_and_other_files_are_passed_over(tmp_path: Path) -> None:
+def test_hidden_and_other_files_are_ignored(tmp_path: Path) -> None:
     _touch(
         tmp_path, "c/a.jpg", "c/.hidden.jpg", "c/.git/x.jpg", ".cache/c/x.jpg", "c/notes.txt", "c/Thumbs.db", "c/jpg"
     )
@@ -124,7 +124,7 @@ def test_names_may_have_spaces_accents_and_emoji(tmp_path: Path) -> None:
     assert _ids(catalogue) == ["Relojes de señora/el más caro.jpg", "🚲 bikes/a b;c|d.jpg"]
 
 
-def test_a_category_spelled_in_two_unicode_forms_is_one(tmp_path: Path) -> None:
+def test_two_unicode_forms_of_a_name_are_one_category(tmp_path: Path) -> None:
     composed, decomposed = (unicodedata.normalize(form, "café") for form in ("NFC", "NFD"))
     _touch(tmp_path, f"{composed}/a.jpg", f"{decomposed}/a.jpg")
     catalogue = read_catalogue(tmp_path)
@@ -133,7 +133,7 @@ def test_a_category_spelled_in_two_unicode_forms_is_one(tmp_path: Path) -> None:
     assert all((tmp_path / item.images[0]).is_file() for item in catalogue.items)
 
 
-def test_a_link_to_a_folder_is_said_and_not_followed(tmp_path: Path) -> None:
+def test_a_link_to_a_folder_is_reported_and_not_followed(tmp_path: Path) -> None:
     _touch(tmp_path, "catalogue/c/a.jpg", "elsewhere/b.jpg")
     (tmp_path / "catalogue/linked").symlink_to(tmp_path / "elsewhere")
     catalogue = read_catalogue(tmp_path / "catalogue")
@@ -142,7 +142,7 @@ def test_a_link_to_a_folder_is_said_and_not_followed(tmp_path: Path) -> None:
     assert "link to a folder" in _only_reason(catalogue)
 
 
-def test_a_link_to_a_file_outside_is_refused(tmp_path: Path) -> None:
+def test_a_link_to_a_file_outside_is_rejected(tmp_path: Path) -> None:
     _touch(tmp_path, "catalogue/c/a.jpg", "secret.jpg")
     (tmp_path / "catalogue/c/b.jpg").symlink_to(tmp_path / "secret.jpg")
     (tmp_path / "catalogue/c/inside.jpg").symlink_to("a.jpg")
@@ -229,7 +229,7 @@ def test_csv_header_must_name_the_columns(read_csv: Callable[[str], Catalogue], 
         (f"1,{'c' * 501},a.jpg", "1", "`category` has 501 characters; at most 500 are allowed"),
     ],
 )
-def test_csv_row_that_is_wrong(
+def test_a_wrong_csv_row_is_a_problem(
     read_csv: Callable[[str], Catalogue], row: str, item_id: str | None, reason: str
 ) -> None:
     catalogue = read_csv(f"item_id,category,image\n0,c,a.jpg\n{row}\n9,c,b.jpg\n")
@@ -245,11 +245,11 @@ def test_csv_cell_with_several_images(read_csv: Callable[[str], Catalogue], cell
     assert catalogue.n_entries == 2
 
 
-def test_csv_a_file_may_really_be_called_like_two(read_csv: Callable[[str], Catalogue]) -> None:
+def test_csv_a_separator_may_be_part_of_a_file_name(read_csv: Callable[[str], Catalogue]) -> None:
     assert read_csv("item_id,category,image\n1,c,a;b.jpg\n").items[0].images == ("a;b.jpg",)
 
 
-def test_csv_an_image_called_like_a_list_is_no_list(read_csv: Callable[[str], Catalogue], shop: Path) -> None:
+def test_csv_an_image_with_brackets_in_its_name_is_one_image(read_csv: Callable[[str], Catalogue], shop: Path) -> None:
     (shop / "[1] a.jpg").touch()
     assert read_csv("item_id,category,image\n1,c,[1] a.jpg\n").items[0].images == ("[1] a.jpg",)
 
@@ -259,7 +259,7 @@ def test_csv_with_a_stray_quote_names_the_row(read_csv: Callable[[str], Catalogu
         read_csv('item_id,category,image\n1,c,a.jpg\n2,c,"a.jpg"x\n')
 
 
-def test_csv_in_another_encoding_is_refused(shop: Path) -> None:
+def test_csv_in_another_encoding_is_rejected(shop: Path) -> None:
     (shop / "latin.csv").write_bytes("item_id,category,image\n1,señora,a.jpg\n".encode("latin-1"))
     with pytest.raises(CatalogueError, match="is not in UTF-8"):
         read_catalogue(shop / "latin.csv")
@@ -319,7 +319,7 @@ def test_json_lines_blank_lines_count_but_are_no_entries(read_lines: Callable[..
         ('{"item_id": "2", "category": "c", "image": "a.jpg", "images": ["b.jpg"]}', "has both `image` and `images`"),
     ],
 )
-def test_json_line_that_is_wrong(read_lines: Callable[..., Catalogue], line: str, reason: str) -> None:
+def test_a_wrong_json_line_is_a_problem(read_lines: Callable[..., Catalogue], line: str, reason: str) -> None:
     good = [{"item_id": number, "category": "c", "image": "a.jpg"} for number in (1, 3)]
     catalogue = read_lines(good[0], line, good[1])
     assert _ids(catalogue) == ["1", "3"]
@@ -328,7 +328,7 @@ def test_json_line_that_is_wrong(read_lines: Callable[..., Catalogue], line: str
     assert problem.reason.startswith(reason)
 
 
-def test_json_lines_in_another_encoding_are_refused(shop: Path) -> None:
+def test_json_lines_in_another_encoding_are_rejected(shop: Path) -> None:
     (shop / "latin.jsonl").write_bytes('{"item_id": "ñ"}'.encode("latin-1"))
     with pytest.raises(CatalogueError, match="is not in UTF-8"):
         read_catalogue(shop / "latin.jsonl")
@@ -359,7 +359,9 @@ def test_two_items_may_share_an_image(read_lines: Callable[..., Catalogue]) -> N
     assert _ids(catalogue) == ["1", "2"]
 
 
-def test_an_item_keeps_its_good_images_and_falls_without_any(read_lines: Callable[..., Catalogue], shop: Path) -> None:
+def test_an_item_keeps_its_good_images_and_is_left_out_without_any(
+    read_lines: Callable[..., Catalogue], shop: Path
+) -> None:
     catalogue = read_lines(
         {"item_id": "half", "category": "c", "images": ["gone.jpg", "a.jpg"]},
         {"item_id": "none", "category": "c", "images": ["gone.jpg", "lost.jpg"]},
@@ -405,7 +407,7 @@ def test_an_image_must_lie_in_the_root(tmp_path: Path, image: str, reason: str) 
     assert "lies outside" in absolute.reason
 
 
-def test_image_root_widens_what_a_catalogue_may_name(tmp_path: Path) -> None:
+def test_image_root_may_be_a_higher_directory(tmp_path: Path) -> None:
     _touch(tmp_path, "photos/a.jpg", "lists/x")
     (tmp_path / "lists/items.csv").write_text("item_id,category,image\n1,c,photos/a.jpg\n2,c,../photos/a.jpg\n")
     catalogue = read_catalogue(tmp_path / "lists/items.csv", image_root=tmp_path)
@@ -447,23 +449,23 @@ def test_accents_in_image_names_are_taken_as_the_file_system_has_them(
         ("items", "", r"is neither a directory nor a \.csv"),
     ],
 )
-def test_a_file_that_is_no_catalogue(tmp_path: Path, name: str, text: str, message: str) -> None:
+def test_a_file_that_is_not_a_catalogue_is_rejected(tmp_path: Path, name: str, text: str, message: str) -> None:
     (tmp_path / name).write_text(text)
     with pytest.raises(CatalogueError, match=rf"{name} .*{message}"):
         read_catalogue(tmp_path / name)
 
 
-def test_an_empty_folder_is_refused(tmp_path: Path) -> None:
+def test_an_empty_folder_is_rejected(tmp_path: Path) -> None:
     with pytest.raises(CatalogueError, match="is empty; expected one folder per category, with images in it"):
         read_catalogue(tmp_path)
 
 
-def test_a_catalogue_that_does_not_exist_is_refused(tmp_path: Path) -> None:
+def test_a_catalogue_that_does_not_exist_is_rejected(tmp_path: Path) -> None:
     with pytest.raises(CatalogueError, match=r"gone\.csv does not exist"):
         read_catalogue(tmp_path / "gone.csv")
 
 
-def test_a_catalogue_in_a_folder_whose_name_is_not_utf8_is_refused(tmp_path: Path) -> None:
+def test_a_catalogue_in_a_folder_whose_name_is_not_utf8_is_rejected(tmp_path: Path) -> None:
     """Before it is read: the snapshot could not name it."""
     folder = Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9"))
     _touch(folder, "c/a.jpg")

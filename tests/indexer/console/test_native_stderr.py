@@ -1,4 +1,4 @@
-"""In a process of its own: what is tested is what a program writes past Python."""
+"""Native log lines of a program in a process of its own."""
 
 import subprocess
 import sys
@@ -26,7 +26,7 @@ raise KeyError("a traceback")
 """
 
 
-def test_chatter_alone_is_dropped() -> None:
+def test_only_native_log_lines_are_dropped() -> None:
     done = subprocess.run(
         [sys.executable, "-c", _PROGRAM], cwd=_ROOT, capture_output=True, text=True, check=False, timeout=120
     )

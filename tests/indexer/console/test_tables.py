@@ -22,7 +22,7 @@ class _Terminal(io.StringIO):
 
 @pytest.fixture
 def shown(monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
-    """What a command shows on a terminal of 80 columns; each line of it fits."""
+    """Run a command on a terminal of 80 columns; every line of its output fits."""
     monkeypatch.setenv("TERM", "dumb")  # no moving bars, which would be drawn over each other
 
     def call(*arguments: object) -> str:
@@ -57,14 +57,14 @@ def row_of(shown: str, first: str) -> list[str]:
     return line.split()
 
 
-def test_snapshots_have_a_line_each(shop: Shop, shown: Callable[..., str]) -> None:
+def test_snapshots_are_one_per_line(shop: Shop, shown: Callable[..., str]) -> None:
     listed = shown("snapshots", "--data", shop.data.root)
     earlier, current = shop.data.ids()
     assert row_of(listed, earlier)[1:4] == ["published", "36", "36"]
     assert row_of(listed, current)[1:4] == ["current", "37", "37"]
 
 
-def test_a_build_its_trial_and_the_difference(shop: Shop, shown: Callable[..., str]) -> None:
+def test_tables_of_build_dry_run_and_diff(shop: Shop, shown: Callable[..., str]) -> None:
     shop.change(f"{_ID}/checks 1", price=7)
     trial = shown("build", "--data", shop.data.root, "--dry-run")
     assert row_of(trial, "other metadata")[2:4] == ["1", f"{_ID}/checks"]
@@ -76,14 +76,14 @@ def test_a_build_its_trial_and_the_difference(shop: Shop, shown: Callable[..., s
     assert row_of(told, "backbone") == ["backbone", "efficientnet_lite0", "efficientnet_lite0"]
 
 
-def test_what_is_found_in_a_catalogue(shop: Shop, shown: Callable[..., str]) -> None:
+def test_tables_of_the_catalogue_report(shop: Shop, shown: Callable[..., str]) -> None:
     told = shown("report", "--data", shop.data.root)
     assert "group  cosine" in told
     assert "/again" in told  # long ids are folded
     assert "same file  trousers" in told
 
 
-def test_verifying_and_judging(shop: Shop, shown: Callable[..., str], tmp_path: Path) -> None:
+def test_tables_of_verify_and_evaluate(shop: Shop, shown: Callable[..., str], tmp_path: Path) -> None:
     assert row_of(shown("verify", "--data", shop.data.root), "t-shirts") == ["t-shirts", "1.0000"]
     queries = tmp_path / "queries.jsonl"
     rows = [{**row, "image": str(shop.root / str(row["image"]))} for row in shop.rows()]

@@ -1,4 +1,4 @@
-"""Files that are taken over: by another name where that is possible, else by a copy."""
+"""Hard links, or copies where the file system has none."""
 
 import errno
 import os
@@ -16,7 +16,7 @@ def source(tmp_path: Path) -> Path:
     return path
 
 
-def test_it_is_the_same_file(source: Path, tmp_path: Path) -> None:
+def test_a_link_is_the_same_file(source: Path, tmp_path: Path) -> None:
     link_or_copy(source, tmp_path / "new")
     assert (tmp_path / "new").samefile(source)
     source.unlink()
@@ -24,7 +24,7 @@ def test_it_is_the_same_file(source: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("error", [errno.EPERM, errno.EXDEV, errno.EMLINK, errno.EOPNOTSUPP])
-def test_where_it_can_not_be_linked_it_is_copied(
+def test_a_file_that_can_not_be_linked_is_copied(
     source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: int
 ) -> None:
     def refuse(*_: object) -> None:
@@ -48,6 +48,6 @@ def test_another_file_system_gets_a_copy(source: Path) -> None:
         target.unlink(missing_ok=True)
 
 
-def test_a_source_that_is_gone_is_an_error(tmp_path: Path) -> None:
+def test_a_missing_source_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         link_or_copy(tmp_path / "gone", tmp_path / "new")

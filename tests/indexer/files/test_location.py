@@ -31,13 +31,13 @@ def test_a_url_keeps_its_slashes() -> None:
         ("s3://bucket/photos", r"can't be opened: Install s3fs to access S3"),
     ],
 )
-def test_a_url_that_nothing_opens_is_refused(url: str, said: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_url_of_an_unknown_scheme_is_rejected(url: str, said: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "s3fs", None)
     with pytest.raises(SettingsError, match=said):
         location(url)
 
 
-def test_without_the_extra_it_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "upath", None)
     with pytest.raises(SettingsError, match=r"pip install 'parecido\[parquet\]'"):
         location("memory://bucket")
@@ -65,7 +65,7 @@ def test_the_status_at_a_url_changes_with_what_the_store_says() -> None:
     assert not exists(location("memory://bucket/gone"))
 
 
-def test_whatever_a_store_raises_says_what_it_was() -> None:
+def test_errors_of_a_store_keep_their_message() -> None:
     class NoCredentials(Exception):
         pass
 

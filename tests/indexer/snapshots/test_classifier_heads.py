@@ -1,4 +1,4 @@
-"""A head as it is served and as it was judged: what of it is written, and what is read of older snapshots."""
+"""The validated and the refitted head: written, and read from snapshots of older versions."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -33,7 +33,7 @@ def test_both_are_written_and_share_the_rule(tmp_path: Path) -> None:
     assert Classifier.open(paths.validated_classifier).ood_rule is None  # 1.3 MB of clarity need not be there twice
 
 
-def test_one_that_is_served_as_it_was_judged_is_written_once(tmp_path: Path) -> None:
+def test_a_head_that_was_not_refitted_is_written_once(tmp_path: Path) -> None:
     paths = SnapshotPaths(tmp_path)
     heads = Heads.without_refit(_head(1)).with_ood_rule(_RULE)
     assert heads.refitted is heads.validated
@@ -43,7 +43,7 @@ def test_one_that_is_served_as_it_was_judged_is_written_once(tmp_path: Path) -> 
     assert found.refitted is found.validated
 
 
-def test_a_damaged_one_is_no_older_snapshot(tmp_path: Path) -> None:
+def test_a_damaged_validated_head_is_an_error(tmp_path: Path) -> None:
     paths = SnapshotPaths(tmp_path)
     Heads(_head(1), _head(2)).write(paths)
     paths.validated_classifier.write_bytes(b"PK")
@@ -51,6 +51,6 @@ def test_a_damaged_one_is_no_older_snapshot(tmp_path: Path) -> None:
         Heads.open(paths)
 
 
-def test_no_rule_takes_one_away() -> None:
+def test_none_removes_the_rule() -> None:
     heads = Heads(replace(_head(1), ood_rule=_RULE), _head(2)).with_ood_rule(None)
     assert (heads.refitted.ood_rule, heads.validated.ood_rule) == (None, None)

@@ -1,4 +1,4 @@
-"""The list of snapshots, rolling back, and what is different between two; with real builds, by colour."""
+"""Listing, rolling back and comparing snapshots, with real builds by colour."""
 
 import json
 import shutil
@@ -101,7 +101,7 @@ def test_rolling_back_twice_and_forward_again(quick_shop: Shop) -> None:
     assert quick_shop.hits()
 
 
-def test_it_is_refused_while_a_build_is_writing(quick_shop: Shop) -> None:
+def test_rolling_back_is_rejected_while_a_build_is_writing(quick_shop: Shop) -> None:
     _build(quick_shop, 1)
     before = quick_shop.data.current_id()
     with writer_lock(quick_shop.data):
@@ -113,7 +113,7 @@ def test_it_is_refused_while_a_build_is_writing(quick_shop: Shop) -> None:
     assert quick_shop.run("rollback").status == 0
 
 
-def test_a_damaged_one_is_not_published(quick_shop: Shop) -> None:
+def test_a_damaged_snapshot_is_not_published(quick_shop: Shop) -> None:
     first, second = quick_shop.current(), _build(quick_shop, 1)
     (first.root / "items.sqlite").write_bytes(b"garbage")
     with pytest.raises(SnapshotError, match=r"items\.sqlite is damaged"):
@@ -121,7 +121,7 @@ def test_a_damaged_one_is_not_published(quick_shop: Shop) -> None:
     assert quick_shop.data.current_id() == second
 
 
-def test_one_that_does_not_exist_is_refused(quick_shop: Shop) -> None:
+def test_a_missing_snapshot_is_rejected(quick_shop: Shop) -> None:
     for missing in ("gone", "..", ""):
         with pytest.raises(SnapshotMissing, match="no snapshot"):
             snapshot_paths(quick_shop.data, missing)
@@ -129,7 +129,7 @@ def test_one_that_does_not_exist_is_refused(quick_shop: Shop) -> None:
         roll_back(quick_shop.data, "gone")
 
 
-def test_where_the_list_of_published_ones_is_lost_all_count(quick_shop: Shop) -> None:
+def test_without_the_list_of_published_snapshots_all_count(quick_shop: Shop) -> None:
     first, second = quick_shop.data.current_id(), _build(quick_shop, 1)
     quick_shop.data.published.unlink()
     assert _states(quick_shop) == {first: "published", second: "current"}
@@ -139,7 +139,7 @@ def test_where_the_list_of_published_ones_is_lost_all_count(quick_shop: Shop) ->
 # Two side by side
 
 
-def test_a_diff_tells_what_the_catalogue_has_changed(quick_shop: Shop) -> None:
+def test_a_diff_has_the_changes_of_the_catalogue(quick_shop: Shop) -> None:
     first = quick_shop.data.current_id()
     quick_shop.picture("discs", 3, shade=0.95, side=40)
     quick_shop.change("discs 4", category="checks")
@@ -172,7 +172,7 @@ def test_a_diff_back_is_the_other_way_round(quick_shop: Shop) -> None:
     assert back.category_items == {"stripes": (11, 12)}
 
 
-def test_what_is_on_the_disk_once_is_counted(quick_shop: Shop) -> None:
+def test_shared_files_are_counted(quick_shop: Shop) -> None:
     first = quick_shop.current()
     second = quick_shop.data.paths(_build(quick_shop, 1))
     shared = [first.embedder, *first.partitions.glob("*.faiss")]
@@ -184,7 +184,7 @@ def test_what_is_on_the_disk_once_is_counted(quick_shop: Shop) -> None:
     assert same.changes.unchanged == 36
 
 
-def test_the_command_takes_the_published_one_by_default(quick_shop: Shop) -> None:
+def test_the_command_compares_with_the_published_snapshot_by_default(quick_shop: Shop) -> None:
     first = quick_shop.data.current_id()
     quick_shop.remove("stripes 0")
     quick_shop.build()
@@ -197,7 +197,7 @@ def test_the_command_takes_the_published_one_by_default(quick_shop: Shop) -> Non
     assert (done.status, done.json["error"]["code"]) == (2, "no_snapshot")
 
 
-def test_a_damaged_one_is_no_traceback(quick_shop: Shop) -> None:
+def test_a_damaged_snapshot_gives_a_message(quick_shop: Shop) -> None:
     first, second = quick_shop.current(), _build(quick_shop, 1)
     for name in ("items.sqlite", "manifest.json"):
         (first.root / name).write_bytes(b"garbage")

@@ -17,7 +17,7 @@ _ROOT = Path(__file__).parents[3]
 
 
 def publish(data: DataDirectory, write) -> SimpleNamespace:
-    """What a build does when nothing objects."""
+    """Publish a snapshot as a build does."""
     manifest = write_snapshot(data, write)
     set_current(data, manifest.snapshot_id)
     return manifest
@@ -187,7 +187,7 @@ def test_a_killed_build_leaves_only_a_hidden_directory(data: DataDirectory) -> N
     assert data.current_id() == "new"
 
 
-def test_replace_file_replaces_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_replace_file_is_atomic(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "current"
     replace_file(path, "first\n")
     before = path.stat().st_ino
@@ -239,7 +239,7 @@ def _have(data: DataDirectory, published: str, held_back: str = "") -> None:
         ("abcb", "", 1, "b"),
     ],
 )
-def test_what_stays(data: DataDirectory, published: str, held_back: str, keep: int, left: str) -> None:
+def test_kept_snapshots(data: DataDirectory, published: str, held_back: str, keep: int, left: str) -> None:
     _have(data, published, held_back)
     before = set(data.ids())
     deleted = delete_old_snapshots(data, keep)
@@ -249,7 +249,7 @@ def test_what_stays(data: DataDirectory, published: str, held_back: str, keep: i
     assert data.current_id() == published[-1]
 
 
-def test_many_held_back_in_a_row_never_cost_a_published_one(data: DataDirectory) -> None:
+def test_rejected_candidates_never_displace_a_published_snapshot(data: DataDirectory) -> None:
     _have(data, "abc")
     for letter in "defghij":
         write_snapshot(data, _write(letter))
@@ -257,14 +257,14 @@ def test_many_held_back_in_a_row_never_cost_a_published_one(data: DataDirectory)
         assert data.ids() == [*"abc", letter]
 
 
-def test_where_the_list_of_published_ones_is_lost_all_count_as_published(data: DataDirectory) -> None:
+def test_without_the_list_of_published_snapshots_all_count_as_published(data: DataDirectory) -> None:
     _have(data, "abc", "d")
     data.published.unlink()
     assert published_ids(data) == set("abcd")
     assert delete_old_snapshots(data, 3) == ["a"]
 
 
-def test_the_list_of_published_ones_forgets_what_is_deleted(data: DataDirectory) -> None:
+def test_deleted_snapshots_leave_the_list_of_published_ones(data: DataDirectory) -> None:
     _have(data, "abc")
     delete_old_snapshots(data, 1)
     write_snapshot(data, _write("d"))

@@ -19,7 +19,7 @@ _WEIGHTS = b"weights"
 
 
 class _Listener:
-    """A reporter that keeps what it is told."""
+    """A reporter that keeps its lines."""
 
     def __init__(self) -> None:
         self.said: list[str] = []
@@ -91,7 +91,7 @@ def test_the_published_snapshot_is_found(data: DataDirectory) -> None:
     assert (published.paths, published.manifest.snapshot_id, said) == (data.paths("1"), "1", [])
 
 
-def test_before_the_first_build_there_is_none_and_nothing_to_say(tmp_path: Path) -> None:
+def test_before_the_first_build_nothing_is_reported(tmp_path: Path) -> None:
     assert _find(DataDirectory(tmp_path)) == (None, [])
 
 
@@ -131,7 +131,7 @@ def _damage_the_seal(data: DataDirectory) -> None:
         (_damage_the_seal, "its seal does not match"),
     ],
 )
-def test_a_damaged_snapshot_is_not_used_and_said(data: DataDirectory, damage: Any, said: str) -> None:
+def test_a_damaged_snapshot_is_reported_and_not_used(data: DataDirectory, damage: Any, said: str) -> None:
     damage(data)
     published, lines = _find(data)
     assert published is None
@@ -140,7 +140,7 @@ def test_a_damaged_snapshot_is_not_used_and_said(data: DataDirectory, damage: An
     assert said in lines[0]
 
 
-def test_the_model_is_taken_over_where_it_is_the_one_that_is_wanted(data: DataDirectory, tmp_path: Path) -> None:
+def test_the_model_is_reused_if_it_is_the_requested_one(data: DataDirectory, tmp_path: Path) -> None:
     published = _found(data)
     assert published.model("efficientnet_b0", None) == b"model"
     assert published.model("efficientnet_lite0", None) is None
@@ -169,14 +169,14 @@ def test_image_keys_are_by_category_and_content(data: DataDirectory) -> None:
     assert len(image_keys([])) == 0
 
 
-def test_image_keys_tell_a_hundred_thousand_images_apart() -> None:
+def test_image_keys_of_a_hundred_thousand_images_differ() -> None:
     images = [("bikes", number.to_bytes(32, "big")) for number in range(100_000)]
     keys = image_keys(images)
     assert len(keys) == 100_000
     assert (np.diff(keys) > 0).all()
 
 
-def test_states_tell_category_images_and_metadata(data: DataDirectory) -> None:
+def test_states_hold_category_images_and_metadata(data: DataDirectory) -> None:
     assert snapshot_states(_found(data).paths) == {
         str(number): ("bikes", (bytes([number]) * 32,), {}) for number in range(2)
     }

@@ -28,7 +28,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Callable[[datetime], None]:
     return set_to
 
 
-def test_an_id_tells_when_it_was_made_to_the_millisecond(clock: Callable[[datetime], None]) -> None:
+def test_an_id_has_the_time_to_the_millisecond(clock: Callable[[datetime], None]) -> None:
     clock(_NOON)
     assert new_snapshot_id([]).startswith("20260301T120000005-")
     assert _ID.fullmatch(new_snapshot_id([]))
@@ -70,8 +70,8 @@ def test_the_last_moment_of_a_day_has_a_successor(clock: Callable[[datetime], No
     assert new_snapshot_id(ids) > ids[-1]
 
 
-def test_other_names_are_passed_over(clock: Callable[[datetime], None]) -> None:
-    """Ids of before had no milliseconds, and somebody may have put a directory there."""
+def test_other_names_are_ignored(clock: Callable[[datetime], None]) -> None:
+    """Earlier ids had no milliseconds, and users may put directories there."""
     clock(_NOON)
     for name in ("backup", "99991231T000000-abcdef", "x20990101T000000000-abcdef", "20990101T00000000-abcdef"):
         assert new_snapshot_id([name]).startswith("20260301T120000005-")

@@ -38,7 +38,7 @@ def _holder(data: DataDirectory) -> subprocess.Popen[str]:
     return process
 
 
-def test_a_second_writer_is_told_who_writes(data: DataDirectory) -> None:
+def test_a_second_writer_gets_an_error_that_names_the_first(data: DataDirectory) -> None:
     with writer_lock(data), pytest.raises(Busy, match=f'"pid": {os.getpid()}') as caught, writer_lock(data):
         pytest.fail("two held the lock")
     assert str(data.root) in str(caught.value)
@@ -53,7 +53,7 @@ def test_the_lock_is_free_after_the_build_however_it_ends(data: DataDirectory) -
         assert json.loads(data.lock.read_text(encoding="utf-8"))["pid"] == os.getpid()
 
 
-def test_a_killed_holder_lets_go(data: DataDirectory) -> None:
+def test_a_killed_holder_releases_the_lock(data: DataDirectory) -> None:
     holder = _holder(data)
     with pytest.raises(Busy, match=f'"pid": {holder.pid}'), writer_lock(data):
         pass
@@ -63,7 +63,7 @@ def test_a_killed_holder_lets_go(data: DataDirectory) -> None:
         assert json.loads(data.lock.read_text(encoding="utf-8"))["pid"] == os.getpid()
 
 
-def test_leftovers_are_cleared_and_nothing_else(data: DataDirectory) -> None:
+def test_only_leftovers_are_deleted(data: DataDirectory) -> None:
     kept = ["current", "build.json", "cache/embeddings.sqlite", ".keep", "snapshots/1/manifest.json"]
     gone = [".current.77", ".build.json.77", "snapshots/.building-ab/partitions/c.faiss", "snapshots/.deleted-0/x"]
     for name in kept + gone:
@@ -76,7 +76,7 @@ def test_leftovers_are_cleared_and_nothing_else(data: DataDirectory) -> None:
     assert [path.name for path in data.snapshots.iterdir()] == ["1"]
 
 
-def test_nothing_is_cleared_while_another_writes(data: DataDirectory) -> None:
+def test_nothing_is_deleted_while_another_process_writes(data: DataDirectory) -> None:
     with writer_lock(data):
         half = data.snapshots / ".building-ab"
         half.mkdir(parents=True)

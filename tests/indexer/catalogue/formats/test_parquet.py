@@ -48,7 +48,7 @@ def test_rows_of_all_row_groups_become_items_in_order(shop: Path) -> None:
     assert catalogue.image_root == shop.resolve()
 
 
-def test_it_says_the_same_as_json_lines(shop: Path) -> None:
+def test_parquet_and_json_lines_give_the_same_items(shop: Path) -> None:
     (shop / "items.jsonl").write_text(
         '{"item_id": "a", "category": "c", "images": ["0.png", "1.png"], "tags": ["x"], "size": {"w": 2}}\n'
         '{"item_id": 7, "category": "d", "image": "2.png", "title": "é"}\n'
@@ -59,14 +59,14 @@ def test_it_says_the_same_as_json_lines(shop: Path) -> None:
     assert read.items == read_catalogue(shop / "items.jsonl").items
 
 
-def test_values_that_json_lacks_are_brought_to_it(shop: Path) -> None:
+def test_values_that_json_lacks_are_converted(shop: Path) -> None:
     at = datetime(2026, 1, 2, 3, tzinfo=UTC)
     row = _row(0, day=at.date(), at=at, price=Decimal("9.50"), missing=float("nan"))
     (item,) = read_catalogue(_write(shop / "items.parquet", [row])).items
     assert item.metadata == {"day": "2026-01-02", "at": "2026-01-02T03:00:00+00:00", "price": 9.5}
 
 
-def test_what_can_not_be_brought_to_it_is_a_problem_of_its_row(shop: Path) -> None:
+def test_a_value_that_can_not_be_converted_is_a_problem(shop: Path) -> None:
     rows = [_row(0, raw=None, size=1.0), _row(1, raw=b"\0", size=1.0), _row(2, raw=None, size=float("inf"))]
     catalogue = read_catalogue(_write(shop / "items.parquet", rows))
     assert [item.item_id for item in catalogue.items] == ["i0"]
@@ -115,7 +115,7 @@ def test_a_damaged_file_is_named(shop: Path) -> None:
         read_catalogue(shop / "items.parquet")
 
 
-def test_an_empty_directory_of_parts_is_refused(shop: Path) -> None:
+def test_an_empty_directory_of_parts_is_rejected(shop: Path) -> None:
     (shop / "items.parquet").mkdir()
     with pytest.raises(CatalogueError, match=r"has no \.parquet files"):
         read_catalogue(shop / "items.parquet")
@@ -193,7 +193,7 @@ def test_a_local_catalogue_may_name_images_at_urls(bucket: Path, tmp_path: Path)
     assert read_catalogue(path, bucket).items[0].images == ("photos/0.png",)
 
 
-def test_a_catalogue_that_is_not_there_or_not_parquet_is_refused(bucket: Path) -> None:
+def test_a_catalogue_that_is_missing_or_not_parquet_is_rejected(bucket: Path) -> None:
     with pytest.raises(CatalogueError, match=r"/no\.parquet does not exist"):
         read_catalogue(bucket / "no.parquet")
     (bucket / "items.csv").write_text("item_id,category,image\n")
