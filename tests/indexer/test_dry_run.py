@@ -94,33 +94,33 @@ _CHANGES = {
 }
 
 
-@pytest.mark.parametrize(("change", "wanted"), _CHANGES.items(), ids=[one.__name__ for one in _CHANGES])
+@pytest.mark.parametrize(("change", "expected"), _CHANGES.items(), ids=[one.__name__ for one in _CHANGES])
 def test_a_dry_run_agrees_with_the_build_that_follows(
-    quick_shop: Shop, quick_stages_called: list[str], change: Callable[[Shop], None], wanted: dict[str, int]
+    quick_shop: Shop, quick_stages_called: list[str], change: Callable[[Shop], None], expected: dict[str, int]
 ) -> None:
     before = quick_shop.current()
     change(quick_shop)
-    told = _dry_run(quick_shop, quick_stages_called)
-    counts = {name: len(told["changes"][name]) for name in ("added", "removed", "moved", "edited", "described")}
-    assert {name: count for name, count in counts.items() if count} == wanted
+    result = _dry_run(quick_shop, quick_stages_called)
+    counts = {name: len(result["changes"][name]) for name in ("added", "removed", "moved", "edited", "described")}
+    assert {name: count for name, count in counts.items() if count} == expected
 
     done = quick_shop.build("--keep", 9)
     assert (done.status, done.json["published"]) == (0, True), done.err
     after = quick_shop.current()
-    assert (told["items"], told["images"], told["skipped"]) == tuple(
+    assert (result["items"], result["images"], result["skipped"]) == tuple(
         done.json[name] for name in ("items", "images", "skipped")
     )
-    assert 2 * told["images_to_embed"] == done.json["embedded"]
-    assert (told["reason_to_train"] is not None) == (quick_stages_called == ["train"])
+    assert 2 * result["images_to_embed"] == done.json["embedded"]
+    assert (result["reason_to_train"] is not None) == (quick_stages_called == ["train"])
     made = [
         path.name
         for path in after.partitions.glob("*.faiss")
         if not (before.partitions / path.name).exists() or not path.samefile(before.partitions / path.name)
     ]
-    assert sorted(map(partition_file, told["partitions_to_build"])) == sorted(made)
-    assert (before == after) == (not wanted)
-    if told["reason_to_train"] is not None:
-        assert f"the classifier is trained: {told['reason_to_train']}" in done.err
+    assert sorted(map(partition_file, result["partitions_to_build"])) == sorted(made)
+    assert (before == after) == (not expected)
+    if result["reason_to_train"] is not None:
+        assert f"the classifier is trained: {result['reason_to_train']}" in done.err
 
 
 def test_before_the_first_build_everything_is_to_do(quick_stages_called: list[str], tmp_path: Path) -> None:
@@ -144,17 +144,25 @@ def test_before_the_first_build_everything_is_to_do(quick_stages_called: list[st
 
 
 def test_what_another_option_would_cost(quick_shop: Shop, quick_stages_called: list[str]) -> None:
-    told = _dry_run(quick_shop, quick_stages_called, "--augmentations", 0)
-    assert (told["images_to_embed"], told["partitions_to_build"]) == (36, list(KINDS))
-    assert told["reason_to_train"] == "the recipe of the embeddings has changed"
-    assert (told["changes"]["unchanged"], told["changes"]["edited"]) == (36, [])
-    told = _dry_run(quick_shop, quick_stages_called, "--retrain")
-    assert (told["images_to_embed"], told["partitions_to_build"]) == (0, [])
-    assert told["reason_to_train"] == "requested by --retrain"
-    told = _dry_run(quick_shop, quick_stages_called, "--index-views", "all")
-    assert (told["images_to_embed"], told["partitions_to_build"], told["reason_to_train"]) == (0, list(KINDS), None)
-    told = _dry_run(quick_shop, quick_stages_called, "--vectors", "int8")
-    assert (told["images_to_embed"], told["partitions_to_build"], told["reason_to_train"]) == (0, list(KINDS), None)
+    result = _dry_run(quick_shop, quick_stages_called, "--augmentations", 0)
+    assert (result["images_to_embed"], result["partitions_to_build"]) == (36, list(KINDS))
+    assert result["reason_to_train"] == "the recipe of the embeddings has changed"
+    assert (result["changes"]["unchanged"], result["changes"]["edited"]) == (36, [])
+    result = _dry_run(quick_shop, quick_stages_called, "--retrain")
+    assert (result["images_to_embed"], result["partitions_to_build"]) == (0, [])
+    assert result["reason_to_train"] == "requested by --retrain"
+    result = _dry_run(quick_shop, quick_stages_called, "--index-views", "all")
+    assert (result["images_to_embed"], result["partitions_to_build"], result["reason_to_train"]) == (
+        0,
+        list(KINDS),
+        None,
+    )
+    result = _dry_run(quick_shop, quick_stages_called, "--vectors", "int8")
+    assert (result["images_to_embed"], result["partitions_to_build"], result["reason_to_train"]) == (
+        0,
+        list(KINDS),
+        None,
+    )
 
 
 def test_options_of_a_dry_run_are_not_remembered(quick_shop: Shop, quick_stages_called: list[str]) -> None:
@@ -172,8 +180,8 @@ def test_rehash_sees_what_size_and_time_hide(quick_shop: Shop, quick_stages_call
 
 def test_without_a_cache_every_image_would_be_embedded(quick_shop: Shop, quick_stages_called: list[str]) -> None:
     shutil.rmtree(quick_shop.data.cache.parent)
-    told = _dry_run(quick_shop, quick_stages_called)
-    assert (told["images_to_embed"], told["partitions_to_build"], told["reason_to_train"]) == (36, [], None)
+    result = _dry_run(quick_shop, quick_stages_called)
+    assert (result["images_to_embed"], result["partitions_to_build"], result["reason_to_train"]) == (36, [], None)
     done = quick_shop.build()
     assert (done.json["embedded"], quick_stages_called) == (72, [])
     assert "nothing has changed" in done.err
@@ -203,8 +211,8 @@ def test_a_damaged_snapshot_is_reported_and_would_be_rebuilt(
 ) -> None:
     path = quick_shop.current().root / name
     path.write_bytes(path.read_bytes()[:-10])
-    told = _dry_run(quick_shop, quick_stages_called)
-    assert (told["changes"], told["partitions_to_build"]) == (None, list(KINDS))
+    result = _dry_run(quick_shop, quick_stages_called)
+    assert (result["changes"], result["partitions_to_build"]) == (None, list(KINDS))
     assert quick_shop.build().json["published"]
 
 

@@ -15,9 +15,9 @@ from tests.support.builders.shop import Hits, Shop
 pytestmark = pytest.mark.milvus
 
 
-def _same(found: Hits, wanted: Hits) -> None:
-    assert found.keys() == wanted.keys()
-    for query, hits in wanted.items():
+def _same(found: Hits, expected: Hits) -> None:
+    assert found.keys() == expected.keys()
+    for query, hits in expected.items():
         assert found[query] == pytest.approx(hits, abs=1e-4)
 
 

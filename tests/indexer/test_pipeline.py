@@ -32,8 +32,8 @@ def test_a_data_directory_keeps_its_preprocessing_and_embeds_nothing_anew(
 
     shop.picture("discs", 12, shade=0.95, side=600)
     shop.write([*shop.rows(), shop.row("discs", 12)])
-    told = shop.build("--dry-run")
-    assert told.json["images_to_embed"] == 1
+    done = shop.build("--dry-run")
+    assert done.json["images_to_embed"] == 1
     done = shop.build()
     assert (done.status, done.json["embedded"], done.json["published"]) == (0, 2, True)  # the picture and its copy
     assert _preprocessing(shop) == _FIRST

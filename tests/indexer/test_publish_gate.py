@@ -109,14 +109,14 @@ def test_a_catalogue_whose_labels_went_wrong_is_held_back_by_the_figure_at_publi
 ) -> None:
     """On today's labels the published classifier is no better: they are what is wrong."""
     candidate = _state(_catalogue("abc", scrambled=scrambled))
-    said = _objections(candidate, published)
+    messages = _objections(candidate, published)
     was, now = (one.classifier["category_accuracy"] for one in (published.manifest, candidate.manifest))
-    assert said[0] == (
+    assert messages[0] == (
         f"category_accuracy on {candidate.held_out.n_images} held-out images is {now:.4f}; the published snapshot had"
         f" when it was published {was:.4f}, expected at least {was - 0.03:.4f}"
     )
     if scrambled == 1.0:
-        assert len(said) == 1
+        assert len(messages) == 1
 
 
 def test_a_classifier_that_was_trained_badly_is_held_back_by_the_same_items(published: PublishedSnapshot) -> None:
@@ -139,8 +139,8 @@ def test_a_classifier_that_was_trained_badly_is_held_back_by_the_same_items(publ
     )
     published = _figure(0.93, 200, published)
     same_recipe = PublishedSnapshot(published.paths, fake_manifest(**{**vars(published.manifest), "recipe": "r"}))
-    (said,) = _objections(_state(embedded, bad), same_recipe)
-    assert "; the published snapshot has on the same items " in said
+    (message,) = _objections(_state(embedded, bad), same_recipe)
+    assert "; the published snapshot has on the same items " in message
     assert _objections(_state(embedded, good), same_recipe) == []
     # Embeddings made otherwise say nothing to the published classifier: its figure alone counts.
     assert _objections(_state(embedded, bad), published) == []
@@ -166,8 +166,8 @@ def test_a_removed_category_does_not_count(published: PublishedSnapshot) -> None
 
 def test_with_another_recipe_only_the_figure_at_publishing_time_counts(published: PublishedSnapshot) -> None:
     assert _objections(_state(_catalogue("abc"), recipe="another"), published) == []
-    (said,) = _objections(_state(_catalogue("abc", scrambled=0.5), recipe="another"), published)
-    assert "had when it was published" in said
+    (message,) = _objections(_state(_catalogue("abc", scrambled=0.5), recipe="another"), published)
+    assert "had when it was published" in message
 
 
 @pytest.mark.parametrize(("each", "held_back"), [(220, False), (224, True)])  # 3 × 33 or 34 held-out images
@@ -176,8 +176,8 @@ def test_too_few_held_out_images_of_today_hold_nothing_back(
 ) -> None:
     candidate = _state(_catalogue("abc", each=each))
     wrong = Classifier(candidate.classifier.categories, -candidate.classifier.weights, candidate.classifier.bias)
-    found = _objections(_state(_catalogue("abc", each=each), wrong), published)
-    assert (candidate.held_out.n_images >= 100) == held_back == bool(found)
+    messages = _objections(_state(_catalogue("abc", each=each), wrong), published)
+    assert (candidate.held_out.n_images >= 100) == held_back == bool(messages)
 
 
 @pytest.mark.parametrize(
@@ -194,8 +194,8 @@ def test_the_limit_is_exact_to_one_image(published: PublishedSnapshot) -> None:
     candidate = _state(_catalogue("abc"))
     now = candidate.manifest.classifier["category_accuracy"]
     assert _objections(candidate, _figure(now + 0.0299, 200, published)) == []
-    (said,) = _objections(candidate, _figure(now + 0.0301, 200, published))
-    assert f"is {now:.4f}; the published snapshot had" in said
+    (message,) = _objections(candidate, _figure(now + 0.0301, 200, published))
+    assert f"is {now:.4f}; the published snapshot had" in message
 
 
 def _all(names: Sequence[str], recall: float) -> list[str]:

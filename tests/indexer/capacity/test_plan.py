@@ -130,12 +130,12 @@ def test_the_page_has_the_results() -> None:
 
 def test_the_benchmarks_page_has_the_same_figures() -> None:
     benchmarks = (_ROOT / "docs" / "reference" / "benchmarks.md").read_text(encoding="utf-8")
-    for told in (
+    for text in (
         "originals alone | 144 photos/s",
         "(three forward passes) | 51.9 photos/s",
         "| 16 | 88 |",
         "129 MB per worker",
     ):
-        assert told in benchmarks
+        assert text in benchmarks
     assert "53 MB for 20,000 more" in benchmarks
     assert MEASURED["item_bytes"].value == 53e6 / 20_000

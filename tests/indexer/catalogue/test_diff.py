@@ -33,7 +33,7 @@ def test_added_and_removed_items() -> None:
 
 
 @pytest.mark.parametrize(
-    ("now", "wanted"),
+    ("now", "expected"),
     [
         (_state("mugs", _B, price=1), {"edited": 1}),
         (_state("mugs", _A, _B, price=1), {"edited": 1}),
@@ -45,10 +45,10 @@ def test_added_and_removed_items() -> None:
         (_state("mugs", _B, price=2), {"edited": 1}),
     ],
 )
-def test_changes_of_an_item(now: ItemState, wanted: dict[str, int]) -> None:
+def test_changes_of_an_item(now: ItemState, expected: dict[str, int]) -> None:
     others = {"other": _state("hats", _C)}
     assert _counts(compare({"1": _state("mugs", _A, price=1), **others}, {"1": now, **others})) == {
-        **wanted,
+        **expected,
         "unchanged": 1,
     }
 

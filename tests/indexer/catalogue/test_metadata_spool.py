@@ -204,11 +204,11 @@ def test_a_full_disk_is_reported_with_what_to_do(tmp_path: Path, monkeypatch: py
     path = _write_catalogue(tmp_path / "items.jsonl", 100, text="x" * 1000)
     (tmp_path / "data").mkdir()
     _fill_disk(monkeypatch, 50_000)
-    wanted = (
+    expected = (
         f"the metadata of the catalogue's items can't be kept in a temporary file in {tmp_path / 'data'}"
         " (0 MB so far; make room there): No space left on device; "
     )
-    with pytest.raises(StorageError, match=f"^{re.escape(wanted)}[0-9,]+ MB are free"):
+    with pytest.raises(StorageError, match=f"^{re.escape(expected)}[0-9,]+ MB are free"):
         read_catalogue(path, spool_directory=tmp_path / "data")
     assert list((tmp_path / "data").iterdir()) == []
 
@@ -228,8 +228,10 @@ def test_a_build_keeps_metadata_in_its_data_directory(
 
 def test_without_a_directory_the_message_names_tmpdir(monkeypatch: pytest.MonkeyPatch) -> None:
     _fill_disk(monkeypatch, 0)
-    wanted = f"in {tempfile.gettempdir()} (0 MB so far; make room there, or set TMPDIR to a directory on a larger disk)"
-    with pytest.raises(StorageError, match=re.escape(wanted)):
+    expected = (
+        f"in {tempfile.gettempdir()} (0 MB so far; make room there, or set TMPDIR to a directory on a larger disk)"
+    )
+    with pytest.raises(StorageError, match=re.escape(expected)):
         MetadataSpool().put({"a": 1})
 
 

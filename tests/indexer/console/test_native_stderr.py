@@ -30,12 +30,12 @@ def test_only_native_log_lines_are_dropped() -> None:
     done = subprocess.run(
         [sys.executable, "-c", _PROGRAM], cwd=_ROOT, capture_output=True, text=True, check=False, timeout=120
     )
-    told = done.stderr.splitlines()
+    lines = done.stderr.splitlines()
     assert done.returncode == 1
-    assert set(told[:3]) == {
+    assert set(lines[:3]) == {
         "E0000 00:00:1795886610.402713    9106 model.cc:7] the model is broken",
         "*** a library gives up",
         "what Python says – é",
     }
-    assert told[3:5] == ["after", "INFO: Created TensorFlow Lite, no more concern of ours"]
-    assert told[-1] == "KeyError: 'a traceback'"
+    assert lines[3:5] == ["after", "INFO: Created TensorFlow Lite, no more concern of ours"]
+    assert lines[-1] == "KeyError: 'a traceback'"

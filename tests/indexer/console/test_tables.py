@@ -31,10 +31,10 @@ def shown(monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
             assert command_line.main([*map(str, arguments)]) == 0, terminal.getvalue()
         text = terminal.getvalue()
         for line in text.splitlines():
-            told = line.startswith(
+            may_be_longer = line.startswith(
                 ("evaluation report:", "to look at:", "written:", "the classifier", "entries left out:")
             )
-            assert told or len(line) <= 80, line  # sentences and paths are the terminal's to fold
+            assert may_be_longer or len(line) <= 80, line  # sentences and paths are the terminal's to fold
         return text
 
     return call
@@ -71,16 +71,16 @@ def test_tables_of_build_dry_run_and_diff(shop: Shop, shown: Callable[..., str])
     built = shown("build", "--data", shop.data.root)
     assert row_of(built, "t-shirts")[1:] == ["12", "12", "12", "exact", "1.0000"]
     assert row_of(built, "items") == ["items", "37"]
-    told = shown("diff", *shop.data.ids()[-2:], "--data", shop.data.root)
-    assert row_of(told, "unchanged") == ["unchanged", "36"]
-    assert row_of(told, "backbone") == ["backbone", "efficientnet_lite0", "efficientnet_lite0"]
+    output = shown("diff", *shop.data.ids()[-2:], "--data", shop.data.root)
+    assert row_of(output, "unchanged") == ["unchanged", "36"]
+    assert row_of(output, "backbone") == ["backbone", "efficientnet_lite0", "efficientnet_lite0"]
 
 
 def test_tables_of_the_catalogue_report(shop: Shop, shown: Callable[..., str]) -> None:
-    told = shown("report", "--data", shop.data.root)
-    assert "group  cosine" in told
-    assert "/again" in told  # long ids are folded
-    assert "same file  trousers" in told
+    output = shown("report", "--data", shop.data.root)
+    assert "group  cosine" in output
+    assert "/again" in output  # long ids are folded
+    assert "same file  trousers" in output
 
 
 def test_tables_of_verify_and_evaluate(shop: Shop, shown: Callable[..., str], tmp_path: Path) -> None:

@@ -24,16 +24,16 @@ def test_a_url_keeps_its_slashes() -> None:
 
 
 @pytest.mark.parametrize(
-    ("url", "said"),
+    ("url", "message"),
     [
         ("file:///photos", r"is a file on this machine: give its path, /photos"),
         ("nowhere://photos", r"can't be opened: .*nowhere"),
         ("s3://bucket/photos", r"can't be opened: Install s3fs to access S3"),
     ],
 )
-def test_a_url_of_an_unknown_scheme_is_rejected(url: str, said: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_url_of_an_unknown_scheme_is_rejected(url: str, message: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "s3fs", None)
-    with pytest.raises(SettingsError, match=said):
+    with pytest.raises(SettingsError, match=message):
         location(url)
 
 
@@ -77,12 +77,12 @@ def test_errors_of_a_store_keep_their_message() -> None:
 def test_urls_in_settings_are_remembered(tmp_path: Path) -> None:
     url = location("memory://bucket/items.parquet")
     settings = BuildSettings(url, tmp_path, image_root=location("memory://photos"))
-    told = settings.as_dict()
-    assert (told["catalogue"], told["image_root"]) == ("memory://bucket/items.parquet", "memory://photos")
-    assert told["data"] == str(tmp_path)
+    remembered = settings.as_dict()
+    assert (remembered["catalogue"], remembered["image_root"]) == ("memory://bucket/items.parquet", "memory://photos")
+    assert remembered["data"] == str(tmp_path)
     import json
 
-    (tmp_path / "build.json").write_text(json.dumps(told))
+    (tmp_path / "build.json").write_text(json.dumps(remembered))
     again = remembered_settings(tmp_path)
     assert is_url(again.catalogue)
-    assert again.as_dict() == told
+    assert again.as_dict() == remembered

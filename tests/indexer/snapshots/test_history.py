@@ -40,11 +40,11 @@ def test_states_of_snapshots(quick_shop: Shop, monkeypatch: pytest.MonkeyPatch) 
     first = quick_shop.data.current_id()
     second = _build(quick_shop, 1)
     candidate = _held_back(quick_shop, 2, monkeypatch)
-    wanted = {first: "published", second: "current", candidate: "held back"}
-    assert _states(quick_shop) == wanted
-    assert list(_states(quick_shop)) == sorted(wanted)
+    expected = {first: "published", second: "current", candidate: "held back"}
+    assert _states(quick_shop) == expected
+    assert list(_states(quick_shop)) == sorted(expected)
     done = quick_shop.run("snapshots")
-    assert {one["snapshot_id"]: one["state"] for one in done.json["snapshots"]} == wanted
+    assert {one["snapshot_id"]: one["state"] for one in done.json["snapshots"]} == expected
     assert done.json["current"] == second
 
 

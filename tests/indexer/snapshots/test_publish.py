@@ -130,12 +130,12 @@ def test_a_failure_to_flush_leaves_current_and_no_half_snapshot(
     calls: list[int] = []
     fsync = os.fsync
 
-    def fail_at(wanted: int) -> None:
+    def fail_at(number: int) -> None:
         calls.clear()
 
         def flush(descriptor: int) -> None:
             calls.append(descriptor)
-            if len(calls) == wanted:
+            if len(calls) == number:
                 raise OSError(5, "Input/output error")
             fsync(descriptor)
 
@@ -146,13 +146,13 @@ def test_a_failure_to_flush_leaves_current_and_no_half_snapshot(
     total = len(calls)
     assert total == 10  # five of the snapshot, `snapshots`; `published`, then `current`, each with their directory
     set_current(data, "old")
-    for wanted in range(1, total + 1):
-        fail_at(wanted)
+    for number in range(1, total + 1):
+        fail_at(number)
         with pytest.raises(StorageError, match="Input/output error"):
-            publish(data, _write(f"new{wanted}"))
+            publish(data, _write(f"new{number}"))
         # Once it is renamed it is complete; once `current` is replaced, only its flush can fail.
-        assert (f"new{wanted}" in data.ids()) == (wanted > 5)
-        assert data.current.read_text() == ("old\n" if wanted < total else f"new{wanted}\n")
+        assert (f"new{number}" in data.ids()) == (number > 5)
+        assert data.current.read_text() == ("old\n" if number < total else f"new{number}\n")
         assert not list(data.root.rglob(".*"))
 
 
@@ -321,13 +321,15 @@ def test_a_lease_taken_while_it_is_deleted_never_ends_with_half_a_snapshot(data:
         found = len(delete_old_snapshots(data, 1))
         deleted += found
         kept += len(data.ids()) - 1
-    told = [hammer.communicate() for hammer in hammers]
-    assert [hammer.returncode for hammer in hammers] == [0] * 4, told
-    got, refused = (sum(int(out.split()[place]) for out, _ in told) for place in (0, 1))
-    print(f"{got} leases taken, {refused} refused; {deleted} snapshots deleted, {kept} times one was kept for a lease")
-    assert min(got, deleted) > 10
+    outputs = [hammer.communicate() for hammer in hammers]
+    assert [hammer.returncode for hammer in hammers] == [0] * 4, outputs
+    taken, rejected = (sum(int(out.split()[column]) for out, _ in outputs) for column in (0, 1))
+    print(
+        f"{taken} leases taken, {rejected} rejected; {deleted} snapshots deleted, {kept} times one was kept for a lease"
+    )
+    assert min(taken, deleted) > 10
     assert kept > 0
-    assert refused > 0
+    assert rejected > 0
     delete_old_snapshots(data, 1)
     assert data.ids() == [data.current_id()]
     assert sorted(path.name for path in data.snapshots.iterdir()) == data.ids()

@@ -22,10 +22,10 @@ class _Listener:
     """A reporter that keeps its lines."""
 
     def __init__(self) -> None:
-        self.said: list[str] = []
+        self.lines: list[str] = []
 
     def say(self, line: str) -> None:
-        self.said.append(line)
+        self.lines.append(line)
 
 
 @pytest.fixture
@@ -76,19 +76,19 @@ def _manifest(paths: SnapshotPaths, weights: str, preprocessing: str = PREPROCES
 
 def _find(data: DataDirectory) -> tuple[PublishedSnapshot | None, list[str]]:
     listener: Any = _Listener()
-    return find_published(data, listener), listener.said
+    return find_published(data, listener), listener.lines
 
 
 def _found(data: DataDirectory) -> PublishedSnapshot:
-    published, said = _find(data)
-    assert published is not None, said
+    published, lines = _find(data)
+    assert published is not None, lines
     return published
 
 
 def test_the_published_snapshot_is_found(data: DataDirectory) -> None:
-    published, said = _find(data)
+    published, lines = _find(data)
     assert published is not None
-    assert (published.paths, published.manifest.snapshot_id, said) == (data.paths("1"), "1", [])
+    assert (published.paths, published.manifest.snapshot_id, lines) == (data.paths("1"), "1", [])
 
 
 def test_before_the_first_build_nothing_is_reported(tmp_path: Path) -> None:
@@ -122,7 +122,7 @@ def _damage_the_seal(data: DataDirectory) -> None:
 
 
 @pytest.mark.parametrize(
-    ("damage", "said"),
+    ("damage", "message"),
     [
         (lambda data: data.paths("1").embedder.write_bytes(b"modem"), "embedder.tflite is damaged"),
         (lambda data: data.paths("1").items.unlink(), "items.sqlite is missing"),
@@ -131,13 +131,13 @@ def _damage_the_seal(data: DataDirectory) -> None:
         (_damage_the_seal, "its seal does not match"),
     ],
 )
-def test_a_damaged_snapshot_is_reported_and_not_used(data: DataDirectory, damage: Any, said: str) -> None:
+def test_a_damaged_snapshot_is_reported_and_not_used(data: DataDirectory, damage: Any, message: str) -> None:
     damage(data)
     published, lines = _find(data)
     assert published is None
     assert len(lines) == 1
     assert lines[0].startswith("nothing of the published snapshot is reused: ")
-    assert said in lines[0]
+    assert message in lines[0]
 
 
 def test_the_model_is_reused_if_it_is_the_requested_one(data: DataDirectory, tmp_path: Path) -> None:
@@ -162,8 +162,8 @@ def test_an_entry_by_its_category(data: DataDirectory) -> None:
 def test_image_keys_are_by_category_and_content(data: DataDirectory) -> None:
     keys = _found(data).image_keys
     assert keys.dtype == np.uint64
-    wanted = [("bikes", b"\1" * 32), ("bikes", b"\0" * 32), ("bikes", b"\0" * 32)]
-    np.testing.assert_array_equal(keys, image_keys(wanted))
+    images = [("bikes", b"\1" * 32), ("bikes", b"\0" * 32), ("bikes", b"\0" * 32)]
+    np.testing.assert_array_equal(keys, image_keys(images))
     assert len(keys) == 2
     assert not np.isin(image_keys([("mice", b"\0" * 32), ("bikes", b"\2" * 32)]), keys).any()
     assert len(image_keys([])) == 0
