@@ -41,24 +41,35 @@ def expected(schema: JsonSchemaValue) -> str:
     return "true or false" if kind == "boolean" else "a JSON object"
 
 
+def expected_element(schema: JsonSchemaValue) -> str | None:
+    """Describe the elements of the lists that a JSON schema accepts; None where it accepts none, or of objects."""
+    lists = [part for part in (schema, *schema.get("anyOf", ())) if part.get("type") == "array"]
+    return expected(lists[0]["items"]) if lists and lists[0]["items"].get("type") in _SCALARS else None
+
+
 def _range(schema: JsonSchemaValue) -> str:
     least, most = schema.get("minimum"), schema.get("maximum")
     if least is not None and most is not None:
-        return f" from {least:,} to {most:,}"
+        return f" from {_number(least)} to {_number(most)}"
     limits = {
-        "of at least": least,
+        "at least": least,
         "greater than": schema.get("exclusiveMinimum"),
-        "of at most": most,
+        "at most": most,
         "less than": schema.get("exclusiveMaximum"),
     }
-    return " and".join(f" {words} {limit:,}" for words, limit in limits.items() if limit is not None)
+    text = " and ".join(f"{words} {_number(limit)}" for words, limit in limits.items() if limit is not None)
+    return f" of {text}" if text.startswith("at ") else f" {text}".rstrip()
 
 
 def _count(schema: JsonSchemaValue) -> str:
     least, most = schema.get("minItems"), schema.get("maxItems")
     if most is None:
         return ""
-    return f"{least} to {most:,} " if least else f"at most {most:,} "
+    return f"{least} to {_number(most)} " if least else f"at most {_number(most)} "
+
+
+def _number(limit: float | str) -> str:
+    return limit if isinstance(limit, str) else f"{limit:,}"
 
 
 def _plural(schema: JsonSchemaValue) -> str:

@@ -11,7 +11,6 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from search_service.api.error_handlers import STATUS
 from search_service.api.http_error import HTTP_CODES
-from search_service.api.schemas import FeedbackFields, Options, QueryFields
 from search_service.app import create_app
 from search_service.observability.metrics import Metrics
 from search_service.settings import ServiceSettings
@@ -75,18 +74,6 @@ def test_the_routes_are_complete() -> None:
     described = {f"{method.upper()} {path}" for path, methods in paths.items() for method in methods}
     for_programs = {route for route, endpoint in routes.items() if not endpoint.startswith("pages.")}
     assert {route.replace("{item_id}", "<id>") for route in described} == for_programs
-
-
-def test_the_options_of_a_search_are_complete_and_have_the_defaults() -> None:
-    options = table(API, "| option |")
-    assert options.keys() == Options.model_fields.keys()
-    for name, field in Options.model_fields.items():
-        if field.default is not None:
-            assert options[name][0].strip("`") == str(field.default)
-    queries = table(API, "| field | value |")
-    assert queries.keys() == QueryFields.model_fields.keys()
-    feedback = table(API[API.index("## `POST /v1/feedback`") :], "| field | value |")
-    assert feedback.keys() == FeedbackFields.model_fields.keys()
 
 
 def test_the_metrics_are_complete_and_have_their_types() -> None:

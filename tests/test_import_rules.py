@@ -25,6 +25,7 @@ _WEB_MODULES = {
         "api/bodies/form_body",
         "api/bodies/json_body",
         "api/error_handlers",
+        "api/query_images",
         "api/requests",
         "api/app_state",
         "api/routes/catalogue",

@@ -4,8 +4,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from pydantic import BaseModel
-
 from search_service.api.error_handlers import STATUS
 
 _View = TypeVar("_View", bound=Callable[..., Any])
@@ -40,9 +38,9 @@ class Operation:
     answer: Any = None
     errors: tuple[int, ...] = ()
     status: int = 200
-    arguments: type[BaseModel] | None = None
-    body: type[BaseModel] | None = None
-    form: type[BaseModel] | None = None
+    arguments: type | None = None
+    body: type | None = None
+    form: type | None = None
     several_images: bool = False
     media_types: tuple[str, ...] = ()
     others: tuple[tuple[int, str], ...] = ()

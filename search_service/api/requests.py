@@ -1,113 +1,91 @@
-"""Read requests: a multipart form or a JSON body, and the arguments of a query string.
+"""Queries and options of requests: from a multipart form or a JSON body, and from the query string.
 
-bytes ─decode─▶ names and values ─turn text into what it spells─▶ typed values ─check by a model─▶ query and options
+bytes ─decode─▶ names and values ─convert text─▶ typed values ─validate─▶ query and options
 
-Bodies are decoded by `read_json` and `read_form`, which bound what they cost. Options may be in the body or in the
-query string, each in one of them.
+Bodies are decoded by `read_json` and `read_form`, which limit what they cost. An option may be in the body or in the
+query string, not in both.
 """
 
-import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from flask import Request, current_app, g
-from pydantic import BaseModel
+from flask import Request
 from werkzeug.datastructures import MultiDict
 
-from search_service.access.fetch_budget import FetchBudget
-from search_service.access.image_fetcher import ImageFetcher, fetch_all
-from search_service.admission.request_context import RequestContext, current_context, set_context
 from search_service.api.bodies.base64_image import decode_base64
 from search_service.api.bodies.form_body import FORM, read_parts
 from search_service.api.bodies.json_body import Base64Image, given_fields, read_json
+from search_service.api.query_images import check_batch_size, checked_size, fetch_in_parallel, fetched
 from search_service.api.schemas import BatchBody, FeedbackFields, Options, SearchBody
-from search_service.api.validation import NO_TEXTS, checked, refuse_unknown
+from search_service.api.validation import NO_TEXTS, reject_unknown, validated
 from search_service.engine.query import Query
 from search_service.engine.user_feedback import UserFeedback
 from search_service.settings import ServiceSettings
-from shared.catalogue.metadata_filter import MetadataFilter
 from shared.errors import (
     ImageError,
-    ImageTooLarge,
     InvalidRequest,
     ParecidoError,
     RequestError,
-    UrlNotAllowed,
 )
-from shared.retrieval.search_options import SearchOptions
+from shared.options import options_of
 
-_Model = TypeVar("_Model", bound=BaseModel)
+_Model = TypeVar("_Model")
 _QUERY_FIELDS = ("image_base64", "image_url", "item_id", "embedding")
 
 
 @dataclass(frozen=True)
 class Search:
-    """A query and what was chosen for it: as it came, and as the engine takes it."""
+    """A query with its options."""
 
     query: Query
-    given: Options
-    options: SearchOptions
+    options: Options
 
 
 def read_search(request: Request, settings: ServiceSettings) -> Search:
     """Read a search.
 
     Raises:
-        RequestError: those of `read_body`, and a filter that can't be.
+        RequestError: those of `read_body`, and a filter that is not valid.
     """
-    query, given = read_body(request, Options, SearchBody, settings)
-    return Search(query, given, search_options(given))
+    return Search(*read_body(request, Options, SearchBody, settings))
 
 
 def read_batch(request: Request, settings: ServiceSettings) -> list[Search | ParecidoError]:
     """Read several searches: a form with several images, or JSON.
 
     Returns:
-        For each in its order the search, or why it is none.
+        Each search, or the error of its query, in order.
 
     Raises:
-        RequestError: what all of them share can't be.
+        RequestError: the form or the JSON is not valid, or an option that all share.
         ImageTooLarge: the images are too large together.
     """
     if request.mimetype == FORM:
         images, common = read_form(request, Options, settings, most=settings.max_batch)
-        options = search_options(common)
-        _require_small_batch(images, settings)
-        return [Search(Query(image=image), common, options) for image in images]
+        check_batch_size(images, settings)
+        return [Search(Query(image=image), common) for image in images]
     given = read_json(request, settings.max_batch)
     arguments = _further_arguments(request, Options, given)
-    refuse_unknown("field", given, tuple(BatchBody.model_fields))
-    batch = checked(BatchBody, given, settings, arguments)
-    search_options(batch)
+    reject_unknown("field", given, options_of(BatchBody))
+    validated(BatchBody, given, settings, arguments)
     shared = {name: value for name, value in given.items() if name != "queries"}
-    _fetch_side_by_side(given["queries"], settings)
+    fetch_in_parallel(given["queries"], settings)
     searches = [
-        _one_of_batch(f"`queries[{position}]`", one, shared, arguments, settings)
-        for position, one in enumerate(given["queries"])
+        _read_batch_query(f"`queries[{position}]`", query, shared, arguments, settings)
+        for position, query in enumerate(given["queries"])
     ]
-    _require_small_batch([one.query.image for one in searches if isinstance(one, Search)], settings)
+    check_batch_size([search.query.image for search in searches if isinstance(search, Search)], settings)
     return searches
 
 
-def _require_small_batch(images: Iterable[bytes | None], settings: ServiceSettings) -> None:
-    """Refuse images that are too large together, though the body was not."""
-    n_bytes, limit = (
-        sum(len(image or b"") for image in images),
-        max(settings.max_batch_bytes, settings.max_upload_bytes),
-    )
-    if n_bytes > limit:
-        raise ImageTooLarge(f"the images have {n_bytes:,} bytes together; at most {limit:,} (PARECIDO_MAX_BATCH_BYTES)")
-
-
-def _one_of_batch(
-    what: str, one: Any, shared: Mapping[str, Any], arguments: Mapping[str, str], settings: ServiceSettings
+def _read_batch_query(
+    name: str, query: Any, shared: Mapping[str, Any], arguments: Mapping[str, str], settings: ServiceSettings
 ) -> Search | ParecidoError:
     try:
-        own = given_fields(one, what)
+        own = given_fields(query, name)
         texts = {name: text for name, text in arguments.items() if name not in own}
-        query, given = read_query({**shared, **own}, SearchBody, settings, texts)
-        return Search(query, given, search_options(given))
+        return Search(*read_query({**shared, **own}, SearchBody, settings, texts))
     except (RequestError, ImageError) as error:
         return error
 
@@ -121,19 +99,19 @@ def read_body(
         request: not read yet.
         form: the fields beside the image.
         body: the same ones, and those of a query.
-        settings: bounds.
+        settings: limits.
 
     Returns:
         The query, and the other fields; a `body` has more than those of a `form`.
 
     Raises:
-        UnsupportedBody: another content type.
-        InvalidEmbedding: no numbers.
-        InvalidRequest: no query, more than one, a field that there isn't, or a value that can't be.
+        UnsupportedBody: the body has another content type.
+        InvalidEmbedding: the embedding is not a list of numbers.
+        InvalidRequest: there is no query, or more than one; a field is unknown or not valid.
     """
     if request.mimetype == FORM:
         (image,), given = read_form(request, form, settings, most=1)
-        return Query(image=_allowed(image, settings)), given
+        return Query(image=checked_size(image, settings)), given
     fields = read_json(request)
     return read_query(fields, body, settings, _further_arguments(request, form, fields))
 
@@ -142,63 +120,64 @@ def read_form(request: Request, form: type[_Model], settings: ServiceSettings, m
     """Read a multipart form: files `image`, one at least, and fields that are text.
 
     Raises:
-        InvalidRequest: no file, too many, a field that there isn't, or a value that can't be.
+        InvalidRequest: there is no file, or too many; a field is unknown or not valid.
     """
-    images, texts = read_parts(request, tuple(form.model_fields), most)
-    return images, checked(form, {}, settings, texts | _further_arguments(request, form, texts))
+    images, texts = read_parts(request, tuple(options_of(form)), most)
+    return images, validated(form, {}, settings, texts | _further_arguments(request, form, texts))
 
 
-def _further_arguments(request: Request, options: type[BaseModel], given: Mapping[str, Any]) -> dict[str, str]:
-    """The options in the query string of a request with a body.
+def _further_arguments(request: Request, options: type, given: Mapping[str, Any]) -> dict[str, str]:
+    """Return the options in the query string of a request with a body.
 
     Args:
-        request: it.
-        options: those that there are.
+        request: its body has been read.
+        options: declares the valid options.
         given: the fields of the body.
 
     Raises:
-        InvalidRequest: an argument that is not an option, or one that the body has too.
+        InvalidRequest: an argument is unknown, or is in the body too.
     """
-    arguments = _arguments(request, tuple(options.model_fields))
+    arguments = _arguments(request, options_of(options))
     twice = [name for name in arguments if name in given]
     if twice:
         raise InvalidRequest(f"`{twice[0]}` was given more than once: in the body and in the query string")
     return arguments
 
 
-def _arguments(request: Request, known: tuple[str, ...]) -> dict[str, str]:
-    refuse_unknown("argument", request.args, known)
-    return _once(request.args)
+def _arguments(request: Request, known: Iterable[str]) -> dict[str, str]:
+    reject_unknown("argument", request.args, known)
+    return _single_values(request.args)
 
 
 def read_query(
     given: Mapping[str, Any], body: type[_Model], settings: ServiceSettings, texts: Mapping[str, str] = NO_TEXTS
 ) -> tuple[Query, _Model]:
-    """Check the fields of a JSON body, and options that text spells.
+    """Read the fields of a JSON body, and options in text.
 
     Raises:
-        InvalidEmbedding: no numbers.
-        InvalidRequest: no query, more than one, a field that there isn't, or a value that can't be.
-        ImageNotFetched, UrlNotAllowed, ImageTooLarge: an image URL; see `ImageFetcher.fetch`.
+        InvalidEmbedding: the embedding is not a list of numbers.
+        InvalidRequest: there is no query, or more than one; a field is unknown or not valid.
+        ImageNotFetched, UrlNotAllowed, ImageTooLarge: those of an image URL; see `ImageFetcher.fetch`.
     """
-    if "item_id" in given and "item_id" not in body.model_fields:
-        raise InvalidRequest("an item's category is known: GET /v1/items/<id>; wanted an image or an embedding")
-    refuse_unknown("field", given, tuple(body.model_fields))
-    known = [name for name in _QUERY_FIELDS if name in body.model_fields]
-    found = [name for name in known if name in given]
-    if len(found) != 1:
-        raise InvalidRequest(f"found {' and '.join(found) or 'nothing'} to search by; wanted one of {', '.join(known)}")
+    if "item_id" in given and "item_id" not in options_of(body):
+        raise InvalidRequest("an item's category is known: see GET /v1/items/<id>; expected an image or an embedding")
+    reject_unknown("field", given, options_of(body))
+    known = [name for name in _QUERY_FIELDS if name in options_of(body)]
+    queries = [name for name in known if name in given]
+    if len(queries) != 1:
+        wrong = f"several queries given: {', '.join(queries)}" if queries else "no query given"
+        raise InvalidRequest(f"{wrong}; expected exactly one of: {', '.join(known)}")
     image = given.get("image_base64")
     if isinstance(image, Base64Image):
-        fields = checked(
+        fields = validated(
             body, {name: value for name, value in given.items() if name != "image_base64"}, settings, texts
         )
-        return Query(image=_allowed(image.decode(), settings)), fields
-    fields = checked(body, given, settings, texts)
+        return Query(image=checked_size(image.decode(), settings)), fields
+    fields = validated(body, given, settings, texts)
     if image is not None:
-        return Query(image=_allowed(decode_base64(image.encode()), settings)), fields
+        return Query(image=checked_size(decode_base64(image.encode()), settings)), fields
     if "image_url" in given:
-        return Query(image=_fetched(given["image_url"], settings)), fields
+        return Query(image=fetched(given["image_url"], settings)), fields
     return Query(item_id=given.get("item_id"), embedding=given.get("embedding")), fields
 
 
@@ -206,87 +185,24 @@ def read_arguments(request: Request, arguments: type[_Model], settings: ServiceS
     """Read the query string of a request without a body.
 
     Raises:
-        InvalidRequest: there is a body, an argument that there isn't, one twice, or a value that can't be.
+        InvalidRequest: there is a body; an argument is unknown, given twice, or not valid.
     """
     if request.content_length or "Transfer-Encoding" in request.headers:
         raise InvalidRequest(f"{request.method} takes no body; expected its options in the query string")
-    return checked(arguments, {}, settings, _arguments(request, tuple(arguments.model_fields)))
-
-
-def search_options(options: Options) -> SearchOptions:
-    """As the engine takes them.
-
-    Raises:
-        InvalidRequest: a filter that can't be.
-    """
-    return SearchOptions(
-        top_k=options.top_k,
-        category=options.category,
-        probe=options.probe,
-        min_score=options.min_score,
-        on_unknown=options.on_unknown,
-        offset=options.offset,
-        filter=None if options.filter is None else MetadataFilter.from_json(options.filter),
-        group_by=options.group_by,
-        collapse_above=options.collapse_above,
-    )
+    return validated(arguments, {}, settings, _arguments(request, options_of(arguments)))
 
 
 def user_feedback(fields: FeedbackFields) -> UserFeedback:
-    """As the engine takes it.
+    """Return feedback as the engine takes it.
 
     Raises:
-        InvalidRequest: both are missing.
+        InvalidRequest: both fields are missing.
     """
     return UserFeedback(fields.category, fields.clicked_item_id)
 
 
-def _once(given: MultiDict[str, str]) -> dict[str, str]:
+def _single_values(given: MultiDict[str, str]) -> dict[str, str]:
     for name, values in given.lists():
         if len(values) > 1:
             raise InvalidRequest(f"`{name}` was given more than once")
     return given.to_dict()
-
-
-def _allowed(image: bytes, settings: ServiceSettings) -> bytes:
-    """Refuse an image that is too large before it waits for a core, though its body was not."""
-    if len(image) > settings.max_upload_bytes:
-        found = f"the image has {len(image):,} bytes; at most {settings.max_upload_bytes:,} are allowed"
-        raise ImageTooLarge(f"{found} (PARECIDO_MAX_UPLOAD_BYTES)")
-    return image
-
-
-def _fetch_side_by_side(queries: list[Any], settings: ServiceSettings) -> None:
-    """Fetch the images of a batch, so that each is there when its query is read."""
-    urls = [one["image_url"] for one in queries if isinstance(one, dict) and isinstance(one.get("image_url"), str)]
-    if settings.image_url_hosts and len(urls) > 1:
-        context = current_context() or RequestContext()
-        context.is_batch = True
-        set_context(context)
-        g.fetched = fetch_all(_fetcher(), urls, _fetch_budget(settings))
-
-
-def _fetched(url: str, settings: ServiceSettings) -> bytes:
-    """What lies behind a URL; all those of a batch share one budget."""
-    if not settings.image_url_hosts:
-        raise UrlNotAllowed("this service fetches no images: PARECIDO_IMAGE_URL_HOSTS names no host")
-    found = g.get("fetched", {}).get(url)
-    if found is None:
-        found = _fetcher().fetch(url, _fetch_budget(settings))
-    if isinstance(found, ParecidoError):
-        raise found
-    image: bytes = found
-    return image
-
-
-def _fetch_budget(settings: ServiceSettings) -> FetchBudget:
-    if "fetch_budget" not in g:
-        most = max(settings.max_batch_bytes, settings.max_upload_bytes)
-        g.fetch_budget = FetchBudget(time.monotonic() + settings.image_url_s, most)
-    budget: FetchBudget = g.fetch_budget
-    return budget
-
-
-def _fetcher() -> ImageFetcher:
-    fetcher: ImageFetcher = current_app.extensions["image_fetcher"]
-    return fetcher

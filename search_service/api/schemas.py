@@ -1,243 +1,132 @@
-"""What requests may say, as typed models: they check bodies, forms and query strings, and describe them in OpenAPI.
+"""The fields of requests: bodies, forms and query strings are validated by them, and OpenAPI describes them.
 
-JSON holds typed values; forms and query strings hold text, which `check_fields.py` turns into these first.
+JSON holds typed values; forms and query strings hold text, which `validation.py` converts first.
 """
 
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import Annotated, Any, ClassVar
 
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Field,
-    GetCoreSchemaHandler,
-    GetJsonSchemaHandler,
-    SkipValidation,
-    WithJsonSchema,
-)
-from pydantic.json_schema import JsonSchemaValue, SkipJsonSchema
-from pydantic_core import CoreSchema, core_schema
+from pydantic import ConfigDict, Field, SkipValidation, StrictFloat, StrictInt, StrictStr
 
-from shared.catalogue.metadata_filter import MAX_CONDITIONS, MAX_VALUES
-from shared.retrieval.ood_verdict import OnUnknown
-from shared.retrieval.search_options import DEFAULT_TOP_K
+from shared.options import AtMost, Help
+from shared.retrieval.search_options import NotGiven, SearchOptions, Text
 
 MAX_EXAMPLES = 12
-NotGiven: TypeAlias = SkipJsonSchema[None]
-MAXIMUM_SETTING = "x-maximum-setting"
-Text: TypeAlias = Annotated[str, Field(min_length=1)]
-
-WANTED = {
-    "image_base64": "the bytes of an image file in base64",
-    "image_url": "the URL of an image file",
-    "item_id": "the id of an item",
-    "embedding": "a list of numbers",
-    "top_k": "a whole number from 1 to {max_top_k}",
-    "category": "the name of a category",
-    "probe": "a whole number from 1, or auto",
-    "min_score": "a number from -1 to 1",
-    "offset": "a whole number from 0 to {max_offset}",
-    "filter": "a JSON object from metadata fields to conditions",
-    "group_by": "the name of a metadata field",
-    "collapse_above": "a number above 0, at most 1",
-    "queries": "a list of 1 to {max_batch} queries",
-    "on_unknown": "one of search, empty, reject",
-    "fields": "a list of up to 100 metadata fields",
-    "clicked_item_id": "the id of an item",
-    "position": "a whole number from 0",
-    "examples": f"a whole number from 0 to {MAX_EXAMPLES}",
-}
-"""What a message asks for where a field has another value; `{…}` are settings of the service."""
-
-WANTED_ELEMENT = {"embedding": "a number", "fields": "the name of a metadata field"}
+_IMAGE_OR_EMBEDDING = ("image_base64", "image_url", "embedding")
 
 
-_VALUE: JsonSchemaValue = {"type": ["string", "number", "boolean"]}
-_BOUNDS = ("gt", "gte", "lt", "lte")
-FILTER_SCHEMA: JsonSchemaValue = {
-    "type": "object",
-    "maxProperties": MAX_CONDITIONS,
-    "additionalProperties": {
-        "anyOf": [
-            _VALUE,
-            {"type": "array", "items": _VALUE, "minItems": 1, "maxItems": MAX_VALUES},
-            {
-                "type": "object",
-                "properties": {bound: {"type": "number"} for bound in _BOUNDS},
-                "minProperties": 1,
-                "additionalProperties": False,
-            },
-        ]
-    },
-}
-"""Of `MetadataFilter.from_json`, which checks it."""
+def _config(**extra: Any) -> ConfigDict:
+    return ConfigDict(extra="forbid", json_schema_extra=extra)
+
+
+def _exactly_one_of(*names: str) -> dict[str, Any]:
+    return {"oneOf": [{"required": [name]} for name in names]}
 
 
 @dataclass(frozen=True)
-class AtMost:
-    """A bound on a number or on the length of a list that is a setting: the settings are a validation's context."""
+class NoFields:
+    """No fields besides a query."""
 
-    setting: str
-
-    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        """Check values against the context's setting."""
-
-        def check(value: int | list[Any], info: core_schema.ValidationInfo) -> int | list[Any]:
-            size = len(value) if isinstance(value, list) else value
-            if size > getattr(info.context, self.setting):
-                raise ValueError
-            return value
-
-        return core_schema.with_info_after_validator_function(check, handler(source))
-
-    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
-        """Name the setting; `openapi.py` puts its value there."""
-        return handler(schema) | {MAXIMUM_SETTING: self.setting}
+    __pydantic_config__: ClassVar[ConfigDict] = _config()
 
 
-class _Fields(BaseModel):
-    """JSON types as they are, and no field that there isn't."""
-
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
-
-
-class MetadataFields(_Fields):
-    """Which metadata an answer carries."""
+@dataclass(frozen=True)
+class MetadataFields(NoFields):
+    """The choice of metadata in an answer."""
 
     fields: Annotated[
         Annotated[list[Text], Field(max_length=100, fail_fast=True)] | NotGiven,
-        Field(description="The metadata fields that an answer carries; all, where it is not given."),
+        Help("the metadata fields in the answer", default="all"),
     ] = None
 
 
-class Options(MetadataFields):
-    """The options of a search."""
-
-    top_k: Annotated[int, Field(ge=1, description="How many hits at most."), AtMost("max_top_k")] = DEFAULT_TOP_K
-    category: Annotated[Text | NotGiven, Field(description="Search this category instead of the predicted one.")] = None
-    probe: Annotated[
-        Annotated[int, Field(ge=1, le=2**31)] | Literal["auto"],
-        Field(
-            description="Search so many of the most probable categories; `auto`: as few as it takes to search the right"
-            " one for `PARECIDO_PROBE_COVERAGE` of the queries. Not together with `category`."
-        ),
-    ] = 1
-    min_score: Annotated[
-        Annotated[float, Field(ge=-1, le=1)] | NotGiven, Field(description="Leave out hits with a lower score.")
-    ] = None
-    offset: Annotated[
-        int,
-        Field(ge=0, description="Leave out so many of the best hits; the first one's rank is then `offset` + 1."),
-        AtMost("max_offset"),
-    ] = 0
-    filter: Annotated[
-        Annotated[dict[str, Any], WithJsonSchema(FILTER_SCHEMA)] | NotGiven,
-        Field(
-            description="Search only the items whose metadata meet all conditions: by field, a value to equal, a list"
-            " of values to equal any of, or a range of numbers.",
-            examples=[{"brand": "Acme", "size": [41, 42], "price": {"gte": 10, "lt": 50.5}}],
-        ),
-    ] = None
-    group_by: Annotated[
-        Text | NotGiven,
-        Field(description="Of the items that share the value of this metadata field, only the best stays."),
-    ] = None
-    collapse_above: Annotated[
-        Annotated[float, Field(gt=0, le=1)] | NotGiven,
-        Field(
-            description="Fold a hit into a better one that is at least as near as this cosine; 0.99 for copies of a"
-            " picture."
-        ),
-    ] = None
-    on_unknown: Annotated[
-        OnUnknown,
-        Field(
-            description="What to do with a query that shows none of the categories: `search` the predicted one"
-            " nevertheless; `empty`, search none; `reject`, answer with the error `unknown_query`."
-        ),
-    ] = "search"
+@dataclass(frozen=True)
+class Options(SearchOptions, MetadataFields):
+    """The options of a search, and of its answer."""
 
 
-_IMAGE_OR_EMBEDDING = ("image_base64", "image_url", "embedding")
-_ONE_OF_THREE: dict[str, Any] = {"oneOf": [{"required": [name]} for name in _IMAGE_OR_EMBEDDING]}
-_ONE_OF_FOUR: dict[str, Any] = {"oneOf": [{"required": [name]} for name in (*_IMAGE_OR_EMBEDDING, "item_id")]}
-_ONE_AT_LEAST: dict[str, Any] = {"anyOf": [{"required": ["category"]}, {"required": ["clicked_item_id"]}]}
-
-
-class NoFields(_Fields):
-    """Nothing beside a query."""
-
-
+@dataclass(frozen=True)
 class ClassifyBody(NoFields):
-    """What to classify in JSON: one of the fields."""
+    """A query to classify: exactly one of the fields."""
 
-    model_config = ConfigDict(json_schema_extra=_ONE_OF_THREE)
+    __pydantic_config__: ClassVar[ConfigDict] = _config(**_exactly_one_of(*_IMAGE_OR_EMBEDDING))
 
     image_base64: Annotated[
-        str | NotGiven,
-        Field(description="The bytes of an image file.", json_schema_extra={"contentEncoding": "base64"}),
+        StrictStr | NotGiven,
+        Field(json_schema_extra={"contentEncoding": "base64"}),
+        Help("the bytes of an image file, in base64"),
     ] = None
     image_url: Annotated[
         Text | NotGiven,
-        Field(
-            description="Where an image file lies, on a host of `PARECIDO_IMAGE_URL_HOSTS`; off where there is none.",
-            json_schema_extra={"format": "uri"},
+        Field(json_schema_extra={"format": "uri"}),
+        Help(
+            "the URL of an image file, on a host in `PARECIDO_IMAGE_URL_HOSTS`; off by default",
+            see="how-to/access.md#image-urls",
         ),
     ] = None
     embedding: Annotated[
-        Annotated[list[float], Field(fail_fast=True)] | NotGiven,
-        Field(
-            description="As many numbers as the snapshot's embedder makes (1280), made by it; their length does not"
-            " matter, their direction does."
-        ),
+        Annotated[list[StrictFloat], Field(fail_fast=True)] | NotGiven,
+        Help("numbers made by the snapshot's embedder, 1280; only their direction matters"),
     ] = None
 
 
+@dataclass(frozen=True)
 class QueryFields(ClassifyBody):
-    """What to search by in JSON: one of the fields."""
+    """A query: exactly one of the fields."""
 
-    model_config = ConfigDict(json_schema_extra=_ONE_OF_FOUR)
+    __pydantic_config__: ClassVar[ConfigDict] = _config(**_exactly_one_of(*_IMAGE_OR_EMBEDDING, "item_id"))
 
     item_id: Annotated[
-        Text | NotGiven, Field(description="An item of the catalogue: all its images are the query.")
+        Text | NotGiven,
+        Help("an item of the catalogue: its images are the query; of more than 16, 16 evenly spaced ones"),
     ] = None
 
 
+@dataclass(frozen=True)
 class SearchBody(QueryFields, Options):
-    """A search in JSON."""
+    """A search."""
 
 
+@dataclass(frozen=True, kw_only=True)
 class BatchBody(Options):
-    """Several searches in JSON; the options beside them are those of every query that does not have its own."""
+    """Several searches; the options are those of every query without its own."""
 
-    # Checked one by one: a bad one fails alone.
-    queries: Annotated[list[SkipValidation[SearchBody]], Field(min_length=1), AtMost("max_batch")]
+    # Each is validated by itself, so that an invalid one fails alone.
+    queries: Annotated[list[SkipValidation[SearchBody]], Field(min_length=1), AtMost("max_batch"), Help("the queries")]
 
 
-class FeedbackFields(_Fields):
-    """What a query really showed: one of these at least."""
+@dataclass(frozen=True)
+class FeedbackFields(NoFields):
+    """The right category of a query: at least one of the fields."""
 
-    category: Annotated[Text | NotGiven, Field(description="What the query really shows.")] = None
+    category: Annotated[Text | NotGiven, Help("what the query really shows; one of `GET /v1/categories`")] = None
     clicked_item_id: Annotated[
-        Text | NotGiven, Field(description="The item that was chosen; its category is the right one.")
+        Text | NotGiven,
+        Help("the chosen item; its category is the right one, so a `category` beside it has to agree"),
     ] = None
 
 
+@dataclass(frozen=True)
 class FeedbackBody(QueryFields, FeedbackFields):
-    """Feedback in JSON: what to tell of, and what it really shows."""
+    """Feedback: a query, and its right category."""
 
-    model_config = ConfigDict(json_schema_extra=_ONE_OF_FOUR | _ONE_AT_LEAST)
+    __pydantic_config__: ClassVar[ConfigDict] = _config(
+        **_exactly_one_of(*_IMAGE_OR_EMBEDDING, "item_id"),
+        anyOf=[{"required": ["category"]}, {"required": ["clicked_item_id"]}],
+    )
 
 
-class CategoriesArguments(_Fields):
-    """What to tell of the categories."""
+@dataclass(frozen=True)
+class CategoriesArguments(NoFields):
+    """The arguments of the list of categories."""
 
     examples: Annotated[
-        int, Field(ge=0, le=MAX_EXAMPLES, description="How many of each category's items to show, as examples.")
+        StrictInt, Field(ge=0, le=MAX_EXAMPLES), Help("number of items of each category to show as examples")
     ] = 0
 
 
-class ImageArguments(_Fields):
-    """Which of an item's images."""
+@dataclass(frozen=True)
+class ImageArguments(NoFields):
+    """The arguments of an item's image."""
 
-    position: Annotated[int, Field(ge=0, lt=10**9, description="Which of the item's images, from 0.")] = 0
+    position: Annotated[StrictInt, Field(ge=0, lt=10**9), Help("which of the item's images, from 0")] = 0

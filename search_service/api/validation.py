@@ -1,77 +1,89 @@
-"""Check the fields of a request by a model, and say of a wrong one what was found and what was wanted.
+"""Validation of the fields of a request, with messages that say what was expected.
 
-names and values ─turn text into what it spells─▶ typed values ─check by a model─▶ the model
+names and values ─convert text─▶ typed values ─validate─▶ an instance of the model
 """
 
 import re
 from collections.abc import Callable, Iterable, Mapping
+from functools import cache
 from typing import Any, TypeVar
 
-from pydantic import BaseModel, ValidationError
+from pydantic import TypeAdapter, ValidationError
 from pydantic_core import from_json
 
-from search_service.api.schemas import WANTED, WANTED_ELEMENT
 from search_service.settings import ServiceSettings
+from shared.catalogue.metadata_filter import MetadataFilter
 from shared.errors import InvalidEmbedding, InvalidRequest
+from shared.expected_values import expected_element
+from shared.options import Option, options_of
 from shared.text.shorten import quoted
 
-_Model = TypeVar("_Model", bound=BaseModel)
+_Model = TypeVar("_Model")
 NO_TEXTS: Mapping[str, str] = {}
-_WHOLE = re.compile(r"-?[0-9]{1,18}")
+_INTEGER = re.compile(r"-?[0-9]{1,18}")
+_adapter_of: Callable[[Any], TypeAdapter[Any]] = cache(TypeAdapter)
 _NUMBER = re.compile(r"-?[0-9]+(\.[0-9]*)?([eE][+-]?[0-9]+)?")
 
 
-def refuse_unknown(what: str, names: Iterable[str], known: tuple[str, ...]) -> None:
-    """Refuse names that there aren't.
+def reject_unknown(kind: str, names: Iterable[str], known: Iterable[str]) -> None:
+    """Reject unknown names.
 
     Args:
-        what: they name: a field, an argument.
-        names: that were given.
-        known: those that there are.
+        kind: what they name: `field` or `argument`.
+        names: the names that were given.
+        known: the valid ones.
 
     Raises:
         InvalidRequest: one of them is unknown.
     """
     for name in names:
         if name not in known:
-            there_are = f"there are {', '.join(known)}" if known else "there is none here"
-            raise InvalidRequest(f"there is no {what} {quoted(name)}; {there_are}")
+            raise InvalidRequest(f"unknown {kind} {quoted(name)}; expected {_one_of(known)}")
 
 
-def checked(
+def _one_of(known: Iterable[str]) -> str:
+    names = ", ".join(known)
+    return f"one of: {names}" if names else "none"
+
+
+def validated(
     model: type[_Model], given: Mapping[str, Any], settings: ServiceSettings, texts: Mapping[str, str] = NO_TEXTS
 ) -> _Model:
-    """Check values.
+    """Return an instance of a model with these values.
 
     Args:
-        model: says what they may be.
+        model: declares the fields.
         given: typed values by name.
-        settings: bounds.
-        texts: further values, which text spells; what spells nothing stays text for the model to refuse.
+        settings: limits.
+        texts: further values, as text, which is converted; text of no such value stays text, which is not valid.
 
     Raises:
-        InvalidEmbedding: no numbers.
-        InvalidRequest: another value that can't be.
+        InvalidEmbedding: the embedding is not a list of numbers.
+        InvalidRequest: another value is not valid.
     """
-    values = {**given, **{name: _SPELLED.get(name, str)(text) for name, text in texts.items()}}
+    options = options_of(model)
+    values = {**given, **{name: _from_text(options[name], text) for name, text in texts.items()}}
     try:
-        return model.model_validate(values, context=settings)
+        instance: _Model = _adapter_of(model).validate_python(values, context=settings)
+        return instance
     except ValidationError as error:
-        name, *where = error.errors(include_url=False, include_context=False)[0]["loc"]
-        place = next((step for step in where if isinstance(step, int)), None)
-        if name in WANTED_ELEMENT and place is not None:
-            raise _refusal(str(name), f"has {quoted(values[str(name)][place])} at {place}", WANTED_ELEMENT) from None
-        wanted = {name: text.format_map(vars(settings)) for name, text in WANTED.items()}
-        raise _refusal(str(name), f"is {quoted({**given, **texts}.get(str(name)))}", wanted) from None
+        name, *path = error.errors(include_url=False, include_context=False)[0]["loc"]
+        option, index = options[str(name)], next((step for step in path if isinstance(step, int)), None)
+        element = expected_element(option.schema)
+        if index is not None and element is not None:
+            wrong = f"has {quoted(values[option.name][index])} at {index}; expected {element}"
+        else:
+            wrong = f"is {quoted({**given, **texts}.get(option.name))}; expected {option.expected(settings)}"
+        rejected = InvalidEmbedding if name == "embedding" else InvalidRequest
+        raise rejected(f"`{name}` {wrong}") from None
 
 
-def _refusal(name: str, found: str, wanted: Mapping[str, str]) -> InvalidRequest | InvalidEmbedding:
-    refused = InvalidEmbedding if name == "embedding" else InvalidRequest
-    return refused(f"`{name}` {found}; wanted {wanted[name]}")
+def _from_text(option: Option, text: str) -> Any:
+    return _FROM_TEXT.get(option.type, str)(text)
 
 
-def _whole(text: str) -> int | str:
-    return int(text) if _WHOLE.fullmatch(text) else text
+def _integer(text: str) -> int | str:
+    return int(text) if _INTEGER.fullmatch(text) else text
 
 
 def _number(text: str) -> float | str:
@@ -85,14 +97,9 @@ def _json(text: str) -> Any:
         return text
 
 
-_SPELLED: Mapping[str, Callable[[str], Any]] = {
-    "top_k": _whole,
-    "probe": _whole,
-    "min_score": _number,
-    "offset": _whole,
-    "filter": _json,
-    "collapse_above": _number,
-    "fields": lambda text: text.split(",") if text else [],
-    "position": _whole,
-    "examples": _whole,
+_FROM_TEXT: Mapping[Any, Callable[[str], Any]] = {
+    int: _integer,
+    float: _number,
+    list: lambda text: text.split(",") if text else [],
+    MetadataFilter: _json,
 }

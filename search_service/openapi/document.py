@@ -10,16 +10,16 @@ from http import HTTPStatus
 from typing import Any
 
 from flask import Flask
-from pydantic import BaseModel, TypeAdapter
+from pydantic import TypeAdapter
 from werkzeug.routing import Rule
 
 from search_service.api.error_handlers import STATUS
 from search_service.api.http_error import HTTP_CODES
 from search_service.api.operations import Operation, operation_of
 from search_service.api.responses.errors import ErrorJson, error_json
-from search_service.api.schemas import MAXIMUM_SETTING
 from search_service.settings import ServiceSettings
 from shared import __version__
+from shared.expected_values import with_limits
 
 _Json = dict[str, Any]
 _SCHEMAS = "#/components/schemas/"
@@ -82,7 +82,7 @@ class _Schemas:
             [(model, "validation", TypeAdapter(model)) for model in models if model],
             ref_template=f"{_SCHEMAS}{{model}}",
         )
-        self._all: _Json = {name: _tidy(schema, settings) for name, schema in found["$defs"].items()}
+        self._all: _Json = {name: _tidy(with_limits(schema, settings)) for name, schema in found["$defs"].items()}
         self._inlined = {model.__name__ for model in inlined}
 
     @property
@@ -93,7 +93,7 @@ class _Schemas:
     def reference(self, model: Any) -> _Json:
         return self._references[model, "validation"]
 
-    def properties(self, model: type[BaseModel]) -> _Json:
+    def properties(self, model: type) -> _Json:
         schema: _Json = self._all[model.__name__]
         properties: _Json = schema.get("properties", {})
         return properties
@@ -150,7 +150,7 @@ def _in_query(name: str, schema: _Json) -> _Json:
 
 def _in_query_or_body(name: str, schema: _Json) -> _Json:
     said = _in_query(name, schema)
-    return said | {"description": f"{said['description']} Here or in the body, not in both."}
+    return said | {"description": f"{said['description']}; here or in the body, not in both"}
 
 
 def _contents(operation: Operation, schemas: _Schemas) -> Iterator[tuple[str, _Json]]:
@@ -183,7 +183,7 @@ def _as_text(schema: _Json) -> _Json:
     if schema.get("type") == "object":
         return described | {"contentMediaType": _JSON}
     if schema.get("type") == "array":
-        return described | {"description": f"{described['description']} Separated by commas."}
+        return described | {"description": f"{described['description']}; separated by commas"}
     return schema
 
 
@@ -222,18 +222,16 @@ def _error(status: int) -> _Json:
     return made
 
 
-def _tidy(schema: Any, settings: ServiceSettings) -> Any:
-    """Without what the models' Python says but JSON does not, and with the service's own bounds."""
+def _tidy(schema: Any) -> Any:
+    """Return a schema without titles, and without defaults that are null."""
     if isinstance(schema, list):
-        return [_tidy(one, settings) for one in schema]
+        return [_tidy(part) for part in schema]
     if not isinstance(schema, Mapping):
         return schema
-    made: _Json = {}
+    tidied: _Json = {}
     for name, value in schema.items():
         if name == "properties":
-            made[name] = {field: _tidy(one, settings) for field, one in value.items()}
-        elif name == MAXIMUM_SETTING:
-            made["maxItems" if schema.get("type") == "array" else "maximum"] = getattr(settings, value)
+            tidied[name] = {field: _tidy(part) for field, part in value.items()}
         elif name not in ("title", "default") or (name == "default" and value is not None):
-            made[name] = _tidy(value, settings)
-    return made
+            tidied[name] = _tidy(value)
+    return tidied

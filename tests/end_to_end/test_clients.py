@@ -60,7 +60,7 @@ def test_a_client_shows_everything(service, photo, client) -> None:
     assert lines[5] == "paging: 3 pages, 6 hits"
     assert lines[6:8] == ["batch: 2 hits", "batch: unknown_item"]
     assert lines[8].startswith(
-        "refused: 400 invalid_request: `top_k` is 0; wanted a whole number from 1 to 1000 (request "
+        "refused: 400 invalid_request: `top_k` is 0; expected an integer from 1 to 1,000 (request "
     )
 
 

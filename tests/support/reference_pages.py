@@ -10,12 +10,21 @@ from pathlib import Path
 
 from indexer.cli.options import COMMANDS
 from indexer.settings import option_flag
+from search_service.api.schemas import FeedbackFields, Options, QueryFields
 from search_service.environment import variable
 from search_service.settings import ServiceSettings
+from shared.catalogue.metadata_filter import MetadataFilter
 from shared.options import Option, options_of
 
 PAGES = Path(__file__).parents[2] / "docs" / "reference"
 MARKED = re.compile(r"(<!-- generated: ([a-z ]+) -->\n).*?(<!-- end -->)", re.DOTALL)
+
+
+class _LimitNames:
+    """Settings, by name, in the place of their values."""
+
+    def __getattr__(self, name: str) -> str:
+        return f"`{variable(name)}`"
 
 
 def _table(header: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
@@ -43,7 +52,9 @@ def _default(option: Option) -> str:
 def _value(option: Option) -> str:
     if option.type is bool:
         return "–"
-    return ", ".join(f"`{choice}`" for choice in option.choices) or option.expected()
+    if option.type is MetadataFilter:
+        return "a JSON object"
+    return ", ".join(f"`{choice}`" for choice in option.choices) or option.expected(_LimitNames())
 
 
 def _options(declarations: Iterable[type], spelled: Callable[[str], str]) -> str:
@@ -53,6 +64,12 @@ def _options(declarations: Iterable[type], spelled: Callable[[str], str]) -> str
         for name, option in options.items()
     )
     return _table(("option", "default", "value", "meaning"), rows)
+
+
+def _fields(declaration: type) -> str:
+    """Fields of a body of which each may be missing."""
+    options = options_of(declaration).values()
+    return _table(("field", "value", "meaning"), ((f"`{one.name}`", _value(one), _meaning(one)) for one in options))
 
 
 def _commands() -> str:
@@ -81,6 +98,9 @@ GENERATED: Mapping[str, Callable[[], str]] = {
     "commands": _commands,
     "options of the commands": _command_sections,
     "settings": _settings,
+    "search options": lambda: _options([Options], str),
+    "query fields": lambda: _fields(QueryFields),
+    "feedback fields": lambda: _fields(FeedbackFields),
 }
 
 

@@ -11,7 +11,6 @@ from search_service.api.requests import (
     read_batch,
     read_body,
     read_search,
-    search_options,
     user_feedback,
 )
 from search_service.api.responses.errors import ErrorJson, error_json
@@ -53,7 +52,7 @@ def search() -> Response:
     requested = read_search(request, current_settings())
     with current_engine() as engine:
         result = engine.search(requested.query, requested.options)
-    return jsonify(_searched(result, requested.given, is_classified=requested.query.item_id is None))
+    return jsonify(_searched(result, requested.options, is_classified=requested.query.item_id is None))
 
 
 @search_routes.post("/v1/search/batch")
@@ -111,7 +110,7 @@ def similar(item_id: str) -> Response:
     """Search for items similar to this one, without itself."""
     options = read_arguments(request, Options, current_settings())
     with current_engine() as engine:
-        result = engine.similar(item_id, search_options(options))
+        result = engine.similar(item_id, options)
     return jsonify(_searched(result, options, is_classified=False))
 
 
@@ -126,7 +125,7 @@ def _batch_entry(search: Search, result: SearchResult | ParecidoError) -> Search
     if isinstance(result, ParecidoError):
         return _error(result)
     try:
-        return _searched(result, search.given, is_classified=search.query.item_id is None)
+        return _searched(result, search.options, is_classified=search.query.item_id is None)
     except ParecidoError as error:
         return _error(error)
 

@@ -88,12 +88,12 @@ def test_an_unknown_query_is_rejected_alone(judging, watch_on) -> None:
 @pytest.mark.parametrize(
     ("body", "message"),
     [
-        ({}, "`queries` is None; wanted a list of 1 to 16 queries"),
-        ({"queries": []}, "`queries` is []; wanted a list of 1 to 16 queries"),
-        ({"queries": {}}, "`queries` is {}; wanted a list of 1 to 16 queries"),
-        ({"queries": [{"item_id": "a"}] * 17}, "wanted a list of 1 to 16 queries"),
-        ({"queries": [{"item_id": "a"}], "item_id": "a"}, "there is no field 'item_id'; there are "),
-        ({"queries": [{"item_id": "a"}], "top_k": 0}, "`top_k` is 0; wanted "),
+        ({}, "`queries` is None; expected a list of 1 to 16 objects"),
+        ({"queries": []}, "`queries` is []; expected a list of 1 to 16 objects"),
+        ({"queries": {}}, "`queries` is {}; expected a list of 1 to 16 objects"),
+        ({"queries": [{"item_id": "a"}] * 17}, "expected a list of 1 to 16 objects"),
+        ({"queries": [{"item_id": "a"}], "item_id": "a"}, "unknown field 'item_id'; expected one of: "),
+        ({"queries": [{"item_id": "a"}], "top_k": 0}, "`top_k` is 0; expected "),
         ({"queries": [{"item_id": "a"}], "filter": {"a": None}}, "`filter` on 'a' is None"),
     ],
     ids=lambda value: str(value)[:40],

@@ -69,7 +69,9 @@ def test_it_is_text(fetching, assert_error, value) -> None:
 
 def test_it_is_one_of_the_ways_and_not_beside_another(fetching, assert_error) -> None:
     body = {"image_url": _URL, "item_id": "mug-1"}
-    assert "image_url and item_id" in assert_error(fetching.post("/v1/search", json=body), 400, "invalid_request")
+    assert "several queries given: image_url, item_id" in assert_error(
+        fetching.post("/v1/search", json=body), 400, "invalid_request"
+    )
 
 
 @pytest.mark.parametrize("url", ["https://other.example/", "http://127.0.0.1/", "ftp://cdn.example/"])
