@@ -166,9 +166,9 @@ class MilvusPartition:
             part = rows[start : start + _LISTED_ROWS]
             keys = ",".join(map(str, (self._first_key + part).tolist()))
             parts += self._candidates(query[np.newaxis], len(part), f"{KEY} in [{keys}]")
-        found, scores = (np.concatenate([part[column] for part in parts]) for column in (0, 1))
+        near, scores = (np.concatenate([part[column] for part in parts]) for column in (0, 1))
         order = np.argsort(-scores, kind="stable")
-        return self._rerank(query, Candidates(found[order], scores[order]), n_hits, None)
+        return self._rerank(query, Candidates(near[order], scores[order]), n_hits, None)
 
     def _rerank(
         self, query: NDArray[np.float32], candidates: Candidates, n_hits: int, mask: NDArray[np.bool_] | None

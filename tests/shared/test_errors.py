@@ -40,4 +40,4 @@ def test_bad_input_ends_with_2_and_anything_else_with_1(error: type[ParecidoErro
 
 @pytest.mark.parametrize("error", _CLASSES)
 def test_the_message_is_kept_as_it_is(error: type[ParecidoError]) -> None:
-    assert str(error("`top_k` is 0; wanted 1 to 100")) == "`top_k` is 0; wanted 1 to 100"
+    assert str(error("`top_k` is 0; expected 1 to 100")) == "`top_k` is 0; expected 1 to 100"

@@ -1,4 +1,4 @@
-"""A record of feedback as a line and back; whatever else a line may hold is refused."""
+"""A record of feedback as a line and back; whatever else a line may hold is rejected."""
 
 import json
 from datetime import UTC, datetime, timedelta, timezone
@@ -130,7 +130,7 @@ def test_a_record_that_cannot_be_names_the_field(fields: dict[str, Any], message
         ("embedding", [None, "", "AAAA", "?", "é", "AACAPwAAgD8=", "AADAfwAAwH8=", [1.0]]),
     ],
 )
-def test_a_line_that_is_no_record_is_refused(name: str, values: list[Any]) -> None:
+def test_a_line_that_is_no_record_is_rejected(name: str, values: list[Any]) -> None:
     assert FeedbackRecord.from_line(_line()).feedback_id == "f1"
     for value in values:
         with pytest.raises(ValueError, match=r"."):
@@ -140,12 +140,12 @@ def test_a_line_that_is_no_record_is_refused(name: str, values: list[Any]) -> No
 @pytest.mark.parametrize(
     "line", [b"", b"\n", b"null", b"[1]", b"{", b"\xff\xfe", b"[" * 100_000, b"9" * 5000, _line()[:-1], _line()[100:]]
 )
-def test_what_is_no_json_object_is_refused(line: bytes) -> None:
+def test_what_is_no_json_object_is_rejected(line: bytes) -> None:
     with pytest.raises(ValueError, match=r"."):
         FeedbackRecord.from_line(line)
 
 
-def test_wherever_a_line_is_torn_it_is_refused() -> None:
+def test_wherever_a_line_is_torn_it_is_rejected() -> None:
     line = _feedback().to_line().encode()
     for length in range(0, len(line) - 1, 7):
         with pytest.raises(ValueError, match=r"."):

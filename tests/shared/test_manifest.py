@@ -60,13 +60,23 @@ def test_round_trip(path: Path) -> None:
     assert Manifest.read(path) == _MANIFEST
 
 
+def test_the_file_has_the_keys_of_earlier_versions(tmp_path: Path) -> None:
+    tuned = dataclasses.replace(_MANIFEST.categories[0], search_parameter=48, n_candidates=30)
+    manifest = dataclasses.replace(_MANIFEST, categories=(tuned,))
+    manifest.write(tmp_path / "manifest.json")
+    (category,) = json.loads((tmp_path / "manifest.json").read_text(encoding="utf-8"))["categories"]
+    assert (category["effort"], category["depth"]) == (48, 30)
+    assert {"search_parameter", "n_candidates"}.isdisjoint(category)
+    assert Manifest.read(tmp_path / "manifest.json") == manifest
+
+
 def test_another_layout_of_the_same_json_is_still_sealed(path: Path) -> None:
     path.write_text(json.dumps(json.loads(path.read_text(encoding="utf-8")), sort_keys=True), encoding="utf-8")
     assert Manifest.read(path) == _MANIFEST
 
 
 @pytest.mark.parametrize("field", [field.name for field in dataclasses.fields(Manifest) if field.name[:6] != "format"])
-def test_an_edit_of_any_field_is_refused(path: Path, field: str) -> None:
+def test_an_edit_of_any_field_is_rejected(path: Path, field: str) -> None:
     _change(path, lambda content: content.update({field: "edited"}))
     with pytest.raises(SnapshotError, match=r"manifest\.json was changed after it was written"):
         Manifest.read(path)
@@ -122,13 +132,13 @@ def test_missing_or_unknown_fields_are_refused_even_when_sealed(
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b"null", b"5", b'"text"', b"{}", b"\xff\xfe"])
-def test_what_is_no_manifest_is_refused(path: Path, content: bytes) -> None:
+def test_what_is_no_manifest_is_rejected(path: Path, content: bytes) -> None:
     path.write_bytes(content)
     with pytest.raises(SnapshotError, match=r"the manifest .*manifest\.json can't be read"):
         Manifest.read(path)
 
 
-def test_truncated_files_are_refused(path: Path) -> None:
+def test_truncated_files_are_rejected(path: Path) -> None:
     whole = path.read_bytes()
     for length in range(0, len(whole) - 2, 41):
         path.write_bytes(whole[:length])
@@ -225,21 +235,21 @@ def test_a_category_that_can_not_be_is_refused_though_it_is_sealed(path: Path, f
         Manifest.read(path)
 
 
-def test_two_categories_of_one_name_are_refused(path: Path) -> None:
+def test_two_categories_of_one_name_are_rejected(path: Path) -> None:
     _change(path, lambda content: content["categories"][1].update(name="Schuhe & Stiefel"), seal=True)
     with pytest.raises(SnapshotError, match="distinct names of categories"):
         Manifest.read(path)
 
 
 @pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity", "1e999"])
-def test_a_number_that_json_has_not_is_refused(path: Path, number: str) -> None:
+def test_a_number_that_json_has_not_is_rejected(path: Path, number: str) -> None:
     text = path.read_text(encoding="utf-8").replace("0.93", number)
     path.write_text(text, encoding="utf-8")
     with pytest.raises(SnapshotError, match=f"can't be read: it has {number}"):
         Manifest.read(path)
 
 
-def test_nesting_without_an_end_is_refused(path: Path) -> None:
+def test_nesting_without_an_end_is_rejected(path: Path) -> None:
     path.write_text('{"format_version": 2, "settings": ' + "[" * 100_000, encoding="utf-8")
     with pytest.raises(SnapshotError, match="can't be read"):
         Manifest.read(path)

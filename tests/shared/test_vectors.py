@@ -1,4 +1,4 @@
-"""`unit_rows` against NumPy's own norm, and what it refuses."""
+"""`unit_rows` against NumPy's own norm, and what it rejects."""
 
 import numpy as np
 import pytest
@@ -10,10 +10,10 @@ from shared.vectors import unit_rows
 def test_rows_have_length_one_and_keep_their_direction(dtype: type) -> None:
     rows = np.random.default_rng(0).integers(1, 200, size=(50, 17)).astype(dtype)
     units = unit_rows(rows)
-    wanted = rows / np.linalg.norm(rows.astype(np.float64), axis=1, keepdims=True)
+    expected = rows / np.linalg.norm(rows.astype(np.float64), axis=1, keepdims=True)
     assert units.dtype == np.float32
     assert units.flags.c_contiguous
-    np.testing.assert_allclose(units, wanted, atol=1e-7)
+    np.testing.assert_allclose(units, expected, atol=1e-7)
 
 
 @pytest.mark.parametrize("scale", [1e-30, 1e-100, 1e100])

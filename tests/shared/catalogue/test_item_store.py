@@ -1,4 +1,4 @@
-"""`items.sqlite`: what goes in comes out, from any thread; what is no such file is refused."""
+"""`items.sqlite`: what goes in comes out, from any thread; what is no such file is rejected."""
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -68,9 +68,9 @@ def test_an_unknown_id_is_named(store: ItemStore, item_id: str) -> None:
 
 
 def test_many_threads_read_at_once(store: ItemStore) -> None:
-    wanted = list(_ITEMS) * 50
+    expected = list(_ITEMS) * 50
     with ThreadPoolExecutor(4) as pool:
-        assert list(pool.map(store.by_id, [indexed.item.item_id for indexed in wanted])) == wanted
+        assert list(pool.map(store.by_id, [indexed.item.item_id for indexed in expected])) == expected
 
 
 @pytest.mark.parametrize("name", ["a?b.sqlite", "a#b.sqlite", "100%25.sqlite", "spaced ü.sqlite"])
@@ -114,7 +114,7 @@ def test_a_missing_file_is_named_and_not_made(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", [b"", b"garbage" * 1000])
-def test_other_bytes_are_refused(tmp_path: Path, content: bytes) -> None:
+def test_other_bytes_are_rejected(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "items.sqlite").write_bytes(content)
     with pytest.raises(SnapshotError, match=r"items\.sqlite can't be read"):
         ItemStore(tmp_path / "items.sqlite")

@@ -1,4 +1,4 @@
-"""What a filter may say, and what it is refused for."""
+"""What a filter may say, and what it is rejected for."""
 
 import pytest
 
@@ -73,7 +73,7 @@ def test_as_many_conditions_and_values_as_are_allowed() -> None:
 
 
 @pytest.mark.parametrize(
-    ("value", "wanted"),
+    ("value", "expected"),
     [
         *((value, value) for value in ("", "x" * 10_000, "a\0b", 0, -1, 2.5, 2**63 - 1, -(2**63))),
         (True, TRUE),
@@ -83,17 +83,17 @@ def test_as_many_conditions_and_values_as_are_allowed() -> None:
     ],
     ids=lambda value: repr(value)[:20],
 )
-def test_values_in_the_form_in_which_they_are_compared(value: object, wanted: object) -> None:
+def test_values_in_the_form_in_which_they_are_compared(value: object, expected: object) -> None:
     found = comparable(value)
-    assert (found, type(found)) == (wanted, type(wanted))
+    assert (found, type(found)) == (expected, type(expected))
 
 
 @pytest.mark.parametrize(
-    ("text", "wanted"),
+    ("text", "expected"),
     [("3", 3), ("-0.5", -0.5), ("3.0", 3.0), ("1e3", 1000.0), ("9" * 30, float("9" * 30)), ("-0", 0)]
     + [
         (text, None) for text in ("", "03", " 3", "3 ", "+3", ".5", "5.", "1e999", "0x1", "1_000", "٣", "nan", "1" * 50)
     ],
 )
-def test_text_that_spells_a_number(text: str, wanted: float | None) -> None:
-    assert spelled_number(text) == wanted
+def test_text_that_spells_a_number(text: str, expected: float | None) -> None:
+    assert spelled_number(text) == expected

@@ -67,12 +67,12 @@ def odd(tmp_path: Path) -> Iterator[ItemStore]:
         yield store
 
 
-def _found(store: ItemStore, wanted: dict[str, Any]) -> list[dict[str, Any]]:
-    return [_ODD[number] for number in np.flatnonzero(store.passing(MetadataFilter.from_json(wanted)))]
+def _found(store: ItemStore, expected: dict[str, Any]) -> list[dict[str, Any]]:
+    return [_ODD[number] for number in np.flatnonzero(store.passing(MetadataFilter.from_json(expected)))]
 
 
 @pytest.mark.parametrize(
-    ("wanted", "values"),
+    ("expected", "values"),
     [
         (3, [3, 3.0, "3", "3.0", ["a", "b", "a", 3]]),
         ("3", ["3"]),
@@ -104,8 +104,8 @@ def _found(store: ItemStore, wanted: dict[str, Any]) -> list[dict[str, Any]]:
     ],
     ids=lambda value: repr(value)[:30],
 )
-def test_what_equals_what(odd: ItemStore, wanted: object, values: list[object]) -> None:
-    found = [one["v"] for one in _found(odd, {"v": wanted})]
+def test_what_equals_what(odd: ItemStore, expected: object, values: list[object]) -> None:
+    found = [one["v"] for one in _found(odd, {"v": expected})]
     assert [(type(one), one) for one in found] == [(type(one), one) for one in values]
 
 
@@ -140,14 +140,14 @@ def test_random_filters_equal_plain_python(tmp_path: Path) -> None:
         for _ in range(200):
             values = [draw.choice(kinds[:4])() for _ in range(draw.randint(1, 3))]
             low, field = draw.randint(-3, 1), draw.choice("xyz")
-            wanted = {field: values, draw.choice("xyz"): {"gt": low, "lte": low + 2}}
-            found = np.flatnonzero(store.passing(MetadataFilter.from_json(wanted))).tolist()
-            assert found == [n for n, one in enumerate(metadata) if _passes(one, wanted)]
+            expected = {field: values, draw.choice("xyz"): {"gt": low, "lte": low + 2}}
+            found = np.flatnonzero(store.passing(MetadataFilter.from_json(expected))).tolist()
+            assert found == [n for n, one in enumerate(metadata) if _passes(one, expected)]
             sizes.add(len(found))
     assert len(sizes) > 20
 
 
-def _passes(metadata: dict[str, Any], wanted: dict[str, Any]) -> bool:
+def _passes(metadata: dict[str, Any], expected: dict[str, Any]) -> bool:
     return all(
         any(
             _is_number(one) and condition["gt"] < one <= condition["lte"]
@@ -155,7 +155,7 @@ def _passes(metadata: dict[str, Any], wanted: dict[str, Any]) -> bool:
             else any(isinstance(one, bool) == isinstance(value, bool) and one == value for value in condition)
             for one in (metadata[field] if isinstance(metadata.get(field), list) else [metadata.get(field)])
         )
-        for field, condition in wanted.items()
+        for field, condition in expected.items()
     )
 
 
@@ -186,10 +186,10 @@ def test_numbers_may_have_gaps_and_come_in_any_order(tmp_path: Path) -> None:
 
 
 def test_many_threads_find_the_same_and_nobody_changes_it(odd: ItemStore) -> None:
-    wanted = [MetadataFilter.from_json({"v": value}) for value in (3, "3", True, {"gt": 0}, ["a", "A"])] * 40
+    expected = [MetadataFilter.from_json({"v": value}) for value in (3, "3", True, {"gt": 0}, ["a", "A"])] * 40
     with ThreadPoolExecutor(4) as pool:
-        found = list(pool.map(odd.passing, wanted))
-    for one, passing in zip(wanted, found, strict=True):
+        found = list(pool.map(odd.passing, expected))
+    for one, passing in zip(expected, found, strict=True):
         np.testing.assert_array_equal(passing, odd.passing(one))
     with pytest.raises(ValueError, match="read-only"):
         found[0][0] = True

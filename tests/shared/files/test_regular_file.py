@@ -1,4 +1,4 @@
-"""Regular files are read; whatever else a path may lead to is refused at once, and nothing of it is opened."""
+"""Regular files are read; whatever else a path may lead to is rejected at once, and nothing of it is opened."""
 
 import os
 import socket
@@ -38,7 +38,7 @@ def test_the_directory_itself_may_be_a_link(inside: Path) -> None:
 
 
 @pytest.mark.parametrize("target", ["../outside", "/etc/passwd", "/dev/zero"])
-def test_a_link_that_leads_out_is_refused(inside: Path, target: str) -> None:
+def test_a_link_that_leads_out_is_rejected(inside: Path, target: str) -> None:
     (inside / "link").symlink_to(target)
     with pytest.raises(SnapshotError, match="is a link that leads out of"):
         open_regular(inside / "link", inside)
@@ -63,7 +63,7 @@ def _socket(path: Path) -> None:
 
 
 @pytest.mark.parametrize(("make", "kind"), [(os.mkfifo, "a FIFO"), (os.mkdir, "a directory"), (_socket, "a socket")])
-def test_what_is_no_regular_file_is_refused(
+def test_what_is_no_regular_file_is_rejected(
     inside: Path, monkeypatch: pytest.MonkeyPatch, make: Callable[[Path], None], kind: str
 ) -> None:
     monkeypatch.chdir(inside)  # goes back afterwards

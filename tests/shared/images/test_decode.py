@@ -67,9 +67,9 @@ def _textured(width: int, height: int) -> Image.Image:
     return Image.blend(colours, pattern.convert("RGB"), 0.3)
 
 
-def _assert_near(found: np.ndarray, wanted: np.ndarray, mean: float) -> None:
-    assert found.shape == wanted.shape
-    assert np.abs(found.astype(int) - wanted.astype(int)).mean() <= mean
+def _assert_near(found: np.ndarray, expected: np.ndarray, mean: float) -> None:
+    assert found.shape == expected.shape
+    assert np.abs(found.astype(int) - expected.astype(int)).mean() <= mean
 
 
 # Formats and modes
@@ -106,8 +106,8 @@ def test_cmyk_jpeg() -> None:
 @pytest.mark.parametrize("file_format", ["JPEG", "PNG", "TIFF", "BMP", "AVIF"])
 def test_grey(file_format: str) -> None:
     grey = Image.fromarray(np.arange(0, 240, 10, dtype=np.uint8).reshape(4, 6).repeat(8, axis=0).repeat(8, axis=1))
-    wanted = np.asarray(grey)[..., np.newaxis].repeat(3, axis=-1)
-    _assert_near(_decoded(encoded(grey, file_format)), wanted, 2.0 if file_format in _LOSSY else 0.0)
+    expected = np.asarray(grey)[..., np.newaxis].repeat(3, axis=-1)
+    _assert_near(_decoded(encoded(grey, file_format)), expected, 2.0 if file_format in _LOSSY else 0.0)
 
 
 @pytest.mark.parametrize("file_format", ["PNG", "TIFF", "BMP"])
@@ -125,8 +125,8 @@ def test_16_bit_grey_keeps_its_range(file_format: str, order: str) -> None:
     content = deep if mode == "I;16B" else deep.astype("<u2")
     image = Image.frombytes(mode, (48, 32), content.tobytes())
     found = _decoded(encoded(image, file_format))
-    wanted = np.round(deep.astype(float) / 257).astype(int)
-    np.testing.assert_array_equal(found, wanted[..., np.newaxis].repeat(3, axis=-1))
+    expected = np.round(deep.astype(float) / 257).astype(int)
+    np.testing.assert_array_equal(found, expected[..., np.newaxis].repeat(3, axis=-1))
 
 
 @pytest.mark.parametrize("full_scale", [1.0, 255.0])
@@ -178,8 +178,8 @@ def test_alpha_lies_over_white(file_format: str) -> None:
     pixels = np.array([[[255, 0, 0, 255], [255, 0, 0, 128], [0, 0, 0, 0], [0, 0, 0, 51]]], dtype=np.uint8)
     options = {"lossless": True, "exact": True} if file_format == "WEBP" else _OPTIONS[file_format]
     found = _decoded(encoded(Image.fromarray(pixels), file_format, **options))
-    wanted = [[255, 0, 0], [255, 127, 127], [255, 255, 255], [204, 204, 204]]
-    np.testing.assert_allclose(found[0], wanted, atol=4 if file_format in _LOSSY else 1)
+    expected = [[255, 0, 0], [255, 127, 127], [255, 255, 255], [204, 204, 204]]
+    np.testing.assert_allclose(found[0], expected, atol=4 if file_format in _LOSSY else 1)
 
 
 @pytest.mark.parametrize("file_format", ["PNG", "TIFF"])
@@ -235,7 +235,7 @@ def test_an_orientation_that_does_not_exist_turns_nothing(orientation: int) -> N
 
 @pytest.mark.filterwarnings("ignore::UserWarning:PIL")
 @pytest.mark.parametrize("exif", [b"Exif\0\0", b"Exif\0\0II*\0garbage", b"Exif\0\0MM\0*\0\0\0\x08\xff\xff"])
-def test_broken_exif_is_no_reason_to_refuse_a_picture(exif: bytes) -> None:
+def test_broken_exif_is_no_reason_to_reject_a_picture(exif: bytes) -> None:
     original = _quarters()
     _assert_near(_decoded(encoded(original, "JPEG", exif=exif, **_OPTIONS["JPEG"])), np.asarray(original), 3.0)
 
@@ -268,9 +268,9 @@ def test_a_huge_jpeg_decodes_to_few_pixels_and_the_same_square(size: tuple[int, 
 def test_the_same_picture_as_a_jpeg_and_as_a_png_has_the_same_pixels(size: tuple[int, int], subsampling: int) -> None:
     jpeg = encoded(_textured(*size), "JPEG", quality=92, subsampling=subsampling)
     png = encoded(Image.open(io.BytesIO(jpeg)), "PNG")
-    found, wanted = (decode_image(data, _LIMITS) for data in (png, jpeg))
-    assert found.size == wanted.size
-    _assert_near(np.asarray(found), np.asarray(wanted), 1.0)
+    found, expected = (decode_image(data, _LIMITS) for data in (png, jpeg))
+    assert found.size == expected.size
+    _assert_near(np.asarray(found), np.asarray(expected), 1.0)
 
 
 @pytest.mark.parametrize("file_format", sorted(set(FORMATS) - {"JPEG", "AVIF"}))
@@ -294,12 +294,12 @@ def test_under_the_first_preprocessing_only_jpegs_are_decoded_at_a_smaller_scale
 def test_the_pixels_of_each_preprocessing_stay_as_they_are() -> None:
     """Whoever changes a pixel adds a name: snapshots of these ones have embeddings of these pixels."""
     picture = _textured(961, 700)
-    wanted = {
+    expected = {
         "geometric-mean-square/white/bilinear/224/1": to_pixels(picture),
         "geometric-mean-square/white/bilinear/224/2": to_pixels(picture.reduce(2)),
     }
-    assert tuple(wanted) == PREPROCESSINGS
-    for name, pixels in wanted.items():
+    assert tuple(expected) == PREPROCESSINGS
+    for name, pixels in expected.items():
         found = decode_image(encoded(picture, "PNG"), _LIMITS, preprocessing=name)
         np.testing.assert_array_equal(to_pixels(found), pixels)
 
@@ -392,7 +392,7 @@ def test_truncated_files_are_broken(file_format: str, eighths: int) -> None:
 def test_files_cut_anywhere_give_no_other_error(file_format: str) -> None:
     data = encoded(_noise(), file_format, **_OPTIONS[file_format])
     for length in range(0, len(data), 7):
-        _decode_or_refuse(data[:length])
+        _decode_or_reject(data[:length])
 
 
 @pytest.mark.parametrize("file_format", [*FORMATS, "LZW TIFF", "palette PNG", "animated GIF"])
@@ -400,7 +400,7 @@ def test_files_cut_anywhere_give_no_other_error(file_format: str) -> None:
 def test_damaged_bytes_give_no_other_error(file_format: str) -> None:
     data = _special(file_format)
     random = np.random.default_rng(len(data))
-    outcomes = [_decode_or_refuse(_flipped(data, random)) for _ in range(300)]
+    outcomes = [_decode_or_reject(_flipped(data, random)) for _ in range(300)]
     assert any(outcomes)
     assert not all(outcomes)
 
@@ -416,7 +416,7 @@ def test_damaged_pngs_whose_checksums_are_right_give_no_other_error() -> None:
             _chunk(kind, _flipped(content, random) if number == damaged else content)
             for number, (kind, content) in enumerate(chunks)
         ]
-        outcomes.append(_decode_or_refuse(_PNG_SIGNATURE + b"".join(parts)))
+        outcomes.append(_decode_or_reject(_PNG_SIGNATURE + b"".join(parts)))
     assert any(outcomes)
     assert not all(outcomes)
 
@@ -448,7 +448,7 @@ def _flipped(data: bytes, random: np.random.Generator) -> bytes:
     return bytes(damaged)
 
 
-def _decode_or_refuse(data: bytes) -> bool:
+def _decode_or_reject(data: bytes) -> bool:
     """Whether it was decoded; raises whatever is no `ImageError`."""
     try:
         image = decode_image(data, ImageLimits(max_pixels=1_000_000))
@@ -492,8 +492,8 @@ def test_a_long_picture_is_centred_with_white_outside(turned: bool) -> None:
 
 def test_a_long_picture_loses_its_ends_evenly() -> None:
     across = to_pixels(_ramps(400, 100))[112, :, 0].astype(int)
-    wanted = np.linspace(0, 255, 400)[100:300]
-    np.testing.assert_allclose(across[[0, 112, 223]], wanted[[0, 100, 199]], atol=2)
+    expected = np.linspace(0, 255, 400)[100:300]
+    np.testing.assert_allclose(across[[0, 112, 223]], expected[[0, 100, 199]], atol=2)
 
 
 @pytest.mark.parametrize("size", [(300, 200), (200, 300), (500, 100), (90, 60)])
@@ -504,8 +504,8 @@ def test_a_circle_stays_a_circle(size: tuple[int, int]) -> None:
     pixels = to_pixels(Image.fromarray(np.where(disc, 0, 255).astype(np.uint8)).convert("RGB"))
     inside = pixels[..., 0] < 128
     diameters = inside.any(axis=0).sum(), inside.any(axis=1).sum()
-    wanted = 0.8 * min(size) * SIDE_PX / (width * height) ** 0.5
-    np.testing.assert_allclose(diameters, wanted, atol=3)
+    expected = 0.8 * min(size) * SIDE_PX / (width * height) ** 0.5
+    np.testing.assert_allclose(diameters, expected, atol=3)
     assert abs(int(diameters[0]) - int(diameters[1])) <= 2
     middle = [places.mean() for places in np.nonzero(inside)]
     np.testing.assert_allclose(middle, (SIDE_PX - 1) / 2, atol=0.6)
@@ -536,8 +536,8 @@ def test_a_picture_that_is_converted_in_bands_comes_out_upright_and_whole(orient
     exif = Image.Exif()
     exif[0x0112] = orientation
     whole = Image.alpha_composite(Image.new("RGBA", plain.size, "white"), plain).convert("RGB")
-    wanted = ImageOps.exif_transpose(_with_exif(whole, exif))
-    np.testing.assert_array_equal(_decoded(encoded(plain, "PNG", exif=exif)), np.asarray(wanted))
+    expected = ImageOps.exif_transpose(_with_exif(whole, exif))
+    np.testing.assert_array_equal(_decoded(encoded(plain, "PNG", exif=exif)), np.asarray(expected))
 
 
 def _with_exif(image: Image.Image, exif: Image.Exif) -> Image.Image:

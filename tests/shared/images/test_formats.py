@@ -72,10 +72,10 @@ _KINDS = {
 @pytest.mark.parametrize("name", _KINDS)
 def test_other_files_are_named_for_what_they_are(name: str) -> None:
     data, kind = _KINDS[name]
-    with pytest.raises(UnsupportedImage) as refused:
+    with pytest.raises(UnsupportedImage) as rejected:
         decode_image(data, ImageLimits(), "shoe.jpg")
     said = f"shoe.jpg is not an image that can be read: it is {kind}; expected one of {', '.join(FORMATS)}"
-    assert str(refused.value) == said
+    assert str(rejected.value) == said
 
 
 @pytest.mark.parametrize("data", [b"\1\2\3", b"\xfe\xdc\xba" * 50, b"text with \0 in it", b"GIF8\0"])

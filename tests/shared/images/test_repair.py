@@ -117,11 +117,11 @@ _JPEGS = [
 @pytest.mark.parametrize("mode", ["RGB", "L"])
 def test_a_jpeg_that_lacks_its_last_bytes_is_decoded(mode: str, options: dict, n_missing: int) -> None:
     data = encoded(_photo().convert(mode), "JPEG", **options)
-    found, wanted = _decoded(data[:-n_missing]), _decoded(data)
+    found, expected = _decoded(data[:-n_missing]), _decoded(data)
     n_intact = found.shape[0] * 15 // 16
-    assert np.abs(found[:n_intact] - wanted[:n_intact]).mean() < 0.5
+    assert np.abs(found[:n_intact] - expected[:n_intact]).mean() < 0.5
     if n_missing <= 2:  # the end marker alone
-        np.testing.assert_array_equal(found, wanted)
+        np.testing.assert_array_equal(found, expected)
 
 
 @pytest.mark.parametrize("options", _JPEGS)
@@ -132,7 +132,7 @@ def test_a_cmyk_jpeg_that_lacks_its_end_marker_is_decoded(options: dict) -> None
 
 @pytest.mark.parametrize("options", _JPEGS)
 @pytest.mark.parametrize("mode", ["RGB", "L", "CMYK"])
-def test_half_a_jpeg_is_refused(mode: str, options: dict) -> None:
+def test_half_a_jpeg_is_rejected(mode: str, options: dict) -> None:
     data = encoded(_photo().convert(mode), "JPEG", **options)
     with pytest.raises(BrokenImage, match=r"shoe\.jpg can't be decoded: .*truncated"):
         _decoded(data[: len(data) // 2])

@@ -53,9 +53,9 @@ def parts(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
         yield found
 
 
-def _same(hits: list[Hit], wanted: list[tuple[int, float]]) -> None:
-    assert [hit.item_number for hit in hits] == [number for number, _ in wanted]
-    np.testing.assert_allclose([hit.score for hit in hits], [score for _, score in wanted], atol=1e-5)
+def _same(hits: list[Hit], expected: list[tuple[int, float]]) -> None:
+    assert [hit.item_number for hit in hits] == [number for number, _ in expected]
+    np.testing.assert_allclose([hit.score for hit in hits], [score for _, score in expected], atol=1e-5)
 
 
 class TestCategorySearch:

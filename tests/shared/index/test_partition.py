@@ -44,8 +44,8 @@ def _best_by_item(embeddings: Vectors, item_numbers: np.ndarray, query: Vectors)
 
 def _assert_exact(found: list[Hit], exact: dict[int, float], top_k: int) -> None:
     """The right scores in the right order, and no item better than the last was missed; ties may stand either way."""
-    wanted = sorted(exact.values(), reverse=True)[:top_k]
-    np.testing.assert_allclose([hit.score for hit in found], wanted, atol=_TOLERANCE)
+    expected = sorted(exact.values(), reverse=True)[:top_k]
+    np.testing.assert_allclose([hit.score for hit in found], expected, atol=_TOLERANCE)
     np.testing.assert_allclose([hit.score for hit in found], [exact[hit.item_number] for hit in found], atol=_TOLERANCE)
     assert len({hit.item_number for hit in found}) == len(found)
     assert [hit.score for hit in found] == sorted((hit.score for hit in found), reverse=True)
@@ -84,10 +84,10 @@ def test_four_threads_at_once_get_the_same_hits(tmp_path: Path) -> None:
     Partition.build("shoes", _vectors(2000, seed=1), _item_numbers(2000, "several")).write(tmp_path)
     partition = Partition.open("shoes", tmp_path)
     queries = _vectors(50, seed=2)
-    wanted = [partition.search(query[np.newaxis], 10)[0] for query in queries]
+    expected = [partition.search(query[np.newaxis], 10)[0] for query in queries]
     with ThreadPoolExecutor(4) as pool:
         found = list(pool.map(lambda query: partition.search(query[np.newaxis], 10)[0], np.tile(queries, (4, 1))))
-    assert found == wanted * 4
+    assert found == expected * 4
 
 
 @pytest.mark.parametrize("top_k", [3, 4, 1000])
@@ -147,8 +147,8 @@ def test_a_filtered_search_is_the_search_of_all_without_the_others(kind: str, sh
     partition = Partition.build("shoes", embeddings, item_numbers)
     allowed = np.random.default_rng(3).random(item_numbers.max() + 1) < share
     everything = partition.search(queries, 1000)
-    wanted = [[hit for hit in hits if allowed[hit.item_number]][:top_k] for hits in everything]
-    assert partition.search(queries, top_k, allowed) == wanted  # the scores have the same bits
+    expected = [[hit for hit in hits if allowed[hit.item_number]][:top_k] for hits in everything]
+    assert partition.search(queries, top_k, allowed) == expected  # the scores have the same bits
 
 
 def test_searches_with_different_filters_at_once_do_not_meet() -> None:
@@ -160,9 +160,9 @@ def test_searches_with_different_filters_at_once_do_not_meet() -> None:
         allowed = None if place % 5 == 0 else shares < place % 5 / 5
         return partition.search(queries[place % 50][np.newaxis], 10, allowed)[0]
 
-    wanted = [found(place) for place in range(200)]
+    expected = [found(place) for place in range(200)]
     with ThreadPoolExecutor(4) as pool:
-        assert list(pool.map(found, range(200))) == wanted
+        assert list(pool.map(found, range(200))) == expected
 
 
 def test_search_changes_neither_queries_nor_embeddings() -> None:
@@ -209,17 +209,17 @@ def test_best_hits_keep_each_items_best_and_break_ties_by_number() -> None:
     assert best_hits([]) == []
 
 
-# What is refused
+# What is rejected
 
 
-def test_another_metric_is_refused() -> None:
+def test_another_metric_is_rejected() -> None:
     index = faiss.IndexFlatL2(_DIM)
     with pytest.raises(SnapshotError, match="the partition 'shoes' has the FAISS metric 1; expected 0, inner product"):
         Partition("shoes", StoredVectors(index), np.empty(0, dtype=np.int64))
 
 
 @pytest.mark.parametrize("shape", [(3,), (5,), (4, 1), ()])
-def test_item_numbers_that_do_not_fit_are_refused(shape: tuple[int, ...]) -> None:
+def test_item_numbers_that_do_not_fit_are_rejected(shape: tuple[int, ...]) -> None:
     with pytest.raises(SnapshotError, match="'shoes' has item numbers of shape") as caught:
         Partition.build("shoes", _vectors(4, seed=1), np.zeros(shape, dtype=np.int64))
     assert str(shape) in str(caught.value)
@@ -321,7 +321,7 @@ def test_an_opened_partition_finds_the_same(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("file", ["shoes.faiss", "shoes.rows.npy"])
 @pytest.mark.parametrize("content", [None, b"", b"garbage" * 50])
-def test_missing_or_other_files_are_refused(tmp_path: Path, file: str, content: bytes | None) -> None:
+def test_missing_or_other_files_are_rejected(tmp_path: Path, file: str, content: bytes | None) -> None:
     Partition.build("shoes", _vectors(4, seed=1), _item_numbers(4, "one")).write(tmp_path)
     (tmp_path / file).unlink()
     if content is not None:
@@ -330,7 +330,7 @@ def test_missing_or_other_files_are_refused(tmp_path: Path, file: str, content: 
         Partition.open("shoes", tmp_path)
 
 
-def test_truncated_item_numbers_are_refused(tmp_path: Path) -> None:
+def test_truncated_item_numbers_are_rejected(tmp_path: Path) -> None:
     """FAISS itself may crash on a truncated index: that one is left to the checksum, see test_snapshot.py."""
     Partition.build("shoes", _vectors(4, seed=1), _item_numbers(4, "one")).write(tmp_path)
     whole = (tmp_path / "shoes.rows.npy").read_bytes()
@@ -340,7 +340,7 @@ def test_truncated_item_numbers_are_refused(tmp_path: Path) -> None:
             Partition.open("shoes", tmp_path)
 
 
-def test_the_two_files_of_different_partitions_are_refused(tmp_path: Path) -> None:
+def test_the_two_files_of_different_partitions_are_rejected(tmp_path: Path) -> None:
     Partition.build("shoes", _vectors(4, seed=1), _item_numbers(4, "one")).write(tmp_path)
     Partition.build("hats", _vectors(5, seed=1), _item_numbers(5, "one")).write(tmp_path)
     (tmp_path / rows_file("hats")).replace(tmp_path / rows_file("shoes"))

@@ -36,7 +36,7 @@ def test_addresses(text: str, uri: str, name: str, database: str) -> None:
         "Embedded",
     ],
 )
-def test_what_is_no_address_is_refused(text: str) -> None:
+def test_what_is_no_address_is_rejected(text: str) -> None:
     with pytest.raises(SettingsError, match="--store"):
         MilvusAddress.parse(text)
 

@@ -1,4 +1,4 @@
-"""Servers that refuse, are silent, or answer with an error; and a pymilvus that is not there."""
+"""Servers that reject, are silent, or answer with an error; and a pymilvus that is not there."""
 
 import socket
 import sys

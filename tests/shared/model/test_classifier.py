@@ -66,10 +66,11 @@ def test_ranking_is_most_probable_first_and_ties_keep_column_order() -> None:
 
 
 @pytest.mark.parametrize(
-    ("share", "wanted"), [(0.0, 1), (0.3, 1), (0.5, 1), (0.51, 2), (0.8, 2), (0.81, 3), (0.95, 3), (0.96, 4), (1.0, 4)]
+    ("share", "expected"),
+    [(0.0, 1), (0.3, 1), (0.5, 1), (0.51, 2), (0.8, 2), (0.81, 3), (0.95, 3), (0.96, 4), (1.0, 4)],
 )
-def test_covering_counts_the_most_probable_in_any_order(share: float, wanted: int) -> None:
-    assert n_covering(np.array([0.05, 0.5, 0.15, 0.3], dtype=np.float32), share) == wanted
+def test_covering_counts_the_most_probable_in_any_order(share: float, expected: int) -> None:
+    assert n_covering(np.array([0.05, 0.5, 0.15, 0.3], dtype=np.float32), share) == expected
 
 
 def test_covering_forgives_the_rounding_of_float32() -> None:
@@ -107,14 +108,14 @@ def test_with_too_few_held_out_images_the_needed_categories_cover_the_share(own:
 
 
 @pytest.mark.parametrize(
-    ("share", "wanted"),
+    ("share", "expected"),
     # Of 99 images, one in a hundred may be missed for each 0.01: 0.98 takes what the second-least probable was given.
     [(0.99, 5), (0.98, 4), (0.97, 3), (0.96, 2), (0.95, 1), (0.5, 1), (0.0, 1)],
 )
-def test_the_needed_categories_are_as_probable_as_held_out_images_own(share: float, wanted: int) -> None:
+def test_the_needed_categories_are_as_probable_as_held_out_images_own(share: float, expected: int) -> None:
     own = np.array([0.01, 0.03, 0.08, 0.2, 0.7] + [0.95] * 94, np.float32)
     head = replace(_head(), own_probabilities=own)
-    assert head.n_likely(np.array([0.04, 0.6, 0.02, 0.24, 0.1], np.float32), share) == wanted
+    assert head.n_likely(np.array([0.04, 0.6, 0.02, 0.24, 0.1], np.float32), share) == expected
 
 
 def test_the_share_holds_for_queries_like_the_held_out_images() -> None:
@@ -177,7 +178,7 @@ def test_a_file_of_before_there_were_rules_opens_without_one(tmp_path: Path) -> 
     assert Classifier.open(tmp_path / "classifier.npz").ood_rule is None
 
 
-def test_a_rule_of_other_categories_is_refused(tmp_path: Path) -> None:
+def test_a_rule_of_other_categories_is_rejected(tmp_path: Path) -> None:
     with pytest.raises(SnapshotError, match="has 4 thresholds; expected 5"):
         replace(_head(), ood_rule=replace(_RULE, thresholds=np.zeros(4)))
     head = _head()
@@ -196,7 +197,7 @@ def test_a_rule_of_other_categories_is_refused(tmp_path: Path) -> None:
         Classifier.open(tmp_path / "classifier.npz")
 
 
-def test_a_clarity_of_other_embeddings_is_refused() -> None:
+def test_a_clarity_of_other_embeddings_is_rejected() -> None:
     clarity = EnergyScore(np.ones((11, 3), np.float32), np.ones(3, np.float32))
     rule = OodRule(np.zeros(5), np.ones(5), np.zeros(5), np.array(WEIGHTS_WITH_ENERGY), clarity)
     with pytest.raises(SnapshotError, match="energy score takes 11 dimensions; expected 12"):
@@ -206,7 +207,7 @@ def test_a_clarity_of_other_embeddings_is_refused() -> None:
 @pytest.mark.parametrize(
     ("weights", "bias"), [((12, 4), 5), ((12, 5), 4), ((5,), 5), ((5, 12), 5)], ids=["columns", "bias", "1-d", "turned"]
 )
-def test_parts_that_do_not_fit_are_refused(weights: tuple[int, ...], bias: int) -> None:
+def test_parts_that_do_not_fit_are_rejected(weights: tuple[int, ...], bias: int) -> None:
     with pytest.raises(SnapshotError, match="the classifier has weights"):
         Classifier(_NAMES, np.ones(weights, np.float32), np.ones(bias, np.float32))
 
@@ -223,27 +224,27 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", [b"", b"PK\x03\x04", b"\x93NUMPY", b"garbage" * 50])
-def test_other_bytes_are_refused(tmp_path: Path, content: bytes) -> None:
+def test_other_bytes_are_rejected(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "classifier.npz"
     path.write_bytes(content)
     with pytest.raises(SnapshotError, match=r"classifier\.npz can't be read"):
         Classifier.open(path)
 
 
-def test_an_array_file_that_is_no_archive_is_refused(tmp_path: Path) -> None:
+def test_an_array_file_that_is_no_archive_is_rejected(tmp_path: Path) -> None:
     with (tmp_path / "classifier.npz").open("wb") as file:
         np.save(file, np.ones(3))
     with pytest.raises(SnapshotError, match=r"classifier\.npz can't be read"):
         Classifier.open(tmp_path / "classifier.npz")
 
 
-def test_an_archive_with_a_part_missing_is_refused(tmp_path: Path) -> None:
+def test_an_archive_with_a_part_missing_is_rejected(tmp_path: Path) -> None:
     np.savez(tmp_path / "classifier.npz", categories=np.array(_NAMES), weights=_head().weights, bias=_head().bias)
     with pytest.raises(SnapshotError, match="temperature"):
         Classifier.open(tmp_path / "classifier.npz")
 
 
-def test_truncated_files_are_refused(tmp_path: Path) -> None:
+def test_truncated_files_are_rejected(tmp_path: Path) -> None:
     path = tmp_path / "classifier.npz"
     _head().save(path)
     whole = path.read_bytes()
@@ -258,7 +259,7 @@ def test_damaged_bytes_give_no_other_error(tmp_path: Path) -> None:
     _head().save(path)
     whole = path.read_bytes()
     random = np.random.default_rng(5)
-    refused = 0
+    rejected = 0
     for place in random.integers(0, len(whole), size=300):
         damaged = bytearray(whole)
         damaged[place] ^= int(random.integers(1, 256))
@@ -266,5 +267,5 @@ def test_damaged_bytes_give_no_other_error(tmp_path: Path) -> None:
         try:
             Classifier.open(path)
         except SnapshotError:
-            refused += 1
-    assert refused > 200
+            rejected += 1
+    assert rejected > 200

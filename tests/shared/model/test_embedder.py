@@ -84,10 +84,10 @@ def test_a_picture_has_the_same_bits_alone_and_among_others(lite0: LiteRtEmbedde
 @pytest.mark.parametrize("interpreters", [1, 2, 4])
 def test_four_threads_get_the_same_bits(lite0_tflite: Path, pictures: Pixels, interpreters: int) -> None:
     embedder = LiteRtEmbedder.open(lite0_tflite, interpreters)
-    wanted = embedder.embed(pictures)
+    expected = embedder.embed(pictures)
     with ThreadPoolExecutor(4) as pool:
         found = list(pool.map(lambda number: embedder.embed(pictures[number : number + 1])[0], [*range(6)] * 4))
-    np.testing.assert_array_equal(found, np.concatenate([wanted] * 4))
+    np.testing.assert_array_equal(found, np.concatenate([expected] * 4))
 
 
 @pytest.mark.tensorflow
@@ -113,21 +113,21 @@ def test_the_id_is_that_of_the_file(lite0_tflite: Path, lite0: LiteRtEmbedder) -
 
 
 @pytest.mark.parametrize("model", [b"", b"garbage" * 100, b"\x1c\0\0\0TFL3" + b"\0" * 100])
-def test_bytes_that_are_no_model_are_refused(model: bytes) -> None:
+def test_bytes_that_are_no_model_are_rejected(model: bytes) -> None:
     with pytest.raises(SnapshotError, match="the embedder is not a LiteRT model"):
         LiteRtEmbedder(model)
 
 
 @pytest.mark.tensorflow
 @pytest.mark.parametrize("share", [0.001, 0.5, 0.999])
-def test_a_truncated_model_is_refused(lite0_tflite: Path, share: float) -> None:
+def test_a_truncated_model_is_rejected(lite0_tflite: Path, share: float) -> None:
     model = lite0_tflite.read_bytes()
     with pytest.raises(SnapshotError, match="the embedder is not a LiteRT model"):
         LiteRtEmbedder(model[: int(len(model) * share)])
 
 
 @pytest.mark.tensorflow
-def test_a_model_for_another_size_is_refused(lite0_tflite: Path) -> None:
+def test_a_model_for_another_size_is_rejected(lite0_tflite: Path) -> None:
     model = lite0_tflite.read_bytes()
     usual, other = struct.pack("<4i", 1, 224, 224, 3), struct.pack("<4i", 1, 96, 96, 3)
     assert usual in model

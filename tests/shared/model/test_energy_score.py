@@ -15,10 +15,10 @@ def test_it_is_scipys_logsumexp_of_the_logits() -> None:
         random.normal(0, 9, size=(8, 30)).astype(np.float32), random.normal(size=30).astype(np.float32)
     )
     queries = unit_rows(random.normal(size=(20, 8)))
-    wanted = scipy.special.logsumexp(queries @ clarity.weights + clarity.bias, axis=1)
+    expected = scipy.special.logsumexp(queries @ clarity.weights + clarity.bias, axis=1)
     found = clarity.scores(queries)
     assert (found.shape, found.dtype) == ((20,), np.float64)
-    np.testing.assert_allclose(found, wanted, rtol=1e-6)
+    np.testing.assert_allclose(found, expected, rtol=1e-6)
 
 
 def test_large_logits_do_not_overflow() -> None:
@@ -37,6 +37,6 @@ def test_large_logits_do_not_overflow() -> None:
         (np.ones((4, 3)), np.array([1, 1, np.inf])),
     ],
 )
-def test_parts_that_can_not_be_are_refused(weights: np.ndarray, bias: np.ndarray) -> None:
+def test_parts_that_can_not_be_are_rejected(weights: np.ndarray, bias: np.ndarray) -> None:
     with pytest.raises(SnapshotError, match="the head for the energy score has weights"):
         EnergyScore(weights.astype(np.float32), bias.astype(np.float32))

@@ -46,8 +46,8 @@ def test_log_odds_are_those_of_scipys_probabilities() -> None:
     _, logits, _, _ = _queries()
     probabilities = scipy.special.softmax(logits.astype(np.float64), axis=1)
     for column in range(4):
-        wanted = scipy.special.logit(probabilities[:, column])
-        np.testing.assert_allclose(log_odds(logits, np.full(50, column)), wanted, atol=1e-9)
+        expected = scipy.special.logit(probabilities[:, column])
+        np.testing.assert_allclose(log_odds(logits, np.full(50, column)), expected, atol=1e-9)
 
 
 def test_log_odds_of_two_categories_are_the_difference_of_their_logits() -> None:
@@ -105,10 +105,10 @@ def test_a_nearer_query_scores_higher_and_so_does_a_surer_one() -> None:
     assert sure[1] > sure[0]
 
 
-@pytest.mark.parametrize(("scores", "wanted"), [([0.9], 0.9), ([0.9, 0.5], 0.7), ([1, 1, 1, 1, 0.5, 0, 0, 0], 0.9)])
-def test_the_mean_is_that_of_the_nearest_or_of_as_many_as_there_are(scores: list[float], wanted: float) -> None:
+@pytest.mark.parametrize(("scores", "expected"), [([0.9], 0.9), ([0.9, 0.5], 0.7), ([1, 1, 1, 1, 0.5, 0, 0, 0], 0.9)])
+def test_the_mean_is_that_of_the_nearest_or_of_as_many_as_there_are(scores: list[float], expected: float) -> None:
     assert NEIGHBOURS == 5
-    assert mean_cosine([Hit(number, score) for number, score in enumerate(scores)]) == pytest.approx(wanted)
+    assert mean_cosine([Hit(number, score) for number, score in enumerate(scores)]) == pytest.approx(expected)
 
 
 @pytest.mark.parametrize("rule", [_RULE, _CLEAR_RULE], ids=["plain", "with clarity"])
@@ -155,7 +155,7 @@ def test_half_a_rule_is_not_taken_for_none(missing: str) -> None:
         ([0, 0], [1, 1], []),
     ],
 )
-def test_parts_that_can_not_be_are_refused(means: list, stds: list, thresholds: list) -> None:
+def test_parts_that_can_not_be_are_rejected(means: list, stds: list, thresholds: list) -> None:
     with pytest.raises(SnapshotError, match=r"the OOD rule has means .*; expected 2 means"):
         OodRule(*(np.array(part, dtype=np.float64) for part in (means, stds, thresholds)))
 

@@ -1,4 +1,4 @@
-"""Snapshots whose files make no sense, though checksums and seal are right: each is refused with a reason."""
+"""Snapshots whose files make no sense, though checksums and seal are right: each is rejected with a reason."""
 
 import json
 import os
@@ -102,7 +102,7 @@ def _open(paths: SnapshotPaths) -> None:
         validate_content(snapshot, paths)
 
 
-def _refused(paths: SnapshotPaths, reason: str, **changes: Any) -> None:
+def _rejected(paths: SnapshotPaths, reason: str, **changes: Any) -> None:
     _seal(paths, **changes)
     with pytest.raises(SnapshotError, match=reason) as caught:
         _open(paths)
@@ -133,21 +133,21 @@ def test_sound_snapshots_are_opened(copy_of: Any, kind: str | None) -> None:
         (lambda rows: np.zeros(len(rows), dtype=[("a", "i8")]), "expected one dimension of int64"),
     ],
 )
-def test_rows_of_no_items_are_refused(copy_of: Any, change: Callable[[Any], Any], reason: str) -> None:
+def test_rows_of_no_items_are_rejected(copy_of: Any, change: Callable[[Any], Any], reason: str) -> None:
     paths = copy_of()
     file = paths.partitions / "mugs.rows.npy"
     rows = np.load(file)
     np.save(file, change(rows), allow_pickle=True)
-    _refused(paths, reason)
+    _rejected(paths, reason)
 
 
 @pytest.mark.parametrize("count", [2**62, 10**12, _ROWS + 1, 0, -1])
-def test_a_header_that_declares_another_count_is_refused(copy_of: Any, count: int) -> None:
+def test_a_header_that_declares_another_count_is_rejected(copy_of: Any, count: int) -> None:
     paths = copy_of()
     with (paths.partitions / "mugs.rows.npy").open("wb") as file:
         np.lib.format.write_array_header_1_0(file, {"descr": "<i8", "fortran_order": False, "shape": (count,)})
         file.write(np.arange(_ROWS).tobytes())
-    _refused(paths, "its header says|item numbers of shape|can't be read")
+    _rejected(paths, "its header says|item numbers of shape|can't be read")
 
 
 # Vectors
@@ -172,15 +172,15 @@ def test_a_header_that_declares_another_count_is_refused(copy_of: Any, count: in
         lambda content: faiss.serialize_index(faiss.index_factory(_DIM, "HNSW8")).tobytes(),
     ],
 )
-def test_vectors_that_are_none_are_refused(copy_of: Any, change: Callable[[bytes], bytes]) -> None:
+def test_vectors_that_are_none_are_rejected(copy_of: Any, change: Callable[[bytes], bytes]) -> None:
     paths = copy_of()
     file = paths.partitions / "mugs.faiss"
     file.write_bytes(change(file.read_bytes()))
-    _refused(paths, "mugs")
+    _rejected(paths, "mugs")
 
 
 @pytest.mark.parametrize("at", [32, 37, 53, 65, 73, 81])
-def test_coded_vectors_with_another_head_are_refused(copy_of: Any, at: int) -> None:
+def test_coded_vectors_with_another_head_are_rejected(copy_of: Any, at: int) -> None:
     paths = copy_of()
     StoredVectors.from_batches(iter([_vectors(0)])).to_int8().write(paths.partitions / "mugs.faiss")
     _seal(paths)
@@ -188,7 +188,7 @@ def test_coded_vectors_with_another_head_are_refused(copy_of: Any, at: int) -> N
     content = bytearray((paths.partitions / "mugs.faiss").read_bytes())
     content[at : at + 4] = np.float32(np.nan).tobytes()
     (paths.partitions / "mugs.faiss").write_bytes(content)
-    _refused(paths, "mugs")
+    _rejected(paths, "mugs")
 
 
 def test_rows_that_are_not_there_are_an_error_of_ours() -> None:
@@ -216,24 +216,24 @@ def test_vectors_that_are_not_finite_are_no_hits() -> None:
 @pytest.mark.parametrize(
     "other", ["HNSW32,SQfp16", "IVF4,SQ8", "P8,HNSW16,SQ8", "IVF8,PQ8x4fs", "Flat", "PQ8", 5, "x" * 500]
 )
-def test_settings_of_another_kind_are_refused(copy_of: Any, kind: str, other: object) -> None:
+def test_settings_of_another_kind_are_rejected(copy_of: Any, kind: str, other: object) -> None:
     paths = copy_of(kind)
     file = paths.partitions / "shoes.approximate.json"
     file.write_text(json.dumps({"kind": other, "effort": 4, "depth": 40}))
-    _refused(paths, "shoes")
+    _rejected(paths, "shoes")
 
 
 @pytest.mark.parametrize("change", [{"effort": 0}, {"effort": 2**31}, {"depth": 1.5}, {"depth": None}, {"more": 1}])
-def test_settings_that_can_not_be_are_refused(copy_of: Any, change: dict[str, object]) -> None:
+def test_settings_that_can_not_be_are_rejected(copy_of: Any, change: dict[str, object]) -> None:
     paths = copy_of(_KINDS[0])
     file = paths.partitions / "shoes.approximate.json"
     file.write_text(json.dumps({**json.loads(file.read_text()), **change}))
-    _refused(paths, "shoes")
+    _rejected(paths, "shoes")
 
 
 @pytest.mark.parametrize("value", [-1, _ROWS, 2**30])
 @pytest.mark.parametrize("at", [0, 5, _ROWS, _ROWS + 1, -1])
-def test_places_that_lead_out_are_refused(copy_of: Any, at: int, value: int) -> None:
+def test_places_that_lead_out_are_rejected(copy_of: Any, at: int, value: int) -> None:
     paths = copy_of(_KINDS[2])
     file = paths.partitions / "shoes.approximate.rows.npy"
     places = np.load(file)
@@ -242,7 +242,7 @@ def test_places_that_lead_out_are_refused(copy_of: Any, at: int, value: int) -> 
     if np.array_equal(changed, places):
         pytest.skip("it is that already")
     np.save(file, changed)
-    _refused(paths, "shoes")
+    _rejected(paths, "shoes")
 
 
 @pytest.mark.parametrize(
@@ -257,22 +257,22 @@ def test_places_that_lead_out_are_refused(copy_of: Any, at: int, value: int) -> 
         lambda graph: faiss.rev_swig_ptr(graph.offsets.data(), 8).fill(10**9),
     ],
 )
-def test_a_graph_that_leads_out_is_refused(copy_of: Any, change: Callable[[Any], object]) -> None:
+def test_a_graph_that_leads_out_is_rejected(copy_of: Any, change: Callable[[Any], object]) -> None:
     paths = copy_of(_KINDS[0])
     file = str(paths.partitions / "shoes.approximate.faiss")
     index: Any = faiss.read_index(file)
     change(index.hnsw)
     faiss.write_index(index, file)
-    _refused(paths, "shoes")
+    _rejected(paths, "shoes")
 
 
-def test_an_id_beyond_the_vectors_is_refused(copy_of: Any) -> None:
+def test_an_id_beyond_the_vectors_is_rejected(copy_of: Any) -> None:
     paths = copy_of("IVF8,SQ8")
     file = str(paths.partitions / "shoes.approximate.faiss")
     index: Any = faiss.read_index(file)
     faiss.rev_swig_ptr(index.invlists.get_ids(0), 1)[0] = _ROWS
     faiss.write_index(index, file)
-    _refused(paths, "has ids outside of")
+    _rejected(paths, "has ids outside of")
 
 
 # Items
@@ -323,16 +323,16 @@ def _run(script: str) -> Callable[[SnapshotPaths], None]:
         ),
     ],
 )
-def test_items_that_make_no_sense_are_refused(copy_of: Any, script: str, reason: str) -> None:
+def test_items_that_make_no_sense_are_rejected(copy_of: Any, script: str, reason: str) -> None:
     paths = copy_of()
     _run(script)(paths)
-    _refused(paths, reason)
+    _rejected(paths, reason)
 
 
-def test_a_virtual_table_is_refused(copy_of: Any) -> None:
+def test_a_virtual_table_is_rejected(copy_of: Any) -> None:
     paths = copy_of()
     _run("DROP TABLE images; CREATE VIRTUAL TABLE images USING fts5(path)")(paths)
-    _refused(paths, "unknown schema")
+    _rejected(paths, "unknown schema")
 
 
 @pytest.mark.parametrize("text", ['{"a": NaN}', '{"a": -Infinity}', '{"a": 1e999}', f'{{"a": 1{"0" * 400}.0}}'])
@@ -407,19 +407,19 @@ def test_hard_links_and_links_to_other_snapshots_are_followed(copy_of: Any) -> N
 def test_a_file_without_a_checksum_is_not_opened(copy_of: Any, name: str) -> None:
     paths = copy_of()
     checksums = {other: sum_ for other, sum_ in paths.checksums().items() if other != name}
-    _refused(paths, "has no checksum of", checksums=checksums)
+    _rejected(paths, "has no checksum of", checksums=checksums)
 
 
 def test_a_file_that_may_be_there_needs_a_checksum_too(copy_of: Any) -> None:
     paths = copy_of()
     checksums = paths.checksums()
     (paths.partitions / "mugs.approximate.json").write_text("{}")
-    _refused(paths, "has no checksum of", checksums=checksums)
+    _rejected(paths, "has no checksum of", checksums=checksums)
 
 
 def test_a_manifest_of_another_snapshot_is_refused_by_its_name(copy_of: Any) -> None:
     paths = copy_of()
-    _refused(paths, "belongs to the snapshot '../../x'", snapshot_id="../../x")
+    _rejected(paths, "belongs to the snapshot '../../x'", snapshot_id="../../x")
 
 
 def test_a_sparse_file_of_terabytes_is_given_up_on(copy_of: Any) -> None:
@@ -457,10 +457,10 @@ def _classifier(paths: SnapshotPaths, **changes: Any) -> None:
         {"categories": np.array([os.system] * 2, dtype=object)},
     ],
 )
-def test_a_classifier_that_makes_no_sense_is_refused(copy_of: Any, changes: dict[str, Any]) -> None:
+def test_a_classifier_that_makes_no_sense_is_rejected(copy_of: Any, changes: dict[str, Any]) -> None:
     paths = copy_of()
     _classifier(paths, **changes)
-    _refused(paths, "classifier")
+    _rejected(paths, "classifier")
 
 
 def test_a_compressed_classifier_is_not_unpacked(copy_of: Any) -> None:
@@ -472,7 +472,7 @@ def test_a_compressed_classifier_is_not_unpacked(copy_of: Any) -> None:
         for _ in range(64):
             file.write(bytes(1 << 20))
     assert paths.classifier.stat().st_size < 1 << 20
-    _refused(paths, "it is compressed, or its members are larger than the file")
+    _rejected(paths, "it is compressed, or its members are larger than the file")
 
 
 # In a process of its own
@@ -481,8 +481,8 @@ def test_a_compressed_classifier_is_not_unpacked(copy_of: Any) -> None:
 def _checked(paths: SnapshotPaths) -> str | None:
     command = [sys.executable, "-m", "shared.snapshot.verify_process", str(paths.root), "60"]
     done = subprocess.run(command, cwd=_ROOT, capture_output=True, text=True, check=True)
-    refused: str | None = json.loads(done.stdout)["error"]
-    return refused
+    rejected: str | None = json.loads(done.stdout)["error"]
+    return rejected
 
 
 def test_a_process_says_what_is_wrong(copy_of: Any) -> None:

@@ -217,7 +217,7 @@ def test_a_directory_that_does_not_exist_is_named(tmp_path: Path) -> None:
         ({"categories": ()}, "classifier and manifest have different categories"),
     ],
 )
-def test_a_manifest_of_another_snapshot_is_refused(copied: SnapshotPaths, changes: dict[str, Any], said: str) -> None:
+def test_a_manifest_of_another_snapshot_is_rejected(copied: SnapshotPaths, changes: dict[str, Any], said: str) -> None:
     _rewrite(copied, **changes)
     with pytest.raises(SnapshotError, match=said):
         Snapshot.open(copied, interpreters=1)
@@ -233,7 +233,7 @@ def test_snapshots_of_every_preprocessing_are_opened(copied: SnapshotPaths, prep
 
 @pytest.mark.tensorflow
 @pytest.mark.parametrize("counts", [{"rows": 4}, {"items": 1}])
-def test_a_partition_of_another_snapshot_is_refused(copied: SnapshotPaths, counts: dict[str, int]) -> None:
+def test_a_partition_of_another_snapshot_is_rejected(copied: SnapshotPaths, counts: dict[str, int]) -> None:
     first, *rest = Manifest.read(copied.manifest).categories
     _rewrite(copied, categories=(replace(first, **counts), *rest))
     with pytest.raises(SnapshotError, match="'Warm & Hot' has 3 rows of 3 items in 1280 dimensions; expected"):
@@ -241,7 +241,7 @@ def test_a_partition_of_another_snapshot_is_refused(copied: SnapshotPaths, count
 
 
 @pytest.mark.tensorflow
-def test_a_classifier_whose_categories_stand_in_another_order_is_refused(copied: SnapshotPaths) -> None:
+def test_a_classifier_whose_categories_stand_in_another_order_is_rejected(copied: SnapshotPaths) -> None:
     head = Classifier.open(copied.classifier)
     replace(head, categories=head.categories[::-1]).save(copied.classifier)
     _rewrite(copied)
@@ -250,7 +250,7 @@ def test_a_classifier_whose_categories_stand_in_another_order_is_refused(copied:
 
 
 @pytest.mark.tensorflow
-def test_a_classifier_for_embeddings_of_another_length_is_refused(copied: SnapshotPaths) -> None:
+def test_a_classifier_for_embeddings_of_another_length_is_rejected(copied: SnapshotPaths) -> None:
     head = Classifier.open(copied.classifier)
     replace(head, weights=head.weights[:-1]).save(copied.classifier)
     _rewrite(copied)

@@ -14,6 +14,7 @@ import time
 import zlib
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
@@ -94,12 +95,12 @@ def test_the_pixels_are_those_of_this_process(pool, file_format: str) -> None:
     np.testing.assert_array_equal(pixels, to_pixels(decode_image(data, _LIMITS)))
 
 
-@pytest.mark.parametrize(("size", "wanted"), [((900, 600), (180, 120)), ((60, 600), (18, 180)), ((50, 40), (50, 40))])
-def test_a_small_picture_keeps_its_aspect(pool, size: tuple[int, int], wanted: tuple[int, int]) -> None:
+@pytest.mark.parametrize(("size", "expected"), [((900, 600), (180, 120)), ((60, 600), (18, 180)), ((50, 40), (50, 40))])
+def test_a_small_picture_keeps_its_aspect(pool, size: tuple[int, int], expected: tuple[int, int]) -> None:
     data = encoded(Image.fromarray(np.random.default_rng(3).integers(0, 256, (*size[::-1], 3), dtype=np.uint8)), "PNG")
     image = decode_image(data, _LIMITS)
     image.thumbnail((180, 180))
-    assert image.size == wanted
+    assert image.size == expected
     np.testing.assert_array_equal(pool.decode_small(data, 180), np.asarray(image))
 
 
@@ -298,15 +299,20 @@ def test_no_files_left_is_a_matter_of_asking_again(template, replaced) -> None:
     pool = DecodePool(template, 1, observer=replaced)
     pool.decode(picture("red"))
     pool.close()
-    opened = len(os.listdir("/proc/self/fd"))
-    for free in range(3):  # of the three that it takes
-        resource.setrlimit(resource.RLIMIT_NOFILE, (opened - 1 + free, hard))
-        try:
-            with pytest.raises(Overloaded, match="no process can be started"):
-                pool.decode(picture("red"))
-        finally:
-            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-    assert len(os.listdir("/proc/self/fd")) == opened
+    with ExitStack() as gaps:  # the limit is one of numbers, so that gaps between them would count
+        highest = max(map(int, os.listdir("/proc/self/fd")))
+        while (first_free := os.dup(0)) < highest:
+            gaps.callback(os.close, first_free)
+        os.close(first_free)
+        opened = len(os.listdir("/proc/self/fd"))
+        for n_free in range(3):  # of the three that it takes
+            resource.setrlimit(resource.RLIMIT_NOFILE, (first_free + n_free, hard))
+            try:
+                with pytest.raises(Overloaded, match="no process can be started"):
+                    pool.decode(picture("red"))
+            finally:
+                resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        assert len(os.listdir("/proc/self/fd")) == opened
     assert pool.decode(picture("red")).shape == (SIDE_PX, SIDE_PX, 3)
     pool.close()
 
