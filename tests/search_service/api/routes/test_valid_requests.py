@@ -1,4 +1,4 @@
-"""Every route through the web client, asked rightly; test_bad_requests.py asks wrongly."""
+"""Every route through the web client, asked rightly; routes/test_bad_requests.py asks wrongly."""
 
 import base64
 import io
