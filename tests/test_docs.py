@@ -130,6 +130,13 @@ def test_decisions_have_a_number_each_and_are_all_listed() -> None:
         assert f"- [{title}](../decisions/{path.name})" in architecture
 
 
+def test_the_architecture_names_every_package() -> None:
+    text = (ROOT / "docs" / "explanation" / "architecture.md").read_text(encoding="utf-8")
+    for package in ("indexer", "search_service", "shared"):
+        for folder in (ROOT / package).glob("*/__init__.py"):
+            assert f"`{package}/{folder.parent.name}/`" in text
+
+
 def test_decisions_and_readme_are_short() -> None:
     for path in (ROOT / "docs" / "decisions").glob("*.md"):
         assert len(path.read_text(encoding="utf-8").splitlines()) < 40, path.name
