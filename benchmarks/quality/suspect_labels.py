@@ -22,7 +22,7 @@ from benchmarks.harness.photos import Photo, list_photos, sample
 from benchmarks.harness.rows import print_records, store
 from indexer.data_quality.near_duplicates import find_near_duplicates
 from indexer.data_quality.nearest_images import nearest_images
-from indexer.data_quality.suspect_labels import doubt, find_suspect_labels, form_opinions
+from indexer.data_quality.suspect_labels import doubt, find_suspect_labels, gather_evidence
 from shared.vectors import Vectors
 
 _SHARE = 0.03
@@ -63,8 +63,8 @@ def main() -> None:
     near = nearest_images(originals)
     duplicates = find_near_duplicates(originals, near)
     listed = len(find_suspect_labels(originals, near, duplicates).suspects)
-    opinions = form_opinions(originals, near, duplicates)
-    alike = [originals.categories[column] for column in doubt(opinions.together, opinions.labels)[1]]
+    evidence = gather_evidence(originals, near, duplicates)
+    alike = [originals.categories[column] for column in doubt(evidence.combined, evidence.labels)[1]]
     rows = []
     for name, likely in (("any other label", None), ("the label that it looks most like", alike)):
         runs = [_judge(embeddings, photos, own, likely, seed) for seed in range(1 if options.smoke else _SEEDS)]
@@ -89,14 +89,14 @@ def _judge(
     originals = as_originals(embeddings, photos, labels)
     near = nearest_images(originals)
     duplicates = find_near_duplicates(originals, near)
-    opinions = form_opinions(originals, near, duplicates)
+    evidence = gather_evidence(originals, near, duplicates)
     suspects = find_suspect_labels(originals, near, duplicates).suspects
     places = {photo.path.name: place for place, photo in enumerate(photos)}
     listed = [places[one.item_id] for one in suspects]
     right = [one.suggested == own[place] for one, place in zip(suspects, listed, strict=True) if changed[place]]
     by_doubt, by_neighbours, by_classifier = (
-        float(average_precision_score(changed, doubt(opinion, opinions.labels)[0]))
-        for opinion in (opinions.together, opinions.neighbours, opinions.scores)
+        float(average_precision_score(changed, doubt(opinion, evidence.labels)[0]))
+        for opinion in (evidence.combined, evidence.vote_shares, evidence.scores)
     )
     return Judged(
         listed=len(listed),

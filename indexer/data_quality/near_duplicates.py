@@ -1,10 +1,10 @@
-"""Items that are in the catalogue twice: the same file, or nearly the same picture.
+"""Near-duplicate items: items with the same file, or nearly the same picture.
 
-1. How far an image usually is from others: the distance, 1 - cosine, of its tenth nearest image of another item.
-2. Pair images of different items that are the same file, or whose distance is at most a quarter of what is usual for
-   either, as the ratio test of Lowe (2004, "Distinctive Image Features from Scale-Invariant Keypoints") tells a match
-   from what is merely similar. A fixed cosine would not do: a fine-tuned base brings whole categories nearer together
-   than a frozen one brings copies of a photo, and so do studio photos of one kind of thing.
+1. Compute the usual distance of each image: 1 - cosine of its tenth nearest image of another item.
+2. Pair images of different items that are the same file, or whose distance is at most a quarter of the usual one of
+   both, a ratio test as by Lowe (2004, "Distinctive Image Features from Scale-Invariant Keypoints"). A fixed cosine
+   would not do: a fine-tuned backbone brings whole categories closer together than a frozen one brings copies of a
+   photo, and studio photos of one kind of product are as close.
 3. Join pairs into groups of items (union-find).
 """
 
@@ -21,22 +21,22 @@ from indexer.data_quality.snapshot_images import SnapshotImages
 # Chosen by benchmarks/quality/near_duplicates.py; docs/reference/benchmarks.md.
 MAX_RATIO = 0.25
 _USUAL_NEIGHBOUR = 10
-_LEAST_SHARE_OF_MEDIAN = 0.3
+_MIN_SHARE_OF_MEDIAN = 0.3
 
 
 @dataclass(frozen=True)
 class Duplicate:
-    """An item of a group, and what it is most like there.
+    """An item of a group, and the item that it resembles most there.
 
     Attributes:
         item_id: the item.
         category: its label.
-        image: the path of the image that the pair was found by.
+        image: the path of its image in the pair.
         like: the id of the other item.
         like_image: the path of its image.
         cosine: of the two images.
-        ratio: of their distance, 1 - cosine, to the one that is usual there; 0 of the same file.
-        same_file: whether they are the very same file.
+        ratio: of their distance, 1 - cosine, to the usual one; 0 for the same file.
+        same_file: True if the two files are identical.
     """
 
     item_id: str
@@ -58,12 +58,12 @@ class Group:
     @property
     def categories(self) -> tuple[str, ...]:
         """Their labels, sorted; more than one contradict each other."""
-        return tuple(sorted({one.category for one in self.items}))
+        return tuple(sorted({duplicate.category for duplicate in self.items}))
 
     @property
     def least_ratio(self) -> float:
-        """Of the nearest pair."""
-        return min(one.ratio for one in self.items)
+        """The ratio of the nearest pair."""
+        return min(duplicate.ratio for duplicate in self.items)
 
 
 @dataclass(frozen=True)
@@ -71,10 +71,10 @@ class NearDuplicates:
     """The groups, those over several categories first, then by their nearest pair.
 
     Attributes:
-        max_ratio: up to which a pair counts.
-        exact: whether every image was compared with every other.
-        images: how many were looked at.
-        groups: of two items or more.
+        max_ratio: the largest ratio of a pair.
+        exact: True if every image was compared with every other.
+        images: the number of images.
+        groups: of two or more items.
     """
 
     max_ratio: float
@@ -84,30 +84,31 @@ class NearDuplicates:
 
     @property
     def contradictions(self) -> int:
-        """How many groups are over several categories."""
+        """The number of groups with items of several categories."""
         return sum(len(group.categories) > 1 for group in self.groups)
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""
         groups = [
-            {"categories": group.categories, "items": [asdict(one) for one in group.items]} for group in self.groups
+            {"categories": group.categories, "items": [asdict(duplicate) for duplicate in group.items]}
+            for group in self.groups
         ]
         return {"max_ratio": self.max_ratio, "exact": self.exact, "images": self.images, "groups": groups}
 
     @classmethod
-    def from_dict(cls, told: Mapping[str, Any]) -> "NearDuplicates":
-        """What `as_dict` made."""
-        groups = tuple(Group(tuple(Duplicate(**one) for one in group["items"])) for group in told["groups"])
-        return cls(told["max_ratio"], told["exact"], told["images"], groups)
+    def from_dict(cls, values: Mapping[str, Any]) -> "NearDuplicates":
+        """Read the result of `as_dict`."""
+        groups = tuple(Group(tuple(Duplicate(**item) for item in group["items"])) for group in values["groups"])
+        return cls(values["max_ratio"], values["exact"], values["images"], groups)
 
 
 def find_near_duplicates(originals: SnapshotImages, near: Neighbours, max_ratio: float = MAX_RATIO) -> NearDuplicates:
-    """Find items that are in the catalogue more than once.
+    """Find groups of near-duplicate items.
 
     Args:
         originals: the images.
         near: their nearest images.
-        max_ratio: how near two images have to be, as a share of the distance that is usual there.
+        max_ratio: the largest distance of a pair, as a share of the usual one.
     """
     pairs = _pairs(originals, near, max_ratio)
     best = pairs.nearest(originals.image_items)
@@ -125,7 +126,7 @@ class _Pairs:
 
     Attributes:
         one: int64, an image.
-        other: int64, the one that it is like.
+        other: int64, the image that it resembles.
         cosines: float32.
         ratios: float32.
     """
@@ -136,7 +137,7 @@ class _Pairs:
     ratios: NDArray[np.float32]
 
     def nearest(self, image_items: NDArray[np.int64]) -> dict[int, tuple[int, int, float, float]]:
-        """Of every item in a pair: its image in the nearest pair, the other image, their cosine and ratio.
+        """Return, for every item in a pair, its image in the nearest pair, the other image, their cosine and ratio.
 
         Args:
             image_items: `(n_images,)`, the item of each image.
@@ -149,12 +150,12 @@ class _Pairs:
 def _pairs(originals: SnapshotImages, near: Neighbours, max_ratio: float) -> _Pairs:
     usual = _usual_distances(originals.image_items, near)
     reach = np.where(near.images >= 0, np.minimum(usual[:, np.newaxis], usual[near.images]), np.float32(0))
-    images, places = np.nonzero((near.images >= 0) & (1 - near.cosines <= max_ratio * reach))
-    cosines = near.cosines[images, places]
-    ratios = (1 - cosines) / np.maximum(reach[images, places], np.finfo(np.float32).tiny)
+    images, ranks = np.nonzero((near.images >= 0) & (1 - near.cosines <= max_ratio * reach))
+    cosines = near.cosines[images, ranks]
+    ratios = (1 - cosines) / np.maximum(reach[images, ranks], np.finfo(np.float32).tiny)
     same = np.array(list(_same_files(originals)), dtype=np.int64).reshape(-1, 2)
     one = np.concatenate([same[:, 0], images])
-    other = np.concatenate([same[:, 1], near.images[images, places]])
+    other = np.concatenate([same[:, 1], near.images[images, ranks]])
     cosines = np.concatenate([np.ones(len(same), dtype=np.float32), cosines])
     ratios = np.concatenate([np.zeros(len(same), dtype=np.float32), ratios])
     two_items = originals.image_items[one] != originals.image_items[other]
@@ -163,22 +164,21 @@ def _pairs(originals: SnapshotImages, near: Neighbours, max_ratio: float) -> _Pa
 
 
 def _usual_distances(image_items: NDArray[np.int64], near: Neighbours) -> NDArray[np.float32]:
-    """`(n_images,)` float32: how far the tenth nearest image of another item is, or the furthest of fewer.
+    """`(n_images,)` float32: the distance of the tenth nearest image of another item, or the furthest of fewer.
 
-    Among many copies of itself an image would find none of them nearer than usual, so it is at least a share of the
-    median.
+    At least a share of the median, since an image with many copies would otherwise have none nearer than usual.
     """
-    strangers = (near.images >= 0) & (image_items[near.images] != image_items[:, np.newaxis])
-    counted = np.cumsum(strangers, axis=1)
-    places = (counted == np.minimum(counted[:, -1:], _USUAL_NEIGHBOUR)).argmax(axis=1)
-    known = strangers.any(axis=1)
-    distances = np.where(known, 1 - near.cosines[np.arange(len(places)), places], np.float32(0))
-    least = _LEAST_SHARE_OF_MEDIAN * np.median(distances[known]) if known.any() else 0.0
+    is_stranger = (near.images >= 0) & (image_items[near.images] != image_items[:, np.newaxis])
+    counted = np.cumsum(is_stranger, axis=1)
+    ranks = (counted == np.minimum(counted[:, -1:], _USUAL_NEIGHBOUR)).argmax(axis=1)
+    has_strangers = is_stranger.any(axis=1)
+    distances = np.where(has_strangers, 1 - near.cosines[np.arange(len(ranks)), ranks], np.float32(0))
+    least = _MIN_SHARE_OF_MEDIAN * np.median(distances[has_strangers]) if has_strangers.any() else 0.0
     return np.maximum(distances, np.float32(least))
 
 
 def _same_files(originals: SnapshotImages) -> Iterator[tuple[int, int]]:
-    """Each image whose very file was seen before, and the one that it was seen as; of however many there are."""
+    """Yield the first image of each file, and every other image of the same file."""
     seen: dict[bytes, int] = {}
     for image in range(len(originals)):
         digest = originals.digest(image)
@@ -187,7 +187,7 @@ def _same_files(originals: SnapshotImages) -> Iterator[tuple[int, int]]:
 
 
 def _roots(one: NDArray[np.int64], other: NDArray[np.int64]) -> dict[int, int]:
-    """Union-find: each item of the pairs, `(n_pairs,)` each, and the first item of its group."""
+    """Union-find over pairs, `(n_pairs,)` each: the first item of each item's group."""
     parent: dict[int, int] = {}
 
     def root(item: int) -> int:

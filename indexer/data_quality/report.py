@@ -1,6 +1,6 @@
-"""What a build has to say of its catalogue: near-duplicate items, and images whose label is doubtful.
+"""The report on a catalogue: near-duplicate items, and images with doubtful labels.
 
-Two JSON files in the snapshot's `report/`; `python -m indexer report` shows them to people.
+Two JSON files in the snapshot's `report/`; `python -m indexer report` prints them.
 """
 
 import json
@@ -25,7 +25,7 @@ _SUSPECT_LABELS = "suspect_labels.json"
 
 @dataclass(frozen=True)
 class CatalogueReport:
-    """What people should look at."""
+    """Near-duplicates and doubtful labels of a catalogue, for people to review."""
 
     near_duplicates: NearDuplicates
     suspect_labels: SuspectLabels
@@ -35,7 +35,7 @@ class CatalogueReport:
         return {"near_duplicates": self.near_duplicates.as_dict(), "suspect_labels": self.suspect_labels.as_dict()}
 
     def sentence(self) -> str | None:
-        """For a person, in one line; None where there is nothing to look at."""
+        """Summarise the report in one line; None if it is empty."""
         groups, contradictions = len(self.near_duplicates.groups), self.near_duplicates.contradictions
         suspects = len(self.suspect_labels.suspects)
         if not groups and not suspects:
@@ -47,22 +47,22 @@ class CatalogueReport:
 
     def write(self, directory: Path) -> None:
         """Write both files into an existing directory."""
-        for name, told in (
+        for name, content in (
             (_NEAR_DUPLICATES, self.near_duplicates.as_dict()),
             (_SUSPECT_LABELS, self.suspect_labels.as_dict()),
         ):
-            (directory / name).write_text(json.dumps(told, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+            (directory / name).write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def examine(
     items: Iterable[IndexedItem], partitions: Mapping[str, CategorySearch], max_ratio: float = MAX_RATIO
 ) -> CatalogueReport:
-    """Look for near-duplicates and doubtful labels in what was indexed.
+    """Find near-duplicates and doubtful labels among indexed items.
 
     Args:
         items: of a snapshot.
         partitions: of the snapshot, by category.
-        max_ratio: how near two images have to be, as a share of the distance that is usual there.
+        max_ratio: the largest distance of a pair, as a share of the usual one.
     """
     originals = SnapshotImages.of(items, partitions)
     near = nearest_images(originals)
@@ -71,7 +71,7 @@ def examine(
 
 
 def read_report(directory: Path) -> CatalogueReport | None:
-    """What a build wrote; None where it was by a version that wrote none, or judged near-duplicates by a cosine."""
+    """Read the report of a build; None if its version wrote none, or one without a ratio test."""
     try:
         near_duplicates, suspect_labels = (
             json.loads((directory / name).read_text(encoding="utf-8")) for name in (_NEAR_DUPLICATES, _SUSPECT_LABELS)
@@ -84,12 +84,12 @@ def read_report(directory: Path) -> CatalogueReport | None:
 
 
 def report_of(snapshot: Snapshot, data: DataDirectory, max_ratio: float = MAX_RATIO) -> CatalogueReport:
-    """What the build of a snapshot wrote, or where it wrote none, or by another ratio, what is found now.
+    """Read the report of a snapshot, or make one if there is none of this ratio.
 
     Args:
-        snapshot: open, so verified.
-        data: where it lies.
-        max_ratio: how near two images have to be, as a share of the distance that is usual there.
+        snapshot: the open snapshot.
+        data: its data directory.
+        max_ratio: the largest distance of a pair, as a share of the usual one.
     """
     written = read_report(data.paths(snapshot.snapshot_id).report)
     if written is not None and written.near_duplicates.max_ratio == max_ratio:
@@ -98,12 +98,12 @@ def report_of(snapshot: Snapshot, data: DataDirectory, max_ratio: float = MAX_RA
 
 
 def show(report: CatalogueReport, top: int, reporter: Reporter) -> None:
-    """Tell a person.
+    """Print a report.
 
     Args:
-        report: what was found.
-        top: how many groups, and how many doubtful labels, are told one by one.
-        reporter: who is told.
+        report: the report.
+        top: the number of groups and of doubtful labels to print.
+        reporter: prints it.
     """
     duplicates, labels = report.near_duplicates, report.suspect_labels
     groups = [
@@ -124,18 +124,13 @@ def show(report: CatalogueReport, top: int, reporter: Reporter) -> None:
     ]
     header = ["doubt", "label", "looks like", "neighbours", "item", "image"]
     reporter.table("Doubtful labels, the most doubtful first", header, suspects)
-    for shown, found, what in (
-        (top, len(duplicates.groups), "groups"),
-        (top, len(labels.suspects), "doubtful labels"),
-    ):
-        if found > shown:
-            reporter.say(f"{found - shown} more {what}: --top shows more, --json all")
+    for total, what in ((len(duplicates.groups), "groups"), (len(labels.suspects), "doubtful labels")):
+        if total > top:
+            reporter.say(f"{total - top} more {what}: --top shows more, --json all")
     if labels.unjudged:
-        reporter.say(f"labels not judged, for want of images: {', '.join(labels.unjudged)}")
+        reporter.say(f"labels of categories with too few images were not checked: {', '.join(labels.unjudged)}")
     if not duplicates.exact:
-        reporter.say(
-            "the catalogue is large: near images were looked for in the likely places only, a few may be missing"
-        )
+        reporter.say("the catalogue is large: near images were found by approximate search, a few may be missing")
     reporter.say(report.sentence() or "no near-duplicate items and no doubtful labels")
 
 
@@ -143,6 +138,6 @@ def _votes(suspect: Suspect) -> str:
     return f"{suspect.neighbours_for_label} : {suspect.neighbours_for_suggested}"
 
 
-def _image(found: Duplicate | Suspect) -> str:
-    """Its path, where the item isn't named by it already."""
-    return "" if found.image == found.item_id else found.image
+def _image(finding: Duplicate | Suspect) -> str:
+    """The path of its image, unless it is the item's id."""
+    return "" if finding.image == finding.item_id else finding.image

@@ -1,4 +1,4 @@
-"""The untouched images of a snapshot, and their embeddings, read from its partitions where they are wanted."""
+"""The original images of a snapshot, and their embeddings, read from its partitions on demand."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,14 +15,14 @@ _BLOCK = 4096
 
 @dataclass(frozen=True)
 class SnapshotImages:
-    """Every original image, in the order of the items; an image's place here is its number.
+    """Every original image, in the order of the items; an image's number is its index here.
 
     Attributes:
         items: of the snapshot.
-        image_items: `(n_images,)` int64, the place of each image's item in `items`.
-        positions: `(n_images,)` int64, which of its item's images each one is.
+        image_items: `(n_images,)` int64, the index of each image's item in `items`.
+        positions: `(n_images,)` int64, the index of each image among its item's images.
         rows: `(n_images,)` int64, the row of each in the partition of its category.
-        columns: `(n_images,)` int64, the place of each one's category in `categories`.
+        columns: `(n_images,)` int64, the index of each one's category in `categories`.
         partitions: of the snapshot, by category.
     """
 
@@ -35,24 +35,24 @@ class SnapshotImages:
 
     @classmethod
     def of(cls, items: Iterable[IndexedItem], partitions: Mapping[str, CategorySearch]) -> "SnapshotImages":
-        """Those of a snapshot; no embedding is read.
+        """Number the images of a snapshot; no embedding is read.
 
         Args:
             items: in any order.
             partitions: one for each category of the items.
         """
-        known = list(items)
-        column = {category: place for place, category in enumerate(partitions)}
+        indexed_items = list(items)
+        column = {category: number for number, category in enumerate(partitions)}
         images = [
-            (place, position, row, column[indexed.item.category])
-            for place, indexed in enumerate(known)
+            (number, position, row, column[indexed.item.category])
+            for number, indexed in enumerate(indexed_items)
             for position, row in enumerate(indexed.rows)
         ]
-        places, positions, rows, columns = np.array(images, dtype=np.int64).reshape(-1, 4).T.copy()
-        return cls(known, places, positions, rows, columns, partitions)
+        image_items, positions, rows, columns = np.array(images, dtype=np.int64).reshape(-1, 4).T.copy()
+        return cls(indexed_items, image_items, positions, rows, columns, partitions)
 
     def __len__(self) -> int:
-        """How many images."""
+        """The number of images."""
         return len(self.image_items)
 
     @property
@@ -61,32 +61,32 @@ class SnapshotImages:
         return tuple(self.partitions)
 
     def item(self, image: int) -> Item:
-        """The item that an image shows."""
+        """Return the item of an image."""
         item: Item = self.items[self.image_items[image]].item
         return item
 
     def path(self, image: int) -> str:
-        """An image's path, relative to the catalogue's image root."""
+        """Return an image's path, relative to the catalogue's image root."""
         path: str = self.item(image).images[self.positions[image]]
         return path
 
     def digest(self, image: int) -> bytes | None:
-        """The SHA-256 of an image's file, where the snapshot knows it."""
+        """Return the SHA-256 of an image's file; None if the snapshot does not have it."""
         digests = self.items[self.image_items[image]].digests
         return digests[self.positions[image]] if digests else None
 
     def embeddings(self, images: NDArray[np.int64]) -> Vectors:
-        """`(n,)` numbers of images → `(n, dim)` float32."""
+        """`(n,)` image numbers → `(n, dim)` float32."""
         parts = list(self.partitions.values())
-        found = np.empty((len(images), parts[0].dim), dtype=np.float32)
+        result = np.empty((len(images), parts[0].dim), dtype=np.float32)
         columns = self.columns[images]
         for column in np.unique(columns):
-            here = columns == column
-            found[here] = parts[column].embeddings(self.rows[images[here]])
-        return found
+            selected = columns == column
+            result[selected] = parts[column].embeddings(self.rows[images[selected]])
+        return result
 
     def blocks(self, step: int = 1) -> Iterator[tuple[NDArray[np.int64], Vectors]]:
-        """All images or each `step`-th, some thousand at a time: numbers `(n,)` and embeddings `(n, dim)` float32."""
+        """Yield all images, or each `step`-th, in blocks: numbers `(n,)` and embeddings `(n, dim)` float32."""
         for start in range(0, len(self), _BLOCK * step):
             images = np.arange(start, min(start + _BLOCK * step, len(self)), step)
             yield images, self.embeddings(images)

@@ -49,7 +49,7 @@ def test_of_a_large_catalogue_the_nearest_are_found(
     components: int, share: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Noise in all directions alike is what a projection loses most of; embeddings are not like that."""
-    monkeypatch.setattr(module, "_MOST_EXACT", 1000)
+    monkeypatch.setattr(module, "_MAX_EXACT", 1000)
     monkeypatch.setattr(module, "_COMPONENTS", components)
     embeddings, categories = clusters(4000, 40, dim=64, spread=0.8)
     copies = unit_rows(embeddings[:50] + 0.2 * unit_rows(np.random.default_rng(9).normal(size=(50, 64))))

@@ -117,7 +117,7 @@ def test_what_was_not_judged_is_said(capsys: pytest.CaptureFixture[str]) -> None
     assert nothing.sentence() is None
     show(nothing, 20, TerminalReporter())
     shown = capsys.readouterr().err
-    assert "labels not judged, for want of images: a, b" in shown
+    assert "labels of categories with too few images were not checked: a, b" in shown
     assert "the catalogue is large" in shown
     assert "no near-duplicate items and no doubtful labels" in shown
 

@@ -9,7 +9,7 @@ from indexer.data_quality import suspect_labels as module
 from indexer.data_quality.near_duplicates import NearDuplicates, find_near_duplicates
 from indexer.data_quality.nearest_images import nearest_images
 from indexer.data_quality.snapshot_images import SnapshotImages
-from indexer.data_quality.suspect_labels import SuspectLabels, doubt, find_suspect_labels, form_opinions
+from indexer.data_quality.suspect_labels import SuspectLabels, doubt, find_suspect_labels, gather_evidence
 from shared.vectors import Vectors, unit_rows
 from tests.support.builders.partitions import clusters, make_originals
 
@@ -62,10 +62,10 @@ def test_both_have_to_disagree(monkeypatch: pytest.MonkeyPatch) -> None:
     near = nearest_images(originals)
     duplicates = find_near_duplicates(originals, near)
     assert find_suspect_labels(originals, near, duplicates).suspects
-    opinions = form_opinions(originals, near, duplicates)
+    evidence = gather_evidence(originals, near, duplicates)
     sure = np.eye(5, dtype=np.float32)[originals.columns]
-    for agreeing in (replace(opinions, votes=10 * sure.astype(np.int64)), replace(opinions, scores=sure)):
-        monkeypatch.setattr(module, "form_opinions", lambda *_, told=agreeing: told)
+    for agreeing in (replace(evidence, votes=10 * sure.astype(np.int64)), replace(evidence, scores=sure)):
+        monkeypatch.setattr(module, "gather_evidence", lambda *_, given=agreeing: given)
         monkeypatch.setattr(module, "MIN_DOUBT", -1.0)
         assert find_suspect_labels(originals, near, duplicates).suspects == ()
 
