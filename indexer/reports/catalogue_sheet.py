@@ -1,4 +1,4 @@
-"""A contact sheet of what a build found in its catalogue: a row a group of near-duplicates, then doubtful labels."""
+"""A contact sheet of a catalogue report: one row per group of near-duplicates, then doubtful labels."""
 
 from pathlib import Path
 
@@ -10,7 +10,7 @@ from indexer.reports.contact_sheet import draw_picture, new_sheet, save_sheet, t
 _COLUMNS = 6
 _GROUPS = 10
 _SUSPECTS = 30
-_MOST_LETTERS = 24
+_MAX_ID_CHARACTERS = 24
 
 _Tile = tuple[str, str]
 """An image's path and its caption."""
@@ -20,16 +20,16 @@ def draw_catalogue_sheet(report: CatalogueReport, image_root: Path, out: Path) -
     """Draw the first groups and the most doubtful labels.
 
     Args:
-        report: what was found.
-        image_root: what image paths are relative to.
-        out: the picture to write, with a suffix that `check_suffix` takes.
+        report: the report.
+        image_root: the directory that image paths are relative to.
+        out: the picture to write, with a suffix that `check_suffix` accepts.
 
     Returns:
-        `out`; None where nothing was found, so that there is nothing to draw.
+        `out`; None if the report is empty.
     """
     groups = report.near_duplicates.groups[:_GROUPS]
     rows = [_group_tiles(number, group) for number, group in enumerate(groups, start=1)]
-    suspects = [_suspect_tile(one) for one in report.suspect_labels.suspects[:_SUSPECTS]]
+    suspects = [_suspect_tile(suspect) for suspect in report.suspect_labels.suspects[:_SUSPECTS]]
     rows += [suspects[start : start + _COLUMNS] for start in range(0, len(suspects), _COLUMNS)]
     if not rows:
         return None
@@ -45,16 +45,16 @@ def draw_catalogue_sheet(report: CatalogueReport, image_root: Path, out: Path) -
 
 
 def _group_tiles(number: int, group: Group) -> list[_Tile]:
-    shown = [(one.image, f"group {number} · {_told(one)}") for one in group.items[:_COLUMNS]]
+    tiles = [(item.image, f"group {number} · {_caption(item)}") for item in group.items[:_COLUMNS]]
     if (more := len(group.items) - _COLUMNS) > 0:
-        path, caption = shown[-1]
-        shown[-1] = (path, f"{caption}\nand {more} more")
-    return shown
+        path, caption = tiles[-1]
+        tiles[-1] = (path, f"{caption}\nand {more} more")
+    return tiles
 
 
-def _told(duplicate: Duplicate) -> str:
-    likeness = "same file" if duplicate.same_file else f"{duplicate.cosine:.3f}"
-    return f"{likeness}\n{duplicate.category}\n{_id(duplicate.item_id)}"
+def _caption(duplicate: Duplicate) -> str:
+    similarity = "same file" if duplicate.same_file else f"{duplicate.cosine:.3f}"
+    return f"{similarity}\n{duplicate.category}\n{_id(duplicate.item_id)}"
 
 
 def _suspect_tile(suspect: Suspect) -> _Tile:
@@ -63,5 +63,5 @@ def _suspect_tile(suspect: Suspect) -> _Tile:
 
 
 def _id(item_id: str) -> str:
-    """As much of an id as fits a caption's line: its end, where paths differ."""
-    return item_id if len(item_id) <= _MOST_LETTERS else f"…{item_id[1 - _MOST_LETTERS :]}"
+    """Shorten an id to a caption's line, keeping its end, where paths differ."""
+    return item_id if len(item_id) <= _MAX_ID_CHARACTERS else f"…{item_id[1 - _MAX_ID_CHARACTERS :]}"

@@ -23,17 +23,17 @@ _JPEG_QUALITY = 70
 
 
 def check_suffix(option: str, out: Path) -> None:
-    """Refuse a file that no picture can be written to.
+    """Reject a file that is not a supported picture format.
 
     Raises:
         SettingsError: the suffix is not one of `_SUFFIXES`.
     """
     if out.suffix.lower() not in _SUFFIXES:
-        raise SettingsError(f"{option} is {str(out)!r}; wanted a file that ends in {', '.join(_SUFFIXES)}")
+        raise SettingsError(f"{option} is {str(out)!r}; expected a file that ends in {', '.join(_SUFFIXES)}")
 
 
 def new_sheet(n_rows: int, n_columns: int) -> Figure:
-    """A figure with room for so many pictures."""
+    """Return an empty figure for a grid of pictures."""
     return Figure(figsize=(_WIDTH * n_columns, _HEIGHT * n_rows + 0.3), layout="constrained")
 
 
@@ -44,12 +44,12 @@ def save_sheet(figure: Figure, out: Path) -> None:
         OSError: it can't be written.
     """
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Glyph .* missing")  # no font has every letter; a box stands for it
+        warnings.filterwarnings("ignore", "Glyph .* missing")  # no font has every character; a box replaces it
         figure.savefig(out, dpi=_DPI)
 
 
 def thumbnail(path: Path, side_px: int = THUMBNAIL_PX) -> Image.Image | None:
-    """A catalogue's image, small enough for a square; None where it is not there any more or can't be decoded."""
+    """Return an image scaled down to fit a square; None if it can't be read or decoded."""
     limits = ImageLimits()
     try:
         return decode_small(read_limited(path, limits), limits, side_px)
@@ -65,7 +65,7 @@ def data_uri(picture: Image.Image) -> str:
 
 
 def draw_picture(axes: Any, picture: Image.Image | None, caption: str, highlighted: bool = False) -> None:
-    """Draw a picture below its caption."""
+    """Draw a picture with its caption above."""
     axes.set_xticks([])
     axes.set_yticks([])
     if picture is None:

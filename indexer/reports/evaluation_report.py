@@ -1,7 +1,7 @@
-"""The report of an evaluation: one page that opens offline, needs no script and prints, and the same as JSON.
+"""The evaluation report: one page that opens offline, needs no script and can be printed, and the same as JSON.
 
-A build writes one into its snapshot, judged by the items that it held out; `indexer evaluate --report` writes one that
-is judged by photos that are not in the catalogue.
+A build writes one into its snapshot, evaluated on held-out items; `indexer evaluate --report` writes one that is
+evaluated on photos that are not in the catalogue.
 """
 
 import json
@@ -28,7 +28,7 @@ from indexer.reports.file_names import FIGURES, PAGE
 from shared.manifest import Manifest
 
 STEPS = 7
-"""Of writing a report: its pictures, and the page."""
+"""The steps of writing a report: its figures, and the page."""
 _TEMPLATES = Path(__file__).parent / "templates"
 _PICTURE_PX = 112
 _MAP_PICTURE_PX = 64
@@ -36,70 +36,79 @@ _GROUPS = 6
 _GROUP_PICTURES = 4
 _CONFUSIONS = 6
 
-# What a report is compared by, and how each is told.
+# The figures that reports are compared by, and their captions.
 HEADLINES = {
-    "category_accuracy": "the right category is the most probable",
+    "category_accuracy": "the true category is the most probable",
     "category_accuracy_at_2": "…is among the two most probable",
     "category_accuracy_at_3": "…is among the three most probable",
-    "probe_auto_coverage": "a search with probe = auto covers the right category",
-    "expected_calibration_error": "confidence and accuracy lie apart by (less is better)",
-    "category_precision_at_10": "hits of the right category, first ten",
+    "probe_auto_coverage": "a search with probe = auto covers the true category",
+    "expected_calibration_error": "difference of confidence and accuracy (less is better)",
+    "category_precision_at_10": "hits of the true category, first ten",
     "unfiltered_category_precision_at_10": "…without the classifier, over all partitions",
 }
 
 
 @dataclass(frozen=True)
 class EvaluationReport:
-    """Everything that is told.
+    """The content of a report.
 
     Attributes:
-        judged_by: which photos, in words.
+        evaluated_on: a description of the photos.
         manifest: of the snapshot.
         evaluation: the figures.
-        diagnostics: how sure they are, and where the snapshot goes wrong.
+        diagnostics: their confidence intervals, and the snapshot's mistakes.
         catalogue: near-duplicates and doubtful labels.
-        map: of the catalogue's embeddings; None for a tiny one.
-        changes: whether items are found by changed photos; empty where none could be read.
-        before: what the report before this one said; None for the first.
+        map: of the catalogue's embeddings; None for a tiny catalogue.
+        edits: recall of items by edited photos; empty if no photo could be read.
+        previous: the figures of the previous report; None for the first.
     """
 
-    judged_by: str
+    evaluated_on: str
     manifest: Manifest
     evaluation: Evaluation
     diagnostics: Diagnostics
     catalogue: CatalogueReport
     map: EmbeddingMap | None
-    changes: tuple[EditFigures, ...]
-    before: Mapping[str, Any] | None
+    edits: tuple[EditFigures, ...]
+    previous: Mapping[str, Any] | None
 
     @classmethod
     def of(
         cls,
-        judged: Predictions,
-        judged_by: str,
+        predictions: Predictions,
+        evaluated_on: str,
         catalogue: CatalogueReport,
-        before: Mapping[str, Any] | None,
-        changes: tuple[EditFigures, ...] = (),
+        previous: Mapping[str, Any] | None,
+        edits: tuple[EditFigures, ...] = (),
     ) -> "EvaluationReport":
-        """Of judged photos.
+        """Evaluate predictions.
 
         Args:
-            judged: the photos, and what the snapshot says of them.
-            judged_by: which photos these are, in words.
-            catalogue: what was found in the snapshot's catalogue.
-            before: what `read_previous` read.
-            changes: what was found by changed photos.
+            predictions: the photos with the predictions of the open snapshot.
+            evaluated_on: a description of the photos.
+            catalogue: the report on the snapshot's catalogue.
+            previous: the result of `read_previous`.
+            edits: the results of edited photos.
         """
-        evaluation = evaluation_of(judged)
-        found = diagnose(judged, evaluation)
-        drawn = map_snapshot(judged.snapshot)
-        return cls(judged_by, judged.snapshot.manifest, evaluation, found, catalogue, drawn, changes, before)
+        evaluation = evaluation_of(predictions)
+        diagnostics = diagnose(predictions, evaluation)
+        snapshot = predictions.snapshot
+        return cls(
+            evaluated_on,
+            snapshot.manifest,
+            evaluation,
+            diagnostics,
+            catalogue,
+            map_snapshot(snapshot),
+            edits,
+            previous,
+        )
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""
         duplicates = self.catalogue.near_duplicates
         return {
-            "judged_by": self.judged_by,
+            "judged_by": self.evaluated_on,
             "created_at": self.manifest.created_at,
             **self.evaluation.as_dict(),
             **self.diagnostics.as_dict(),
@@ -107,12 +116,12 @@ class EvaluationReport:
             "near_duplicate_groups_over_categories": duplicates.contradictions,
             "doubtful_labels": len(self.catalogue.suspect_labels.suspects),
             "map_explained_variance": self.map and self.map.explained,
-            "changed_photos": [asdict(one) for one in self.changes],
-            "before": self.before,
+            "changed_photos": [asdict(edit) for edit in self.edits],
+            "before": self.previous,
         }
 
     def page(self, stage: Stage = SILENT_STAGE) -> str:
-        """As HTML; `stage` is told of each of the `STEPS`."""
+        """Render the page as HTML; `stage` is advanced by each of the `STEPS`."""
         environment = Environment(
             loader=FileSystemLoader(_TEMPLATES),
             autoescape=True,
@@ -134,30 +143,30 @@ class EvaluationReport:
         return page
 
     def write(self, directory: Path, stage: Stage = SILENT_STAGE) -> Path:
-        """Write page and JSON into a directory, which is made.
+        """Write page and JSON.
 
         Args:
-            directory: where.
-            stage: is told of each of the `STEPS`.
+            directory: the directory; created if it does not exist.
+            stage: advanced by each of the `STEPS`.
 
         Returns:
-            The page.
+            The path of the page.
         """
         directory.mkdir(parents=True, exist_ok=True)
-        told = json.dumps(self.as_dict(), indent=1, ensure_ascii=False) + "\n"
-        (directory / FIGURES).write_text(told, encoding="utf-8")
+        figures = json.dumps(self.as_dict(), indent=1, ensure_ascii=False) + "\n"
+        (directory / FIGURES).write_text(figures, encoding="utf-8")
         page = directory / PAGE
         page.write_text(self.page(stage), encoding="utf-8")
         return page
 
     def _pictures(self, stage: Stage) -> dict[str, str]:
-        evaluation, found = self.evaluation, self.diagnostics
+        evaluation, diagnostics = self.evaluation, self.diagnostics
         draw: dict[str, Callable[[], str]] = {
-            "accuracy": partial(plots.accuracy_by_category, evaluation, found.category_intervals),
-            "confusions": partial(plots.confusion_matrix, found.confusions),
+            "accuracy": partial(plots.accuracy_by_category, evaluation, diagnostics.category_intervals),
+            "confusions": partial(plots.confusion_matrix, diagnostics.confusions),
             "reliability": partial(plots.reliability_diagram, evaluation.reliability),
-            "coverage": partial(plots.coverage_curve, found.coverage, evaluation),
-            "scores": partial(plots.score_distributions, found.scores),
+            "coverage": partial(plots.coverage_curve, diagnostics.coverage, evaluation),
+            "scores": partial(plots.score_distributions, diagnostics.scores),
         }
         if self.map is not None:
             draw["map"] = partial(_drawn_map, self.map)
@@ -168,35 +177,35 @@ class EvaluationReport:
         return drawn
 
     def _common_confusions(self) -> list[tuple[int, str, str]]:
-        """How many photos, of which category, were taken for which: the most first."""
-        told = self.diagnostics.confusions
-        found = [
+        """Number, true category and predicted category of the most common confusions."""
+        confusions = self.diagnostics.confusions
+        counted = [
             (count, truth, predicted)
-            for truth, row in zip(told.truth, told.counts, strict=True)
-            for predicted, count in zip(told.predicted, row, strict=True)
+            for truth, row in zip(confusions.truth, confusions.counts, strict=True)
+            for predicted, count in zip(confusions.predicted, row, strict=True)
             if count and truth != predicted
         ]
-        return sorted(found, key=lambda one: (-one[0], one[1:]))[:_CONFUSIONS]
+        return sorted(counted, key=lambda row: (-row[0], row[1:]))[:_CONFUSIONS]
 
 
 def read_previous(directory: Path, snapshot_id: str) -> Mapping[str, Any] | None:
-    """What an earlier report in a directory said, for the one that takes its place or follows it.
+    """Read the figures of an earlier report, for comparison.
 
     Args:
-        directory: where it may be.
-        snapshot_id: of the snapshot that is judged now: a report on this very one is passed over, for what it was
-            compared with itself.
+        directory: the directory of the report.
+        snapshot_id: of the snapshot that is evaluated now; of a report on the same snapshot, the report that it was
+            compared with is returned.
 
     Returns:
-        Its snapshot, numbers and headline figures with their intervals; None where there is none that can be read.
+        Its snapshot, numbers and headline figures with their intervals; None if there is no readable report.
     """
     try:
-        told = json.loads((directory / FIGURES).read_text(encoding="utf-8"))
-        if told["snapshot_id"] == snapshot_id:
-            before: Mapping[str, Any] | None = told["before"]
-            return before
+        figures = json.loads((directory / FIGURES).read_text(encoding="utf-8"))
+        if figures["snapshot_id"] == snapshot_id:
+            previous: Mapping[str, Any] | None = figures["before"]
+            return previous
         names = ("snapshot_id", "queries", "snapshot_items", "snapshot_images", *HEADLINES)
-        return {"intervals": told["intervals"], **{name: told[name] for name in names}}
+        return {"intervals": figures["intervals"], **{name: figures[name] for name in names}}
     except (OSError, ValueError, KeyError, TypeError):
         return None  # none, or one of another version
 
@@ -206,9 +215,9 @@ def _drawn_map(drawn: EmbeddingMap) -> str:
 
 
 def _picture(path: str | Path) -> str | None:
-    """A small picture of a file as an address; None where it is gone."""
-    found = thumbnail(Path(path), _PICTURE_PX)
-    return None if found is None else data_uri(found)
+    """The thumbnail of a file as a `data:` URI; None if it can't be read."""
+    picture = thumbnail(Path(path), _PICTURE_PX)
+    return None if picture is None else data_uri(picture)
 
 
 def _pictured(group: Group) -> dict[str, Any]:

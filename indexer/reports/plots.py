@@ -1,6 +1,6 @@
-"""The pictures of a report, drawn by Matplotlib as SVG that is part of the page.
+"""The figures of an evaluation report, drawn by Matplotlib as SVG that is embedded in the page.
 
-Lines and letters take the page's colours, so that they are readable in light and dark and on paper.
+Lines and text use the page's colours, so that they are readable in light and dark mode and on paper.
 """
 
 import math
@@ -49,22 +49,26 @@ _STYLE: dict[Any, Any] = {
 }
 _WIDTH = 7.0  # inches
 _NARROW, _LOW = 5.3, 3.7  # of figures that stand side by side
-_MOST_CATEGORIES = 40
+_MAX_CATEGORIES = 40
 _NUMBERED_CATEGORIES = 25
-_DARKEST = 0.55  # of a filled cell: its number has to be readable
+_MAX_ALPHA = 0.55  # of a cell, so that its number is readable
 _COLOURED_CATEGORIES = 19
 
 
 def accuracy_by_category(evaluation: Evaluation, intervals: Mapping[str, Interval]) -> str:
-    """Bars with intervals, the worst category on top; of very many the worst."""
-    figures = sorted(evaluation.by_category, key=lambda one: (one.category_accuracy, one.category))[:_MOST_CATEGORIES]
+    """Draw bars with intervals, the worst category on top; of very many the worst."""
+    figures = sorted(evaluation.by_category, key=lambda figure: (figure.category_accuracy, figure.category))[
+        :_MAX_CATEGORIES
+    ]
     with _drawing():
         figure, axes = _figure(0.9 + 0.27 * len(figures))
-        places = np.arange(len(figures))[::-1]
+        positions = np.arange(len(figures))[::-1]
         shares = np.array([one.category_accuracy for one in figures])
-        axes.barh(places, shares, height=0.62, color=_ACCENT, alpha=0.75)
-        axes.errorbar(shares, places, xerr=_errors(shares, [intervals[one.category] for one in figures]), **_WHISKERS)
-        axes.set_yticks(places, [f"{_short(one.category)} ({one.queries})" for one in figures])
+        axes.barh(positions, shares, height=0.62, color=_ACCENT, alpha=0.75)
+        axes.errorbar(
+            shares, positions, xerr=_errors(shares, [intervals[one.category] for one in figures]), **_WHISKERS
+        )
+        axes.set_yticks(positions, [f"{_short(one.category)} ({one.queries})" for one in figures])
         axes.set_xlim(0, 1.02)
         axes.set_xlabel("category_accuracy, with 95 % interval")
         axes.grid(axis="x")
@@ -72,7 +76,7 @@ def accuracy_by_category(evaluation: Evaluation, intervals: Mapping[str, Interva
 
 
 def confusion_matrix(confusions: Confusions) -> str:
-    """True categories down, predicted ones across; of very many those with the most mistakes."""
+    """Draw true categories down, predicted ones across; of very many those with the most mistakes."""
     rows, columns = _most_confused(confusions)
     counts = np.array(confusions.counts)
     of = counts.sum(axis=1)
@@ -83,7 +87,7 @@ def confusion_matrix(confusions: Confusions) -> str:
             for x, column in enumerate(columns):
                 if count := int(counts[row, column]):
                     colour = _ACCENT if confusions.truth[row] == confusions.predicted[column] else _BAD
-                    alpha = _DARKEST * (count / of[row]) ** 0.5
+                    alpha = _MAX_ALPHA * (count / of[row]) ** 0.5
                     axes.add_patch(mpl.patches.Rectangle((x - 0.5, y - 0.5), 1, 1, color=colour, alpha=alpha, lw=0))
                     if len(columns) <= _NUMBERED_CATEGORIES:
                         axes.text(x, y, str(count), ha="center", va="center", fontsize=9)
@@ -91,23 +95,23 @@ def confusion_matrix(confusions: Confusions) -> str:
         axes.set_ylim(len(rows) - 0.5, -0.5)
         axes.set_xticks(range(len(columns)), [_short(confusions.predicted[one]) for one in columns], rotation=90)
         axes.set_yticks(range(len(rows)), [f"{_short(confusions.truth[one])} ({of[one]})" for one in rows])
-        axes.set_xlabel("taken for")
+        axes.set_xlabel("predicted category")
         axes.set_ylabel("true category (photos)")
         axes.tick_params(length=0)
         return _svg(figure, "confusions")
 
 
 def _most_confused(confusions: Confusions) -> tuple[list[int], list[int]]:
-    """Which rows and columns to draw: all, or those with the most mistakes, in the order of their names."""
+    """The rows and columns to draw: all, or those with the most mistakes, sorted by name."""
     counts = np.array(confusions.counts)
     wrong = counts * (np.array(confusions.truth)[:, np.newaxis] != np.array(confusions.predicted))
-    rows = np.sort(np.argsort(-wrong.sum(axis=1), kind="stable")[:_MOST_CATEGORIES])
-    columns = np.sort(np.argsort(-wrong[rows].sum(axis=0), kind="stable")[:_MOST_CATEGORIES])
+    rows = np.sort(np.argsort(-wrong.sum(axis=1), kind="stable")[:_MAX_CATEGORIES])
+    columns = np.sort(np.argsort(-wrong[rows].sum(axis=0), kind="stable")[:_MAX_CATEGORIES])
     return rows.tolist(), columns.tolist()
 
 
 def reliability_diagram(bins: Sequence[ReliabilityBin]) -> str:
-    """Confidence against accuracy, with intervals; a calibrated classifier's points lie on the diagonal."""
+    """Draw confidence against accuracy, with intervals; a calibrated classifier follows the diagonal."""
     confidence = np.array([one.confidence for one in bins])
     accuracy = np.array([one.category_accuracy for one in bins])
     most = max(one.queries for one in bins)
@@ -117,7 +121,7 @@ def reliability_diagram(bins: Sequence[ReliabilityBin]) -> str:
         axes.plot([0, 1], [0, 1], color=_INK, linestyle=":", linewidth=1, label="calibrated")
         errors = _errors(accuracy, [interval(one.category_accuracy, one.queries) for one in bins])
         axes.errorbar(confidence, accuracy, yerr=errors, **_WHISKERS | {"ecolor": _ACCENT})
-        axes.scatter(confidence, accuracy, sizes, color=_ACCENT, alpha=0.75, label="photos (area: how many)")
+        axes.scatter(confidence, accuracy, sizes, color=_ACCENT, alpha=0.75, label="photos (area: number)")
         axes.set_xlim(0, 1.03)
         axes.set_ylim(0, 1.03)
         axes.set_xlabel("confidence")
@@ -128,7 +132,7 @@ def reliability_diagram(bins: Sequence[ReliabilityBin]) -> str:
 
 
 def coverage_curve(coverage: Sequence[Coverage], evaluation: Evaluation) -> str:
-    """What a search over so many partitions covers, and what `probe: auto` does."""
+    """Draw the coverage of searches by their number of partitions, and that of `probe: auto`."""
     probes = [one.probe for one in coverage]
     shares = np.array([one.coverage for one in coverage])
     with _drawing():
@@ -140,14 +144,14 @@ def coverage_curve(coverage: Sequence[Coverage], evaluation: Evaluation) -> str:
         axes.set_xticks(probes)
         axes.set_ylim(min(0.9, *(one.interval[0] for one in coverage), auto[1]) - 0.02, 1.005)
         axes.set_xlabel("partitions searched")
-        axes.set_ylabel("right category is searched")
+        axes.set_ylabel("true category is searched")
         axes.grid()
         figure.legend(loc="outside upper left", ncols=2)
         return _svg(figure, "coverage")
 
 
 def score_distributions(scores: Sequence[ScoreBin]) -> str:
-    """Right and wrong hits by score, each as a share of its kind."""
+    """Draw histograms of the scores of right and of wrong hits."""
     lows, widths = np.array([one.above for one in scores]), np.array([one.up_to - one.above for one in scores])
     with _drawing():
         figure, axes = _figure(_LOW, width=_NARROW)
@@ -166,7 +170,7 @@ def score_distributions(scores: Sequence[ScoreBin]) -> str:
 
 
 def embedding_map(drawn: EmbeddingMap, thumbnails: Sequence[Image.Image | None]) -> str:
-    """The map, coloured by category, with pictures of some of its images."""
+    """Draw the map, coloured by category, with thumbnails of some images."""
     common = [name for name, _ in Counter(drawn.categories).most_common(_COLOURED_CATEGORIES)]
     colours = _category_colours(common)
     names = np.array([name if name in colours else "others" for name in drawn.categories])
@@ -189,10 +193,10 @@ def embedding_map(drawn: EmbeddingMap, thumbnails: Sequence[Image.Image | None])
         return _svg(figure, "map")
 
 
-def _pin(axes: Any, place: NDArray[np.float64], picture: Image.Image, colour: Any) -> None:
+def _pin(axes: Any, point: NDArray[np.float64], picture: Image.Image, colour: Any) -> None:
     image = OffsetImage(np.asarray(picture), zoom=0.55)
     frame = {"edgecolor": colour, "linewidth": 1.6, "boxstyle": "square,pad=0.02"}
-    axes.add_artist(AnnotationBbox(image, tuple(place), pad=0, bboxprops=frame))
+    axes.add_artist(AnnotationBbox(image, tuple(point), pad=0, bboxprops=frame))
 
 
 def _large_dots(axes: Any) -> tuple[list[Any], list[str]]:
@@ -206,14 +210,14 @@ def _large_dots(axes: Any) -> tuple[list[Any], list[str]]:
 
 def _category_colours(names: Sequence[str]) -> dict[str, Any]:
     palette = mpl.colormaps["tab10" if len(names) <= 10 else "tab20"]
-    return {name: palette(place) for place, name in enumerate(sorted(names))}
+    return {name: palette(number) for number, name in enumerate(sorted(names))}
 
 
 _WHISKERS: dict[str, Any] = {"fmt": "none", "ecolor": _INK, "elinewidth": 1, "capsize": 2.5}
 
 
 def _errors(shares: NDArray[np.float64], intervals: Sequence[Interval]) -> NDArray[np.float64]:
-    """`(2, n)`: how far each interval reaches below and above its share."""
+    """`(2, n)` float64: the extent of each interval below and above its share."""
     lows, highs = np.array(intervals).T
     return np.maximum([shares - lows, highs - shares], 0)
 
@@ -228,10 +232,10 @@ def _figure(height: float, width: float = _WIDTH) -> tuple[Figure, Any]:
 
 
 def _svg(figure: Figure, name: str) -> str:
-    """As an element of a page; ids are its own, and there is nothing in it that tells when it was made."""
+    """Return an SVG element with ids of its own, and without the time of drawing."""
     file = StringIO()
     with mpl.rc_context({"svg.hashsalt": name}), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Glyph .* missing")  # the browser has the letter
+        warnings.filterwarnings("ignore", "Glyph .* missing")  # the browser has the glyph
         empty = dict.fromkeys(("Creator", "Date", "Format", "Type"))
         figure.savefig(file, format="svg", transparent=True, metadata=empty, dpi=144)
     drawn = file.getvalue()
@@ -244,7 +248,7 @@ def _svg(figure: Figure, name: str) -> str:
 
 
 def _sized(found: re.Match[str]) -> str:
-    """As wide as it was drawn, or as the page is."""
+    """Set the width as drawn, limited by the page."""
     return f'<svg {found[1]}{found[3]}style="width: {math.ceil(float(found[4]) * 4 / 3)}px"'
 
 

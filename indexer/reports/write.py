@@ -19,7 +19,7 @@ from shared.snapshot.snapshot import Snapshot
 if TYPE_CHECKING:
     from indexer.evaluation.predictions import Predictions
 
-_HELD_OUT = "photos of its own catalogue that the classifier has not learned, each without itself among the hits"
+_HELD_OUT = "held-out photos of its own catalogue, each without itself among the hits"
 
 
 def write_build_report(
@@ -30,21 +30,21 @@ def write_build_report(
     directory: Path,
     reporter: Reporter,
 ) -> None:
-    """Write page and JSON into a directory; where nothing is held out, or it fails, neither.
+    """Write page and JSON into a directory; neither if nothing is held out, or it fails.
 
     Args:
-        snapshot: the candidate, open.
-        held_out: items of its catalogue.
-        catalogue: what was found in it.
-        published: what it would replace, to compare with its report.
+        snapshot: the open candidate.
+        held_out: its held-out items.
+        catalogue: the report on its catalogue.
+        published: the snapshot that it would replace, whose report it is compared with.
         directory: the snapshot's `report/`.
-        reporter: told of progress, and why there is none.
+        reporter: receives progress, and the reason if there is no report.
     """
     if not held_out.n_images:
         return
     try:
         _write(snapshot, held_out, catalogue, published, directory, reporter)
-    except Exception as error:  # drawing meets fonts, files and whatever catalogues hold
+    except Exception as error:  # drawing depends on fonts, files and the content of catalogues
         for name in (PAGE, FIGURES):
             (directory / name).unlink(missing_ok=True)
         reporter.say(f"the snapshot has no report: {type(error).__name__}: {error}")
@@ -58,7 +58,7 @@ def _write(
     directory: Path,
     reporter: Reporter,
 ) -> None:
-    # Matplotlib takes a second to import: only builds that have something to tell pay for it.
+    # Imported here, since Matplotlib takes a second to import.
     from indexer.evaluation.labelled_photos import LabelledPhotos
     from indexer.evaluation.predictions import affordable_searches, predict
     from indexer.evaluation.robustness import search_by_edited
@@ -66,7 +66,7 @@ def _write(
 
     rows = sum(partition.n_rows for partition in snapshot.partitions.values())
     photos = LabelledPhotos.of_held_out(held_out, location(snapshot.manifest.image_root))
-    with reporter.stage("judge held-out items", len(snapshot.partitions)) as stage:
+    with reporter.stage("evaluate held-out items", len(snapshot.partitions)) as stage:
         judged = predict(snapshot, photos, stage, affordable_searches(rows, len(snapshot.partitions)))
     changes = search_by_edited(snapshot, reporter)
     with reporter.stage("draw report", STEPS) as stage:

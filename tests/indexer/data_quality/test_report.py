@@ -129,7 +129,7 @@ def test_what_was_not_judged_is_said(capsys: pytest.CaptureFixture[str]) -> None
         (("--max-ratio", 0), "--max-ratio is 0.0; expected a number greater than 0 and less than 1"),
         (("--max-ratio", "nan"), "--max-ratio is nan; expected a number greater than 0 and less than 1"),
         (("--top", 0), "--top is 0; expected an integer of at least 1"),
-        (("--sheet", "sheet.doc"), "--sheet is 'sheet.doc'; wanted a file that ends in"),
+        (("--sheet", "sheet.doc"), "--sheet is 'sheet.doc'; expected a file that ends in"),
     ],
 )
 def test_bad_options_are_refused(quick_shop: Shop, options: tuple[object, ...], message: str) -> None:

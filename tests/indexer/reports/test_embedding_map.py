@@ -45,7 +45,7 @@ def test_a_snapshot_is_mapped(snapshot: Snapshot, tmp_path: Path, monkeypatch: p
         f"{name}.png" for name in ("red", "orange", "blue", "tomato", "teal", "navy", "cyan")
     )
     assert all(path.exists() for _, path in drawn.thumbnails)
-    monkeypatch.setattr(module, "_MOST_IMAGES", 4)
+    monkeypatch.setattr(module, "_MAX_IMAGES", 4)
     part = map_snapshot(snapshot)
     assert part is not None
     assert (len(part.points), part.images) == (4, 7)

@@ -69,12 +69,12 @@ def test_the_page_is_complete_and_needs_nothing_else(report: EvaluationReport, t
     page = report.write(tmp_path / "new/report").read_text(encoding="utf-8")
     read = _Page(page)
     assert read.headings == [
-        "In short",
-        "Category by category",
+        "Summary",
+        "Accuracy by category",
         "Confidence and coverage",
         "The worst mistakes",
-        "Changed photos",
-        "The catalogue as a map",
+        "Edited photos",
+        "Map of the catalogue",
         "Near-duplicates",
         "Partitions",
     ]
@@ -116,9 +116,9 @@ def test_a_later_report_is_compared_with_the_one_before(report: EvaluationReport
     assert before is not None
     assert before["category_accuracy"] == 0.5
     later = replace(report.evaluation, snapshot_id="later", category_accuracy=0.75, expected_calibration_error=0.25)
-    compared = replace(report, evaluation=later, before=before)
+    compared = replace(report, evaluation=later, previous=before)
     page = compared.page()
-    assert "Against the snapshot before" in _Page(page).headings
+    assert "Comparison with the previous snapshot" in _Page(page).headings
     assert "+0.2500 <span" in page  # within the interval
     # Written again in its place, it still tells the one before.
     compared.write(tmp_path)

@@ -47,7 +47,7 @@ def test_an_item_whose_picture_is_gone_still_has_its_place(
 @pytest.mark.parametrize("name", ["sheet", "sheet.txt", "sheet.png.gz"])
 def test_an_unknown_suffix_is_refused(snapshot: Snapshot, query: Path, name: str) -> None:
     out = query.with_name(name)
-    with pytest.raises(SettingsError, match=r"--out is '.*'; wanted a file that ends in \.jpeg, \.jpg, "):
+    with pytest.raises(SettingsError, match=r"--out is '.*'; expected a file that ends in \.jpeg, \.jpg, "):
         visualize(snapshot, query, out)
     assert not out.exists()
 

@@ -111,7 +111,9 @@ def test_the_next_one_is_compared_with_it_and_a_build_with_nothing_changed_makes
     before = told_of(shop)["before"]
     assert (before["snapshot_id"], before["snapshot_items"]) == (first["snapshot_id"], 60)
     assert before["category_accuracy"] == first["category_accuracy"]
-    assert "Against the snapshot before" in (shop.current().report / "evaluation.html").read_text(encoding="utf-8")
+    assert "Comparison with the previous snapshot" in (shop.current().report / "evaluation.html").read_text(
+        encoding="utf-8"
+    )
 
 
 def test_its_failure_is_told_and_costs_nothing_else(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
