@@ -40,9 +40,10 @@ class CatalogueReport:
         suspects = len(self.suspect_labels.suspects)
         if not groups and not suspects:
             return None
+        group, label = "group" if groups == 1 else "groups", "label" if suspects == 1 else "labels"
         return (
-            f"to look at: {groups} groups of near-duplicate items, {contradictions} of them over several categories,"
-            f" and {suspects} doubtful labels"
+            f"to look at: {groups} {group} of near-duplicate items, {contradictions} over several categories, and"
+            f" {suspects} doubtful {label}"
         )
 
     def write(self, directory: Path) -> None:

@@ -247,9 +247,9 @@ def _svg(figure: Figure, name: str) -> str:
     return re.sub(r'<svg ([^>]*?)height="([\d.]+)pt"([^>]*?)width="([\d.]+)pt"', _sized, drawn, count=1)
 
 
-def _sized(found: re.Match[str]) -> str:
+def _sized(match: re.Match[str]) -> str:
     """Set the width as drawn, limited by the page."""
-    return f'<svg {found[1]}{found[3]}style="width: {math.ceil(float(found[4]) * 4 / 3)}px"'
+    return f'<svg {match[1]}{match[3]}style="width: {math.ceil(float(match[4]) * 4 / 3)}px"'
 
 
 def _short(name: str) -> str:

@@ -67,20 +67,20 @@ def _write(
     rows = sum(partition.n_rows for partition in snapshot.partitions.values())
     photos = LabelledPhotos.of_held_out(held_out, location(snapshot.manifest.image_root))
     with reporter.stage("evaluate held-out items", len(snapshot.partitions)) as stage:
-        judged = predict(snapshot, photos, stage, affordable_searches(rows, len(snapshot.partitions)))
-    changes = search_by_edited(snapshot, reporter)
+        predictions = predict(snapshot, photos, stage, affordable_searches(rows, len(snapshot.partitions)))
+    edits = search_by_edited(snapshot, reporter)
     with reporter.stage("draw report", STEPS) as stage:
-        before = None if published is None else read_previous(published.paths.report, snapshot.snapshot_id)
-        EvaluationReport.of(judged, _HELD_OUT, catalogue, before, changes).write(directory, stage)
+        previous = None if published is None else read_previous(published.paths.report, snapshot.snapshot_id)
+        EvaluationReport.of(predictions, _HELD_OUT, catalogue, previous, edits).write(directory, stage)
 
 
 def write_query_report(
-    judged: "Predictions", queries: Path, data: DataDirectory, directory: Path, reporter: Reporter
+    predictions: "Predictions", queries: Path, data: DataDirectory, directory: Path, reporter: Reporter
 ) -> Path:
     """Write page and JSON; compare with the earlier report in the same directory, if there is one.
 
     Args:
-        judged: the photos with the predictions of the open snapshot.
+        predictions: the photos with the predictions of the open snapshot.
         queries: the folder that they came from.
         data: the data directory of the snapshot.
         directory: the directory to write to; created.
@@ -92,10 +92,10 @@ def write_query_report(
     from indexer.evaluation.robustness import search_by_edited
     from indexer.reports.evaluation_report import STEPS, EvaluationReport, read_previous
 
-    changes = search_by_edited(judged.snapshot, reporter)
-    catalogue = report_of(judged.snapshot, data)
+    edits = search_by_edited(predictions.snapshot, reporter)
+    catalogue = report_of(predictions.snapshot, data)
     with reporter.stage("draw report", STEPS) as stage:
-        previous = read_previous(directory, judged.snapshot.snapshot_id)
+        previous = read_previous(directory, predictions.snapshot.snapshot_id)
         evaluated_on = f"photos in {queries} that are not in its catalogue"
-        report = EvaluationReport.of(judged, evaluated_on, catalogue, previous, changes)
+        report = EvaluationReport.of(predictions, evaluated_on, catalogue, previous, edits)
         return report.write(directory, stage)

@@ -53,7 +53,7 @@ def test_a_build_says_how_much_there_is_to_look_at(shop: Shop) -> None:
     assert f"python -m indexer report --data {shop.data.root}" in shop.build().err  # also where nothing has changed
     report = _report(shop)
     groups = len(report.near_duplicates.groups)
-    assert f"to look at: {groups} groups of near-duplicate items, " in str(report.sentence())
+    assert f"to look at: {groups} group" in str(report.sentence())
 
 
 def test_where_nothing_changes_nothing_is_looked_for(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
