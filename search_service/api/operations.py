@@ -16,22 +16,22 @@ _GUARDED = (401, 403, 429)
 
 @dataclass(frozen=True)
 class Operation:
-    """What a route takes and answers.
+    """The parameters, body and responses of a route.
 
     Attributes:
-        tag: the group that it is shown in.
-        answer: the type of its JSON.
-        errors: statuses of its errors, besides those of every route.
-        status: of a good answer.
-        arguments: of the query string; where there is a `form`, those are its fields.
-        body: of JSON.
-        form: the fields of a multipart form beside `image`.
-        several_images: a form may have several files `image`.
-        media_types: of an answer that is no JSON.
-        others: further statuses without a body, and what they mean.
-        headers: of a good answer.
-        examples: of the JSON body, by name.
-        is_open: to everybody, also where keys are wanted.
+        tag: the group in the documentation.
+        answer: the type of the JSON response.
+        errors: statuses of errors, besides those of every route.
+        status: the status of success.
+        arguments: declares the query string; None where the fields of `form` are its arguments, too.
+        body: declares the fields of a JSON body.
+        form: declares the fields of a multipart form besides `image`.
+        several_images: True if a form may have several files `image`.
+        media_types: those of a response that is not JSON.
+        others: further statuses without a body, with their descriptions.
+        headers: names and descriptions of headers of success.
+        examples: names and values of examples of the JSON body.
+        is_open: True if no API key is required.
     """
 
     tag: str
@@ -50,18 +50,18 @@ class Operation:
 
     @property
     def statuses(self) -> list[int]:
-        """Of all errors."""
+        """Statuses of all errors, ascending."""
         guarded = () if self.is_open else (status for status in _GUARDED if status in STATUS.values())
         return sorted({*self.errors, *EVERYWHERE, *guarded})
 
 
 def operation_of(view: Callable[..., object]) -> Operation | None:
-    """What was said of a view."""
+    """Return the description of a view; None where it has none."""
     return getattr(view, _OPERATION, None)
 
 
 def describe(operation: Operation) -> Callable[[_View], _View]:
-    """Say what a view takes and answers."""
+    """Attach a description to a view."""
 
     def mark(view: _View) -> _View:
         setattr(view, _OPERATION, operation)

@@ -1,4 +1,4 @@
-"""The API's own description: the OpenAPI document, and a page made from it that loads nothing from elsewhere."""
+"""The routes of the OpenAPI document and of a page made from it, which loads nothing from elsewhere."""
 
 import base64
 import hashlib
@@ -21,7 +21,7 @@ _STYLE = Path(__file__).parents[1] / "templates" / "docs.css"
 
 
 class ApiDocs:
-    """The document and the page, made when they are first asked for."""
+    """The document and the page, made on the first request."""
 
     def __init__(self, app: Flask, settings: ServiceSettings) -> None:
         self._app = app
@@ -33,13 +33,13 @@ class ApiDocs:
         return document(self._app, self._settings)
 
     def json(self, prefix: str) -> str:
-        """The document as it is sent, for a service that is found below a prefix; empty for none."""
+        """Return the document as JSON, for a service below a path prefix; empty for none."""
         servers = f'"servers": {json.dumps([{"url": prefix}])}, ' if prefix else ""
         return f"{{{servers}{self._json[1:]}"
 
     @cached_property
     def page(self) -> str:
-        """The page as it is sent."""
+        """The page as HTML."""
         operations = [
             {"tag": operation["tags"][0], "path": path, "method": method, "operation": operation}
             for path, methods in self.document["paths"].items()
@@ -51,7 +51,7 @@ class ApiDocs:
 
     @cached_property
     def policy(self) -> str:
-        """What the page may load: nothing, and its own style is known by its hash."""
+        """The Content-Security-Policy of the page: it loads nothing; its style is allowed by its hash."""
         digest = base64.b64encode(hashlib.sha256(self._style.encode()).digest()).decode()
         return f"default-src 'none'; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
 
@@ -74,7 +74,7 @@ def openapi() -> Response:
 @api_docs.get("/docs")
 @describe(Operation("Service", media_types=("text/html",), others=_UNCHANGED, headers=_ETAG, is_open=True))
 def docs() -> Response:
-    """Describe this API to people."""
+    """Describe this API to people, as a page."""
     response = Response(_docs().page)
     response.headers["Content-Security-Policy"] = _docs().policy
     return _revalidated(response)

@@ -1,7 +1,6 @@
-"""The OpenAPI 3.1 document, made from the routes and the typed models that read requests and write answers.
+"""The OpenAPI 3.1 document, made from the routes and the models of their requests and responses.
 
-A view says what it takes and answers by `@describe`; its docstring is the summary. Nothing here runs in a request but
-for the document's own.
+`@describe` attaches these to a view, whose docstring is the summary.
 """
 
 import re
@@ -34,7 +33,7 @@ _SECURITY: _Json = {
 
 
 def document(app: Flask, settings: ServiceSettings) -> _Json:
-    """The document of every route that is described."""
+    """Return the document of all routes that are described."""
     described = list(_described(app))
     schemas = _Schemas([operation for _, _, operation in described], settings)
     paths: dict[str, _Json] = {}
@@ -47,7 +46,7 @@ def document(app: Flask, settings: ServiceSettings) -> _Json:
         "info": {
             "title": "Parecido",
             "summary": "Finds the products that look alike.",
-            "description": "Answers are JSON where nothing else is said. Fields that are null count as not given.",
+            "description": "Responses are JSON unless stated otherwise. Fields that are null count as not given.",
             "version": __version__,
         },
         "paths": paths,
@@ -56,7 +55,7 @@ def document(app: Flask, settings: ServiceSettings) -> _Json:
             "responses": {str(status): _error(status) for status in statuses},
             "headers": {
                 "X-Request-ID": {
-                    "description": "Echoed where it is sane, else made; it is in error bodies and in the log too.",
+                    "description": "The request's own where valid, else a new one; in error bodies and in the log too.",
                     "required": True,
                     "schema": {"type": "string"},
                 }
@@ -70,7 +69,7 @@ def document(app: Flask, settings: ServiceSettings) -> _Json:
 
 
 class _Schemas:
-    """JSON schemas of all models, each under its name."""
+    """JSON schemas of all models, by name."""
 
     def __init__(self, operations: list[Operation], settings: ServiceSettings) -> None:
         self.settings = settings
@@ -87,7 +86,7 @@ class _Schemas:
 
     @property
     def components(self) -> _Json:
-        """Those that are referred to; the fields of the others are where they are used."""
+        """Schemas that are referred to; the fields of the others are inlined."""
         return {name: schema for name, schema in self._all.items() if name not in self._inlined}
 
     def reference(self, model: Any) -> _Json:
@@ -178,7 +177,7 @@ def _contents(operation: Operation, schemas: _Schemas) -> Iterator[tuple[str, _J
 
 
 def _as_text(schema: _Json) -> _Json:
-    """A form field of a kind that forms don't have."""
+    """Return the schema of a field as a form has it: objects and lists are text."""
     described = {"type": "string", "description": schema.get("description", "")}
     if schema.get("type") == "object":
         return described | {"contentMediaType": _JSON}
@@ -213,12 +212,12 @@ def _error(status: int) -> _Json:
         "content": {
             _JSON: {
                 "schema": {"$ref": f"{_SCHEMAS}{ErrorJson.__name__}"},
-                "example": error_json(codes[0] if codes else "error", "what was found and what was wanted", "76d3e082"),
+                "example": error_json(codes[0] if codes else "error", "what was wrong; what was expected", "76d3e082"),
             }
         },
     }
     if status in (429, 503):
-        made["headers"]["Retry-After"] = _header("Seconds until it is worth to ask again.")
+        made["headers"]["Retry-After"] = _header("Seconds after which to try again.")
     return made
 
 

@@ -147,7 +147,7 @@ def test_what_becomes_of_an_unknown_query_is_the_callers_choice(judging_client, 
     assert empty.status_code == 200
     assert (empty.json["hits"], empty.json["searched"], empty.json["query"]) == ([], [], searched["query"])
     message = assert_error(ask(on_unknown="reject"), 422, "unknown_query")
-    assert f"is {searched['query']['known_score']:g}, wanted 0 or more" in message
+    assert f"is {searched['query']['known_score']:g}, expected 0 or more" in message
     assert len(ask(on_unknown="reject", category="mugs").json["hits"]) == 5
 
 
