@@ -1,4 +1,4 @@
-"""What a filter may say, and what it is rejected for."""
+"""Valid and invalid filters."""
 
 import pytest
 

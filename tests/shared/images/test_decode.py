@@ -201,7 +201,7 @@ def test_the_first_of_several_frames(file_format: str) -> None:
 
 
 def _stored(upright: np.ndarray, orientation: int) -> np.ndarray:
-    """What a file of this EXIF orientation holds, by the specification: which side row 0 and column 0 show."""
+    """The pixels of a file of this EXIF orientation, by the specification: the sides that row 0 and column 0 show."""
     return {
         1: lambda: upright,  # row 0 is the top, column 0 the left
         2: lambda: upright[:, ::-1],  # top, right
@@ -292,7 +292,7 @@ def test_under_the_first_preprocessing_only_jpegs_are_decoded_at_a_smaller_scale
 
 
 def test_the_pixels_of_each_preprocessing_stay_as_they_are() -> None:
-    """Whoever changes a pixel adds a name: snapshots of these ones have embeddings of these pixels."""
+    """A changed pixel needs a new name: snapshots of these names have embeddings of these pixels."""
     picture = _textured(961, 700)
     expected = {
         "geometric-mean-square/white/bilinear/224/1": to_pixels(picture),
@@ -422,11 +422,11 @@ def test_damaged_pngs_whose_checksums_are_right_give_no_other_error() -> None:
 
 
 def _png_chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
-    place = len(_PNG_SIGNATURE)
-    while place < len(data):
-        (length,) = struct.unpack_from(">I", data, place)
-        yield data[place + 4 : place + 8], data[place + 8 : place + 8 + length]
-        place += 12 + length
+    offset = len(_PNG_SIGNATURE)
+    while offset < len(data):
+        (length,) = struct.unpack_from(">I", data, offset)
+        yield data[offset + 4 : offset + 8], data[offset + 8 : offset + 8 + length]
+        offset += 12 + length
 
 
 def _special(name: str) -> bytes:
@@ -449,7 +449,7 @@ def _flipped(data: bytes, random: np.random.Generator) -> bytes:
 
 
 def _decode_or_reject(data: bytes) -> bool:
-    """Whether it was decoded; raises whatever is no `ImageError`."""
+    """Return True if it was decoded; only an `ImageError` is caught."""
     try:
         image = decode_image(data, ImageLimits(max_pixels=1_000_000))
     except ImageError:
@@ -507,7 +507,7 @@ def test_a_circle_stays_a_circle(size: tuple[int, int]) -> None:
     expected = 0.8 * min(size) * SIDE_PX / (width * height) ** 0.5
     np.testing.assert_allclose(diameters, expected, atol=3)
     assert abs(int(diameters[0]) - int(diameters[1])) <= 2
-    middle = [places.mean() for places in np.nonzero(inside)]
+    middle = [positions.mean() for positions in np.nonzero(inside)]
     np.testing.assert_allclose(middle, (SIDE_PX - 1) / 2, atol=0.6)
 
 

@@ -1,4 +1,4 @@
-"""What a file is, by its first bytes."""
+"""The detection of file formats by their first bytes."""
 
 import io
 import zipfile
@@ -45,7 +45,7 @@ _KINDS = {
     "PDF": (encoded(Image.new("RGB", (9, 9)), "PDF"), "a PDF document"),
     "ZIP": (_zip(), "a ZIP archive, or an Office document"),
     "gzip": (b"\x1f\x8b\x08" + bytes(60), "a gzip file"),
-    "AppleDouble": (b"\0\5\x16\7\0\2\0\0Mac OS X        ", "an AppleDouble file, which macOS keeps beside a photo"),
+    "AppleDouble": (b"\0\5\x16\7\0\2\0\0Mac OS X        ", "an AppleDouble file, which macOS stores beside a photo"),
     "PNG with other line ends": (b"\x89PNG\n\x1a\n" + bytes(60), _TEXT_MODE),
     "zeros": (bytes(5000), "nothing but zero bytes"),
     "HTML": (b"<!DOCTYPE html><title>404 Not Found</title>", "an HTML page"),
@@ -60,7 +60,7 @@ _KINDS = {
     "JSON": (b'{"error": "not found"}', "JSON text"),
     "LFS pointer": (
         b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n",
-        "a Git LFS pointer, not the file that it stands for",
+        "a Git LFS pointer, not the file itself",
     ),
     "data URL": (b"data:image/png;base64,iVBORw0KGgo=", "the text of a data URL, not the bytes that it encodes"),
     "base64": (b"/9j/4AAQSkZJRgABAQ" * 100, "base64 text, not the bytes that it encodes"),

@@ -47,9 +47,9 @@ def parts(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
         return
     path = tmp_path_factory.mktemp("lite") / "vectors.db"
     most = 1 if "one" in request.param else 1024
-    with uploaded(f"milvus+file://{path}", embedded, most=most) as (found, entries, told):
+    with uploaded(f"milvus+file://{path}", embedded, most=most) as (found, entries, store):
         assert [entry.ann_recall_at_10 for entry in entries] == [1.0, 1.0]
-        assert (told.index_type, told.rows, told.partitions) == ("FLAT", 120, min(most, 2))
+        assert (store.index_type, store.rows, store.partitions) == ("FLAT", 120, min(most, 2))
         yield found
 
 
@@ -111,16 +111,16 @@ def many(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple]:
     rows = unit_rows(np.random.default_rng(6).normal(size=(300, _DIM)))
     embedded = Partition.build("many", rows, np.arange(300))
     path: Path = tmp_path_factory.mktemp("lite") / "many.db"
-    with uploaded(f"milvus+file://{path}", {"many": embedded}, index_kind="hnsw") as (found, entries, told):
-        yield embedded, found["many"], entries[0], told
+    with uploaded(f"milvus+file://{path}", {"many": embedded}, index_kind="hnsw") as (found, entries, store):
+        yield embedded, found["many"], entries[0], store
 
 
 class TestMilvusAlone:
-    """What only Milvus needs: a graph, and filters that neither listing nor the nearest rows answer at once."""
+    """Cases of Milvus only: a graph, and filters that need several searches."""
 
     def test_a_graph_has_its_recall_and_ef_in_the_manifest(self, many: tuple) -> None:
-        _, part, entry, told = many
-        assert (told.index_type, entry.index_kind) == ("HNSW", "HNSW16")
+        _, part, entry, store = many
+        assert (store.index_type, entry.index_kind) == ("HNSW", "HNSW16")
         assert entry.search_parameter >= 64
         assert entry.ann_recall_at_10 >= 0.99
         assert not part.is_exact

@@ -156,13 +156,13 @@ def test_searches_with_different_filters_at_once_do_not_meet() -> None:
     partition = Partition.build("shoes", embeddings, _item_numbers(2000, "several"))
     shares = np.random.default_rng(3).random(partition.item_numbers().max() + 1)
 
-    def found(place: int) -> list[Hit]:
-        allowed = None if place % 5 == 0 else shares < place % 5 / 5
-        return partition.search(queries[place % 50][np.newaxis], 10, allowed)[0]
+    def hits_of(number: int) -> list[Hit]:
+        allowed = None if number % 5 == 0 else shares < number % 5 / 5
+        return partition.search(queries[number % 50][np.newaxis], 10, allowed)[0]
 
-    expected = [found(place) for place in range(200)]
+    expected = [hits_of(number) for number in range(200)]
     with ThreadPoolExecutor(4) as pool:
-        assert list(pool.map(found, range(200))) == expected
+        assert list(pool.map(hits_of, range(200))) == expected
 
 
 def test_search_changes_neither_queries_nor_embeddings() -> None:

@@ -30,20 +30,20 @@ def test_a_score_has_the_same_bits_alone_in_a_batch_and_among_few_rows() -> None
     stored = StoredVectors.from_batches(iter([rows]))
     scores, found = stored.search(queries, 20)
     some = np.sort(found[3])
-    for query, one, places in zip(queries, scores, found, strict=True):
+    for query, one, indices in zip(queries, scores, found, strict=True):
         np.testing.assert_array_equal(stored.search(query[np.newaxis], 20)[0][0], one)
-        np.testing.assert_array_equal(stored.scores(query, places), one)
-        np.testing.assert_allclose(one, rows[places] @ query, atol=1e-6)
+        np.testing.assert_array_equal(stored.scores(query, indices), one)
+        np.testing.assert_allclose(one, rows[indices] @ query, atol=1e-6)
     np.testing.assert_array_equal(stored.search(queries[3:4], 20, some)[0][0], scores[3])
 
 
 def test_products_of_pairs_are_those_of_all_with_all() -> None:
     rows, queries = _vectors(50, 0), _vectors(4, 1)
-    places = np.random.default_rng(2).integers(0, 50, size=(4, 7))
-    found = inner_products(queries, rows, places)
-    np.testing.assert_allclose(found, np.take_along_axis(queries @ rows.T, places, axis=1), atol=1e-6)
+    indices = np.random.default_rng(2).integers(0, 50, size=(4, 7))
+    found = inner_products(queries, rows, indices)
+    np.testing.assert_allclose(found, np.take_along_axis(queries @ rows.T, indices, axis=1), atol=1e-6)
     stored = StoredVectors.from_batches(iter([rows]))
-    np.testing.assert_array_equal(found[2], stored.scores(queries[2], places[2]))
+    np.testing.assert_array_equal(found[2], stored.scores(queries[2], indices[2]))
 
 
 @pytest.mark.parametrize("dim", [96, 1280])

@@ -1,4 +1,4 @@
-"""Who may ask, and when, by a clock that the test moves."""
+"""The calls that a breaker allows, by a clock that the test moves."""
 
 from shared.milvus.circuit_breaker import CircuitBreaker
 

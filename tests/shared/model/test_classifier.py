@@ -130,8 +130,8 @@ def test_the_share_holds_for_queries_like_the_held_out_images() -> None:
     head = replace(_head(), own_probabilities=own)
     probabilities, truth = draw(4000)
     counts = np.array([head.n_likely(row, 0.95) for row in probabilities])
-    places = np.argmax(ranking(probabilities) == truth[:, np.newaxis], axis=1)
-    assert (places < counts).mean() == pytest.approx(0.95, abs=0.015)
+    ranks = np.argmax(ranking(probabilities) == truth[:, np.newaxis], axis=1)
+    assert (ranks < counts).mean() == pytest.approx(0.95, abs=0.015)
     assert counts.mean() < np.mean([n_covering(row, 0.95) for row in probabilities])
 
 
@@ -198,8 +198,8 @@ def test_a_rule_of_other_categories_is_rejected(tmp_path: Path) -> None:
 
 
 def test_a_clarity_of_other_embeddings_is_rejected() -> None:
-    clarity = EnergyScore(np.ones((11, 3), np.float32), np.ones(3, np.float32))
-    rule = OodRule(np.zeros(5), np.ones(5), np.zeros(5), np.array(WEIGHTS_WITH_ENERGY), clarity)
+    energy_score = EnergyScore(np.ones((11, 3), np.float32), np.ones(3, np.float32))
+    rule = OodRule(np.zeros(5), np.ones(5), np.zeros(5), np.array(WEIGHTS_WITH_ENERGY), energy_score)
     with pytest.raises(SnapshotError, match="energy score takes 11 dimensions; expected 12"):
         replace(_head(), ood_rule=rule)
 
@@ -260,9 +260,9 @@ def test_damaged_bytes_give_no_other_error(tmp_path: Path) -> None:
     whole = path.read_bytes()
     random = np.random.default_rng(5)
     rejected = 0
-    for place in random.integers(0, len(whole), size=300):
+    for offset in random.integers(0, len(whole), size=300):
         damaged = bytearray(whole)
-        damaged[place] ^= int(random.integers(1, 256))
+        damaged[offset] ^= int(random.integers(1, 256))
         path.write_bytes(damaged)
         try:
             Classifier.open(path)

@@ -11,19 +11,17 @@ from shared.vectors import unit_rows
 
 def test_it_is_scipys_logsumexp_of_the_logits() -> None:
     random = np.random.default_rng(0)
-    clarity = EnergyScore(
-        random.normal(0, 9, size=(8, 30)).astype(np.float32), random.normal(size=30).astype(np.float32)
-    )
+    head = EnergyScore(random.normal(0, 9, size=(8, 30)).astype(np.float32), random.normal(size=30).astype(np.float32))
     queries = unit_rows(random.normal(size=(20, 8)))
-    expected = scipy.special.logsumexp(queries @ clarity.weights + clarity.bias, axis=1)
-    found = clarity.scores(queries)
+    expected = scipy.special.logsumexp(queries @ head.weights + head.bias, axis=1)
+    found = head.scores(queries)
     assert (found.shape, found.dtype) == ((20,), np.float64)
     np.testing.assert_allclose(found, expected, rtol=1e-6)
 
 
 def test_large_logits_do_not_overflow() -> None:
-    clarity = EnergyScore(np.array([[2000.0, -2000.0]], np.float32), np.zeros(2, np.float32))
-    np.testing.assert_allclose(clarity.scores(np.ones((1, 1), np.float32)), [2000])
+    head = EnergyScore(np.array([[2000.0, -2000.0]], np.float32), np.zeros(2, np.float32))
+    np.testing.assert_allclose(head.scores(np.ones((1, 1), np.float32)), [2000])
 
 
 @pytest.mark.parametrize(

@@ -22,15 +22,15 @@ from shared.vectors import unit_rows
 _RULE = OodRule(np.array([2.0, 0.6]), np.array([1.5, 0.1]), np.array([-3.0, -2.0, 0.5, -1.0]))
 
 
-_CLARITY = EnergyScore(
+_ENERGY_SCORE = EnergyScore(
     np.random.default_rng(1).normal(size=(6, 9)).astype(np.float32), np.linspace(-1, 1, 9, dtype=np.float32)
 )
-_CLEAR_RULE = OodRule(
+_ENERGY_RULE = OodRule(
     np.array([2.0, 0.6, 4.0, 5.0, 3.0]),
     np.array([1.5, 0.1, 2.0, 3.0, 0.5]),
     _RULE.thresholds,
     np.array(WEIGHTS_WITH_ENERGY),
-    _CLARITY,
+    _ENERGY_SCORE,
 )
 
 
@@ -76,23 +76,23 @@ def test_margins_equal_a_plain_loop() -> None:
 
 def test_margins_with_clarity_equal_a_plain_loop() -> None:
     queries, logits, columns, cosines = _queries()
-    found = _CLEAR_RULE.margins(queries, logits, columns, cosines)
+    found = _ENERGY_RULE.margins(queries, logits, columns, cosines)
     for query in range(50):
         own = float(logits[query, columns[query]])
         odds = float(log_odds(logits[[query]], columns[[query]])[0])
-        classes = [float(queries[query] @ _CLARITY.weights[:, c]) + float(_CLARITY.bias[c]) for c in range(9)]
-        clarity = math.log(sum(math.exp(one) for one in classes))
+        classes = [float(queries[query] @ _ENERGY_SCORE.weights[:, c]) + float(_ENERGY_SCORE.bias[c]) for c in range(9)]
+        energy = math.log(sum(math.exp(one) for one in classes))
         lead = own - sum(logits[query].tolist()) / 4
-        parts = ((odds - 2) / 1.5, (cosines[query] - 0.6) / 0.1, (own - 4) / 2, (lead - 5) / 3, (clarity - 3) / 0.5)
+        parts = ((odds - 2) / 1.5, (cosines[query] - 0.6) / 0.1, (own - 4) / 2, (lead - 5) / 3, (energy - 3) / 0.5)
         score = sum(weight * part for weight, part in zip((0.5, 1, 0.5, 0.5, -0.75), parts, strict=True))
         assert found[query] == pytest.approx(score - [-3.0, -2.0, 0.5, -1.0][columns[query]], abs=1e-5)
 
 
 def test_of_two_that_fit_alike_the_clearer_one_is_less_known() -> None:
-    toward = unit_rows(_CLARITY.weights.T)[:1]
+    toward = unit_rows(_ENERGY_SCORE.weights.T)[:1]
     queries = np.concatenate([toward, -toward])
     logits, columns = np.tile([4.0, 1, 0, 0], (2, 1)).astype(np.float32), np.zeros(2, int)
-    clear, unclear = _CLEAR_RULE.margins(queries, logits, columns, np.full(2, 0.5))
+    clear, unclear = _ENERGY_RULE.margins(queries, logits, columns, np.full(2, 0.5))
     assert clear < unclear
 
 
@@ -111,7 +111,7 @@ def test_the_mean_is_that_of_the_nearest_or_of_as_many_as_there_are(scores: list
     assert mean_cosine([Hit(number, score) for number, score in enumerate(scores)]) == pytest.approx(expected)
 
 
-@pytest.mark.parametrize("rule", [_RULE, _CLEAR_RULE], ids=["plain", "with clarity"])
+@pytest.mark.parametrize("rule", [_RULE, _ENERGY_RULE], ids=["plain", "with energy score"])
 def test_arrays_give_the_same_rule(rule: OodRule) -> None:
     again = OodRule.from_arrays(rule.to_arrays() | {"weights": np.ones(3)})
     assert again is not None
@@ -134,7 +134,7 @@ def test_a_file_of_before_has_no_rule() -> None:
     "missing", ["known_means", "known_stds", "known_thresholds", "known_weights", "clarity_weights", "clarity_bias"]
 )
 def test_half_a_rule_is_not_taken_for_none(missing: str) -> None:
-    arrays = _CLEAR_RULE.to_arrays()
+    arrays = _ENERGY_RULE.to_arrays()
     del arrays[missing]
     with pytest.raises(KeyError, match=missing):
         OodRule.from_arrays(arrays)
@@ -162,8 +162,8 @@ def test_parts_that_can_not_be_are_rejected(means: list, stds: list, thresholds:
 
 def test_as_many_signs_are_wanted_as_there_are() -> None:
     with pytest.raises(SnapshotError, match="expected 5 means"):
-        replace(_RULE, energy_score=_CLARITY)
+        replace(_RULE, energy_score=_ENERGY_SCORE)
     with pytest.raises(SnapshotError, match="expected 2 means"):
-        replace(_CLEAR_RULE, energy_score=None)
+        replace(_ENERGY_RULE, energy_score=None)
     with pytest.raises(SnapshotError, match="expected 2 means"):
         replace(_RULE, weights=np.array([1.0, math.nan]))

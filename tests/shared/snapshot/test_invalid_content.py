@@ -1,4 +1,4 @@
-"""Snapshots whose files make no sense, though checksums and seal are right: each is rejected with a reason."""
+"""Snapshots with valid checksums and invalid content: each is rejected with a reason."""
 
 import json
 import os
@@ -17,6 +17,7 @@ import faiss
 import numpy as np
 import pytest
 
+from shared.catalogue.item_connections import ItemConnections
 from shared.catalogue.item_store import ItemStore
 from shared.catalogue.item_writer import write_items
 from shared.catalogue.items import IndexedItem, Item
@@ -233,13 +234,13 @@ def test_settings_that_can_not_be_are_rejected(copy_of: Any, change: dict[str, o
 
 @pytest.mark.parametrize("value", [-1, _ROWS, 2**30])
 @pytest.mark.parametrize("at", [0, 5, _ROWS, _ROWS + 1, -1])
-def test_places_that_lead_out_are_rejected(copy_of: Any, at: int, value: int) -> None:
+def test_positions_that_lead_out_are_rejected(copy_of: Any, at: int, value: int) -> None:
     paths = copy_of(_KINDS[2])
     file = paths.partitions / "shoes.approximate.rows.npy"
-    places = np.load(file)
-    changed = places.copy()
+    rows = np.load(file)
+    changed = rows.copy()
     changed[at] = value
-    if np.array_equal(changed, places):
+    if np.array_equal(changed, rows):
         pytest.skip("it is that already")
     np.save(file, changed)
     _rejected(paths, "shoes")
@@ -323,7 +324,7 @@ def _run(script: str) -> Callable[[SnapshotPaths], None]:
         ),
     ],
 )
-def test_items_that_make_no_sense_are_rejected(copy_of: Any, script: str, reason: str) -> None:
+def test_invalid_items_are_rejected(copy_of: Any, script: str, reason: str) -> None:
     paths = copy_of()
     _run(script)(paths)
     _rejected(paths, reason)
@@ -366,11 +367,11 @@ def test_what_opening_does_not_look_for_is_an_error_of_ours_when_it_is_read(copy
 def test_a_statement_ends_with_its_deadline(copy_of: Any) -> None:
     endless = "WITH RECURSIVE r (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM r) SELECT max(n) FROM r"
     with (
-        closing(ItemStore(copy_of().items)) as store,
-        store._until(Deadline.after(0.05)),
+        closing(ItemConnections(copy_of().items)) as connections,
+        connections.until(Deadline.after(0.05)),
         pytest.raises(sqlite3.OperationalError, match="interrupted"),
     ):
-        store._connection().execute(endless).fetchall()
+        connections.execute(endless).fetchall()
 
 
 # Files

@@ -163,4 +163,4 @@ def test_a_manifest_that_is_a_fifo_is_not_opened(paths: SnapshotPaths) -> None:
     os.mkfifo(paths.manifest)
     with pytest.raises(SnapshotError, match="is a FIFO"):
         SnapshotLease(paths)
-    assert is_leased(paths)  # nothing can be told, so it is left alone
+    assert is_leased(paths)  # unknown, so it is treated as leased

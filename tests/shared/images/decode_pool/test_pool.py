@@ -432,7 +432,7 @@ def test_only_what_decoding_needs_is_imported(pool) -> None:
 
 
 def _answering(pool: DecodePool, answer: bytes) -> threading.Thread:
-    """In the place of a decoder somebody who has taken it over, and answers what they like."""
+    """A decoder that hostile bytes control, and that answers anything."""
     pool.decode(picture("red"))
     decoder = pool._slots.queue[-1]
     ours, theirs = socket.socketpair()
