@@ -72,9 +72,9 @@ def _measured(name: str, vectors: StoredVectors, queries: Vectors, tenth: Vector
     records = []
     for params in _SEARCH_PARAMS:
         depth = min(params if kind.is_graph else _LIST_DEPTH, vectors.n_rows)
-        told = ApproximateIndex(index, places, SearchSettings(name, params, depth))
+        approximate = ApproximateIndex(index, places, SearchSettings(name, params, depth))
         about = {"kind": name, "bytes": kind.bytes_per_vector, "build_s": build_s, "params": params, "depth": depth}
-        records.append({**about, **_searched(told, vectors, queries, tenth.tolist())})
+        records.append({**about, **_searched(approximate, vectors, queries, tenth.tolist())})
     faiss.omp_set_num_threads(threads)
     return records
 

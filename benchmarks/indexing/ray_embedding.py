@@ -102,8 +102,8 @@ def _embed(
         digest = hashlib.sha256()
         for image in range(len(embedded.digests)):
             digest.update(embedded.views[np.array([image])].tobytes())
-        told = {"digest": digest.hexdigest(), "put": opened.n_put, "seconds": took_s, "start": stage.first - started}
-    return embedded, told
+        figures = {"digest": digest.hexdigest(), "put": opened.n_put, "seconds": took_s, "start": stage.first - started}
+    return embedded, figures
 
 
 def _on_ray(model: bytes, root: Path, cluster: RayCluster) -> RayExecutor:
