@@ -1,7 +1,7 @@
-"""How sure the classifier is against how often it is right, and what `probe: auto` makes of that: cross-validated.
+"""Confidence against accuracy of the classifier, and coverage of `probe: auto`: cross-validated.
 
-All photos, of both splits, are divided into five folds; each is judged by a head that the indexer trains on the other
-four (EfficientNet-Lite0, frozen, two augmented copies), several times over with other seeds.
+All photos, of both splits, are divided into five folds; each is classified by a head that the indexer trains on the
+other four (EfficientNet-Lite0, frozen, two augmented copies), several times over with other seeds.
 """
 
 import os
@@ -38,7 +38,7 @@ def main() -> None:
     photos = sample(list_photos(options.photos), 400) if options.smoke else list_photos(options.photos)
     embedder = open_lite0()
     embedded = embed_photos(photos, options.photos, embedder, Augmentation().copies)
-    rows = [{"seed": str(seed), **_judged(embedded, seed)} for seed in seeds]
+    rows = [{"seed": str(seed), **_figures(embedded, seed)} for seed in seeds]
     mean = {name: float(np.mean([row[name] for row in rows])) for name in rows[0] if name != "seed"}
     print_records(f"{len(photos)} photos in {_FOLDS} folds", [*rows, {"seed": "mean", **mean}])
     for name in ("category_accuracy", "probe_auto_coverage"):
@@ -47,27 +47,27 @@ def main() -> None:
     store("calibration", options.smoke, {"photos": len(photos), "seeds": rows, "mean": mean})
 
 
-def _judged(embedded: EmbeddedCatalogue, seed: int) -> dict[str, Any]:
+def _figures(embedded: EmbeddedCatalogue, seed: int) -> dict[str, Any]:
     truth = embedded.columns(np.arange(len(embedded.digests)), embedded.categories)
     probabilities = np.zeros((len(truth), len(embedded.categories)), np.float32)
     counts = {"auto": np.zeros(len(truth)), "adding up": np.zeros(len(truth))}
-    for learned, judged in _folds(truth, seed):
+    for learned, tested in _folds(truth, seed):
         keras.utils.clear_session()  # what earlier folds left
         part = subset(embedded, learned)
         with SilentReporter().stage("") as stage:
             heads, _ = train_classifier(part, HeldOut.of(part, seed), seed, stage)
         head = heads.refitted
         assert head.categories == embedded.categories
-        found = probabilities[judged] = head.probabilities(embedded.originals_of(judged))
-        counts["auto"][judged] = [head.n_likely(row, PROBE_COVERAGE) for row in found]
-        counts["adding up"][judged] = [n_covering(row, PROBE_COVERAGE) for row in found]
-    place = np.argmax(ranking(probabilities) == truth[:, np.newaxis], axis=1)
+        predicted = probabilities[tested] = head.probabilities(embedded.originals_of(tested))
+        counts["auto"][tested] = [head.n_likely(row, PROBE_COVERAGE) for row in predicted]
+        counts["adding up"][tested] = [n_covering(row, PROBE_COVERAGE) for row in predicted]
+    position = np.argmax(ranking(probabilities) == truth[:, np.newaxis], axis=1)
     return {
         "category_accuracy": category_accuracy_at(1, probabilities, truth),
         "expected_calibration_error": expected_calibration_error(probabilities, truth),
-        "probe_auto_coverage": float((place < counts["auto"]).mean()),
+        "probe_auto_coverage": float((position < counts["auto"]).mean()),
         "probe_auto_partitions": float(counts["auto"].mean()),
-        "coverage where probabilities add up to it": float((place < counts["adding up"]).mean()),
+        "coverage where probabilities add up to it": float((position < counts["adding up"]).mean()),
         "its partitions": float(counts["adding up"].mean()),
     }
 

@@ -1,7 +1,7 @@
-"""What `--fine-tune on` brings: accuracy, order inside a category, whether items are found again, and what it takes.
+"""The effect of `--fine-tune on`: accuracy, order inside a category, hits by edited photos, and cost.
 
 For each of three seeds the training photos are indexed twice, with the frozen and with a tuned base; the validation
-photos, which neither sees, judge both. Then changed photos of the catalogue are searched by.
+photos, which neither sees, evaluate both. Then edited photos of the catalogue are searched by.
 """
 
 import json
@@ -37,7 +37,7 @@ _INTERPRETERS = 2
 
 
 def main() -> None:
-    """Build, judge, search, print and store."""
+    """Build, evaluate, search, print and store."""
     parser = option_parser("quality.fine_tuning", __doc__)
     parser.add_argument("--seeds", type=int, default=3, help="how many seeds (default: 3)")
     options = parser.parse_args()
@@ -45,7 +45,7 @@ def main() -> None:
     train = sample(train, 200) if options.smoke else train
     judges = options.photos / "validation"
     rows: list[dict[str, Any]] = []
-    found: list[EditedFigures] = []
+    edited: list[EditedFigures] = []
     with tempfile.TemporaryDirectory(prefix="parecido-benchmark-") as directory:
         for seed in range(1 if options.smoke else options.seeds):
             for base in ("frozen", "tuned"):
@@ -53,19 +53,19 @@ def main() -> None:
                 rows.append({"base": base, "seed": str(seed), **_built(train, options.photos, data, seed)})
                 rows[-1] |= _evaluated(data, judges)
                 if seed == 0:
-                    found += _searched(data, base, 24 if options.smoke else 400)
+                    edited += _searched(data, base, 24 if options.smoke else 400)
     means = [_mean(base, rows, len(list_photos(options.photos, "validation"))) for base in ("frozen", "tuned")]
     print_records(f"{len(train)} photos indexed", rows)
     print_records("Means over the seeds", means)
-    searched = [{name: getattr(one, name) for name in ("snapshot", "change", "in_10", "auto_in_10")} for one in found]
+    searched = [{name: getattr(one, name) for name in ("snapshot", "change", "in_10", "auto_in_10")} for one in edited]
     print_records("Item among the first ten", searched)
     store("fine_tuning", options.smoke, {"rows": rows, "means": means, "searched": searched})
 
 
 def _built(train: list[Photo], photos: Path, data: Path, seed: int) -> dict[str, Any]:
     catalogue = write_catalogue(train, photos, data.with_suffix(".jsonl"))
-    wanted = "on" if data.name.startswith("tuned") else "off"
-    built = build_snapshot(catalogue, data, "--seed", str(seed), "--fine-tune", wanted)
+    fine_tune = "on" if data.name.startswith("tuned") else "off"
+    built = build_snapshot(catalogue, data, "--seed", str(seed), "--fine-tune", fine_tune)
     tuning = Manifest.read(DataDirectory(data).paths(built.summary["snapshot_id"]).manifest).tuning or {}
     return {
         "build, s": built.process_s,

@@ -1,8 +1,8 @@
 """How near two photos have to be to count as the same: copies of photos against photos of different things.
 
 1. Training photos and copies of them are embedded: saved badly, cropped a little, made smaller, mirrored.
-2. The share of the copies that are near enough to their photos, as the report judges it: by the ratio of their distance
-   (1 - cosine) to the one that is usual there.
+2. The share of the copies that are near enough to their photos, by the ratio of the report: their distance (1 - cosine)
+   to the one that is usual there.
 3. The pairs of training photos that are: which of them are true near-duplicates only a person can tell, and
    `--sheet FILE.png` draws the nearest ones. Against it, how many pairs a fixed cosine reports that finds the copies.
 
@@ -45,16 +45,16 @@ def main() -> None:
     embeddings = embed_uploads(embedder, photos)
     order = np.random.default_rng(0).permutation(len(photos))
     copied = np.sort(order[: 24 if options.smoke else options.copied])
-    found = {}
+    by_kind = {}
     for name, change in {**COPY_EDITS, "mirrored": EDITS["mirrored"]}.items():
-        copies = embed_uploads(embedder, [photos[place] for place in copied], change)
-        found[name] = _found(copies, embeddings, copied)
-    rows = [{"copy": name, **figures} for name, figures in found.items()]
+        copies = embed_uploads(embedder, [photos[position] for position in copied], change)
+        by_kind[name] = _copy_figures(copies, embeddings, copied)
+    rows = [{"copy": name, **figures} for name, figures in by_kind.items()]
     print_records(f"Copies of {len(copied)} photos: cosines, and the share that is found up to a ratio of…", rows)
     pairs = _nearest_pairs(embeddings)
     counts = {f"{ratio}": sum(pair.ratio <= ratio for pair in pairs) for ratio in _RATIOS}
     print_records(f"Pairs among {len(photos)} photos up to a ratio of…", [{"": "pairs", **counts}])
-    kind, least = next((name, figures["cosine, 1 %"]) for name, figures in found.items())
+    kind, least = next((name, figures["cosine, 1 %"]) for name, figures in by_kind.items())
     by_cosine = {f"{cosine:.4f}": _n_pairs(embeddings, cosine) for cosine in (least, _FIXED_COSINE)}
     print(f"\na cosine of {least:.4f} finds 99 % of the copies of {kind}; pairs by a fixed cosine: {by_cosine}")
     nearest = [
@@ -72,12 +72,12 @@ def _n_pairs(embeddings: Vectors, cosine: float) -> int:
     return int(np.triu(embeddings @ embeddings.T >= cosine, 1).sum())
 
 
-def _found(copies: Vectors, embeddings: Vectors, copied: NDArray[np.int64]) -> dict[str, float]:
-    """Of copies of the photos in these places: cosines, and the share that each ratio finds."""
-    places = np.arange(len(copied))
+def _copy_figures(copies: Vectors, embeddings: Vectors, copied: NDArray[np.int64]) -> dict[str, float]:
+    """Of copies of the photos in these positions: cosines, and the share that each ratio finds."""
+    positions = np.arange(len(copied))
     to_all = 1 - copies @ embeddings.T
-    distances = to_all[places, copied].copy()
-    to_all[places, copied] = np.inf
+    distances = to_all[positions, copied].copy()
+    to_all[positions, copied] = np.inf
     ratios = distances / np.minimum(_usual(to_all), _usual(_distances(embeddings))[copied])
     percentiles = {f"cosine, {percent} %": 1 - float(np.percentile(distances, 100 - percent)) for percent in (50, 1)}
     return {**percentiles, **{f"{ratio}": float(np.mean(ratios <= ratio)) for ratio in _RATIOS}}
@@ -97,7 +97,7 @@ def _distances(embeddings: Vectors) -> NDArray[np.float32]:
 
 
 class _Pair(NamedTuple):
-    """Two photos, by their places."""
+    """Two photos, by their positions."""
 
     one: int
     other: int
@@ -113,8 +113,8 @@ def _nearest_pairs(embeddings: Vectors) -> list[_Pair]:
     ratios[np.tril_indices(len(ratios))] = np.inf
     one, other = np.nonzero(ratios <= 2 * max(_RATIOS))
     pairs = zip(one.tolist(), other.tolist(), strict=True)
-    found = [_Pair(a, b, 1 - float(distances[a, b]), float(ratios[a, b])) for a, b in pairs]
-    return sorted(found, key=lambda pair: pair.ratio)
+    near = [_Pair(a, b, 1 - float(distances[a, b]), float(ratios[a, b])) for a, b in pairs]
+    return sorted(near, key=lambda pair: pair.ratio)
 
 
 def _name(photo: Photo) -> str:
@@ -122,12 +122,12 @@ def _name(photo: Photo) -> str:
 
 
 def _draw(photos: Sequence[Photo], pairs: Sequence[_Pair], out: Path) -> None:
-    pictures = [(photos[place], pair) for pair in pairs for place in (pair.one, pair.other)]
+    pictures = [(photos[position], pair) for pair in pairs for position in (pair.one, pair.other)]
     n_rows = -(-len(pictures) // _COLUMNS)
     figure = new_sheet(n_rows, _COLUMNS)
     grid = figure.add_gridspec(n_rows, _COLUMNS)
-    for place, (photo, pair) in enumerate(pictures):
-        axes = figure.add_subplot(grid[divmod(place, _COLUMNS)])
+    for position, (photo, pair) in enumerate(pictures):
+        axes = figure.add_subplot(grid[divmod(position, _COLUMNS)])
         caption = f"ratio {pair.ratio:.3f}, cosine {pair.cosine:.3f}\n{_name(photo)}"
         draw_picture(axes, thumbnail(photo.path), caption)
     save_sheet(figure, out)

@@ -1,4 +1,4 @@
-"""Whether queries that show none of the catalogue's categories are told from those that do.
+"""OOD detection: are queries that show none of the catalogue's categories told from those that do?
 
 EfficientNet-Lite0 and the indexer's own training and rule, on the clothing photos. The rule is fitted on what the
 indexer holds out; the validation photos are the known queries.
@@ -67,7 +67,7 @@ _SHIPPED = (
 Figures = dict[str, float]
 
 
-class Judge:
+class _Detector:
     """A head and its rule, of a part of the training photos."""
 
     def __init__(self, embedded: EmbeddedCatalogue, seed: int) -> None:
@@ -153,7 +153,7 @@ def main() -> None:
         learned = embed_photos(train, options.photos, embedder, Augmentation().copies)
         queries = embed_photos(validation, options.photos, embedder, 0)
         foreign = embed_photos(others, Path("/"), embedder, 0)
-        far = [Judge(learned, seed).figures(queries.originals, foreign.originals) for seed in range(_SEEDS)]
+        far = [_Detector(learned, seed).figures(queries.originals, foreign.originals) for seed in range(_SEEDS)]
         pairs = list(combinations(learned.categories, 2))[: 1 if options.smoke else None]
         near = {" and ".join(pair): _without(pair, learned, queries) for pair in pairs}
     means = {f"far: {len(others)} pictures": _mean(far), f"near: {len(pairs)} pairs": _mean(list(near.values()))}
@@ -170,7 +170,7 @@ def _without(pair: Sequence[str], learned: EmbeddedCatalogue, queries: EmbeddedC
     """A head that has never seen these two categories."""
     left_out = np.array([queries.items[number].category in pair for number in queries.image_items])
     print(f"without {' and '.join(pair)}", flush=True)
-    return Judge(_part(learned, pair), 0).figures(queries.originals[~left_out], queries.originals[left_out])
+    return _Detector(_part(learned, pair), 0).figures(queries.originals[~left_out], queries.originals[left_out])
 
 
 def _part(embedded: EmbeddedCatalogue, left_out: Sequence[str]) -> EmbeddedCatalogue:

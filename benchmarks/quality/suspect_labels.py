@@ -30,7 +30,7 @@ _SEEDS = 5
 
 
 @dataclass(frozen=True)
-class Judged:
+class ListFigures:
     """One catalogue with wrong labels.
 
     Attributes:
@@ -53,7 +53,7 @@ class Judged:
 
 
 def main() -> None:
-    """Embed, change labels, judge, print and store."""
+    """Embed, change labels, evaluate, print and store."""
     options = option_parser("quality.suspect_labels", __doc__).parse_args()
     photos = list_photos(options.photos, "train")
     photos = sample(photos, 300) if options.smoke else photos
@@ -67,7 +67,7 @@ def main() -> None:
     alike = [originals.categories[column] for column in doubt(evidence.combined, evidence.labels)[1]]
     rows = []
     for name, likely in (("any other label", None), ("the label that it looks most like", alike)):
-        runs = [_judge(embeddings, photos, own, likely, seed) for seed in range(1 if options.smoke else _SEEDS)]
+        runs = [_evaluate(embeddings, photos, own, likely, seed) for seed in range(1 if options.smoke else _SEEDS)]
         means = {figure: statistics.mean(asdict(run)[figure] for run in runs) for figure in asdict(runs[0])}
         rows.append({"changed to": name, **means})
     print(f"{listed} of the {len(photos)} photos are listed with the labels that they have")
@@ -75,30 +75,32 @@ def main() -> None:
     store("suspect_labels", options.smoke, {"photos": len(photos), "listed_unchanged": listed, "changed": rows})
 
 
-def _judge(
+def _evaluate(
     embeddings: Vectors, photos: Sequence[Photo], own: Sequence[str], likely: Sequence[str] | None, seed: int
-) -> Judged:
-    """Change labels to the `likely` ones, or at random, and judge what the report makes of it."""
+) -> ListFigures:
+    """Change labels to the `likely` ones, or at random, and evaluate what the report lists."""
     random = np.random.default_rng(seed)
     changed = np.zeros(len(photos), dtype=np.bool_)
     changed[random.permutation(len(photos))[: round(_SHARE * len(photos))]] = True
     labels = list(own)
-    for place in np.flatnonzero(changed).tolist():
-        others = sorted(set(own) - {own[place]})
-        labels[place] = str(random.choice(others)) if likely is None else likely[place]
+    for position in np.flatnonzero(changed).tolist():
+        others = sorted(set(own) - {own[position]})
+        labels[position] = str(random.choice(others)) if likely is None else likely[position]
     originals = as_originals(embeddings, photos, labels)
     near = nearest_images(originals)
     duplicates = find_near_duplicates(originals, near)
     evidence = gather_evidence(originals, near, duplicates)
     suspects = find_suspect_labels(originals, near, duplicates).suspects
-    places = {photo.path.name: place for place, photo in enumerate(photos)}
-    listed = [places[one.item_id] for one in suspects]
-    right = [one.suggested == own[place] for one, place in zip(suspects, listed, strict=True) if changed[place]]
+    positions = {photo.path.name: position for position, photo in enumerate(photos)}
+    listed = [positions[one.item_id] for one in suspects]
+    right = [
+        one.suggested == own[position] for one, position in zip(suspects, listed, strict=True) if changed[position]
+    ]
     by_doubt, by_neighbours, by_classifier = (
         float(average_precision_score(changed, doubt(opinion, evidence.labels)[0]))
         for opinion in (evidence.combined, evidence.vote_shares, evidence.scores)
     )
-    return Judged(
+    return ListFigures(
         listed=len(listed),
         precision=float(changed[listed].mean()) if listed else 0.0,
         recall=len(right) / int(changed.sum()),

@@ -1,4 +1,4 @@
-"""Whether a catalogue photo is found again after what happens to photos, with and without indexed augmented copies.
+"""Edited catalogue photos as queries: is the item a hit, with and without indexed augmented copies?
 
 Two snapshots of the training photos, one with `--index-views original`, one with `all`. Photos of the catalogue are the
 queries, changed as `indexer/evaluation/photo_edits.py` has it, and decoded as uploads are. For each change:
@@ -59,15 +59,15 @@ def main() -> None:
         data: dict[str, Path] = {}
         for views, known in {"original": options.data_original, "all": options.data_all}.items():
             data[views] = known or _built(options.photos, options.smoke, Path(directory, views), views, data)
-        sizes, found = [], []
+        sizes, rows = [], []
         for views, path in data.items():
             snapshot, size = _open(path, views)
             sizes.append(size)
-            found += [search_by_edited(snapshot, views, change, queries) for change in EDITS]
+            rows += [search_by_edited(snapshot, views, change, queries) for change in EDITS]
             snapshot.close()
     print_records("Index", [asdict(size) for size in sizes])
-    print_records(f"{queries} photos of the catalogue as queries", [asdict(one) for one in found])
-    figures = {"index": [asdict(size) for size in sizes], "found": [asdict(one) for one in found]}
+    print_records(f"{queries} photos of the catalogue as queries", [asdict(one) for one in rows])
+    figures = {"index": [asdict(size) for size in sizes], "found": [asdict(one) for one in rows]}
     store("transforms", options.smoke, {"queries": queries, **figures})
 
 
@@ -87,7 +87,7 @@ def _open(data: Path, views: str) -> tuple[Snapshot, Size]:
     paths = directory.paths(directory.current_id())
     snapshot = Snapshot.open(paths, _THREADS)
     if snapshot.manifest.index_views != views:
-        raise SystemExit(f"{data} was built with --index-views {snapshot.manifest.index_views}; wanted {views}")
+        raise SystemExit(f"{data} was built with --index-views {snapshot.manifest.index_views}; expected {views}")
     files = [paths.partitions / partition_file(category) for category in snapshot.partitions]
     rows = sum(entry.rows for entry in snapshot.manifest.categories)
     return snapshot, Size(views, len(snapshot.items), rows, sum(file.stat().st_size for file in files))

@@ -14,7 +14,7 @@ _UPLOAD_QUALITY = 92
 
 
 def _photo(path: Path) -> Image.Image:
-    """The whole photo, upright RGB: not decoded smaller, as a phone would send it."""
+    """Decode a photo at full size, upright, as RGB."""
     with path.open("rb") as file, Image.open(file) as image:
         return ImageOps.exif_transpose(image).convert("RGB")
 
@@ -42,11 +42,11 @@ def _inner_rectangle(width: int, height: int, angle: float) -> tuple[float, floa
     long, short = max(width, height), min(width, height)
     if short <= 2 * sin * cos * long:
         half = short / 2
-        found = (half / sin, half / cos) if width >= height else (half / cos, half / sin)
+        sides = (half / sin, half / cos) if width >= height else (half / cos, half / sin)
     else:
         double = cos * cos - sin * sin
-        found = ((width * cos - height * sin) / double, (height * cos - width * sin) / double)
-    return min(found[0], width), min(found[1], height)
+        sides = ((width * cos - height * sin) / double, (height * cos - width * sin) / double)
+    return min(sides[0], width), min(sides[1], height)
 
 
 def _cropped(image: Image.Image, share: float) -> Image.Image:

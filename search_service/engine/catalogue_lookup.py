@@ -43,7 +43,7 @@ class CatalogueLookup:
     def image_path(self, item_id: str, position: int = 0) -> Path:
         """Where an item's image lies: always inside the image root, also behind links.
 
-        The manifest names the root, if the service is not told another: whoever wrote it could name any directory. So
+        The manifest names the root unless the service has another: whoever wrote it could name any directory. So
         then only a file that begins as those do that are indexed is handed out.
 
         Args:
@@ -89,18 +89,18 @@ class CatalogueLookup:
         count = min(count, max(1, MOST_EXAMPLES // max(1, len(categories))))
         chosen = {category: self._spread(category, count) for category in categories}
         numbers = [number for of_category in chosen.values() for number in of_category]
-        found = iter(self._snapshot.items.by_numbers(numbers))  # at once: a look-up each would take long
-        return {category: [next(found).item for _ in of_category] for category, of_category in chosen.items()}
+        items = iter(self._snapshot.items.by_numbers(numbers))  # at once: a look-up each would take long
+        return {category: [next(items).item for _ in of_category] for category, of_category in chosen.items()}
 
     def _spread(self, category: str, count: int) -> list[int]:
         """The numbers of such items."""
         numbers = self._snapshot.partition(category).item_numbers()
-        # More rows than are wanted: an item may have several.
+        # More rows than are needed: an item may have several.
         n_rows = min(_ROWS_AN_EXAMPLE * count, len(numbers))
         rows = np.linspace(0, len(numbers) - 1, num=n_rows).round().astype(np.int64)
-        found = np.array(list(dict.fromkeys(numbers[rows].tolist())), dtype=np.int64)
-        places = np.linspace(0, len(found) - 1, num=min(count, len(found))).round().astype(np.int64)
-        chosen: list[int] = found[places].tolist()
+        distinct = np.array(list(dict.fromkeys(numbers[rows].tolist())), dtype=np.int64)
+        positions = np.linspace(0, len(distinct) - 1, num=min(count, len(distinct))).round().astype(np.int64)
+        chosen: list[int] = distinct[positions].tolist()
         return chosen
 
 

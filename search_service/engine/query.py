@@ -33,7 +33,7 @@ def query_vector(embedding: ArrayLike | None, dim: int) -> Vectors:
     try:
         vector = np.asarray([] if embedding is None else embedding, dtype=np.float64)
         if vector.shape != (dim,):
-            raise InvalidEmbedding(f"`embedding` has shape {vector.shape}; wanted ({dim},)")
+            raise InvalidEmbedding(f"`embedding` has shape {vector.shape}; expected ({dim},)")
         return unit_rows(vector[np.newaxis])
     except (TypeError, ValueError, OverflowError) as error:
-        raise InvalidEmbedding(f"`embedding` is no vector of {dim} numbers: {error}") from error
+        raise InvalidEmbedding(f"`embedding` is not a vector of {dim} numbers: {error}") from error

@@ -1,6 +1,6 @@
 """Decode query images so that those that take long hold up nobody.
 
-1. An image that was too costly before is refused at once; one that was slow goes to 3.
+1. An image that was too costly before is rejected at once; one that was slow goes to 3.
 2. A first attempt gets as much processor time as an ordinary photo needs; the query has an admission slot meanwhile.
 3. What takes longer is tried again with the full limit, in the slow lane, without a slot.
 """
@@ -43,7 +43,7 @@ class QueryDecoder:
         Args:
             template: that the decoders are forked from.
             processes: images that are decoded at once, beside those in the slow lane.
-            observer: is told of decoders that are replaced.
+            observer: receives decoders that are replaced.
             quick_s: seconds of processor time of the first attempt.
             slow_s: those of the second one.
         """
@@ -93,7 +93,7 @@ class QueryDecoder:
                 raise
 
     def _remember(self, data: bytes, error: ImageTooCostly) -> None:
-        """Refuse the same bytes from now on, if it was their fault.
+        """Reject the same bytes from now on, if it was their fault.
 
         Raises:
             Overloaded: the decoder has hardly run, as on a machine that is too busy.

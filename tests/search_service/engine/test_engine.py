@@ -522,7 +522,7 @@ def test_an_embedding_without_a_direction_is_refused(engine, embedding) -> None:
 
 
 def test_the_message_names_both_shapes(engine) -> None:
-    with pytest.raises(InvalidEmbedding, match=r"shape \(3,\); wanted \(8,\)"):
+    with pytest.raises(InvalidEmbedding, match=r"shape \(3,\); expected \(8,\)"):
         engine.search_embedding([1, 2, 3], SearchOptions())
 
 

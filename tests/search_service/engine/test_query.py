@@ -17,13 +17,13 @@ def test_any_length_becomes_1(given: object) -> None:
 @pytest.mark.parametrize(
     ("given", "said"),
     [
-        (None, r"shape \(0,\); wanted \(3,\)"),
-        ([1, 2], r"shape \(2,\); wanted \(3,\)"),
+        (None, r"shape \(0,\); expected \(3,\)"),
+        ([1, 2], r"shape \(2,\); expected \(3,\)"),
         ([[1, 2, 3]], r"shape \(1, 3\)"),
         ([0, 0, 0], "no direction"),
         ([1, 2, float("nan")], "no direction"),
-        ([1, 2, "three"], "no vector of 3 numbers"),
-        ([1, 2, 10**400], "no vector of 3 numbers"),
+        ([1, 2, "three"], "not a vector of 3 numbers"),
+        ([1, 2, 10**400], "not a vector of 3 numbers"),
     ],
 )
 def test_what_is_no_vector_is_refused(given: object, said: str) -> None:

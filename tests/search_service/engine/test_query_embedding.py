@@ -55,5 +55,5 @@ def test_an_image_that_is_none_gives_its_turn_back(catalogue, vectors) -> None:
 def test_an_embedding_has_the_length_of_the_snapshots(catalogue, vectors) -> None:
     dim = catalogue.snapshot.embedder.dim
     assert np.allclose(vectors().of_embedding([3.0] * dim), np.full((1, dim), dim**-0.5))
-    with pytest.raises(InvalidEmbedding, match=rf"wanted \({dim},\)"):
+    with pytest.raises(InvalidEmbedding, match=rf"expected \({dim},\)"):
         vectors().of_embedding([1.0] * (dim + 1))
