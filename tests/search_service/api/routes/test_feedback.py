@@ -157,7 +157,7 @@ _MUG = {"item_id": "mug-1"}
         ({**_MUG, "clicked_item_id": "mug-2"}, 404, "unknown_item", "'mug-2'"),
         ({"item_id": "mug-2", "category": "mugs"}, 404, "unknown_item", "'mug-2'"),
         ({"embedding": [1] * 7, "category": "mugs"}, 422, "invalid_embedding", "(7,)"),
-        ({"embedding": [0] * 8, "category": "mugs"}, 422, "invalid_embedding", "no direction"),
+        ({"embedding": [0] * 8, "category": "mugs"}, 422, "invalid_embedding", "expected a direction"),
         ({"image_base64": "AAAA", "category": "mugs"}, 415, "unsupported_image", ""),
         ({"image_base64": "A" * 400_000, "category": "mugs"}, 413, "image_too_large", ""),
     ],
