@@ -300,8 +300,7 @@ def _cache_with_a_log(shop: Shop) -> None:
     put = embedding_cache.EmbeddingCache.close
 
     def copy_first(cache: embedding_cache.EmbeddingCache) -> None:
-        with cache._lock:
-            cache._connection.commit()
+        cache.commit()
         for file in list(shop.data.cache.parent.glob("embeddings.sqlite*")):
             shutil.copy(file, copy / file.name)
         put(cache)

@@ -147,7 +147,7 @@ def test_a_file_that_is_gone_ends_the_build_before_it_begins(quick_shop: Shop, l
     for options in (("--feedback", path), ("--feedback", path, "--dry-run")):
         done = quick_shop.build(*options)
         assert (done.status, done.json["error"]["code"]) == (2, "invalid_setting")
-        assert f"--feedback {path} is no file" in done.json["error"]["message"]
+        assert f"--feedback {path} is not a file" in done.json["error"]["message"]
         assert "read catalogue" not in done.err
     _tell(quick_shop, path, "discs")
     _built(quick_shop.build("--feedback", path))
