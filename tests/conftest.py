@@ -2,9 +2,11 @@
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 from collections import Counter
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
@@ -136,18 +138,31 @@ def real_build(shared_temp: Path) -> RealBuild:
 @pytest.fixture
 def quick_stages_called(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Builds in this process neither need TensorFlow nor a model; the list says what was exported and trained."""
-    for name, stage in quick_stages.STAGES.items():
-        monkeypatch.setitem(sys.modules, name, stage)
-    monkeypatch.setattr(embedder, "_Interpreter", quick_stages.ColourInterpreter)
+    _patch_stages(monkeypatch)
     quick_stages.called.clear()
     return quick_stages.called
 
 
-@pytest.fixture
-def quick_shop(quick_stages_called: list[str], tmp_path: Path) -> Shop:
-    """A shop of 36 small pictures that was built once, by colour."""
-    shop = Shop(tmp_path / "shop").draw(side=40)
-    done = shop.first_build()
+def _patch_stages(patch: pytest.MonkeyPatch) -> None:
+    for name, stage in quick_stages.STAGES.items():
+        patch.setitem(sys.modules, name, stage)
+    patch.setattr(embedder, "_Interpreter", quick_stages.ColourInterpreter)
+
+
+@pytest.fixture(scope="session")
+def _built_shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What `quick_shop` copies: built at the path that each copy has, then renamed."""
+    shop = Shop(tmp_path_factory.mktemp("quick") / "shop").draw(side=40)
+    with pytest.MonkeyPatch.context() as patch:
+        _patch_stages(patch)
+        done = shop.first_build()
     assert done.status == 0, done.err
-    quick_stages_called.clear()
-    return shop
+    return shop.root.rename(shop.root.with_name("built"))
+
+
+@pytest.fixture
+def quick_shop(_built_shop: Path, quick_stages_called: list[str]) -> Iterator[Shop]:
+    """A shop of 36 small pictures that was built once, by colour."""
+    root = shutil.copytree(_built_shop, _built_shop.with_name("shop"), symlinks=True)
+    yield Shop(root)
+    shutil.rmtree(root)

@@ -4,7 +4,6 @@ import contextlib
 import io
 import json
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 
@@ -83,9 +82,9 @@ def test_tables_of_the_catalogue_report(shop: Shop, shown: Callable[..., str]) -
     assert "same file  trousers" in output
 
 
-def test_tables_of_verify_and_evaluate(shop: Shop, shown: Callable[..., str], tmp_path: Path) -> None:
+def test_tables_of_verify_and_evaluate(shop: Shop, shown: Callable[..., str]) -> None:
     assert row_of(shown("verify", "--data", shop.data.root), "t-shirts") == ["t-shirts", "1.0000"]
-    queries = tmp_path / "queries.jsonl"
+    queries = shop.root / "queries.jsonl"
     rows = [{**row, "image": str(shop.root / str(row["image"]))} for row in shop.rows()]
     queries.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     judged = shown("evaluate", "--queries", queries, "--data", shop.data.root)
