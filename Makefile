@@ -60,7 +60,7 @@ unit: $(DEV_STAMP) ## the tests alone
 test-fast: $(DEV_STAMP) ## of them those of single modules: no processes, no TensorFlow, no browser
 	$(BIN)/python -m pytest --numprocesses auto --no-loadscope-reorder -m 'not slow' $(FAST_TESTS) $(ARGS)
 
-index: $(STAMP) ## index CATALOGUE=path (a folder a category, or a CSV, JSON-lines or Parquet file) into DATA
+index: $(STAMP) ## index CATALOGUE=path (one folder per category, or a CSV, JSON-lines or Parquet file) into DATA
 	@test -n "$(CATALOGUE)" || { echo 'which catalogue? make index CATALOGUE=path [DATA=data]' >&2; exit 2; }
 	$(INDEXER) build --catalogue "$(CATALOGUE)" --data "$(DATA)" $(ARGS)
 
@@ -71,7 +71,7 @@ serve: $(STAMP) ## answer searches from DATA on PORT
 	PARECIDO_DATA="$(DATA)" PARECIDO_PORT="$(PORT)" \
 		PARECIDO_LOG_FORMAT="$${PARECIDO_LOG_FORMAT:-text}" $(BIN)/python -m search_service
 
-evaluate: $(STAMP) ## judge DATA by QUERIES=path, labelled photos that are not in the catalogue
+evaluate: $(STAMP) ## evaluate DATA on QUERIES=path, labelled photos that are not in the catalogue
 	@test -n "$(QUERIES)" || { echo 'which photos? make evaluate QUERIES=path [DATA=data]' >&2; exit 2; }
 	$(INDEXER) evaluate --data "$(DATA)" --queries "$(QUERIES)" --report "$(DATA)/evaluation" $(ARGS)
 
@@ -81,11 +81,11 @@ verify: $(STAMP) ## check the published snapshot in DATA
 rollback: $(STAMP) ## publish the snapshot before the current one again
 	$(INDEXER) rollback --data "$(DATA)" $(ARGS)
 
-bench: $(DEV_STAMP) ## the benchmarks, small (BENCHMARKS=load for fewer); see docs/reference/benchmarks.md for the full ones
+bench: $(DEV_STAMP) ## the benchmarks, small (BENCHMARKS=serving.load for fewer); see docs/reference/benchmarks.md for the full ones
 	set -e; for one in $(BENCHMARKS); do $(BIN)/python -m benchmarks.$$one --smoke; done
 	$(BIN)/python -m benchmarks.ann.scale --smoke --peers hnswlib,parecido
 
-bench-scale: $(DEV_STAMP) ## ours against vector libraries and databases, 100,000 vectors (ARGS='--size 1000000')
+bench-scale: $(DEV_STAMP) ## Parecido and other vector libraries and databases, 100,000 vectors (ARGS='--size 1000000')
 	$(BIN)/python -m benchmarks.ann.scale $(ARGS)
 
 chaos: $(DEV_STAMP) ## kill 200 builds at random moments and check what is left
