@@ -104,24 +104,24 @@ def build_settings(given: Mapping[str, Any]) -> BuildSettings:
 
 
 def evaluate(options: EvaluateOptions, reporter: Reporter) -> Result:
-    """Judge the published snapshot by labelled photos that are not in it."""
+    """Evaluate the published snapshot on labelled photos that are not in it."""
     from indexer.evaluation.evaluate import evaluation_of, predict_queries, show
 
     snapshot = _open_current(options.data)
-    judged = predict_queries(snapshot, options.queries, _THREADS, reporter)
-    evaluation = evaluation_of(judged)
+    predicted = predict_queries(snapshot, options.queries, _THREADS, reporter)
+    evaluation = evaluation_of(predicted)
     show(evaluation, reporter)
     if options.report is not None:
         from indexer.reports.write import write_query_report
 
-        page = write_query_report(judged, options.queries, DataDirectory(options.data), options.report, reporter)
+        page = write_query_report(predicted, options.queries, DataDirectory(options.data), options.report, reporter)
         reporter.say(f"written: {page}")
     snapshot.close()
     return evaluation.as_dict()
 
 
 def verify(options: VerifyOptions, reporter: Reporter) -> Result:
-    """Check a snapshot: checksums, parts, golden embedding, indexes against exact search."""
+    """Verify a snapshot: checksums, parts, golden embedding, indexes against exact search."""
     data = DataDirectory(options.data)
     snapshot_id = options.snapshot or data.current_id()
     recall = {}
@@ -141,14 +141,17 @@ def verify(options: VerifyOptions, reporter: Reporter) -> Result:
 
 def snapshots(options: DataOptions, reporter: Reporter) -> Result:
     """List the snapshots."""
-    listed = [one.as_dict() for one in history.list_snapshots(DataDirectory(options.data))]
+    listed = [entry.as_dict() for entry in history.list_snapshots(DataDirectory(options.data))]
     header = ["snapshot", "state", "items", "images", "category_accuracy", "size"]
-    rows = [(*(one[name] for name in ("snapshot_id", *header[1:-1])), filesize.decimal(one["bytes"])) for one in listed]
+    rows = [
+        (*(entry[name] for name in ("snapshot_id", *header[1:-1])), filesize.decimal(entry["bytes"]))
+        for entry in listed
+    ]
     reporter.table("Snapshots, oldest first", header, rows)
-    (current,) = [one["snapshot_id"] for one in listed if one["state"] == "current"]
+    (current,) = [entry["snapshot_id"] for entry in listed if entry["state"] == "current"]
     return {
         "current": current,
-        "snapshots": [{**one, "current": one["snapshot_id"] == current} for one in listed],
+        "snapshots": [{**entry, "current": entry["snapshot_id"] == current} for entry in listed],
     }
 
 
@@ -160,20 +163,20 @@ def rollback(options: RollbackOptions, reporter: Reporter) -> Result:
 
 
 def diff(options: DiffOptions, reporter: Reporter) -> Result:
-    """Tell two snapshots apart."""
+    """Compare two snapshots."""
     data = DataDirectory(options.data)
-    found = history.diff(data, options.before, options.after or data.current_id())
-    before, after = found.before.as_dict(), found.after.as_dict()
+    difference = history.diff(data, options.before, options.after or data.current_id())
+    before, after = difference.before.as_dict(), difference.after.as_dict()
     reporter.table("Snapshots", ["figure", "before", "after"], [(name, before[name], after[name]) for name in before])
-    reporter.table("Items", ["change", "items", "which"], found.changes.rows())
-    categories = [(name, *pair) for name, pair in found.category_items.items()]
+    reporter.table("Items", ["change", "items", "which"], difference.changes.rows())
+    categories = [(name, *pair) for name, pair in difference.category_items.items()]
     reporter.table("Items by category, where they differ", ["category", "before", "after"], categories)
-    reporter.say(f"{found.shared_bytes:,} bytes are on the disk once for both")
-    return found.as_dict()
+    reporter.say(f"{difference.shared_bytes:,} bytes are shared on the disk")
+    return difference.as_dict()
 
 
 def prune(options: PruneOptions, reporter: Reporter) -> Result:
-    """Drop from the embedding cache what no build has used for long."""
+    """Remove embeddings from the cache that no build has used for long."""
     data = DataDirectory(options.data)
     if not data.cache.exists():
         raise SnapshotMissing(f"there is no cache in {data.root}: wanted a directory that something was built into")
@@ -184,7 +187,7 @@ def prune(options: PruneOptions, reporter: Reporter) -> Result:
 
 
 def export(options: ExportOptions, reporter: Reporter) -> Result:
-    """Write all images' embeddings."""
+    """Write the embeddings of all images."""
     from indexer.snapshots.export_embeddings import export as write_embeddings
 
     snapshot = _open_current(options.data)
@@ -228,7 +231,7 @@ def report(options: ReportOptions, reporter: Reporter) -> Result:
 
 
 def plan(options: PlanOptions, reporter: Reporter) -> Result:
-    """Say what a catalogue of some size takes."""
+    """Estimate what a catalogue takes."""
     from indexer.capacity import plan as planning
     from indexer.capacity.demand import Demand
 
@@ -240,9 +243,9 @@ def plan(options: PlanOptions, reporter: Reporter) -> Result:
         hours=options.hours,
         queries_per_s=options.queries_per_s,
     )
-    found = planning.plan(demand)
-    planning.show(found, reporter)
-    return found.as_dict()
+    estimate = planning.plan(demand)
+    planning.show(estimate, reporter)
+    return estimate.as_dict()
 
 
 def _open_current(root: Path) -> Snapshot:
