@@ -1,4 +1,4 @@
-"""Cross-origin resource sharing: the origins whose pages may read answers, and the headers that say so."""
+"""Cross-origin resource sharing (CORS): the allowed origins, and the response headers."""
 
 import re
 from collections.abc import Iterable
@@ -10,7 +10,7 @@ REQUEST_HEADERS = (
     "If-None-Match",
     "X-API-Key",
     "X-Request-ID",
-    # Error and performance monitoring adds these to every request of a page.
+    # Added by error and performance monitoring to every request of a page.
     "baggage",
     "sentry-trace",
     "traceparent",
@@ -32,32 +32,32 @@ _DEFAULT_PORTS = {"http": "80", "https": "443"}
 
 
 def parse_origin(text: str) -> str:
-    """Return an origin of the settings as browsers spell it, or a pattern for several.
+    """Return an origin of the settings as browsers spell it, or a pattern of several.
 
     Args:
-        text: `*` for all, `null`, `https://shop.example:8443`, `https://*.shop.example` for every host below one,
+        text: `*` for all, `null`, `https://shop.example:8443`, `https://*.shop.example` for every host below it,
             `http://localhost:*` for every port, or the scheme and host of an app or browser extension.
 
     Raises:
-        ValueError: it is none of these.
+        ValueError: another format.
     """
     origin = text.strip().lower()
     if origin in ("*", "null") or _APP_ORIGIN.fullmatch(origin):
         return origin
-    found = _WEB_ORIGIN.fullmatch(origin)
-    if found is None:
+    match = _WEB_ORIGIN.fullmatch(origin)
+    if match is None:
         raise ValueError("expected origins as https://shop.example, https://*.shop.example, app://host, null, or *")
-    if found["port"] == _DEFAULT_PORTS[found["scheme"]]:
-        return origin.rpartition(":")[0]  # browsers leave it out
+    if match["port"] == _DEFAULT_PORTS[match["scheme"]]:
+        return origin.rpartition(":")[0]  # browsers omit it
     return origin
 
 
 def sharing_headers(origin: str, origins: tuple[str, ...]) -> dict[str, str]:
-    """Return the headers that let a page of this origin read an answer, or keep it from that.
+    """Return the headers that allow a page of this origin to read a response, or not.
 
     Args:
-        origin: the request's header `Origin`; empty where it has none.
-        origins: as `parse_origin` returned them; empty for sharing with nobody.
+        origin: the request's header `Origin`; empty if it has none.
+        origins: as `parse_origin` returned them; empty to allow none.
     """
     if not origins:
         return {}
@@ -78,14 +78,14 @@ def preflight_headers(
     request_headers: Iterable[str] = (),
     is_private: bool = False,
 ) -> dict[str, str]:
-    """Return the further headers of the answer to a preflight request; none where the origin is not allowed.
+    """Return the further headers of the response to a preflight request; none if the origin is not allowed.
 
     Args:
         origin: the request's header `Origin`.
         origins: as `parse_origin` returned them.
         methods: of the route.
-        request_headers: that pages may send besides `REQUEST_HEADERS`; `*` for any.
-        is_private: the browser asks whether a public page may reach this service in a private network.
+        request_headers: allowed besides `REQUEST_HEADERS`; `*` for any.
+        is_private: True if the browser asks for access from a public page to a private network.
     """
     if not origin or not _allows(origin, origins):
         return {}
@@ -112,10 +112,10 @@ def _pattern(origins: tuple[str, ...]) -> re.Pattern[str]:
 
 
 def _origin_pattern(origin: str) -> str:
-    found = _WEB_ORIGIN.fullmatch(origin)
-    if found is None:
+    match = _WEB_ORIGIN.fullmatch(origin)
+    if match is None:
         return re.escape(origin)
-    below = rf"(?:{_LABEL}\.)+" if found["wildcard"] else ""
-    port = found["port"]
+    below = rf"(?:{_LABEL}\.)+" if match["wildcard"] else ""
+    port = match["port"]
     ports = r"(?::\d{1,5})?" if port == "*" else re.escape(f":{port}") if port else ""
-    return rf"{found['scheme']}://{below}{re.escape(found['host'])}{ports}"
+    return rf"{match['scheme']}://{below}{re.escape(match['host'])}{ports}"

@@ -1,7 +1,7 @@
-"""What trusted proxies say of a request: the caller's address, and the path that the service is found below.
+"""The headers of trusted proxies: the client's address, and the path below which the service is reached.
 
-Proxies append to `X-Forwarded-For`, so of its addresses the n-th from the right is the caller's where n proxies are
-trusted; whatever a client wrote itself stands further left and counts for nothing.
+Proxies append to `X-Forwarded-For`, so with n trusted proxies the n-th address from the right is the client's; what a
+client wrote itself is further left and is ignored.
 """
 
 import ipaddress
@@ -13,18 +13,17 @@ _Wsgi = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 _PREFIX = re.compile(r"(?:/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)+")
 _MAX_PREFIX = 200
 OWN_PATHS = frozenset(("docs", "healthz", "metrics", "openapi.json", "readyz", "status", "v1", "web"))
-"""First segments of the service's own routes, which no prefix may begin with."""
+"""First segments of the service's own routes; no prefix may begin with one."""
 BARE_PREFIX = "parecido.bare_prefix"
-"""Key of the WSGI environment: the path is the prefix alone, without the slash that relative links need."""
+"""Key of the WSGI environment: True if the path is the prefix without the slash that relative links need."""
 _BRACKETED = re.compile(r"\[([^\]]*)\](?::\d*)?")
 _WITH_PORT = re.compile(r"([^:]*):\d*")
 
 
 class TrustedProxies:
-    """WSGI middleware: sets `REMOTE_ADDR`, `SCRIPT_NAME` and `PATH_INFO` by settings and trusted headers.
+    """WSGI middleware that sets `REMOTE_ADDR`, `SCRIPT_NAME` and `PATH_INFO` by settings and trusted headers.
 
-    The prefix becomes `SCRIPT_NAME`. It is removed from the path where a proxy has passed it through, and not missed
-    where the proxy has removed it.
+    The prefix becomes `SCRIPT_NAME`. It is removed from the path, unless the proxy has removed it already.
     """
 
     def __init__(self, application: _Wsgi, trusted: int = 0, prefix: str = "") -> None:
@@ -32,8 +31,8 @@ class TrustedProxies:
 
         Args:
             application: to call.
-            trusted: number of proxies whose headers are believed.
-            prefix: path that the service is found below, without a slash at the end; empty for none.
+            trusted: number of trusted proxies.
+            prefix: path below which the service is reached, without a slash at the end; empty for none.
         """
         self._application = application
         self._trusted = trusted
@@ -43,9 +42,9 @@ class TrustedProxies:
         """Handle a request."""
         prefix = self._prefix
         if self._trusted:
-            caller = forwarded_address(environ.get("HTTP_X_FORWARDED_FOR", ""), self._trusted)
-            if caller is not None:
-                environ["REMOTE_ADDR"] = caller
+            address = forwarded_address(environ.get("HTTP_X_FORWARDED_FOR", ""), self._trusted)
+            if address is not None:
+                environ["REMOTE_ADDR"] = address
             prefix = forwarded_prefix(environ.get("HTTP_X_FORWARDED_PREFIX", ""), self._trusted) or prefix
         if prefix:
             path = strip_prefix(environ.get("PATH_INFO", ""), prefix)
@@ -56,22 +55,22 @@ class TrustedProxies:
 
 
 def forwarded_address(header: str, trusted: int) -> str | None:
-    """Return the caller's address, without port and zone; None where the header doesn't tell it.
+    """Return the client's address, without port and zone; None if the header does not have it.
 
     Args:
         header: all of `X-Forwarded-For`.
-        trusted: number of proxies whose entries are believed, at least 1.
+        trusted: number of trusted proxies, at least 1.
     """
     entries = [entry.strip() for entry in header.split(",") if entry.strip()]
     return _address(entries[-trusted]) if len(entries) >= trusted else None
 
 
 def forwarded_prefix(header: str, trusted: int) -> str | None:
-    """Return the prefix that the trusted proxies have removed, the outermost one's first; None where there is none.
+    """Return the prefix that the trusted proxies have removed, the outermost one first; None if there is none.
 
     Args:
         header: all of `X-Forwarded-Prefix`.
-        trusted: number of proxies whose entries are believed, at least 1.
+        trusted: number of trusted proxies, at least 1.
     """
     entries = [entry.strip() for entry in header.split(",") if entry.strip()][-trusted:]
     try:
@@ -84,24 +83,24 @@ def parse_prefix(text: str) -> str:
     """Return a prefix without a slash at the end.
 
     Raises:
-        ValueError: it is not a path of safe characters, or is one of the service's own.
+        ValueError: not a path of safe characters, or a path of the service itself.
     """
     prefix = text.strip().rstrip("/")
     if len(prefix) > _MAX_PREFIX or not _PREFIX.fullmatch(prefix):
         raise ValueError("expected a path such as /parecido, of letters, digits and -_~., no segment beginning with .")
     if prefix.split("/")[1] in OWN_PATHS:
-        raise ValueError("the service has pages below that path itself; expected another one")
+        raise ValueError("the service itself uses that path; choose another one")
     return prefix
 
 
 def strip_prefix(path: str, prefix: str) -> str:
-    """Return a path as it is below the prefix; unchanged where it does not begin with it."""
-    below = path.removeprefix(prefix)
-    return below if below == "" or below.startswith("/") else path
+    """Return a path without the prefix; unchanged if it does not begin with it."""
+    rest = path.removeprefix(prefix)
+    return rest if rest == "" or rest.startswith("/") else path
 
 
 def client_network(address: str) -> str:
-    """Return what one caller has to itself: an IPv4 address, or the /64 network of an IPv6 address; else the text."""
+    """Return the network that identifies a client: an IPv4 address, the /64 of an IPv6 address, or else the text."""
     try:
         parsed = ipaddress.ip_address(address.partition("%")[0])
     except ValueError:
@@ -114,9 +113,9 @@ def client_network(address: str) -> str:
 def _address(entry: str) -> str | None:
     """Return the address of an entry in one spelling: `[2001:db8::1]:443`, `192.0.2.1:5678`, `::ffff:192.0.2.1`."""
     text = entry.strip('" ')
-    found = _BRACKETED.fullmatch(text) or _WITH_PORT.fullmatch(text)
+    match = _BRACKETED.fullmatch(text) or _WITH_PORT.fullmatch(text)
     try:
-        address = ipaddress.ip_address((found[1] if found else text).partition("%")[0])
+        address = ipaddress.ip_address((match[1] if match else text).partition("%")[0])
     except ValueError:
         return None
     mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None

@@ -1,7 +1,7 @@
-"""How often one caller may ask, counted over all workers.
+"""A rate limit per client, counted over all workers.
 
-The generic cell rate algorithm: of each caller only the time is kept at which its requests so far would be worked off
-at the allowed rate. The times lie in memory that processes forked later share: docs/decisions/0018-rate-limit.md.
+The generic cell rate algorithm keeps one time per client: when its requests so far are worked off at the allowed rate.
+The times are in memory that processes forked later share. See docs/decisions/0018-rate-limit.md.
 """
 
 import hashlib
@@ -19,7 +19,7 @@ _RATE = re.compile(r"([0-9]{1,9})/(s|min|h)")
 
 @dataclass(frozen=True)
 class Rate:
-    """So many requests a period, all of which may come at once."""
+    """A number of requests per period, all of which may come at once."""
 
     requests: int
     period_s: float
@@ -29,44 +29,44 @@ class Rate:
         """Read `10/s`, `600/min` or `1000/h`.
 
         Raises:
-            ValueError: it is none of these.
+            ValueError: another format.
         """
-        found = _RATE.fullmatch(text.strip())
-        if found is None or int(found[1]) == 0:
-            raise ValueError("wanted a number of requests a period, as 10/s, 600/min or 1000/h")
-        return cls(int(found[1]), _PERIODS_S[found[2]])
+        match = _RATE.fullmatch(text.strip())
+        if match is None or int(match[1]) == 0:
+            raise ValueError("expected requests per period, such as 10/s, 600/min or 1000/h")
+        return cls(int(match[1]), _PERIODS_S[match[2]])
 
 
 class RateLimit:
-    """Make it before forking: then all processes count together."""
+    """Shared by all processes that are forked later."""
 
     def __init__(self, rate: Rate, clock: Callable[[], float] = time.monotonic) -> None:
         self._interval_s = rate.period_s / rate.requests
         self._burst_s = rate.period_s - self._interval_s
         self._clock = clock
-        self._salt = secrets.token_bytes(16)  # nobody can choose whose slot to share
+        self._salt = secrets.token_bytes(16)  # so that no client can choose another one's slot
         self._free_at = memoryview(mmap.mmap(-1, _SLOTS * 8)).cast("d")
 
-    def spend(self, caller: str) -> float:
-        """Count a request of a caller, where it has not asked too often.
+    def acquire(self, client: str) -> float:
+        """Count a request of a client if the limit allows it.
 
         Returns:
-            Seconds until it may ask again; 0 where it may now.
+            Seconds to wait; 0 if the request is allowed.
         """
-        slot, now = self._slot(caller), self._clock()
+        slot, now = self._slot(client), self._clock()
         free_at = max(now, self._free_at[slot])
         wait_s = free_at - now - self._burst_s
-        # A thousandth of a request is lost to rounding.
+        # Tolerate rounding errors.
         if wait_s > self._interval_s / 1000:
             return wait_s
         self._free_at[slot] = free_at + self._interval_s
         return 0.0
 
-    def owe(self, caller: str, requests: int) -> None:
-        """Count further requests that are answered already: those that follow wait for them."""
-        slot = self._slot(caller)
+    def charge(self, client: str, requests: int) -> None:
+        """Count further requests that are processed anyway; the following ones wait for them."""
+        slot = self._slot(client)
         self._free_at[slot] = max(self._clock(), self._free_at[slot]) + requests * self._interval_s
 
-    def _slot(self, caller: str) -> int:
-        digest = hashlib.blake2b(caller.encode("utf-8", "surrogateescape"), digest_size=8, key=self._salt).digest()
+    def _slot(self, client: str) -> int:
+        digest = hashlib.blake2b(client.encode("utf-8", "surrogateescape"), digest_size=8, key=self._salt).digest()
         return int.from_bytes(digest, "big") % _SLOTS

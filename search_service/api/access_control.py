@@ -1,4 +1,4 @@
-"""Before a route runs: who asks, and whether too often."""
+"""Access control of the routes: API keys and rate limits."""
 
 import ipaddress
 import math
@@ -11,11 +11,11 @@ from search_service.access.rate_limit import RateLimit
 from search_service.api.operations import operation_of
 from shared.errors import KeyRequired, RateLimited
 
-_OF_PROXIES = ("Forwarded", "X-Forwarded-For", "X-Real-IP", "Via")
+_PROXY_HEADERS = ("Forwarded", "X-Forwarded-For", "X-Real-IP", "Via")
 
 
 def register_access_control(app: Flask, keys: ApiKeys | None, rate_limit: RateLimit | None) -> None:
-    """Let in, to all but the open routes, who has a key, and nobody too often; None stands for not checking that."""
+    """Check the API key and the rate limit before each route that is not open; None turns a check off."""
     app.extensions["api_keys"] = keys
     app.extensions["rate_limit"] = rate_limit
     app.before_request(_check)
@@ -29,21 +29,21 @@ def _check() -> None:
     keys: ApiKeys | None = current_app.extensions["api_keys"]
     g.api_key_name = keys.name_of(_given_key()) if keys is not None else None
     rate_limit: RateLimit | None = current_app.extensions["rate_limit"]
-    if rate_limit is not None and (wait_s := rate_limit.spend(client_name())) > 0:
-        raise RateLimited(f"too many requests: ask again in {wait_s:.1f} s", retry_after_s=math.ceil(wait_s))
+    if rate_limit is not None and (wait_s := rate_limit.acquire(client_name())) > 0:
+        raise RateLimited(f"rate limit exceeded; retry in {wait_s:.1f} s", retry_after_s=math.ceil(wait_s))
     if keys is not None and g.api_key_name is None:
-        raise KeyRequired("an API key is wanted: `Authorization: Bearer KEY` or `X-API-Key: KEY`")
+        raise KeyRequired("API key required: send `Authorization: Bearer KEY` or `X-API-Key: KEY`")
 
 
 def is_operator() -> bool:
-    """Whether who asks may be told what only operators need, such as paths of the machine.
+    """Return True if the client may see operator details, such as file paths.
 
-    That is who has an API key; where there are none, who asks on the machine itself and not through a proxy.
+    That is a client with an API key or, if the service has none, one on the same machine and not behind a proxy.
     """
     keys: ApiKeys | None = current_app.extensions["api_keys"]
     if keys is not None:
         return keys.name_of(_given_key()) is not None
-    if any(name in request.headers for name in _OF_PROXIES):
+    if any(name in request.headers for name in _PROXY_HEADERS):
         return False
     try:
         address = ipaddress.ip_address(request.remote_addr or "")
@@ -53,10 +53,10 @@ def is_operator() -> bool:
 
 
 def charge_batch(requests: int) -> None:
-    """Count the further queries of a batch against its caller's rate."""
+    """Count the further queries of a batch against the rate limit of its client."""
     rate_limit: RateLimit | None = current_app.extensions["rate_limit"]
     if rate_limit is not None and requests > 0:
-        rate_limit.owe(client_name(), requests)
+        rate_limit.charge(client_name(), requests)
 
 
 def _given_key() -> str:
@@ -65,7 +65,7 @@ def _given_key() -> str:
 
 
 def client_name() -> str:
-    """The key, or the address; of an IPv6 address the /64 network, since a caller has all of it."""
+    """Return the name of the client: of its API key, or its network."""
     if g.get("api_key_name") is not None:
         return f"key {g.api_key_name}"
     return f"address {client_network(request.remote_addr or '')}"

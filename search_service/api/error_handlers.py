@@ -1,4 +1,4 @@
-"""One table from error to HTTP status, and one JSON body for all of them."""
+"""The HTTP status of each error, and the one JSON body for all of them."""
 
 import logging
 from collections.abc import Mapping
@@ -62,7 +62,7 @@ STATUS: Mapping[type[ParecidoError], int] = {
     InvalidEmbedding: 422,
     UnknownQuery: 422,
     RateLimited: 429,
-    ClientGone: 499,  # nginx's number; it is for metrics and logs alone
+    ClientGone: 499,  # nginx's number; for metrics and logs only
     FilterTooWide: 501,
     NotReady: 503,
     DamagedSnapshot: 503,
@@ -75,7 +75,7 @@ _log = logging.getLogger(__name__)
 
 
 def register_error_handlers(app: Flask) -> None:
-    """Turn every exception into the JSON body; the unexpected is logged with the request's id and becomes a 500."""
+    """Respond to every exception with the JSON body; an unexpected one is logged and becomes a 500."""
     app.register_error_handler(ParecidoError, _ours)
     app.register_error_handler(RequestEntityTooLarge, _too_large)
     app.register_error_handler(HTTPException, _werkzeugs)
@@ -83,12 +83,12 @@ def register_error_handlers(app: Flask) -> None:
 
 
 def status_of(error: ParecidoError) -> int:
-    """The HTTP status of an error; 500 where it is in no table."""
+    """Return the HTTP status of an error; 500 if it has none."""
     return getattr(error, "status", None) or STATUS.get(type(error), 500)
 
 
 def error_headers(error: ParecidoError) -> dict[str, str]:
-    """What the answer says beside the body."""
+    """Return the further headers of an error response."""
     if isinstance(error, KeyRequired):
         return {"WWW-Authenticate": 'Bearer realm="parecido"'}
     return {"Retry-After": str(error.retry_after_s)} if isinstance(error, RetryLater) else {}
@@ -118,7 +118,7 @@ def _werkzeugs(error: HTTPException) -> Response:
 
 def _unexpected(error: Exception) -> Response:
     _log.error("request %s failed", g.get("request_id"), exc_info=error)
-    return _body(500, "internal", "an error of the service's own; its log has the details under this request_id")
+    return _body(500, "internal", "internal error; the service's log has the details under this request_id")
 
 
 def _body(status: int, code: str, message: str) -> Response:

@@ -1,9 +1,9 @@
-"""Tell an item's id from the route that follows it in a path.
+"""Separate an item's id from the route that follows it in a path.
 
 An id is any text, so it may contain slashes and may end in `/image`. WSGI decodes a path before it is routed, which
 makes `/v1/items/a%2Fimage` (the item `a/image`) and `/v1/items/a/image` (the image of `a`) look alike. The request's
-raw target tells them apart: a slash that is encoded belongs to the id, and the route is a last segment that follows a
-slash of the path itself.
+raw target distinguishes them: an encoded slash belongs to the id, and the route is a last segment after an unencoded
+slash.
 """
 
 from collections.abc import Callable, Iterable
@@ -17,10 +17,10 @@ _Wsgi = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 
 
 class ItemPaths:
-    """WSGI middleware: leaves the id of an item's path as one percent-encoded segment, for the router to match."""
+    """WSGI middleware that keeps the id in an item's path as one percent-encoded segment, for the router to match."""
 
     def __init__(self, application: _Wsgi) -> None:
-        """Wrap an application; it has to decode the id, once."""
+        """Wrap an application, which has to decode the id once."""
         self._application = application
 
     def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
@@ -37,7 +37,7 @@ def item_path(decoded: str, target: str) -> str:
 
     Args:
         decoded: what follows `/v1/items/` in `PATH_INFO`: decoded bytes, each as a character.
-        target: the raw target of the request; where it is missing or is of another path, `decoded` alone tells.
+        target: the raw target of the request; if it is missing or of another path, only `decoded` counts.
     """
     _, _, raw = target.partition("?")[0].partition(_ITEMS)
     written = raw if _decoded(raw) == decoded else quote(decoded, safe="/", encoding="latin-1")

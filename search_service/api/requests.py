@@ -15,7 +15,8 @@ from werkzeug.datastructures import MultiDict
 
 from search_service.api.bodies.base64_image import decode_base64
 from search_service.api.bodies.form_body import FORM, read_parts
-from search_service.api.bodies.json_body import Base64Image, given_fields, read_json
+from search_service.api.bodies.json_body import given_fields, read_json
+from search_service.api.bodies.json_images import Base64Image
 from search_service.api.query_images import check_batch_size, checked_size, fetch_in_parallel, fetched
 from search_service.api.schemas import BatchBody, FeedbackFields, Options, SearchBody
 from search_service.api.validation import NO_TEXTS, reject_unknown, validated

@@ -1,4 +1,4 @@
-"""The headers of every answer that tell browsers to run nothing of it, show it in no frame, and who may read it."""
+"""Security headers of every response: content security policy, framing, and CORS."""
 
 from flask import Flask, Response, request
 
@@ -14,11 +14,11 @@ COMMON_HEADERS = {
 
 
 def register_security_headers(app: Flask, cors_origins: tuple[str, ...], cors_headers: tuple[str, ...] = ()) -> None:
-    """Add the headers to every answer.
+    """Add the headers to every response.
 
     Args:
-        app: gets them.
-        cors_origins: whose pages may read answers, as `https://shop.example`; `*` for all.
+        app: the application.
+        cors_origins: whose pages may read responses, such as `https://shop.example`; `*` for all.
         cors_headers: request headers that those pages may send besides the usual ones.
     """
     app.after_request(_protect)
@@ -30,7 +30,7 @@ def _protect(response: Response) -> Response:
     for name, value in COMMON_HEADERS.items():
         response.headers[name] = value
     response.headers.setdefault("Content-Security-Policy", _POLICY)  # pages have their own
-    # Other sites show the items' images; nothing else is for them to load.
+    # Other sites may embed the items' images, and nothing else.
     shared = "cross-origin" if request.endpoint == "catalogue.image" else "same-origin"
     response.headers.setdefault("Cross-Origin-Resource-Policy", shared)
     return response

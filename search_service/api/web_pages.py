@@ -1,6 +1,6 @@
-"""The pages for people: static files, which the browser fills from the HTTP API. No cookies, nothing from elsewhere.
+"""The web pages: static files, which call the HTTP API. No cookies, nothing from other sites.
 
-Their links are relative, so they hold below any prefix.
+Their links are relative, so they work below any prefix.
 """
 
 from pathlib import Path
@@ -12,11 +12,11 @@ from search_service.access.forwarded import BARE_PREFIX
 
 pages = Blueprint("pages", __name__)
 
-# All of it is small, and read once: a name can lead nowhere else.
+# Small, and read once: no request can name another file.
 _FILES = {path.name: path.read_bytes() for path in sorted((Path(__file__).parents[1] / "web").iterdir())}
 _TYPES = {".css": "text/css", ".html": "text/html", ".js": "text/javascript", ".svg": "image/svg+xml"}
 
-# Scripts, styles and images from here alone, none inline: what a catalogue or a photo brings along can never run.
+# Scripts, styles and images of this service only, none inline: nothing in a catalogue or a photo can run.
 # A chosen photo is shown from a `blob:`.
 CONTENT_SECURITY_POLICY = "; ".join(
     (
@@ -34,7 +34,7 @@ CONTENT_SECURITY_POLICY = "; ".join(
 
 @pages.get("/")
 def search_page() -> Response:
-    """The page to search by a photo."""
+    """Return the search page."""
     if request.environ.get(BARE_PREFIX):
         query = request.query_string.decode("latin-1")
         return redirect(f"{request.root_path}/{'?' if query else ''}{query}", 308)  # type: ignore[return-value]
@@ -43,13 +43,13 @@ def search_page() -> Response:
 
 @pages.get("/status")
 def status_page() -> Response:
-    """The page that tells what is served, and how good and how busy it is."""
+    """Return the status page."""
     return _file("status.html")
 
 
 @pages.get("/web/<name>")
 def page_file(name: str) -> Response:
-    """A script, style sheet or icon of the pages."""
+    """Return a script, style sheet or icon of the pages."""
     return _file(name)
 
 
@@ -60,7 +60,7 @@ def _file(name: str) -> Response:
     response = Response(content, mimetype=_TYPES[Path(name).suffix])
     response.headers["Content-Security-Policy"] = CONTENT_SECURITY_POLICY
     response.headers["Referrer-Policy"] = "no-referrer"
-    # Asked for again each time, and answered with 304 as long as it is the same: an upgrade is never half there.
+    # Revalidated each time (304 if unchanged), so that an upgrade is never half loaded.
     response.headers["Cache-Control"] = "no-cache"
     response.add_etag()
     return response.make_conditional(request)  # type: ignore[return-value]

@@ -30,7 +30,7 @@ class UserFeedback:
             InvalidRequest: neither is there.
         """
         if self.category is None and self.clicked_item_id is None:
-            raise InvalidRequest("found neither `category` nor `clicked_item_id`; wanted one of them at least")
+            raise InvalidRequest("no feedback given; expected `category`, `clicked_item_id` or both")
 
     def to_record(
         self,
@@ -81,5 +81,5 @@ class UserFeedback:
         if category not in (None, clicked):
             item = quoted(self.clicked_item_id)
             found = f"`category` is {quoted(category)}, but the item {item} is of {quoted(clicked)}"
-            raise InvalidRequest(f"{found}; wanted one of them, or two that agree")
+            raise InvalidRequest(f"{found}; expected one of them, or two that agree")
         return clicked

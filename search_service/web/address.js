@@ -1,23 +1,23 @@
-// What is looked for, as the address bar has it, so that a link, a reload and the back button keep it.
+// The state of a search, kept in the address bar, so that links, reloads and the back button work.
 //
-// A photo is no part of an address: its number is kept in the history's state, and the photo itself in `photo.js`,
-// until the page is closed.
+// A photo is not part of the address: its number is in the history's state, and the photo itself in `photo.js`, until
+// the page is closed.
 
 const HITS = 24;
-const ROOT = new URL("../", import.meta.url).pathname; // the service may be found below a path of a larger site
+const ROOT = new URL("../", import.meta.url).pathname; // the service may be below a path of a larger site
 
 /**
- * @typedef {object} Wish
+ * @typedef {object} SearchState
  * @property {number | null} photo number of the photo to search by
  * @property {string | null} item id of the item to search by
- * @property {string | null} category to search; null for what the service predicts
- * @property {string} probe how many categories: a number, or `auto` for as many as it takes
- * @property {number} hits how many at most
+ * @property {string | null} category to search; null for the predicted one
+ * @property {string} probe number of categories to search, or `auto`
+ * @property {number} hits largest number of hits
  * @property {string | null} show id of the item whose details are open
  */
 
-/** @returns {Wish} */
-export function wish() {
+/** @returns {SearchState} */
+export function searchState() {
   const given = new URLSearchParams(location.search);
   const hits = Number(given.get("hits"));
   const probe = given.get("probe") ?? "";
@@ -31,21 +31,21 @@ export function wish() {
   };
 }
 
-/** The address of a wish. @param {Wish} wanted */
-export function addressOf(wanted) {
+/** Return the address of a search. @param {SearchState} state */
+export function addressOf(state) {
   const given = new URLSearchParams();
   const language = new URLSearchParams(location.search).get("lang");
-  if (wanted.item !== null) given.set("item", wanted.item);
-  if (wanted.category !== null) given.set("category", wanted.category);
-  if (wanted.probe !== "auto") given.set("probe", wanted.probe);
-  if (wanted.hits !== HITS) given.set("hits", String(wanted.hits));
-  if (wanted.show !== null) given.set("show", wanted.show);
+  if (state.item !== null) given.set("item", state.item);
+  if (state.category !== null) given.set("category", state.category);
+  if (state.probe !== "auto") given.set("probe", state.probe);
+  if (state.hits !== HITS) given.set("hits", String(state.hits));
+  if (state.show !== null) given.set("show", state.show);
   if (language !== null) given.set("lang", language);
   return given.size ? `${ROOT}?${given}` : ROOT;
 }
 
-/** Go on from here, as a new entry of the history. @param {Partial<Wish>} changes */
+/** Change the search, as a new entry of the history. @param {Partial<SearchState>} changes */
 export function go(changes) {
-  const wanted = { ...wish(), ...changes };
-  history.pushState({ photo: wanted.photo }, "", addressOf(wanted));
+  const state = { ...searchState(), ...changes };
+  history.pushState({ photo: state.photo }, "", addressOf(state));
 }

@@ -1,6 +1,6 @@
-// The search page. The address bar says what is looked for (address.js); `update` brings the page in line with it.
+// The search page. The address bar has the state of the search (address.js); `update` shows it.
 
-import { addressOf, go, wish } from "./address.js";
+import { addressOf, go, searchState } from "./address.js";
 import { cropBox } from "./crop_box.js";
 import { hideDetails, onDetailsClosed, showDetails } from "./details.js";
 import { byId, element } from "./elements.js";
@@ -15,37 +15,37 @@ import { showWelcome } from "./welcome.js";
 
 const HITS = [12, 24, 48, 96];
 const EXAMPLES = 4;
-const PATIENCE_MS = 150; // an answer that comes sooner replaces what is there without a flicker
+const PATIENCE_MS = 150; // an earlier response replaces the hits without flicker
 
 let categories = [];
-let running = new AbortController(); // the search that is under way
-let searched = ""; // what the page shows the answer to
+let running = new AbortController(); // the running search
+let searched = ""; // the search whose hits are shown
 let hits = [];
 
-/** Go somewhere and show it. @param {Partial<import("./address.js").Wish>} changes */
+/** Change the search and show it. @param {Partial<import("./address.js").SearchState>} changes */
 function follow(changes) {
   go(changes);
   update();
 }
 
-/** Bring the page in line with the address. */
+/** Show the search of the address bar. */
 function update() {
-  const wanted = wish();
-  const photo = photoOf(wanted.photo);
-  const isEmpty = !photo && wanted.item === null;
+  const state = searchState();
+  const photo = photoOf(state.photo);
+  const isEmpty = !photo && state.item === null;
   byId("page").dataset.view = isEmpty ? "empty" : "query";
   byId("hits-label").hidden = isEmpty;
-  byId("hits").value = String(wanted.hits);
+  byId("hits").value = String(state.hits);
   byId("choose").textContent = text(isEmpty ? "choose" : "another");
-  const key = JSON.stringify([wanted.photo, photo?.part, wanted.item, wanted.category, wanted.probe, wanted.hits]);
+  const key = JSON.stringify([state.photo, photo?.part, state.item, state.category, state.probe, state.hits]);
   if (key !== searched) {
     searched = key;
     running.abort();
     running = new AbortController();
     if (isEmpty) welcome(running.signal);
-    else search(wanted, photo, running.signal);
+    else search(state, photo, running.signal);
   }
-  showOpenItem(wanted);
+  showOpenItem(state);
 }
 
 async function welcome(signal) {
@@ -56,29 +56,29 @@ async function welcome(signal) {
   showNone();
   await attempt(signal, async () => {
     await loadCategories();
-    if (!signal.aborted) showWelcome(categories, (item) => follow({ ...NOWHERE, item }), (item) => addressOf({ ...wish(), ...NOWHERE, item }));
+    if (!signal.aborted) showWelcome(categories, (item) => follow({ ...NOWHERE, item }), (item) => addressOf({ ...searchState(), ...NOWHERE, item }));
   });
 }
 
-/** What a new query begins with. */
+/** The state that a new query starts from. */
 const NOWHERE = { photo: null, item: null, category: null, probe: "auto", show: null };
 
-async function search(wanted, photo, signal) {
+async function search(state, photo, signal) {
   clearNotice();
-  showQuery(wanted, photo);
+  showQuery(state, photo);
   byId("results").setAttribute("aria-busy", "true");
   const patience = setTimeout(showSearching, PATIENCE_MS);
   await attempt(signal, async () => {
-    const options = { top_k: wanted.hits, ...(wanted.category === null ? { probe: wanted.probe } : { category: wanted.category }) };
-    const answering = photo ? searchPhoto(await photo.toSend(), options, signal) : searchItem(wanted.item, options, signal);
+    const options = { top_k: state.hits, ...(state.category === null ? { probe: state.probe } : { category: state.category }) };
+    const answering = photo ? searchPhoto(await photo.toSend(), options, signal) : searchItem(state.item, options, signal);
     const [answer] = await Promise.all([answering, loadCategories()]);
     if (signal.aborted) return;
     performance.mark("answered");
     clearTimeout(patience);
     hits = answer.hits;
     clearNotice(true);
-    showVerdict(answer, wanted, categories, (where) => follow({ ...where, show: null }));
-    showHits(answer, (show) => follow({ show }), (item) => addressOf({ ...wish(), ...NOWHERE, item }));
+    showVerdict(answer, state, categories, (where) => follow({ ...where, show: null }));
+    showHits(answer, (show) => follow({ show }), (item) => addressOf({ ...searchState(), ...NOWHERE, item }));
     byId("snapshot").textContent = answer.snapshot_id;
     performance.mark("shown");
   });
@@ -86,13 +86,13 @@ async function search(wanted, photo, signal) {
   if (!signal.aborted) byId("results").removeAttribute("aria-busy");
 }
 
-/** Do something with the service; what fails is shown, unless the user has moved on. */
+/** Call the service; show its error, unless the user has moved on. */
 async function attempt(signal, act) {
   try {
     await act();
   } catch (error) {
     if (signal.aborted) return;
-    if (error.status === undefined) throw error; // a fault of the page's own
+    if (error.status === undefined) throw error; // an error of the page itself
     showNone();
     byId("hits-label").hidden = true;
     showError(error, again);
@@ -108,27 +108,27 @@ async function loadCategories() {
   if (categories.length === 0) categories = (await getCategories(EXAMPLES)).categories;
 }
 
-/** Show what is searched by. */
-function showQuery(wanted, photo) {
-  const place = byId("shown");
-  const name = photo ? `photo ${photo.number}` : `item ${wanted.item}`;
-  place.hidden = false;
-  if (place.dataset.name === name) return;
-  place.dataset.name = name;
+/** Show the query. */
+function showQuery(state, photo) {
+  const figure = byId("shown");
+  const name = photo ? `photo ${photo.number}` : `item ${state.item}`;
+  figure.hidden = false;
+  if (figure.dataset.name === name) return;
+  figure.dataset.name = name;
   hideVerdict();
-  if (photo?.bitmap) place.replaceChildren(...cropBox(photo, update));
-  else if (photo) place.replaceChildren(element("figcaption", {}, text("noPreview")));
-  else showQueryItem(place, name, wanted.item);
+  if (photo?.bitmap) figure.replaceChildren(...cropBox(photo, update));
+  else if (photo) figure.replaceChildren(element("figcaption", {}, text("noPreview")));
+  else showQueryItem(figure, name, state.item);
 }
 
-async function showQueryItem(place, name, itemId) {
-  place.replaceChildren(element("span", { class: "picture" }));
+async function showQueryItem(figure, name, itemId) {
+  figure.replaceChildren(element("span", { class: "picture" }));
   try {
     const item = await getItem(itemId);
-    if (place.dataset.name !== name) return;
-    place.replaceChildren(picture(item.image_url, nameOf(item), false), element("figcaption", {}, nameOf(item)));
+    if (figure.dataset.name !== name) return;
+    figure.replaceChildren(picture(item.image_url, nameOf(item), false), element("figcaption", {}, nameOf(item)));
   } catch {
-    place.hidden = true; // the search fails for the same reason, and says so
+    figure.hidden = true; // the search fails for the same reason, and says so
   }
 }
 
@@ -136,7 +136,7 @@ async function showOpenItem({ show }) {
   if (show === null) return hideDetails();
   try {
     const item = await getItem(show);
-    if (wish().show !== show) return;
+    if (searchState().show !== show) return;
     const score = hits.find((hit) => hit.item_id === show)?.score ?? null;
     showDetails(item, score, () => {
       follow({ ...NOWHERE, item: show });
@@ -159,7 +159,7 @@ function begin() {
   byId("hits").addEventListener("change", () => follow({ hits: Number(byId("hits").value) }));
   listen(usePhoto);
   onDetailsClosed(() => {
-    if (wish().show !== null) follow({ show: null });
+    if (searchState().show !== null) follow({ show: null });
   });
   addEventListener("popstate", update);
   update();

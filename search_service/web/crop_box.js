@@ -1,4 +1,4 @@
-// The box on the photo: what is inside it is searched. Drawn, moved and resized by pointer or by keys.
+// The crop box on the photo, drawn, moved and resized by pointer or keys.
 
 import { element } from "./elements.js";
 import { WHOLE } from "./photo.js";
@@ -27,19 +27,19 @@ export function cropBox(photo, changed) {
     }),
     box,
   );
-  const whole = element("button", { type: "button", class: "link" }, text("wholePhoto"));
+  const reset = element("button", { type: "button", class: "link" }, text("wholePhoto"));
   const hint = element("span", { class: "hint" }, text("cropHint"));
-  const caption = element("figcaption", {}, hint, whole);
+  const caption = element("figcaption", {}, hint, reset);
 
   const draw = (part) => {
     photo.part = part;
     for (const side of ["x", "y", "width", "height"]) box.style.setProperty(`--${side}`, String(part[side]));
     box.classList.toggle("whole", photo.isWhole);
-    whole.hidden = photo.isWhole;
+    reset.hidden = photo.isWhole;
     hint.hidden = !photo.isWhole;
   };
   draw(photo.part);
-  whole.addEventListener("click", () => {
+  reset.addEventListener("click", () => {
     draw(WHOLE);
     box.focus();
     changed();
@@ -54,9 +54,9 @@ function followPointer(frame, photo, draw, changed) {
     if (!event.isPrimary || event.button !== 0) return;
     event.preventDefault();
     const before = photo.part;
-    const start = place(event, frame);
+    const start = pointIn(event, frame);
     const next = gesture(event.target, photo, start);
-    const move = (moved) => draw(next(place(moved, frame)));
+    const move = (moved) => draw(next(pointIn(moved, frame)));
     const end = () => {
       frame.removeEventListener("pointermove", move);
       if (photo.part.width < LEAST || photo.part.height < LEAST) draw(before); // a click, not a drag
@@ -97,17 +97,17 @@ function followKeys(box, photo, draw, changed) {
 }
 
 /** Where an event happened, as shares of the frame. */
-function place(event, frame) {
+function pointIn(event, frame) {
   const { left, top, width, height } = frame.getBoundingClientRect();
   return { x: clamp((event.clientX - left) / width, 0, 1), y: clamp((event.clientY - top) / height, 0, 1) };
 }
 
 /** @returns {Part} */
-const between = (one, other) => ({
-  x: Math.min(one.x, other.x),
-  y: Math.min(one.y, other.y),
-  width: Math.abs(one.x - other.x),
-  height: Math.abs(one.y - other.y),
+const between = (a, b) => ({
+  x: Math.min(a.x, b.x),
+  y: Math.min(a.y, b.y),
+  width: Math.abs(a.x - b.x),
+  height: Math.abs(a.y - b.y),
 });
 
 /** @returns {Part} */

@@ -7,9 +7,9 @@ import { number, text } from "./texts.js";
 /**
  * Show an item.
  *
- * @param {object} item as the service tells it
- * @param {number | null} score where it was found by a search
- * @param {() => void} more called to search for more like it
+ * @param {object} item as the service returns it
+ * @param {number | null} score if it is a hit
+ * @param {() => void} more called to search for similar products
  */
 export function showDetails(item, score, more) {
   const dialog = byId("details");
@@ -36,7 +36,7 @@ export function onDetailsClosed(act) {
   const dialog = byId("details");
   dialog.addEventListener("close", act);
   dialog.addEventListener("click", (event) => {
-    if (event.target === dialog) dialog.close(); // on what is around it
+    if (event.target === dialog) dialog.close(); // outside its content
   });
 }
 
@@ -44,12 +44,12 @@ function pictures(item) {
   const urls = item.image_urls;
   const large = element("div", { class: "large" }, picture(urls[0], nameOf(item), false));
   if (urls.length === 1) return large;
-  const choices = urls.map((url, place) =>
+  const choices = urls.map((url, index) =>
     element(
       "button",
       {
         type: "button",
-        "aria-label": text("imageOf", { place: place + 1, count: urls.length }),
+        "aria-label": text("imageOf", { position: index + 1, count: urls.length }),
         onclick: () => large.firstChild.replaceWith(picture(url, nameOf(item), false)),
       },
       picture(url, "", true),
@@ -71,7 +71,7 @@ function facts(item, score) {
   );
 }
 
-/** A value of any kind that JSON has; only a plain web address becomes a link. */
+/** Any JSON value; only a plain web address becomes a link. */
 function shown(value) {
   if (typeof value === "string" && /^https?:\/\/\S+$/.test(value)) {
     return [element("a", { href: value, rel: "noreferrer noopener", target: "_blank" }, value)];

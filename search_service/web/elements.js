@@ -2,9 +2,9 @@
 
 /** The element of the page with this id; it has to be there. */
 export function byId(id) {
-  const found = document.getElementById(id);
-  if (!found) throw new Error(`the page has no element #${id}`);
-  return found;
+  const node = document.getElementById(id);
+  if (!node) throw new Error(`the page has no element #${id}`);
+  return node;
 }
 
 /**

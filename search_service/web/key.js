@@ -1,4 +1,4 @@
-// The API key, where the service wants one: asked for once, kept as long as this tab is open.
+// The API key, if the service needs one: asked for once, kept until this tab is closed.
 
 import { byId } from "./elements.js";
 
@@ -12,12 +12,12 @@ export function keyHeaders() {
 
 export const hasKey = () => sessionStorage.getItem(NAME) !== null;
 
-/** Ask for a key. @returns {Promise<boolean>} whether there is one now */
+/** Ask for a key. @returns {Promise<boolean>} true if there is one now */
 export function askForKey() {
   const dialog = byId("key");
   const field = byId("key-value");
   if (dialog.open) return closed(dialog, field);
-  sessionStorage.removeItem(NAME); // if there was one, it was refused
+  sessionStorage.removeItem(NAME); // if there was one, it was rejected
   field.value = "";
   dialog.returnValue = "";
   dialog.showModal();

@@ -1,18 +1,18 @@
-// How busy the service is: from two readings of its metrics, a moment apart.
+// The load of the service, from two readings of its metrics.
 
 /** One sample of Prometheus's text format. @typedef {{name: string, labels: Record<string, string>, value: number}} Sample */
 
 /** @param {string} metrics @returns {Sample[]} */
 export function samples(metrics) {
-  const found = [];
+  const samples = [];
   for (const line of metrics.split("\n")) {
     const parts = /^([a-z_]+)(?:\{(.*)\})? (\S+)$/.exec(line);
     if (!parts) continue; // a comment
     const labels = Object.fromEntries(
       [...(parts[2] ?? "").matchAll(/(\w+)="((?:[^"\\]|\\.)*)"/g)].map(([, name, value]) => [name, value]));
-    found.push({ name: parts[1], labels, value: Number(parts[3]) });
+    samples.push({ name: parts[1], labels, value: Number(parts[3]) });
   }
-  return found;
+  return samples;
 }
 
 /** Searches: how many were answered and turned away, and how long they took, as cumulative counts by upper bound in s. */
@@ -45,13 +45,13 @@ export function between(before, after) {
 
 /** How long a share of the searches took at most, in seconds; drawn evenly between bounds, as Prometheus does. */
 export function quantile(within, share) {
-  const bounds = [...within.keys()].sort((one, other) => one - other);
-  const wanted = share * (within.get(Infinity) ?? 0);
-  if (!wanted) return null;
+  const bounds = [...within.keys()].sort((low, high) => low - high);
+  const target = share * (within.get(Infinity) ?? 0);
+  if (!target) return null;
   let [low, below] = [0, 0];
   for (const bound of bounds) {
     const count = within.get(bound);
-    if (count >= wanted) return bound === Infinity ? low : low + ((bound - low) * (wanted - below)) / (count - below);
+    if (count >= target) return bound === Infinity ? low : low + ((bound - low) * (target - below)) / (count - below);
     [low, below] = [bound, count];
   }
   return low;

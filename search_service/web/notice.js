@@ -1,4 +1,4 @@
-// What went wrong, in words that help, and trying again: by itself where that makes sense.
+// Error messages with advice, and retries: automatic ones where they make sense.
 
 import { byId, element } from "./elements.js";
 import { hasText, text } from "./texts.js";
@@ -44,10 +44,10 @@ export function clearNotice(settled = false) {
   byId("notice").replaceChildren();
 }
 
-function count(seconds, place, retry) {
+function count(seconds, node, retry) {
   let left = Math.max(1, Math.ceil(seconds));
   const show = () => {
-    place.textContent = text("retryIn", { seconds: left });
+    node.textContent = text("retryIn", { seconds: left });
   };
   show();
   timer = setInterval(() => {
@@ -55,7 +55,7 @@ function count(seconds, place, retry) {
     if (left > 0) return show();
     clearInterval(timer);
     tries += 1;
-    place.textContent = text("retrying");
+    node.textContent = text("retrying");
     retry();
   }, 1000);
 }

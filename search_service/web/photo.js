@@ -40,7 +40,7 @@ export class Photo {
         continue;
       }
     }
-    return new Photo(file, null); // a TIFF, say; or no image at all, which the service will tell
+    return new Photo(file, null); // such as a TIFF; or not an image, which the service will report
   }
 
   get isWhole() {
@@ -48,7 +48,7 @@ export class Photo {
   }
 
   /**
-   * What to send: the file itself where it is whole, small and of a common format, else a JPEG of the part.
+   * Return what to send: the file itself if it is not cropped, small and of a common format, else a JPEG of the part.
    * @returns {Promise<Blob>}
    */
   async toSend() {

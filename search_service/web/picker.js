@@ -1,4 +1,4 @@
-// The ways in which a photo gets onto the page: chosen, taken, dropped or pasted.
+// Choosing, taking, dropping and pasting photos.
 
 import { byId } from "./elements.js";
 
@@ -39,7 +39,7 @@ function listenToDrops(use) {
   });
 }
 
-/** An image if there is one, else any file: the service tells what is wrong with it. */
+/** An image if there is one, else any file: the service reports what is wrong with it. */
 function firstFile(transfer) {
   const files = [...(transfer?.files ?? [])];
   return files.find((file) => file.type.startsWith("image/")) ?? files[0];

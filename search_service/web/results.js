@@ -1,15 +1,15 @@
-// The grid of products that were found.
+// The grid of hits.
 
 import { byId, element } from "./elements.js";
 import { imageSource } from "./service.js";
 import { number, text, language } from "./texts.js";
 
 const EAGER = 8; // images that are on the first screen
-const NEARLY_SQUARE = 1.4; // such an image may lose its edges to fill a square; another is shown whole
+const NEARLY_SQUARE = 1.4; // such an image may lose its edges to fill a square; others are shown in full
 const SKELETONS = 8;
 
 /**
- * Show what was found.
+ * Show the hits.
  *
  * @param {object} answer of a search
  * @param {(itemId: string) => void} open called to show an item's details
@@ -30,7 +30,7 @@ export function showHits(answer, open, addressOf) {
   byId("found").replaceChildren(element("ol", { class: "grid" }, ...cards));
 }
 
-/** The shapes of products to come; what was found before stays instead, dimmed, where there is any. */
+/** Show placeholders; earlier hits stay instead, dimmed. */
 export function showSearching() {
   byId("said").textContent = text("searching");
   if (byId("found").querySelector(".card")) return;
@@ -79,12 +79,12 @@ function card(hit, withCategory, open, addressOf) {
   );
 }
 
-/** An image in a square of its own, so that nothing moves when it comes; what fails to come is said. */
+/** An image in a square, so that nothing moves when it loads; without an image the square says so. */
 export function picture(url, alt, lazy) {
   const image = element("img", { alt, width: 320, height: 320, loading: lazy ? "lazy" : "eager", decoding: "async" });
   const frame = element("span", { class: "picture" }, image);
   image.addEventListener("load", () => {
-    URL.revokeObjectURL(image.src); // of one that was fetched with a key
+    URL.revokeObjectURL(image.src); // of an image that was fetched with a key
     const aspect = image.naturalWidth / image.naturalHeight;
     frame.classList.toggle("fills", aspect > 1 / NEARLY_SQUARE && aspect < NEARLY_SQUARE);
   });
@@ -96,18 +96,18 @@ export function picture(url, alt, lazy) {
   return frame;
 }
 
-/** What people call an item: its title, or else its id. */
+/** The item's title, or else its id. */
 export function nameOf({ item_id: itemId, metadata }) {
   const given = metadata.title ?? metadata.name ?? metadata["título"] ?? metadata.titulo ?? metadata.nome;
   return given ? String(given) : itemId;
 }
 
-/** Its price, in the currency that the catalogue names; null where it has none. */
+/** The price in the catalogue's currency; null if there is none. */
 export function priceOf({ price, currency }) {
   if (typeof price !== "number") return price ? String(price) : null;
   try {
     return price.toLocaleString(language, currency ? { style: "currency", currency } : { minimumFractionDigits: 2 });
   } catch {
-    return `${number(price, 2)} ${currency}`; // no code of a currency
+    return `${number(price, 2)} ${currency}`; // not a currency code
   }
 }

@@ -2,7 +2,7 @@
 
 import { askForKey, hasKey, keyHeaders } from "./key.js";
 
-const ROOT = new URL("../", import.meta.url); // the service may be found below a path of a larger site
+const ROOT = new URL("../", import.meta.url); // the service may be below a path of a larger site
 
 /** What went wrong: `code` is the service's own, or `unreachable` where nothing answered. */
 export class ServiceError extends Error {
@@ -42,7 +42,7 @@ export const getReady = () => ask("readyz");
 /** What all workers count, as text. */
 export const getMetrics = async () => (await call("metrics")).text();
 
-/** Where the browser finds an image. It sends no key for one of its own accord, so where there is one it is fetched here. */
+/** The source of an image. Browsers send no API key for images, so with a key the image is fetched here. */
 export async function imageSource(url) {
   if (!hasKey()) return url;
   return URL.createObjectURL(await (await call(url)).blob());

@@ -1,4 +1,4 @@
-// The status page: what is served, how good it was found to be, and how busy the service is.
+// The status page: the served snapshot, its quality, and the load of the service.
 
 import { bar, byId, element } from "./elements.js";
 import { between, quantile, searches } from "./load.js";
@@ -25,7 +25,7 @@ async function update() {
 
 function showServed(status, ready) {
   const { classifier, categories } = status;
-  const recalls = categories.map((one) => one.ann_recall_at_10);
+  const recalls = categories.map((entry) => entry.ann_recall_at_10);
   byId("served").replaceChildren(
     ready.refused ? refusal(ready.refused) : "",
     tiles(
@@ -46,13 +46,13 @@ const refusal = ({ reason }) =>
 function showLoad(now) {
   const lately = before && between(before.counts, now);
   const seconds = before ? (performance.now() - before.at) / 1000 : 0;
-  // After a restart the counts begin at 0 again; and where nothing came lately, all that did tells more.
+  // After a restart, or if there were no requests lately, show the figures since start-up.
   const isLately = lately !== null && lately.answered > 0;
   const shown = isLately ? lately : now;
   const span = isLately ? text("nowOf", { seconds: Math.round(seconds) }) : text("overAll");
   const milliseconds = (share) => {
-    const found = quantile(shown.within, share);
-    return found === null ? "–" : `${number(found * 1000, found < 0.01 ? 1 : 0)} ms`;
+    const value = quantile(shown.within, share);
+    return value === null ? "–" : `${number(value * 1000, value < 0.01 ? 1 : 0)} ms`;
   };
   byId("load").replaceChildren(
     tiles(
@@ -69,15 +69,15 @@ function showCategories(categories) {
   const most = Math.max(...categories.map(({ items }) => items));
   const head = ["category", "products_", "images", "index", "recall10"].map((name) =>
     element("th", { scope: "col" }, text(name)));
-  const rows = categories.map((one) =>
+  const rows = categories.map((entry) =>
     element(
       "tr",
       {},
-      element("th", { scope: "row" }, one.category),
-      element("td", {}, number(one.items), bar(one.items / most)),
-      element("td", {}, number(one.images)),
-      element("td", {}, one.index_kind),
-      element("td", {}, number(one.ann_recall_at_10, 3)),
+      element("th", { scope: "row" }, entry.category),
+      element("td", {}, number(entry.items), bar(entry.items / most)),
+      element("td", {}, number(entry.images)),
+      element("td", {}, entry.index_kind),
+      element("td", {}, number(entry.ann_recall_at_10, 3)),
     ));
   byId("categories").replaceChildren(
     element("table", {}, element("thead", {}, element("tr", {}, ...head)), element("tbody", {}, ...rows)),

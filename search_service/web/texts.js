@@ -1,32 +1,32 @@
-// The page's texts, in the language of the browser, and numbers as that language writes them.
+// The pages' texts in the language of the browser, and numbers in its format.
 
 const en = {
   skip: "Skip to the results",
   status: "Status",
   search: "Search",
   headline: "Find what looks like this",
-  lead: "Show a photo, and see the products of the catalogue that look most like it.",
+  lead: "Choose a photo to see the most similar products of the catalogue.",
   choose: "Choose a photo",
   another: "Another photo",
   take: "Take a photo",
   dropHint: "or drop one anywhere on this page, or paste it",
-  letGo: "Let go to search by this photo",
-  start: "Or start from the catalogue",
+  letGo: "Drop it to search by this photo",
+  start: "Or start with a product of the catalogue",
   products: ({ count }) => (count === 1 ? "1 product" : `${number(count)} products`),
   yourPhoto: "Your photo",
-  noPreview: "This browser can’t show the file; the service may still be able to read it.",
-  cropLabel: "Part that is searched. Arrow keys move it, with Shift they resize it.",
-  cropHint: "Draw a box to search only a part",
+  noPreview: "This browser can’t show the file, but the service may be able to read it.",
+  cropLabel: "Selected part of the photo. Arrow keys move it; with Shift they resize it.",
+  cropHint: "Draw a box to search by only a part of it",
   wholePhoto: "Search the whole photo",
   looksLike: "Looks like",
   unsure: "Not sure what this is",
-  unsureWhy: ({ count }) => `So the ${count} most probable categories were searched.`,
-  unknown: "This shows none of the catalogue’s categories",
-  unknownWhy: ({ category }) => `What is nearest to it is shown nevertheless, from “${category}”.`,
+  unsureWhy: ({ count }) => `The ${count} most probable categories were searched.`,
+  unknown: "This doesn’t look like any category of the catalogue",
+  unknownWhy: ({ category }) => `These are the most similar products, from “${category}”.`,
   chosen: "You chose",
   allChosen: ({ count }) => `The ${count} most probable categories`,
   likeItem: "More like this, from",
-  confidence: "How probable each category is. Choose one to search it.",
+  confidence: "Probability of each category. Choose one to search it.",
   automatic: "Automatic",
   allProbable: "All probable",
   otherCategory: "Another category…",
@@ -35,210 +35,210 @@ const en = {
   similar: ({ count }) => (count === 1 ? "1 similar product" : `${number(count)} similar products`),
   found: ({ count, where }) => `${count} similar products, from ${where}`,
   searching: "Searching…",
-  nothing: "Nothing alike was found here",
-  nothingWhy: "Try another category, or a box around the thing you are looking for.",
+  nothing: "No similar products found",
+  nothingWhy: "Try another category, or draw a box around the product you are looking for.",
   score: "Similarity",
   moreLikeThis: "More like this",
   close: "Close",
-  imageOf: ({ place, count }) => `Image ${place} of ${count}`,
+  imageOf: ({ position, count }) => `Image ${position} of ${count}`,
   category: "Category",
   itemId: "Item",
   noImage: "no image",
   retry: "Try again",
   retryIn: ({ seconds }) => `Trying again in ${seconds}\u00a0s.`,
   retrying: "Trying again…",
-  overloaded: "A lot of people are searching",
-  overloadedWhy: "The service can’t take your search right now.",
+  overloaded: "The service is busy",
+  overloadedWhy: "Too many searches are running right now.",
   notReady: "No catalogue is being served yet",
-  notReadyWhy: "This page waits for it.",
+  notReadyWhy: "This page will try again.",
   unreachable: "The service can’t be reached",
-  unreachableWhy: "Is it running, and is your connection up?",
+  unreachableWhy: "Check your connection, and that the service is running.",
   image_too_large: "This photo is too large",
   image_too_largeWhy: "Try a smaller one, or a part of it.",
-  unsupported_image: "This file is no image that can be read",
-  unsupported_imageWhy: "JPEG, PNG, WebP, GIF, TIFF, BMP and AVIF can.",
+  unsupported_image: "This file is not a supported image",
+  unsupported_imageWhy: "Use JPEG, PNG, WebP, GIF, TIFF, BMP or AVIF.",
   broken_image: "This image is damaged",
-  broken_imageWhy: "Save it again, or try another one.",
-  unknown_item: "This product is not in the catalogue any more",
+  broken_imageWhy: "Save it again, or try another image.",
+  unknown_item: "This product is no longer in the catalogue",
   unknown_itemWhy: "Search by a photo instead.",
-  unknown_category: "There is no such category",
-  unknown_categoryWhy: "Choose one of those beside.",
-  unauthorized: "This service wants a key",
-  unauthorizedWhy: "Without a valid one it does not answer.",
+  unknown_category: "This category does not exist",
+  unknown_categoryWhy: "Choose one of the categories listed.",
+  unauthorized: "API key required",
+  unauthorizedWhy: "This service needs a valid API key.",
   failed: "Something went wrong",
-  requestDetails: "What the service says",
-  keyTitle: "This service wants a key",
-  keyLead: "Ask whoever runs it. The key is kept until you close this tab.",
+  requestDetails: "Message from the service",
+  keyTitle: "API key required",
+  keyLead: "Ask the operator of this service for one. It is kept until you close this tab.",
   keyLabel: "API key",
   keyUse: "Use this key",
   // The status page
   statusTitle: "Status",
   built: "Built",
-  refused: "A newer snapshot was refused, and this one is served on",
+  refused: "A newer snapshot was rejected; this one stays in service",
   products_: "Products",
   images: "Images",
-  skipped: ({ count }) => `${number(count)} left out`,
-  accuracy: "Category right",
-  accuracyWhy: ({ count }) => `of ${number(count)} held-out images`,
-  recall: "Recall",
-  recallWhy: "of the first ten, lowest category",
+  skipped: ({ count }) => `${number(count)} skipped`,
+  accuracy: "Category accuracy",
+  accuracyWhy: ({ count }) => `on ${number(count)} held-out images`,
+  recall: "ANN recall at 10",
+  recallWhy: "lowest of all categories",
   load: "Load",
-  searches: "Searches a second",
-  answered: "Answered in (median)",
-  answered95: "Answered in (95 %)",
-  refusedLoad: "Turned away, overloaded",
-  overAll: "since the start",
+  searches: "Searches per second",
+  answered: "Latency (median)",
+  answered95: "Latency (95th percentile)",
+  refusedLoad: "Rejected (overload)",
+  overAll: "since start-up",
   nowOf: ({ seconds }) => `in the last ${seconds} s`,
   categories: "Categories",
   index: "Index",
-  recall10: "Recall at 10",
+  recall10: "ANN recall at 10",
   base: "Backbone",
-  tuned: "tuned on this catalogue",
+  tuned: "fine-tuned on this catalogue",
 };
 
 const pt = {
   skip: "Ir para os resultados",
-  status: "Estado",
-  search: "Pesquisa",
+  status: "Status",
+  search: "Busca",
   headline: "Encontre o que é parecido",
-  lead: "Mostre uma foto e veja os produtos do catálogo que mais se parecem com ela.",
+  lead: "Escolha uma foto para ver os produtos mais parecidos do catálogo.",
   choose: "Escolher uma foto",
   another: "Outra foto",
   take: "Tirar uma foto",
-  dropHint: "ou solte uma em qualquer lugar desta página, ou cole-a",
-  letGo: "Solte para pesquisar por esta foto",
-  start: "Ou comece pelo catálogo",
+  dropHint: "ou arraste uma para qualquer lugar desta página, ou cole",
+  letGo: "Solte para buscar por esta foto",
+  start: "Ou comece por um produto do catálogo",
   products: ({ count }) => (count === 1 ? "1 produto" : `${number(count)} produtos`),
-  yourPhoto: "A sua foto",
-  noPreview: "Este navegador não consegue mostrar o arquivo; talvez o serviço consiga lê-lo.",
-  cropLabel: "Parte pesquisada. As setas movem-na; com Shift, mudam o tamanho.",
-  cropHint: "Desenhe uma caixa para pesquisar só uma parte",
-  wholePhoto: "Pesquisar a foto inteira",
+  yourPhoto: "Sua foto",
+  noPreview: "Este navegador não consegue mostrar o arquivo, mas o serviço talvez consiga ler.",
+  cropLabel: "Parte selecionada da foto. As setas movem a seleção; com Shift, mudam o tamanho.",
+  cropHint: "Desenhe uma caixa para buscar só por uma parte",
+  wholePhoto: "Buscar pela foto inteira",
   looksLike: "Parece ser",
-  unsure: "Não há certeza do que é",
-  unsureWhy: ({ count }) => `Por isso foram pesquisadas as ${count} categorias mais prováveis.`,
-  unknown: "Isto não mostra nenhuma das categorias do catálogo",
-  unknownWhy: ({ category }) => `Mesmo assim, aqui está o que há de mais próximo, em “${category}”.`,
+  unsure: "Não temos certeza do que é",
+  unsureWhy: ({ count }) => `Por isso, a busca foi feita nas ${count} categorias mais prováveis.`,
+  unknown: "Isto não parece ser de nenhuma categoria do catálogo",
+  unknownWhy: ({ category }) => `Estes são os produtos mais parecidos, de “${category}”.`,
   chosen: "Você escolheu",
   allChosen: ({ count }) => `As ${count} categorias mais prováveis`,
-  likeItem: "Mais como este, de",
-  confidence: "Probabilidade de cada categoria. Escolha uma para pesquisar nela.",
+  likeItem: "Mais produtos como este, de",
+  confidence: "Probabilidade de cada categoria. Escolha uma para buscar nela.",
   automatic: "Automático",
   allProbable: "Todas as prováveis",
   otherCategory: "Outra categoria…",
-  otherLabel: "Pesquisar em outra categoria",
+  otherLabel: "Buscar em outra categoria",
   show: "Mostrar",
   similar: ({ count }) => (count === 1 ? "1 produto parecido" : `${number(count)} produtos parecidos`),
   found: ({ count, where }) => `${count} produtos parecidos, de ${where}`,
-  searching: "Pesquisando…",
-  nothing: "Nada parecido foi encontrado aqui",
-  nothingWhy: "Tente outra categoria, ou uma caixa em volta do que procura.",
+  searching: "Buscando…",
+  nothing: "Nenhum produto parecido encontrado",
+  nothingWhy: "Tente outra categoria, ou desenhe uma caixa em volta do produto que você procura.",
   score: "Semelhança",
-  moreLikeThis: "Mais como este",
+  moreLikeThis: "Ver parecidos",
   close: "Fechar",
-  imageOf: ({ place, count }) => `Imagem ${place} de ${count}`,
+  imageOf: ({ position, count }) => `Imagem ${position} de ${count}`,
   category: "Categoria",
   itemId: "Item",
   noImage: "sem imagem",
-  retry: "Tentar de novo",
+  retry: "Tentar novamente",
   retryIn: ({ seconds }) => `Nova tentativa em ${seconds}\u00a0s.`,
-  retrying: "Tentando de novo…",
-  overloaded: "Muitas pessoas estão pesquisando",
-  overloadedWhy: "O serviço não pode atender a sua pesquisa agora.",
+  retrying: "Tentando novamente…",
+  overloaded: "O serviço está ocupado",
+  overloadedWhy: "Há buscas demais neste momento.",
   notReady: "Ainda não há catálogo publicado",
-  notReadyWhy: "Esta página espera por ele.",
-  unreachable: "Não foi possível contatar o serviço",
-  unreachableWhy: "Ele está no ar? E a sua conexão?",
+  notReadyWhy: "Esta página vai tentar novamente.",
+  unreachable: "Não foi possível acessar o serviço",
+  unreachableWhy: "Verifique sua conexão e se o serviço está no ar.",
   image_too_large: "Esta foto é grande demais",
   image_too_largeWhy: "Tente uma menor, ou uma parte dela.",
-  unsupported_image: "Este arquivo não é uma imagem que se possa ler",
-  unsupported_imageWhy: "JPEG, PNG, WebP, GIF, TIFF, BMP e AVIF podem.",
-  broken_image: "Esta imagem está danificada",
-  broken_imageWhy: "Salve-a de novo, ou tente outra.",
-  unknown_item: "Este produto já não está no catálogo",
-  unknown_itemWhy: "Pesquise por uma foto.",
-  unknown_category: "Não existe essa categoria",
-  unknown_categoryWhy: "Escolha uma das que estão ao lado.",
-  unauthorized: "Este serviço pede uma chave",
-  unauthorizedWhy: "Sem uma chave válida ele não responde.",
+  unsupported_image: "Este arquivo não é uma imagem compatível",
+  unsupported_imageWhy: "Use JPEG, PNG, WebP, GIF, TIFF, BMP ou AVIF.",
+  broken_image: "Esta imagem está corrompida",
+  broken_imageWhy: "Salve a imagem novamente ou tente outra.",
+  unknown_item: "Este produto não está mais no catálogo",
+  unknown_itemWhy: "Busque por uma foto.",
+  unknown_category: "Esta categoria não existe",
+  unknown_categoryWhy: "Escolha uma das categorias da lista.",
+  unauthorized: "Chave de API necessária",
+  unauthorizedWhy: "Este serviço exige uma chave de API válida.",
   failed: "Algo deu errado",
-  requestDetails: "O que diz o serviço",
-  keyTitle: "Este serviço pede uma chave",
-  keyLead: "Peça-a a quem o opera. A chave é guardada até você fechar esta aba.",
-  keyLabel: "Chave da API",
+  requestDetails: "Mensagem do serviço",
+  keyTitle: "Chave de API necessária",
+  keyLead: "Peça uma a quem administra este serviço. Ela fica guardada até você fechar esta aba.",
+  keyLabel: "Chave de API",
   keyUse: "Usar esta chave",
-  statusTitle: "Estado",
+  statusTitle: "Status",
   built: "Criada",
-  refused: "Uma versão mais nova foi recusada; esta continua no ar",
+  refused: "Uma versão mais nova foi rejeitada; esta continua no ar",
   products_: "Produtos",
   images: "Imagens",
-  skipped: ({ count }) => `${number(count)} deixados de fora`,
-  accuracy: "Categoria certa",
-  accuracyWhy: ({ count }) => `de ${number(count)} imagens reservadas`,
-  recall: "Revocação",
-  recallWhy: "dos dez primeiros, na pior categoria",
+  skipped: ({ count }) => `${number(count)} ignorados`,
+  accuracy: "Acurácia da categoria",
+  accuracyWhy: ({ count }) => `em ${number(count)} imagens de validação`,
+  recall: "Recall ANN em 10",
+  recallWhy: "o menor entre as categorias",
   load: "Carga",
-  searches: "Pesquisas por segundo",
-  answered: "Respondidas em (mediana)",
-  answered95: "Respondidas em (95 %)",
-  refusedLoad: "Recusadas por excesso",
+  searches: "Buscas por segundo",
+  answered: "Latência (mediana)",
+  answered95: "Latência (percentil 95)",
+  refusedLoad: "Rejeitadas (sobrecarga)",
   overAll: "desde o início",
   nowOf: ({ seconds }) => `nos últimos ${seconds} s`,
   categories: "Categorias",
   index: "Índice",
-  recall10: "Revocação em 10",
+  recall10: "Recall ANN em 10",
   base: "Backbone",
-  tuned: "ajustada a este catálogo",
+  tuned: "ajustado a este catálogo",
 };
 
 export const languages = { en, pt };
 
-/** The language that the address or else the browser asks for first. */
+/** The language of the address, or else the first supported one of the browser. */
 export const language = [new URLSearchParams(location.search).get("lang"), ...navigator.languages]
-  .map((wanted) => (wanted ?? "").slice(0, 2).toLowerCase())
-  .find((wanted) => wanted in languages) ?? "en";
+  .map((tag) => (tag ?? "").slice(0, 2).toLowerCase())
+  .find((code) => code in languages) ?? "en";
 
-/** A text, with values where it has any. */
+/** Return a text, with its values filled in. */
 export function text(name, values = {}) {
-  const found = languages[language][name];
-  return typeof found === "function" ? found(values) : found;
+  const entry = languages[language][name];
+  return typeof entry === "function" ? entry(values) : entry;
 }
 
-/** Whether there is such a text. */
+/** Return true if there is a text of this name. */
 export const hasText = (name) => name in languages[language];
 
-/** Put the texts of the language into the page: its own are English. */
+/** Translate the page, whose own texts are English. */
 export function translate() {
-  document.documentElement.lang = navigator.languages.find((wanted) => wanted.startsWith(language)) ?? language;
-  for (const place of document.querySelectorAll("[data-text]")) place.textContent = text(place.dataset.text);
+  document.documentElement.lang = navigator.languages.find((tag) => tag.startsWith(language)) ?? language;
+  for (const node of document.querySelectorAll("[data-text]")) node.textContent = text(node.dataset.text);
   for (const link of document.querySelectorAll("a[hreflang]")) link.addEventListener("click", () => keepAddress(link));
 }
 
-/** Let a link to the page in another language lead to what is looked for now. */
+/** Keep the current search in a link to the page in another language. */
 function keepAddress(link) {
   const given = new URLSearchParams(location.search);
   given.set("lang", link.hreflang);
   link.search = String(given);
 }
 
-/** A number as the language writes it. */
+/** Format a number. */
 export const number = (value, digits = 0) =>
   value.toLocaleString(language, { minimumFractionDigits: digits, maximumFractionDigits: digits });
 
-/** A share, 0 to 1. */
+/** Format a share, 0 to 1. */
 export const percent = (share) => share.toLocaleString(language, { style: "percent", maximumFractionDigits: 1 });
 
-/** A probability, 0 to 1, never rounded to certainty. */
+/** Format a probability, 0 to 1, never rounded to certainty. */
 export function probability(share) {
   if (share > 0.999) return `> ${percent(0.999)}`;
   if (share < 0.001) return `< ${percent(0.001)}`;
   return percent(share);
 }
 
-/** How long ago a moment was: "3 hours ago". @param {string} moment ISO 8601 */
+/** Format the time since a moment: "3 hours ago". @param {string} moment ISO 8601 */
 export function ago(moment) {
   const seconds = (Date.now() - Date.parse(moment)) / 1000;
   const units = [["day", 86_400], ["hour", 3600], ["minute", 60], ["second", 1]];
-  const [unit, length] = units.find(([, one]) => seconds >= one) ?? units.at(-1);
+  const [unit, length] = units.find(([, size]) => seconds >= size) ?? units.at(-1);
   return new Intl.RelativeTimeFormat(language, { numeric: "auto" }).format(-Math.floor(seconds / length), unit);
 }

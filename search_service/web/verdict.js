@@ -1,4 +1,4 @@
-// What the photo shows, how sure that is, and which categories were searched: one click searches others.
+// The predicted category, its confidence, and the categories that were searched; a click searches others.
 
 import { bar, byId, element } from "./elements.js";
 import { probability, text } from "./texts.js";
@@ -7,15 +7,15 @@ import { probability, text } from "./texts.js";
 
 /**
  * @param {object} answer of a search
- * @param {import("./address.js").Wish} wish that it answers
- * @param {{category: string}[]} categories all there are
- * @param {(where: Where) => void} choose called when the user wants to search somewhere else
+ * @param {import("./address.js").SearchState} state of the search
+ * @param {{category: string}[]} categories of the catalogue
+ * @param {(where: Where) => void} choose called with other categories to search
  */
-export function showVerdict(answer, wish, categories, choose) {
-  const place = byId("verdict");
+export function showVerdict(answer, state, categories, choose) {
+  const verdict = byId("verdict");
   const candidates = answer.query.candidates;
-  place.replaceChildren(
-    ...headline(answer, wish),
+  verdict.replaceChildren(
+    ...headline(answer, state),
     element("p", { class: "hint", id: "confidence" }, text("confidence")),
     element(
       "ul",
@@ -25,24 +25,24 @@ export function showVerdict(answer, wish, categories, choose) {
     element(
       "div",
       { class: "wider" },
-      toggle("automatic", isAutomatic(wish), () => choose({ category: null, probe: "auto" })),
+      toggle("automatic", isAutomatic(state), () => choose({ category: null, probe: "auto" })),
       candidates.length > 1 &&
-        toggle("allProbable", wish.category === null && !isAutomatic(wish), () =>
+        toggle("allProbable", state.category === null && !isAutomatic(state), () =>
           choose({ category: null, probe: String(candidates.length) })),
-      categories.length > candidates.length && otherCategory(categories, wish, choose),
+      categories.length > candidates.length && otherCategory(categories, state, choose),
     ),
   );
-  place.hidden = false;
+  verdict.hidden = false;
 }
 
 export const hideVerdict = () => {
   byId("verdict").hidden = true;
 };
 
-const isAutomatic = (wish) => wish.category === null && wish.probe === "auto";
+const isAutomatic = (state) => state.category === null && state.probe === "auto";
 
-/** The main sentence: what the photo shows, or that this is not known. */
-function headline({ query, searched }, wish) {
+/** The main sentence: the predicted category, or that there is none. */
+function headline({ query, searched }, state) {
   const says = (small, large, why) => [
     small && element("p", { class: "eyebrow" }, text(small)),
     element("h2", { class: "shows" }, large),
@@ -52,9 +52,9 @@ function headline({ query, searched }, wish) {
     return [element("div", { class: "warning" },
       ...says(null, text("unknown"), text("unknownWhy", { category: query.category })))];
   }
-  if (wish.category !== null) return says("chosen", wish.category);
-  if (wish.probe !== "auto") return says("chosen", text("allChosen", { count: searched.length }));
-  if (wish.item !== null) return says("likeItem", query.category);
+  if (state.category !== null) return says("chosen", state.category);
+  if (state.probe !== "auto") return says("chosen", text("allChosen", { count: searched.length }));
+  if (state.item !== null) return says("likeItem", query.category);
   if (searched.length > 1) {
     return [element("div", { class: "warning" },
       ...says(null, text("unsure"), text("unsureWhy", { count: searched.length })))];
@@ -85,9 +85,9 @@ function toggle(name, pressed, act) {
   return element("button", { type: "button", class: "chip", "aria-pressed": String(pressed), onclick: act }, text(name));
 }
 
-function otherCategory(categories, wish, choose) {
+function otherCategory(categories, state, choose) {
   const options = categories.map(({ category }) =>
-    element("option", { value: category, selected: category === wish.category }, category));
+    element("option", { value: category, selected: category === state.category }, category));
   const select = element(
     "select",
     { "aria-label": text("otherLabel"), onchange: () => choose({ category: select.value || null, probe: "auto" }) },

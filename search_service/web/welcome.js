@@ -14,7 +14,7 @@ const MOST = 12; // categories that are shown
 export function showWelcome(categories, search, addressOf) {
   byId("results-title").textContent = text("start");
   byId("found").replaceChildren(
-    element("div", { class: "shelves" }, ...categories.slice(0, MOST).map((one) => shelf(one, search, addressOf))),
+    element("div", { class: "shelves" }, ...categories.slice(0, MOST).map((category) => shelf(category, search, addressOf))),
   );
 }
 

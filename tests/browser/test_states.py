@@ -50,7 +50,7 @@ def test_it_says_so_where_nothing_is_found(open_page, web_shop, answer) -> None:
     _answer_searches(page, answer | {"hits": []})
     page.set_input_files("#file", web_shop.query(_QUERY))
     page.wait_for_selector(".none")
-    assert page.locator(".none").inner_text().startswith("Nothing alike was found here")
+    assert page.locator(".none").inner_text().startswith("No similar products found")
 
 
 def test_while_it_searches_it_says_so(open_page, web_shop) -> None:
@@ -149,7 +149,7 @@ def test_a_key_that_is_not_given_is_told(open_page, web_shop) -> None:
     page.wait_for_selector("#key[open]")
     page.keyboard.press("Escape")
     page.wait_for_selector(".notice.error")
-    assert page.locator(".notice h3").inner_text() == "This service wants a key"
+    assert page.locator(".notice h3").inner_text() == "API key required"
 
 
 def test_a_photo_that_the_classifier_is_unsure_of_is_searched_in_several_categories(

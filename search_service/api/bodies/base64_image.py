@@ -1,7 +1,6 @@
-"""Images as text: base64 in the ways that clients write it.
+"""Images as base64, as clients write it: also data URLs, line breaks, the URL alphabet and missing padding.
 
-Data URLs, line breaks, the URL alphabet and missing padding are read. Plain base64 is decoded where it lies, without a
-copy of the text.
+Plain base64 is decoded in place, without a copy of the text.
 """
 
 import binascii
@@ -26,13 +25,13 @@ _PADDING = re.compile(rb"=")
 
 
 def decode_base64(text: Bytes) -> bytes:
-    """The bytes of an image.
+    """Return the bytes of an image.
 
     Args:
-        text: ASCII; in JSON's escapes no more.
+        text: ASCII, without JSON escapes.
 
     Raises:
-        InvalidRequest: it is not base64; the message says what is wrong, and at which character.
+        InvalidRequest: not base64; the message has the position.
     """
     start = _after_prefix(text)
     body = text[start:]
@@ -43,10 +42,10 @@ def decode_base64(text: Bytes) -> bytes:
 
 
 def _decoded(text: Bytes) -> bytes:
-    """Decode plain base64: no blanks, padded.
+    """Decode plain base64: without whitespace, padded.
 
     Raises:
-        binascii.Error: it is not.
+        binascii.Error: not plain base64.
     """
     out = io.BytesIO()
     for position in range(0, len(text), _PIECE_CHARS):
@@ -58,13 +57,13 @@ def _decoded(text: Bytes) -> bytes:
 
 
 def _plain(text: Bytes, offset: int) -> bytes:
-    """Without blanks, in the usual alphabet and padded; `offset` characters came before the text."""
+    """Return plain base64; `offset` characters precede the text, for messages."""
     given = bytes(text)
     if given.translate(None, _ALLOWED):
-        raise _refusal(given, _NOT_ALLOWED, offset)
+        raise _error(given, _NOT_ALLOWED, offset)
     plain = given.translate(_URL_ALPHABET, _BLANKS).rstrip(b"=")
     if b"=" in plain:
-        raise _refusal(given, _PADDING, offset)
+        raise _error(given, _PADDING, offset)
     if len(plain) % 4 == 1:
         raise InvalidRequest(
             f"`image_base64` is not base64: it has {len(plain):,} characters without padding, one too many or cut off"
@@ -72,18 +71,20 @@ def _plain(text: Bytes, offset: int) -> bytes:
     return plain + b"=" * (-len(plain) % 4)
 
 
-def _refusal(text: bytes, wrong: re.Pattern[bytes], offset: int) -> InvalidRequest:
-    found = wrong.search(text)
-    assert found is not None
-    sign = text[found.start() : found.start() + 4].decode("utf-8", "ignore")[:1]
-    return InvalidRequest(f"`image_base64` is not base64: found {quoted(sign)} at character {offset + found.start()}")
+def _error(text: bytes, wrong: re.Pattern[bytes], offset: int) -> InvalidRequest:
+    match = wrong.search(text)
+    assert match is not None
+    char = text[match.start() : match.start() + 4].decode("utf-8", "ignore")[:1]
+    return InvalidRequest(
+        f"`image_base64` is not base64: unexpected {quoted(char)} at character {offset + match.start()}"
+    )
 
 
 def _after_prefix(text: Bytes) -> int:
-    """Where base64 begins: behind `data:image/jpeg;base64,`, if that is there."""
+    """Return where base64 begins: after `data:image/jpeg;base64,`, if present."""
     head = bytes(text[:_LONGEST_PREFIX])
-    if found := _BASE64_URL.match(head):
-        return found.end()
+    if match := _BASE64_URL.match(head):
+        return match.end()
     if _DATA_URL.match(head):
         raise InvalidRequest("`image_base64` is a data URL that is not base64; expected `data:image/…;base64,…`")
     return 0

@@ -1,9 +1,9 @@
-"""How many bytes the body of a request may have, known from its head alone."""
+"""Limits on the bytes of request bodies, by the request head."""
 
 from search_service.settings import ServiceSettings
 
 JSON_BYTES = 1024 * 1024
-"""Of a request, beside its images: the JSON around them, or the text fields of a form."""
+"""Of a request beside its images: the JSON around them, or the text fields of a form."""
 _QUERY_JSON_BYTES = 128 * 1024
 _NO_BODY_BYTES = 8 * 1024
 _ONE_IMAGE = frozenset({"/v1/search", "/v1/classify", "/v1/feedback"})
@@ -11,17 +11,17 @@ _SEVERAL_IMAGES = frozenset({"/v1/search/batch"})
 
 
 def max_body_bytes(method: str, path: str, content_type: str, settings: ServiceSettings) -> int:
-    """The largest body that a route accepts.
+    """Return the largest body that a route accepts.
 
     Args:
         method: of HTTP.
-        path: decoded, without a prefix that a proxy has put before it, and without the query string.
-        content_type: the header, with its parameters; empty where there is none.
-        settings: how large images and batches may be.
+        path: decoded, without a prefix of proxies and the query string.
+        content_type: with its parameters; empty if there is none.
+        settings: limits on images and batches.
 
     Returns:
-        A few kilobytes for what takes no body or has a content type that is refused; that much is read so that the
-        client reads the answer.
+        A few kilobytes for routes without a body and unsupported content types; they are read so that the client
+        reads the response.
     """
     media_type = content_type.partition(";")[0].strip().lower()
     if method != "POST" or path not in _ONE_IMAGE | _SEVERAL_IMAGES:
@@ -36,19 +36,17 @@ def max_body_bytes(method: str, path: str, content_type: str, settings: ServiceS
 
 
 def max_json_bytes(n_queries: int) -> int:
-    """The largest JSON beside the images of so many queries."""
+    """Return the largest JSON beside the images of this many queries."""
     return max(JSON_BYTES, n_queries * _QUERY_JSON_BYTES)
 
 
 def too_large(method: str, path: str, limit: int) -> str:
-    """The message for a body of more than `limit` bytes."""
+    """Return the message for a body of more than `limit` bytes."""
     setting = {"/v1/search/batch": "PARECIDO_MAX_BATCH_BYTES"}.get(path, "PARECIDO_MAX_UPLOAD_BYTES")
-    where = f"{setting} sets it" if limit > _NO_BODY_BYTES else "no image or options can be in it"
-    return (
-        f"the body has more than the {limit:,} bytes that {method} {path[:60]} accepts with this content type; {where}"
-    )
+    cause = f"{setting} sets the limit" if limit > _NO_BODY_BYTES else "no image or options are expected in it"
+    return f"the request body has more than the {limit:,} bytes that {method} {path[:60]} accepts for its type; {cause}"
 
 
 def is_json(media_type: str) -> bool:
-    """Whether a media type, in lower case and without parameters, is JSON: also `application/…+json`."""
+    """Return True for JSON, also `application/…+json`; the media type is in lower case, without parameters."""
     return media_type == "application/json" or (media_type.startswith("application/") and media_type.endswith("+json"))

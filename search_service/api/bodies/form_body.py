@@ -1,7 +1,7 @@
-"""Read a multipart form: image files in the field `image`, and text.
+"""Read a multipart form: image files in the field `image`, and text fields.
 
-Werkzeug's decoder reads it piece by piece: what is wrong with a part is said before its data are kept, and files never
-go to the disk. Text, the heads of parts and the number of parts are bounded; files are bounded by the body's limit.
+Werkzeug's decoder reads it piece by piece: a part is checked before its data are kept, and files are never written to
+disk. Text, part headers and the number of parts are bounded; files are bounded by the limit of the body.
 """
 
 import io
@@ -20,7 +20,7 @@ from shared.text.shorten import quoted
 
 IMAGE_FIELD = "image"
 FORM = "multipart/form-data"
-_MAX_PARTS = 1100  # the largest batch, and every option
+_MAX_PARTS = 1100  # the largest batch and all options
 _PIECE_BYTES = 64 * 1024
 _MAX_HEAD_BYTES = 256 * 1024
 _CHARSETS = ("utf-8", "us-ascii", "iso-8859-1")
@@ -30,14 +30,14 @@ _AS_FILE = "expected a file, as `curl -F image=@photo.jpg` sends it"
 
 @dataclass
 class _Form:
-    """What has been read so far.
+    """The parts read so far.
 
     Attributes:
-        known: the names of text fields that there are.
-        images: the data of the files, in their order.
+        known: allowed names of text fields.
+        images: contents of the files, in order.
         texts: text fields.
         n_text_bytes: of all text fields.
-        is_image_text: a field `image` came that is text.
+        is_image_text: True if a field `image` is text.
     """
 
     known: Collection[str]
@@ -50,9 +50,9 @@ class _Form:
         """Check the head of a part.
 
         Raises:
-            InvalidRequest: its name is not one of the form's, or it is not sent as such a field is.
+            InvalidRequest: its name is unknown, or it is a file instead of text.
         """
-        name: str | None = part.name  # Werkzeug's type says more than its parser checks
+        name: str | None = part.name  # Werkzeug's type promises more than its parser checks
         if name is None:
             raise InvalidRequest("the form has a part without a name")
         encoding = part.headers.get("Content-Transfer-Encoding", "").strip().lower()
@@ -65,21 +65,21 @@ class _Form:
         elif name == IMAGE_FIELD:
             self.is_image_text = True
         elif name not in self.known:
-            raise InvalidRequest(f"there is no field {quoted(name)}; there are {', '.join((IMAGE_FIELD, *self.known))}")
+            raise InvalidRequest(
+                f"unknown field {quoted(name)}; expected one of: {', '.join((IMAGE_FIELD, *self.known))}"
+            )
         elif name in self.texts:
             raise InvalidRequest(f"`{name}` was given more than once")
 
     def _begin_file(self, name: str, filename: str) -> None:
         if name != IMAGE_FIELD:
             if name in self.known:
-                raise InvalidRequest(f"`{name}` was sent as a file; expected text, and one file in the field `image`")
-            raise InvalidRequest(
-                f"there is no field {quoted(name)} for a file; expected the image in the field `image`"
-            )
+                raise InvalidRequest(f"`{name}` is a file; expected text, and the image file in the field `image`")
+            raise InvalidRequest(f"unknown file field {quoted(name)}; expected the image file in the field `image`")
         self.images.append(io.BytesIO())
 
     def add(self, part: Field | File, data: bytes) -> None:
-        """Take data of a part.
+        """Add data of a part.
 
         Raises:
             BodyTooLarge: all text fields together have more than `JSON_BYTES`.
@@ -90,7 +90,7 @@ class _Form:
         self.n_text_bytes += len(data)
         if self.n_text_bytes > JSON_BYTES:
             if part.name == IMAGE_FIELD:
-                raise InvalidRequest(f"`image` came as text of more than {JSON_BYTES:,} bytes; {_AS_FILE}")
+                raise InvalidRequest(f"`image` is text of more than {JSON_BYTES:,} bytes; {_AS_FILE}")
             raise BodyTooLarge(
                 f"the text fields of the form, up to {quoted(part.name)}, have more than {JSON_BYTES:,} bytes"
             )
@@ -101,12 +101,12 @@ def read_parts(request: Request, known: Collection[str], max_images: int) -> tup
 
     Args:
         request: not read yet.
-        known: the names of the text fields that there are.
-        max_images: how many files there may be.
+        known: allowed names of text fields.
+        max_images: largest number of files.
 
     Raises:
         UnsupportedBody: the body is compressed.
-        InvalidRequest: not such a form, too few or too many files, a field that there isn't, or one twice.
+        InvalidRequest: not a form, no file or too many, an unknown field, or a duplicate one.
         BodyTooLarge: too much text.
     """
     require_no_encoding(request)
@@ -131,23 +131,24 @@ def _require_images(form: _Form, max_images: int) -> None:
     n_images = len(form.images)
     if 1 <= n_images <= max_images and not form.is_image_text:
         return
-    wanted = "wanted one" if max_images == 1 else f"wanted 1 to {max_images}"
+    expected = "expected 1" if max_images == 1 else f"expected 1 to {max_images}"
     if form.is_image_text:
-        wanted = f"{wanted}, but `image` came as text: {_AS_FILE}"
-    raise InvalidRequest(f"found {n_images} files in the field `image`; {wanted}")
+        expected = f"`image` is text; {_AS_FILE}"
+    files = "1 file" if n_images == 1 else f"{n_images} files"
+    raise InvalidRequest(f"the form has {files} in the field `image`; {expected}")
 
 
 def _events(request: Request) -> Iterator[Event]:
-    """The parts of a form, in pieces.
+    """Yield the parts of a form, in pieces.
 
     Raises:
-        InvalidRequest: the body is not what the boundary of its content type says, or has too many parts.
+        InvalidRequest: the body does not match the boundary of its content type, or has too many parts.
     """
     boundary = request.mimetype_params.get("boundary", "")
     if not boundary:
         raise InvalidRequest(
-            "the form has no boundary in its Content-Type; expected `multipart/form-data; boundary=…`, which HTTP"
-            " clients write themselves where no Content-Type is set by hand"
+            "the Content-Type has no boundary; expected `multipart/form-data; boundary=…`, which HTTP clients add if"
+            " you do not set the Content-Type yourself"
         )
     decoder = MultipartDecoder(boundary.encode("utf-8", "surrogateescape"), _MAX_HEAD_BYTES, max_parts=_MAX_PARTS)
     while decoder.state is not State.EPILOGUE:
@@ -173,7 +174,9 @@ def _decoded(decoder: MultipartDecoder) -> Iterator[Event]:
 
 def _too_much(decoder: MultipartDecoder) -> str:
     if decoder.state is State.PREAMBLE:
-        return f"the form does not begin within {_MAX_HEAD_BYTES:,} bytes: its boundary is not in the body"
+        return (
+            f"the form does not begin within {_MAX_HEAD_BYTES:,} bytes: the body lacks the boundary of the Content-Type"
+        )
     if decoder.state is State.PART:
         return f"the form has a part whose headers have more than {_MAX_HEAD_BYTES:,} bytes"
     return f"the form has more than {_MAX_PARTS:,} parts"
@@ -183,8 +186,8 @@ def _broken(decoder: MultipartDecoder, ended: bool) -> str:
     if not ended:
         return "the form has a part without a valid Content-Disposition header"
     if decoder.state is State.PREAMBLE:
-        return "the form is empty: the boundary of its Content-Type is not in the body"
-    return "the form ends too early: its last boundary, with -- behind it, is missing"
+        return "the form is empty: the body lacks the boundary of the Content-Type"
+    return "the form is incomplete: the closing boundary, which ends with --, is missing"
 
 
 def _text(part: Field, data: bytes) -> str:
@@ -193,4 +196,4 @@ def _text(part: Field, data: bytes) -> str:
     try:
         return data.decode(charset if charset in _CHARSETS else "utf-8")
     except UnicodeDecodeError:
-        raise InvalidRequest(f"`{part.name}` is not text in UTF-8") from None
+        raise InvalidRequest(f"`{part.name}` is not UTF-8 text") from None

@@ -36,7 +36,7 @@ def test_a_new_key_is_let_in_by_its_line_and_no_other_is(file: Path) -> None:
 
 @pytest.mark.parametrize("name", ["", "two words", "ü", "x" * 65, "a\nb", "#a"])
 def test_names_are_plain(name: str) -> None:
-    with pytest.raises(SettingsError, match="wanted 1 to 64"):
+    with pytest.raises(SettingsError, match="expected 1 to 64"):
         new_key(name)
 
 
@@ -45,11 +45,11 @@ def test_names_are_plain(name: str) -> None:
     [
         ([], "has no API keys"),
         (["# nothing"], "has no API keys"),
-        (["shop"], "line 1: wanted a name and 64 hex digits"),
-        (["# ours", "shop plain-text-key"], "line 2: wanted"),
-        (["shop " + "A" * 64], "line 1: wanted"),
-        (["shop " + "a" * 64, "shop " + "b" * 64], "line 2: the name shop or its key was there before"),
-        (["shop " + "a" * 64, "app " + "a" * 64], "line 2: the name app or its key was there before"),
+        (["shop"], "line 1: expected a name and a SHA-256 of 64 hex digits"),
+        (["# ours", "shop plain-text-key"], "line 2: expected"),
+        (["shop " + "A" * 64], "line 1: expected"),
+        (["shop " + "a" * 64, "shop " + "b" * 64], "line 2: duplicate name shop, or duplicate key"),
+        (["shop " + "a" * 64, "app " + "a" * 64], "line 2: duplicate name app, or duplicate key"),
     ],
 )
 def test_a_bad_file_says_where(file: Path, lines: list[str], message: str) -> None:
@@ -60,7 +60,7 @@ def test_a_bad_file_says_where(file: Path, lines: list[str], message: str) -> No
 
 
 def test_a_file_that_is_not_there_says_so(file: Path) -> None:
-    with pytest.raises(SettingsError, match=r"PARECIDO_API_KEYS names .*keys, which can't be read"):
+    with pytest.raises(SettingsError, match=r"PARECIDO_API_KEYS names .*keys, which cannot be read"):
         ApiKeys(file)
 
 

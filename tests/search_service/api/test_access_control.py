@@ -80,7 +80,7 @@ def test_who_asks_too_often_is_told_when_to_ask_again(app_with, assert_error) ->
     client = app_with(rate=Rate(3, 60.0)).test_client()
     assert [client.post("/v1/search", json=_SEARCH).status_code for _ in range(3)] == [200] * 3
     answer = client.post("/v1/search", json=_SEARCH)
-    assert "ask again in" in assert_error(answer, 429, "rate_limited")
+    assert "retry in" in assert_error(answer, 429, "rate_limited")
     assert 1 <= int(answer.headers["Retry-After"]) <= 20
     assert client.get("/healthz").status_code == 200  # is not counted
     other = {"REMOTE_ADDR": "192.0.2.7"}

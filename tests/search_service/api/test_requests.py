@@ -221,7 +221,7 @@ def test_what_is_told_is_read(given, wanted) -> None:
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ({}, "found neither `category` nor `clicked_item_id`; wanted one of them at least"),
+        ({}, "no feedback given; expected `category`, `clicked_item_id` or both"),
         ({"category": 7}, "`category` is 7; expected a non-empty string"),
         ({"clicked_item_id": ["b"]}, "`clicked_item_id` is ['b']; expected a non-empty string"),
         ({"category": "a", "clicked_item_id": ""}, "`clicked_item_id` is ''; expected a non-empty string"),

@@ -65,5 +65,5 @@ def test_what_does_not_fit_the_snapshot_is_refused(catalogue, told, error, messa
 
 
 def test_nothing_told_is_refused() -> None:
-    with pytest.raises(InvalidRequest, match="found neither `category` nor `clicked_item_id`"):
+    with pytest.raises(InvalidRequest, match="no feedback given"):
         UserFeedback()

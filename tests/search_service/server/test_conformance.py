@@ -86,7 +86,7 @@ _CASES = {
     "chunked twice": (_post(b"Transfer-Encoding: chunked, chunked", body=b"0\r\n\r\n"), [501]),
     "a tab in front of chunked": (_post(b"Transfer-Encoding:\tchunked", body=b"0\r\n\r\n"), [200]),
     "a coding by a name with a space": (_post(b"Transfer-Encoding : chunked", body=b"0\r\n\r\n"), [400]),
-    "a body that ends too early": (_post(b"Content-Length: 10", body=b"abc"), [400]),
+    "a body that is incomplete": (_post(b"Content-Length: 10", body=b"abc"), [400]),
     # RFC 9112, 7: chunks
     "chunks": (_chunked(b"3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n"), [200]),
     "chunks, sizes in upper case and with zeros": (_chunked(b"0A\r\n0123456789\r\n0\r\n\r\n"), [200]),

@@ -60,30 +60,33 @@ def test_text_may_say_its_charset() -> None:
 @pytest.mark.parametrize("size", [3, 600_000, 2 * JSON_BYTES])
 def test_an_image_that_came_as_text_is_said_to(size) -> None:
     message = _refused(_part(b'name="image"', b"A" * size), _END)
-    assert "`image` came as text" in message
+    assert "`image` is text" in message
     assert "curl -F image=@photo.jpg" in message
-    assert "`image` came as text" in _refused(_IMAGE, _part(b'name="image"'), _END)
+    assert "`image` is text" in _refused(_IMAGE, _part(b'name="image"'), _END)
 
 
 @pytest.mark.parametrize("name", [b"file", b"photo", b"images[]", b"k" * 100_000])
 def test_a_file_in_another_field_is_told_the_right_one(name) -> None:
     message = _refused(_part(b'name="%b"; filename="a.png"' % name), _END)
-    assert message.startswith(f"there is no field '{name[:20].decode()}")
-    assert "expected the image in the field `image`" in message
+    assert message.startswith(f"unknown file field '{name[:20].decode()}")
+    assert "expected the image file in the field `image`" in message
 
 
 def test_an_option_that_came_as_a_file_is_named() -> None:
-    assert "`top_k` was sent as a file; expected text" in _refused(_IMAGE, _part(b'name="top_k"; filename="a"'), _END)
+    assert "`top_k` is a file; expected text" in _refused(_IMAGE, _part(b'name="top_k"; filename="a"'), _END)
 
 
 @pytest.mark.parametrize(("number", "most"), [(0, 1), (2, 1), (0, 3), (4, 3), (1100, 16)])
 def test_the_number_of_files_is_told(number, most) -> None:
     message = _refused(_IMAGE * number, _END, most=most)
-    assert message.startswith(f"found {number} files in the field `image`; wanted {'one' if most == 1 else '1 to'}")
+    files = "1 file" if number == 1 else f"{number} files"
+    assert message.startswith(f"the form has {files} in the field `image`; expected {'1' if most == 1 else '1 to'}")
 
 
 def test_an_unknown_field_and_one_given_twice_are_named() -> None:
-    assert "there is no field 'mask'; there are image, top_k, category" in _refused(_IMAGE, _part(b'name="mask"'), _END)
+    assert "unknown field 'mask'; expected one of: image, top_k, category" in _refused(
+        _IMAGE, _part(b'name="mask"'), _END
+    )
     assert "`top_k` was given more than once" in _refused(_IMAGE, _part(b"name=top_k") * 2, _END)
 
 
@@ -99,7 +102,7 @@ def test_text_of_more_than_the_bound_is_named() -> None:
 
 @pytest.mark.parametrize("parameters", ["", "; boundary=", '; boundary=""', "; charset=utf-8"])
 def test_a_missing_boundary_is_named(parameters) -> None:
-    assert "no boundary in its Content-Type" in _refused(_IMAGE, _END, content_type=f"multipart/form-data{parameters}")
+    assert "Content-Type has no boundary" in _refused(_IMAGE, _END, content_type=f"multipart/form-data{parameters}")
 
 
 @pytest.mark.parametrize(
@@ -108,13 +111,13 @@ def test_a_missing_boundary_is_named(parameters) -> None:
         (b"", "is empty"),
         (b"--Y\r\n", "is empty"),
         (b"x" * 1_000_000, "does not begin"),
-        (_IMAGE, "ends too early"),
-        (_IMAGE[:-10], "ends too early"),
-        (_IMAGE[:20], "ends too early"),
+        (_IMAGE, "is incomplete"),
+        (_IMAGE[:-10], "is incomplete"),
+        (_IMAGE[:20], "is incomplete"),
         (b"--X\r\nContent-Type: image/png\r\n\r\nabc\r\n--X--", "Content-Disposition"),
         (b"--X\r\nContent-Disposition: \xff\r\n\r\nabc\r\n--X--", "Content-Disposition"),
         (_part(b'filename="a"') + _END, "without a name"),
-        (_END, "found 0 files"),
+        (_END, "the form has 0 files"),
     ],
 )
 def test_a_broken_form_is_told_what_is_broken(body, message) -> None:

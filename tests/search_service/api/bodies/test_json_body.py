@@ -9,7 +9,8 @@ from flask import Request
 from werkzeug.test import EnvironBuilder
 
 from search_service.api.bodies.body_limits import JSON_BYTES
-from search_service.api.bodies.json_body import MAX_QUERY_VALUES, Base64Image, parse_json, read_json
+from search_service.api.bodies.json_body import MAX_QUERY_VALUES, parse_json, read_json
+from search_service.api.bodies.json_images import Base64Image
 from shared.errors import BodyTooLarge, InvalidRequest, UnsupportedBody
 
 _IMAGE = bytes(range(256)) * 20_000
@@ -92,7 +93,7 @@ def test_a_large_body_without_a_large_image_is_refused_before_it_is_a_tree(piece
     body = start + piece * (20_000_000 // len(piece)) + b"0]}"
     tracemalloc.start()
     try:
-        with pytest.raises((BodyTooLarge, InvalidRequest), match="the most that this route accepts"):
+        with pytest.raises((BodyTooLarge, InvalidRequest), match="the limit of this route"):
             parse_json(body)
         assert tracemalloc.get_traced_memory()[1] < 1_000_000
     finally:
@@ -144,7 +145,7 @@ def test_the_number_of_values_is_bounded_and_grows_with_the_batch() -> None:
     ids=lambda body: repr(body[:20]),
 )
 def test_broken_json_is_refused_in_few_words(body) -> None:
-    with pytest.raises(InvalidRequest, match=r"^the body is no JSON: ") as caught:
+    with pytest.raises(InvalidRequest, match=r"^the request body is not valid JSON: ") as caught:
         read_json(_request(body))
     assert len(str(caught.value)) < 200
 

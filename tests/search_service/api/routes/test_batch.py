@@ -105,7 +105,9 @@ def test_what_all_share_is_refused_for_all(client, assert_error, body, message) 
 
 def test_too_many_or_no_images_are_refused(client, catalogue, assert_error) -> None:
     response = client.post(_PATH, data={"image": _files(*[catalogue.image("mug-1")] * 17)})
-    assert "found 17 files in the field `image`; wanted 1 to 16" in assert_error(response, 400, "invalid_request")
+    assert "the form has 17 files in the field `image`; expected 1 to 16" in assert_error(
+        response, 400, "invalid_request"
+    )
     response = client.post(_PATH, data={"top_k": "3"}, content_type="multipart/form-data")
     assert_error(response, 400, "invalid_request")
 

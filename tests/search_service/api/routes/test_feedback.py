@@ -137,14 +137,14 @@ _MUG = {"item_id": "mug-1"}
 @pytest.mark.parametrize(
     ("body", "status", "code", "message"),
     [
-        (_MUG, 400, "invalid_request", "found neither `category` nor `clicked_item_id`"),
-        ({**_MUG, "category": None}, 400, "invalid_request", "found neither"),
+        (_MUG, 400, "invalid_request", "no feedback given"),
+        ({**_MUG, "category": None}, 400, "invalid_request", "no feedback given"),
         ({"category": "mugs"}, 400, "invalid_request", "no query given; expected exactly one of"),
         ({**_MUG, "category": ""}, 400, "invalid_request", "`category` is ''; expected a non-empty string"),
         ({**_MUG, "category": ["mugs"]}, 400, "invalid_request", "`category` is ['mugs']"),
         ({**_MUG, "clicked_item_id": ""}, 400, "invalid_request", "`clicked_item_id` is ''; expected"),
         ({**_MUG, "clicked_item_id": 3}, 400, "invalid_request", "`clicked_item_id` is 3; expected"),
-        ({**_MUG, "clicked_item_id": "\ud800"}, 400, "invalid_request", "no JSON"),
+        ({**_MUG, "clicked_item_id": "\ud800"}, 400, "invalid_request", "not valid JSON"),
         ({**_MUG, "category": "mugs", "top_k": 3}, 400, "invalid_request", "unknown field 'top_k'"),
         ({**_MUG, "category": "mugs", "clicked_item_id": "👟"}, 400, "invalid_request", "two that agree"),
         (
