@@ -36,4 +36,4 @@ def test_an_address_of_this_machine_is_known(address: str, is_loopback: bool) ->
 def test_a_bad_setting_is_refused(quick_shop: Shop) -> None:
     done = quick_shop.build("--shard-images", "0")
     assert done.status == 2
-    assert "--shard-images is 0; wanted 1 to 1,000,000" in done.err
+    assert "--shard-images is 0; expected an integer from 1 to 1,000,000" in done.err
