@@ -103,11 +103,6 @@ class Classifier:
         lowest = self.own_probabilities[n_missed - 1]
         return max(1, int((probabilities >= lowest).sum()))
 
-    def likely_categories(self, probabilities: NDArray[np.float32], coverage: float = PROBE_COVERAGE) -> list[str]:
-        """The `n_likely` categories, most probable first."""
-        columns = ranking(probabilities)[: self.n_likely(probabilities, coverage)]
-        return [self.categories[column] for column in columns]
-
     def save(self, path: Path) -> None:
         """Write the classifier to an `.npz` file."""
         arrays: dict[str, Any] = {
