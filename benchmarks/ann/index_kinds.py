@@ -68,11 +68,11 @@ def _measured(name: str, vectors: StoredVectors, queries: Vectors, tenth: Vector
     build_s = time.perf_counter() - started
     threads = faiss.omp_get_max_threads()
     faiss.omp_set_num_threads(1)
-    places = RowsByPosition(np.arange(vectors.n_rows + 1), np.arange(vectors.n_rows))
+    positions = RowsByPosition(np.arange(vectors.n_rows + 1), np.arange(vectors.n_rows))
     records = []
     for params in _SEARCH_PARAMS:
         depth = min(params if kind.is_graph else _LIST_DEPTH, vectors.n_rows)
-        approximate = ApproximateIndex(index, places, SearchSettings(name, params, depth))
+        approximate = ApproximateIndex(index, positions, SearchSettings(name, params, depth))
         about = {"kind": name, "bytes": kind.bytes_per_vector, "build_s": build_s, "params": params, "depth": depth}
         records.append({**about, **_searched(approximate, vectors, queries, tenth.tolist())})
     faiss.omp_set_num_threads(threads)

@@ -83,8 +83,8 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--again", action="store_true", help="ignore stored results")
     parser.add_argument("--difficulty", action="store_true", help="only compare synthetic vectors with real ones")
     for name, what in (("environments", "virtual environments"), ("directory", "vectors and indexes")):
-        place = CACHE / ("environments" if name == "environments" else "scale")
-        parser.add_argument(f"--{name}", type=_path, default=place, help=f"for {what} (default: {place})")
+        directory = CACHE / ("environments" if name == "environments" else "scale")
+        parser.add_argument(f"--{name}", type=_path, default=directory, help=f"for {what} (default: {directory})")
     return parser.parse_args()
 
 

@@ -23,7 +23,7 @@ _IMAGES = REPOSITORY / "docs" / "images"
 _LEAST_RECALL = 0.85
 _SIZE_INCHES = (8, 5)
 _DPI = 110
-# Told apart also by those who see few colours: each library has a marker too.
+# Each library has a marker too, for readers who tell few colours apart.
 _COLOURS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#7f7f7f", "#8c6d31")
 _MARKERS = "osD^vP*X"
 _OURS_COLOUR = "black"
@@ -112,11 +112,11 @@ def _styled(rows: Sequence[Mapping[str, Any]]) -> list[tuple[Mapping[str, Any], 
     for row in rows:
         variants = [one["variant"] for one in rows if one["peer"] == row["peer"]]
         ours = row["peer"] == OURS
-        place = 0 if ours else others.index(row["peer"])
+        position = 0 if ours else others.index(row["peer"])
         style = {
             "label": f"{row['peer']}, {row['variant']}",
-            "color": _OURS_COLOUR if ours else _COLOURS[place % len(_COLOURS)],
-            "marker": "o" if ours else _MARKERS[place % len(_MARKERS)],
+            "color": _OURS_COLOUR if ours else _COLOURS[position % len(_COLOURS)],
+            "marker": "o" if ours else _MARKERS[position % len(_MARKERS)],
             "linestyle": _STYLES[variants.index(row["variant"]) % len(_STYLES)],
             "linewidth": 2.5 if ours else 1.3,
             "markersize": 7 if ours else 5,

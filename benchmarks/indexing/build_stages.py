@@ -19,7 +19,7 @@ from indexer.reports.file_names import PAGE
 from indexer.settings import BuildSettings
 from shared.snapshot.data_directory import DataDirectory
 
-_REPORT = ("judge held-out items", "changed photos", "draw report")
+_REPORT = ("evaluate held-out items", "edit photos", "draw report")
 
 
 class StageTimes:
@@ -62,7 +62,7 @@ def main() -> None:
         page_bytes = (data.paths(summary.snapshot_id).report / PAGE).stat().st_size
     print_records(f"A build of {len(photos):,} photos, {summary.seconds:.0f} s in all", times.stages)
     report_s, processor_s = (
-        sum(one[unit] for one in times.stages if one["stage"] in _REPORT) for unit in ("seconds", "processor_s")
+        sum(stage[unit] for stage in times.stages if stage["stage"] in _REPORT) for unit in ("seconds", "processor_s")
     )
     print(f"\nthe report: {report_s:.1f} s, {processor_s:.1f} s of processor time; its page has {page_bytes:,} bytes")
     figures = {"photos": len(photos), "report_s": report_s, "report_processor_s": processor_s, "page_bytes": page_bytes}

@@ -32,7 +32,7 @@ from shared.vectors import Vectors, unit_rows
 _NOISE = 0.4
 _COPY_NOISE = 0.2
 _COPIES_SHARE = 0.01
-_JUDGED = 200
+_SAMPLED = 200
 _BLOCK = 8192
 
 
@@ -78,7 +78,7 @@ def _make(embeddings: Vectors, labels: Sequence[str], n_images: int, directory: 
     random = np.random.default_rng(0)
     names = np.array(labels)
     one = random.integers(len(names), size=n_images)
-    other = np.array([random.choice(np.flatnonzero(names == names[place])) for place in one])
+    other = np.array([random.choice(np.flatnonzero(names == names[index])) for index in one])
     share = random.uniform(0.2, 0.8, size=(n_images, 1)).astype(np.float32)
     rows = np.empty((n_images, embeddings.shape[1]), dtype=np.float32)
     for start in range(0, n_images, _BLOCK):
@@ -122,12 +122,12 @@ def _examine(directory: Path, copies: Sequence[tuple[str, str]]) -> Examined:
 
 
 def _neighbours_found(originals: SnapshotImages) -> float:
-    judged = np.random.default_rng(1).permutation(len(originals))[:_JUDGED]
-    queries = originals.embeddings(judged)
+    sampled = np.random.default_rng(1).permutation(len(originals))[:_SAMPLED]
+    queries = originals.embeddings(sampled)
     cosines = np.concatenate([queries @ rows.T for _, rows in originals.blocks()], axis=1)
-    cosines[np.arange(len(judged)), judged] = -1
+    cosines[np.arange(len(sampled)), sampled] = -1
     tenth = np.sort(cosines, axis=1)[:, -10]
-    return float(np.mean(nearest_images(originals).cosines[judged, :10] >= tenth[:, np.newaxis] - 1e-5))
+    return float(np.mean(nearest_images(originals).cosines[sampled, :10] >= tenth[:, np.newaxis] - 1e-5))
 
 
 if __name__ == "__main__":

@@ -43,7 +43,7 @@ def main() -> None:
     options = parser.parse_args()
     train = list_photos(options.photos, "train")
     train = sample(train, 200) if options.smoke else train
-    judges = options.photos / "validation"
+    queries = options.photos / "validation"
     rows: list[dict[str, Any]] = []
     edited: list[EditedFigures] = []
     with tempfile.TemporaryDirectory(prefix="parecido-benchmark-") as directory:
@@ -51,7 +51,7 @@ def main() -> None:
             for base in ("frozen", "tuned"):
                 data = Path(directory, f"{base}-{seed}")
                 rows.append({"base": base, "seed": str(seed), **_built(train, options.photos, data, seed)})
-                rows[-1] |= _evaluated(data, judges)
+                rows[-1] |= _evaluated(data, queries)
                 if seed == 0:
                     edited += _searched(data, base, 24 if options.smoke else 400)
     means = [_mean(base, rows, len(list_photos(options.photos, "validation"))) for base in ("frozen", "tuned")]

@@ -1,4 +1,4 @@
-"""OOD detection: are queries that show none of the catalogue's categories told from those that do?
+"""OOD detection: queries that show none of the catalogue's categories, and those that do.
 
 EfficientNet-Lite0 and the indexer's own training and rule, on the clothing photos. The rule is fitted on what the
 indexer holds out; the validation photos are the known queries.
@@ -9,8 +9,8 @@ indexer holds out; the validation photos are the known queries.
   over the pairs.
 
 For each: the area under the ROC curve of single signals (`ood_signals.py` has those that are not shipped), of
-sums that are standardised, and of `known_score` (that of all five, less the category's threshold); the shares of known
-queries rejected and of unknown ones found, also by the rule for a base without known classes (log odds and cosine).
+sums that are standardised, and of the margin (that of all five, less the category's threshold); the shares of known
+queries rejected and of unknown ones detected, also by the rule for a base without known classes (log odds and cosine).
 """
 
 import logging
@@ -22,7 +22,7 @@ from itertools import combinations
 from pathlib import Path
 from unittest import mock
 
-# TensorFlow's start-up notes are no result.
+# TensorFlow's start-up messages are not a result.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import keras
@@ -35,7 +35,7 @@ from benchmarks.harness.embedded_photos import embed_photos, open_lite0, subset
 from benchmarks.harness.options import option_parser
 from benchmarks.harness.photos import Photo, list_photos, sample
 from benchmarks.harness.rows import print_records, store
-from benchmarks.quality.ood_signals import TriedSigns
+from benchmarks.quality.ood_signals import CandidateSignals
 from examples.sample_catalogue.render import render_catalogue
 from indexer.backbone.efficientnet_lite0 import imagenet_classes, weights_path
 from indexer.classifier import softmax_head
@@ -80,7 +80,7 @@ class _Detector:
         self.rule = self._rule(held_out, imagenet_classes(weights_path()))
         self.plain = self._rule(held_out, None)
         images = np.flatnonzero(~held_out.items[embedded.image_items])
-        self._tried = TriedSigns(embedded.originals_of(images), embedded.columns(images, embedded.categories))
+        self._tried = CandidateSignals(embedded.originals_of(images), embedded.columns(images, embedded.categories))
         self._all = embedded.originals, embedded.columns(np.arange(len(embedded.digests)), embedded.categories)
 
     def _rule(self, held_out: HeldOut, pretrained: EnergyScore | None) -> OodRule:
@@ -89,18 +89,18 @@ class _Detector:
         return rule
 
     def figures(self, known: Vectors, unknown: Vectors) -> Figures:
-        """How well the queries are told apart; both `(n, dim)`."""
-        of_known, of_unknown = self._signs(known), self._signs(unknown)
+        """AUROC and shares; `known` and `unknown` are `(n, dim)`."""
+        of_known, of_unknown = self._signals(known), self._signals(unknown)
         areas = {f"AUROC of {name}": auroc(of_known[name], of_unknown[name]) for name in of_known}
         truth = np.repeat([0, -1], [len(known), len(unknown)])
-        for name, kind in (("known_score", ""), ("known_score without clarity", ", without clarity")):
-            found = ood_figures(np.concatenate([of_known[name], of_unknown[name]]), truth)
-            areas[f"known rejected{kind}"] = 1 - (found.known_share or 0.0)
-            areas[f"unknown found{kind}"] = found.unknown_detected or 0.0
+        for name, kind in (("margin", ""), ("margin without the energy score", ", without the energy score")):
+            figures = ood_figures(np.concatenate([of_known[name], of_unknown[name]]), truth)
+            areas[f"in-distribution rejected{kind}"] = 1 - (figures.known_share or 0.0)
+            areas[f"OOD detected{kind}"] = figures.unknown_detected or 0.0
         return areas
 
-    def _signs(self, queries: Vectors) -> dict[str, NDArray[np.float64]]:
-        """By name, `(n,)`: the higher, the more a query seems to be known."""
+    def _signals(self, queries: Vectors) -> dict[str, NDArray[np.float64]]:
+        """By name, `(n,)`: the higher, the more a query looks in-distribution."""
         logits = self.classifier.logits(queries)
         columns = logits.argmax(axis=1)
         cosines = np.array([self._cosine(query, int(column)) for query, column in zip(queries, columns, strict=True)])
@@ -114,16 +114,16 @@ class _Detector:
             "cosine": single[:, 1],
             "largest logit": single[:, 2],
             "its lead": single[:, 3],
-            "less clarity": -single[:, 4],
+            "negated energy score of the base": -single[:, 4],
             "energy": np.logaddexp.reduce(logits.astype(np.float64), axis=1),
             "nearness against other categories": cosines - self._nearest_of_others(queries, columns),
             **self._tried.of(queries),
             "largest logit and cosine": largest_and_cosine,
             "log odds and cosine": plain + self.plain.thresholds[columns],
-            "all but clarity": standardised[:, :4] @ self.rule.weights[:4],
+            "all but the energy score": standardised[:, :4] @ self.rule.weights[:4],
             "all five": margins + self.rule.thresholds[columns],
-            "known_score without clarity": plain,
-            "known_score": margins,
+            "margin without the energy score": plain,
+            "margin": margins,
         }
 
     def _nearest_of_others(self, queries: Vectors, columns: NDArray[np.int64]) -> NDArray[np.float64]:
@@ -159,7 +159,7 @@ def main() -> None:
     means = {f"far: {len(others)} pictures": _mean(far), f"near: {len(pairs)} pairs": _mean(list(near.values()))}
     figures = [{"figure": name, **{kind: mean[name] for kind, mean in means.items()}} for name in far[0]]
     print_records(f"Known: {len(validation)} photos", figures)
-    shown = ("AUROC of known_score", "known rejected", "unknown found")
+    shown = ("AUROC of margin", "in-distribution rejected", "OOD detected")
     print_records(
         "Each pair", [{"left out": pair, **{name: one[name] for name in shown}} for pair, one in near.items()]
     )

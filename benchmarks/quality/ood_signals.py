@@ -1,6 +1,6 @@
-"""Signs of known queries that were tried and are not shipped: of Gaussians, of a subspace, of a kernel.
+"""OOD signals that were tried and are not shipped: of Gaussians, of a subspace, of a kernel.
 
-Each is fitted on the originals that a head has learned. Gaussians and subspace are those of 256 principal components.
+Each is fitted on the original images that a head was trained on. Gaussians and subspace use 256 principal components.
 """
 
 import numpy as np
@@ -14,7 +14,7 @@ _SHARPNESS = 6.0
 _RIDGE = 0.05
 
 
-class TriedSigns:
+class CandidateSignals:
     """Fitted on embeddings, `(n, dim)`, and their categories, `(n,)` columns."""
 
     def __init__(self, embeddings: Vectors, labels: NDArray[np.int64]) -> None:
@@ -31,7 +31,7 @@ class TriedSigns:
         self._dual = np.linalg.solve(kernel, targets - targets.mean(axis=1, keepdims=True))
 
     def of(self, queries: Vectors) -> dict[str, NDArray[np.float64]]:
-        """By name, `(n,)`: the higher, the more a query seems to be known."""
+        """By name, `(n,)`: the higher, the more a query looks in-distribution."""
         rows = self._projected(queries)
         nearest = np.min([_squared(rows - mean, self._within) for mean in self._means], axis=0)
         residual = queries - self._mean - rows @ self._components

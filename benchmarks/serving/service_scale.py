@@ -36,8 +36,8 @@ def main() -> None:
     """Measure, print and store."""
     parser = option_parser("serving.service_scale", __doc__)
     parser.add_argument("--sizes", type=_sizes, default=(10_000, 1_000_000), help="(default: 10000,1000000)")
-    place = CACHE / "service-scale"
-    parser.add_argument("--directory", type=Path, default=place, help=f"for vectors and snapshots (default: {place})")
+    directory = CACHE / "service-scale"
+    parser.add_argument("--directory", type=Path, default=directory, help=f"of the data (default: {directory})")
     options = parser.parse_args()
     sizes = _SMOKE_SIZES if options.smoke else options.sizes
     images = query_images(options.photos, _QUERIES // 10 if options.smoke else _QUERIES)
@@ -108,12 +108,12 @@ def _measure_queries(snapshots: Sequence[Path], images: Sequence[bytes]) -> list
             for client in clients:
                 client.search(image)
         for start in range(0, len(images), _BLOCK):
-            for place, client in enumerate(clients):
+            for index, client in enumerate(clients):
                 for image in images[start : start + _BLOCK]:
                     started = time.perf_counter()
                     answer = client.search(image)
-                    http_ms[place].append(1000 * (time.perf_counter() - started))
-                    search_ms[place].append(json.loads(answer)["timing_ms"]["search"])
+                    http_ms[index].append(1000 * (time.perf_counter() - started))
+                    search_ms[index].append(json.loads(answer)["timing_ms"]["search"])
         for client in clients:
             client.close()
     return [

@@ -54,7 +54,7 @@ def search_by_edited(snapshot: Snapshot, reporter: Reporter) -> tuple[EditFigure
     searcher = Searcher(snapshot)
 
     with (
-        reporter.stage("changed photos", len(items) * len(_EDITS)) as stage,
+        reporter.stage("edit photos", len(items) * len(_EDITS)) as stage,
         ThreadPoolExecutor(os.cpu_count() or 1) as pool,
     ):
 

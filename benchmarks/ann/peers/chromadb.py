@@ -33,7 +33,7 @@ def build(rows: NDArray[np.float32], categories: NDArray[np.int64], directory: P
     groups = (
         {f"category-{one}": np.flatnonzero(categories == one) for one in np.unique(categories).tolist()}
         if settings["apart"]
-        else {"whole": np.arange(len(rows))}
+        else {"all": np.arange(len(rows))}
     )
     for name, members in groups.items():
         collection = client.create_collection(name, embedding_function=None, configuration={"hnsw": hnsw})
@@ -60,7 +60,7 @@ class Opened:
             found = self._collections[f"category-{category}"].query(query[np.newaxis], n_results=k, include=[])
         else:
             where = {"category": category}
-            found = self._collections["whole"].query(query[np.newaxis], n_results=k, where=where, include=[])
+            found = self._collections["all"].query(query[np.newaxis], n_results=k, where=where, include=[])
         return found["ids"][0]
 
     def _open(self) -> None:

@@ -72,8 +72,8 @@ def build(rows: NDArray[np.float32], categories: NDArray[np.int64], directory: P
     for start in range(0, len(rows), _CHUNK):
         chunk = np.array(rows[start : start + _CHUNK]).tolist()
         points = [
-            Point(start + place, vector, {"category": str(categories[start + place])})
-            for place, vector in enumerate(chunk)
+            Point(start + offset, vector, {"category": str(categories[start + offset])})
+            for offset, vector in enumerate(chunk)
         ]
         shard.update(UpdateOperation.upsert_points(points))
     shard.optimize()

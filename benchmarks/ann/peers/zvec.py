@@ -27,7 +27,7 @@ def build(rows: NDArray[np.float32], categories: NDArray[np.int64], directory: P
     groups = (
         {str(one): np.flatnonzero(categories == one) for one in np.unique(categories).tolist()}
         if settings["apart"]
-        else {"whole": np.arange(len(rows))}
+        else {"all": np.arange(len(rows))}
     )
     graph = zvec.HnswIndexParam(zvec.MetricType.IP, m=settings["m"], ef_construction=settings["ef_construction"])
     schema = zvec.CollectionSchema(
@@ -65,6 +65,6 @@ class Opened:
         if self._apart:
             found = self._collections[str(category)].query(wanted, topk=k, output_fields=[])
         else:
-            whole = self._collections["whole"]
+            whole = self._collections["all"]
             found = whole.query(wanted, topk=k, filter=f"category = {category}", output_fields=[])
         return [doc.id for doc in found]
