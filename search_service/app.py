@@ -1,4 +1,4 @@
-"""The Flask application, made from parts that are handed in."""
+"""The Flask application factory. All dependencies are passed in; nothing is read from the environment."""
 
 import re
 import time
@@ -43,27 +43,27 @@ def create_app(
     rate_limit: RateLimit | None = None,
     admission: AdmissionController | None = None,
 ) -> Flask:
-    """Make the application.
+    """Create the application.
 
     Args:
-        watch: gives the engine that answers.
+        watch: provides the engine of the current snapshot.
         settings: limits on requests.
-        metrics: counts requests, and observes the watch.
-        feedback: keeps what clients tell; None for taking none.
-        keys: the API keys that are let in; None for letting in everybody.
-        rate_limit: counts how often callers ask; None for not counting.
-        admission: the one that the engines ask; None where requests are not to be refused before they are read.
+        metrics: counts requests and errors.
+        feedback: stores user feedback; None rejects feedback.
+        keys: accepted API keys; None requires no key.
+        rate_limit: limit per client; None for no limit.
+        admission: the engines' admission controller; None admits every request.
     """
     app = Flask("search_service", static_folder=None)
     app.json.sort_keys = False  # type: ignore[attr-defined]
     app.json.ensure_ascii = False  # type: ignore[attr-defined]
-    app.url_map.merge_slashes = False  # a path is what it is
+    app.url_map.merge_slashes = False  # item ids in a path may have double slashes
     app.url_map.converters["item_id"] = _ItemId
     app.extensions["snapshot_watcher"] = watch
     app.extensions["settings"] = settings
     app.extensions["metrics"] = metrics
     app.extensions["feedback"] = feedback
-    app.extensions["is_stopping"] = lambda: False  # who runs the application may know better
+    app.extensions["is_stopping"] = lambda: False  # replaced by the server
     app.extensions["api_docs"] = ApiDocs(app, settings)
     app.extensions["admission"] = admission
     app.extensions["image_fetcher"] = ImageFetcher(
@@ -71,16 +71,16 @@ def create_app(
     )
     item_paths = ItemPaths(app.wsgi_app)
     app.wsgi_app = TrustedProxies(item_paths, settings.trusted_proxies, settings.prefix or "")  # type: ignore[method-assign]
-    app.before_request(_name_request)
+    app.before_request(_start_request)
     app.before_request(_limit_body)
     register_access_control(app, keys, rate_limit)
     app.before_request(_set_request_context)
-    app.before_request(_require_room)
+    app.before_request(_reject_if_full)
     app.teardown_request(_clear_request_context)
     register_security_headers(app, settings.cors_origins or (), settings.cors_headers or ())
-    app.after_request(_sign_response)
-    app.after_request(_tell_request)
-    app.teardown_request(_forget_request)
+    app.after_request(_add_request_id)
+    app.after_request(_log_and_count)
+    app.teardown_request(_clear_request_id)
     for routes in (search_routes, catalogue_routes, service_routes, api_docs, pages):
         app.register_blueprint(routes)
     register_error_handlers(app)
@@ -88,13 +88,13 @@ def create_app(
 
 
 class _ItemId(BaseConverter):
-    """Any text, as the one percent-encoded segment that `ItemPaths` makes of it."""
+    """An item id: any text, which `ItemPaths` has made one percent-encoded path segment."""
 
     def to_python(self, value: str) -> str:
         return unquote(value)
 
 
-def _name_request() -> None:
+def _start_request() -> None:
     g.started = time.perf_counter()
     given = request.headers.get("X-Request-ID", "")
     g.request_id = given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
@@ -114,8 +114,8 @@ def _set_request_context() -> None:
     set_context(context)
 
 
-def _require_room() -> None:
-    """Refuse an image that would be refused later before its form is read; queries by an item need no core."""
+def _reject_if_full() -> None:
+    """Reject an uploaded image before its form is read while the queue is full; other queries need no decoder."""
     admission: AdmissionController | None = current_app.extensions["admission"]
     if admission is not None and request.mimetype == "multipart/form-data":
         admission.reject_if_full()
@@ -125,12 +125,12 @@ def _clear_request_context(_error: BaseException | None) -> None:
     set_context(None)
 
 
-def _sign_response(response: Response) -> Response:
+def _add_request_id(response: Response) -> Response:
     response.headers["X-Request-ID"] = g.get("request_id", "")
     return response
 
 
-def _tell_request(response: Response) -> Response:
+def _log_and_count(response: Response) -> Response:
     log_request(response)
     metrics: Metrics = current_app.extensions["metrics"]
     route = request.url_rule.rule if request.url_rule else None
@@ -138,5 +138,5 @@ def _tell_request(response: Response) -> Response:
     return response
 
 
-def _forget_request(_error: BaseException | None) -> None:
+def _clear_request_id(_error: BaseException | None) -> None:
     request_id.set(None)

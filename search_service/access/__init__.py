@@ -1,1 +1,1 @@
-"""Who may use the service, from where, and how often."""
+"""API keys, CORS, trusted proxies, rate limits and the fetching of image URLs."""

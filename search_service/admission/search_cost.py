@@ -1,4 +1,4 @@
-"""Tell searches that take a core for long from those that take a moment, before they run."""
+"""Estimate of whether a search is costly, made before it runs."""
 
 from collections.abc import Sequence
 
@@ -6,40 +6,40 @@ from shared.index.category_search import CategorySearch
 from shared.retrieval.search_options import SearchOptions
 from shared.snapshot.snapshot import Snapshot
 
-_DEEP = 200
-"""A page that ends behind so many hits is costly."""
+_MAX_CHEAP_HITS = 200
+"""A page that ends after more hits is costly."""
 
-_MANY_ROWS = 50_000
-"""So many embeddings to compare, with all pictures of a query together, take a core for some 15 ms."""
+_MAX_CHEAP_ROWS = 50_000
+"""Embeddings compared over all images of a query; this many take about 15 ms of a core."""
 
-_SEARCH_ROWS = 500
-"""Embeddings that could be compared in the time that a partition takes besides."""
+_PARTITION_ROWS = 500
+"""Fixed cost of searching a partition, in compared embeddings."""
 
-_PROPOSED_ROWS = 5000
-"""The same for what an approximate index takes."""
+_MAX_ANN_ROWS = 5000
+"""Largest cost of searching an approximate index, in compared embeddings."""
 
 
 def is_costly_search(
     snapshot: Snapshot, options: SearchOptions, n_pictures: int, partitions: Sequence[CategorySearch]
 ) -> bool:
-    """Whether a search may take a core longer than some milliseconds; one by one picture in one category does not.
+    """Return True if a search may take more than some milliseconds of a core; one image in one category does not.
 
     Args:
         snapshot: to search.
-        options: the caller's.
-        n_pictures: of the query.
+        options: of the query.
+        n_pictures: number of images of the query.
         partitions: the categories to search.
     """
     if options.collapse_above is not None or options.group_by is not None:
         return True
     if options.filter is not None and not snapshot.items.is_cached(options.filter):
         return True
-    if options.offset + options.top_k > _DEEP:
+    if options.offset + options.top_k > _MAX_CHEAP_HITS:
         return True
     if n_pictures == 1 and len(partitions) == 1:
         return False
-    return n_pictures * sum(map(_rows, partitions)) > _MANY_ROWS
+    return n_pictures * sum(map(_rows, partitions)) > _MAX_CHEAP_ROWS
 
 
 def _rows(partition: CategorySearch) -> int:
-    return _SEARCH_ROWS + (partition.n_rows if partition.is_exact else min(partition.n_rows, _PROPOSED_ROWS))
+    return _PARTITION_ROWS + (partition.n_rows if partition.is_exact else min(partition.n_rows, _MAX_ANN_ROWS))

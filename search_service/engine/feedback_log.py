@@ -1,9 +1,10 @@
-"""Where feedback is kept: a file that all workers append to, a line a record. Knows nothing of the web.
+"""The feedback file: one line per record, appended by all workers. Does not depend on Flask.
 
-Each record is one `write` of a whole line to a file that is opened for appending, so that lines of several processes
-don't mix, and is flushed to the disk before the client is told. The file is opened anew for each: it may be moved away
-at any time. A line that a crash or a full disk has cut short is ended before the next one, so that no other is lost
-with it; a lock, which the kernel drops with its process, tells it from a line that is just being written.
+- Each record is one `write` in append mode, so lines of several processes are not interleaved.
+- It is flushed to disk before the client gets its response.
+- The file is opened for each record, so it may be moved away (log rotation) at any time.
+- A line that a crash or a full disk has cut short is terminated before the next one. A lock, which the kernel releases
+  with its process, distinguishes it from a line that is being written.
 """
 
 import errno
@@ -19,15 +20,15 @@ from shared.files.file_lock import lock_within
 _log = logging.getLogger(__name__)
 
 _MAX_FILE_BYTES = 1024**3  # some 140,000 records; clients must not fill a disk
-_LOCK_WAIT_S = 2.0  # a write takes far less; whoever may read the file may lock it for ever
-_MODE = 0o640  # what users sent is not for everybody on the machine
+_LOCK_WAIT_S = 2.0  # a write takes far less, but any reader of the file could hold its lock
+_MODE = 0o640  # user data must not be world-readable
 
 
 class FeedbackLog:
-    """Appends records; safe to use from any number of threads and processes."""
+    """Appends feedback records to a file. Safe to use from several threads and processes."""
 
     def __init__(self, path: Path) -> None:
-        """Make the file where there is none yet; where it can't be written, that is logged, and searching goes on."""
+        """Create the file if it does not exist; if it is not writable, log a warning and go on."""
         self._path = path
         try:
             os.close(self._open())
@@ -35,10 +36,10 @@ class FeedbackLog:
             _log.warning("feedback will not be kept: %s can't be written: %s", path, error.strerror)
 
     def append(self, record: FeedbackRecord) -> None:
-        """Keep a record; when this returns, it is on the disk.
+        """Append a record and flush it to disk.
 
         Raises:
-            StorageError: it is not: the disk is full, or the file can't be written or is as large as it may become.
+            StorageError: the disk is full, the file is not writable, or it has reached its maximum size.
         """
         try:
             descriptor = self._open()
@@ -59,13 +60,13 @@ class FeedbackLog:
 
 def _write(descriptor: int, line: bytes) -> None:
     if not lock_within(descriptor, fcntl.LOCK_EX, _LOCK_WAIT_S):
-        raise OSError(errno.EAGAIN, "another process keeps it locked")
+        raise OSError(errno.EAGAIN, "another process holds its lock")
     size = os.fstat(descriptor).st_size
     if size + len(line) > _MAX_FILE_BYTES:
-        raise OSError(0, f"the file has {size:,} bytes of the {_MAX_FILE_BYTES:,} that it may have")
+        raise OSError(0, f"it has {size:,} bytes, and the limit is {_MAX_FILE_BYTES:,}; move the file away")
     if size and os.pread(descriptor, 1, size - 1) != b"\n":
         line = b"\n" + line
     written = os.write(descriptor, line)
     fcntl.flock(descriptor, fcntl.LOCK_UN)
     if written < len(line):
-        raise OSError(0, f"{written} of {len(line)} bytes were written: no space left?")
+        raise OSError(0, f"{written} of {len(line)} bytes were written; is the disk full?")

@@ -1,4 +1,4 @@
-"""What a caller searches by."""
+"""A search query: an image, an item or an embedding."""
 
 from dataclasses import dataclass
 
@@ -11,12 +11,12 @@ from shared.vectors import Vectors, unit_rows
 
 @dataclass(frozen=True)
 class Query:
-    """What to search by: exactly one of these is there.
+    """A query, with exactly one attribute set.
 
     Attributes:
-        image: the bytes of an image file.
-        item_id: an item of the catalogue.
-        embedding: `(dim,)`, any real dtype and any length but 0.
+        image: content of an image file.
+        item_id: id of an item of the catalogue.
+        embedding: `(dim,)`, any real dtype; any norm but 0.
     """
 
     image: bytes | None = None
@@ -25,10 +25,10 @@ class Query:
 
 
 def query_vector(embedding: ArrayLike | None, dim: int) -> Vectors:
-    """An embedding that a caller gave, as `(1, dim)` float32, a unit row.
+    """Return the embedding of a query as `(1, dim)` float32, a unit row.
 
     Raises:
-        InvalidEmbedding: none, another shape than `(dim,)`, or no direction.
+        InvalidEmbedding: None, not of shape `(dim,)`, not finite, or zero.
     """
     try:
         vector = np.asarray([] if embedding is None else embedding, dtype=np.float64)

@@ -1,8 +1,8 @@
-"""Decode query images so that those that take long hold up nobody.
+"""Decoding of query images, with a slow lane so that slow images don't delay others.
 
-1. An image that was too costly before is rejected at once; one that was slow goes to 3.
-2. A first attempt gets as much processor time as an ordinary photo needs; the query has an admission slot meanwhile.
-3. What takes longer is tried again with the full limit, in the slow lane, without a slot.
+1. An image that was too costly before is rejected at once; one that was slow before skips step 2.
+2. The first attempt gets the processor time of an ordinary photo, while the query holds an admission slot.
+3. An image that takes longer is decoded again in the slow lane, with the full time limit and without a slot.
 """
 
 import hashlib
@@ -21,14 +21,14 @@ from shared.images.preprocessing import PREPROCESSING
 from shared.priority import INFERENCE_NICENESS
 
 QUICK_S = 0.25
-"""Of processor time; a photo of 12 megapixels takes a fifth of it."""
+"""Processor time of the first attempt; a photo of 12 megapixels takes a fifth of it."""
 SLOW_NICENESS = 15
-"""Lower than inference, which decoding for a first attempt shares the priority of: photos go on while others wait."""
-_REMEMBERED = 1024
+"""Lower priority than inference and first attempts, so that ordinary photos are not delayed."""
+_MAX_COSTLY_IMAGES = 1024
 
 
 class QueryDecoder:
-    """One for all requests of a worker, whatever snapshot is served; safe to use from any number of threads."""
+    """Decodes the query images of a worker, independent of its snapshot. Thread-safe."""
 
     def __init__(
         self,
@@ -38,35 +38,35 @@ class QueryDecoder:
         quick_s: float = QUICK_S,
         slow_s: float = CPU_S,
     ) -> None:
-        """Nothing is started yet.
+        """Set up the pools; no process is started yet.
 
         Args:
-            template: that the decoders are forked from.
-            processes: images that are decoded at once, beside those in the slow lane.
-            observer: receives decoders that are replaced.
-            quick_s: seconds of processor time of the first attempt.
-            slow_s: those of the second one.
+            template: process from which the decoders are forked.
+            processes: largest number of images decoded at the same time, besides the slow lane.
+            observer: notified when decoders are replaced.
+            quick_s: processor time of the first attempt, in seconds.
+            slow_s: processor time of the second attempt, in seconds.
         """
         self._quick = DecodePool(template, processes, INFERENCE_NICENESS, observer)
         self._slow = DecodePool(template, 1, SLOW_NICENESS, observer)
         self._slow_admission = slow_decode_admission()
-        self._known = _CostlyImages()
+        self._costly_images = _CostlyImages()
         self._quick_s, self._slow_s = quick_s, slow_s
 
     def is_known_slow(self, data: bytes) -> bool:
-        """Whether a first attempt would be in vain, as it was before.
+        """Return True if the first attempt failed for the same image before.
 
         Raises:
-            ImageTooCostly: as it was raised for the same image before.
+            ImageTooCostly: the second attempt failed, too.
         """
-        return self._known.is_slow(data)
+        return self._costly_images.is_slow(data)
 
     def decode_quickly(self, data: bytes, preprocessing: str = PREPROCESSING) -> NDArray[np.uint8] | None:
-        """The first attempt: `(224, 224, 3)` uint8, or None where it takes longer.
+        """Make the first attempt: return `(224, 224, 3)` uint8, or None if it takes longer.
 
         Raises:
-            ImageError: it can't be used.
-            Overloaded: there is no room for a decoder.
+            ImageError: the image is broken, unsupported, too large or too costly.
+            Overloaded: no decoder could be started.
         """
         try:
             return self._quick.decode(data, cpu_s=self._quick_s, preprocessing=preprocessing)
@@ -74,18 +74,18 @@ class QueryDecoder:
             if error.reason != "time":
                 self._remember(data, error)
                 raise
-            self._known.add(data, None)
+            self._costly_images.add(data, None)
             return None
 
     def decode_slowly(self, data: bytes, preprocessing: str = PREPROCESSING) -> NDArray[np.uint8]:
-        """The second attempt: `(224, 224, 3)` uint8.
+        """Make the second attempt: return `(224, 224, 3)` uint8.
 
         Raises:
-            ImageError: it can't be used.
-            Overloaded: too many others wait in the slow lane, or there is no room for a decoder.
+            ImageError: the image is broken, unsupported, too large or too costly.
+            Overloaded: the queue of the slow lane is full, or no decoder could be started.
         """
         with self._slow_admission.slot():
-            self.is_known_slow(data)  # the same image may have been before it
+            self.is_known_slow(data)  # the same image may have been decoded while this one waited
             try:
                 return self._slow.decode(data, cpu_s=self._slow_s, preprocessing=preprocessing)
             except ImageTooCostly as error:
@@ -93,23 +93,23 @@ class QueryDecoder:
                 raise
 
     def _remember(self, data: bytes, error: ImageTooCostly) -> None:
-        """Reject the same bytes from now on, if it was their fault.
+        """Reject the same image from now on, if the image is the cause.
 
         Raises:
-            Overloaded: the decoder has hardly run, as on a machine that is too busy.
+            Overloaded: the decoder got hardly any processor time, because the machine is too busy.
         """
         if error.reason == "stalled":
             raise Overloaded("the machine is too busy to decode the image; try again in 1 s") from error
-        self._known.add(data, error)
+        self._costly_images.add(data, error)
 
     def close(self) -> None:
-        """End the decoders, once no request uses them any more."""
+        """Stop the decoders; no request may use them any more."""
         self._quick.close()
         self._slow.close()
 
 
 class _CostlyImages:
-    """The images that were slow, or too costly and why, by their SHA-256; the last ones are kept."""
+    """The latest images that were slow (None) or too costly (the error), by SHA-256."""
 
     def __init__(self) -> None:
         self._errors: OrderedDict[bytes, ImageTooCostly | None] = OrderedDict()
@@ -125,12 +125,12 @@ class _CostlyImages:
             self._errors.move_to_end(digest)
             error = self._errors[digest]
         if error is not None:
-            raise copy(error)  # an exception keeps where it was raised
+            raise copy(error)  # raising adds a traceback to the exception
         return True
 
     def add(self, data: bytes, error: ImageTooCostly | None) -> None:
         digest = hashlib.sha256(data).digest()
         with self._lock:
             self._errors[digest] = copy(error)
-            if len(self._errors) > _REMEMBERED:
+            if len(self._errors) > _MAX_COSTLY_IMAGES:
                 self._errors.popitem(last=False)

@@ -1,4 +1,4 @@
-"""What a client tells of a query, and what becomes of it: a record of feedback. Knows nothing of the web."""
+"""User feedback on a query, and its conversion to a record. Does not depend on Flask."""
 
 import uuid
 from dataclasses import dataclass
@@ -13,21 +13,21 @@ from shared.vectors import Vectors
 
 @dataclass(frozen=True)
 class UserFeedback:
-    """What a query really showed: one of these at least.
+    """The correct category of a query, the item that the user chose, or both.
 
     Attributes:
-        category: that it showed.
-        clicked_item_id: the item that was chosen; what it showed is then of that item's category.
+        category: the correct category; None for that of the chosen item.
+        clicked_item_id: the chosen item; None if the user chose none.
     """
 
     category: str | None = None
     clicked_item_id: str | None = None
 
     def __post_init__(self) -> None:
-        """Refuse to tell nothing.
+        """Check that there is any feedback.
 
         Raises:
-            InvalidRequest: neither is there.
+            InvalidRequest: both are None.
         """
         if self.category is None and self.clicked_item_id is None:
             raise InvalidRequest("no feedback given; expected `category`, `clicked_item_id` or both")
@@ -39,18 +39,18 @@ class UserFeedback:
         image_sha256: str | None = None,
         query_item_id: str | None = None,
     ) -> FeedbackRecord:
-        """A record, with what a snapshot's classifier takes the query for.
+        """Return a record of the feedback, with the category that the classifier predicts for the query.
 
         Args:
-            snapshot: that judges it.
-            queries: `(n_pictures, dim)`, of one query; one picture unless an item is the query.
-            image_sha256: of the image file, where there is one.
-            query_item_id: of the item that is the query, where one is.
+            snapshot: whose classifier predicts.
+            queries: `(n_images, dim)` float32, unit rows: the images of the query, which are several only for an item.
+            image_sha256: hexadecimal digest of the image file; None for other queries.
+            query_item_id: id of the queried item; None for other queries.
 
         Raises:
-            UnknownCategory: `category` is none of the snapshot's.
-            UnknownItem: `clicked_item_id` is none of the snapshot's.
-            InvalidRequest: they contradict each other.
+            UnknownCategory: the snapshot does not have `category`.
+            UnknownItem: the snapshot does not have `clicked_item_id`.
+            InvalidRequest: `category` is not the category of the chosen item.
         """
         probabilities = snapshot.classifier.mean_probabilities(queries)
         best = int(probabilities.argmax())
@@ -61,7 +61,7 @@ class UserFeedback:
             embedder_id=snapshot.embedder.embedder_id,
             predicted_category=snapshot.classifier.categories[best],
             confidence=round(float(probabilities[best]), 6),
-            category=self._right_category(snapshot),
+            category=self._correct_category(snapshot),
             clicked_item_id=self._clicked_item_id(snapshot),
             image_sha256=image_sha256,
             query_item_id=query_item_id,
@@ -69,10 +69,10 @@ class UserFeedback:
         )
 
     def _clicked_item_id(self, snapshot: Snapshot) -> str | None:
-        """As the snapshot spells it."""
+        """Return the id as the snapshot spells it."""
         return None if self.clicked_item_id is None else snapshot.items.by_id(self.clicked_item_id).item.item_id
 
-    def _right_category(self, snapshot: Snapshot) -> str:
+    def _correct_category(self, snapshot: Snapshot) -> str:
         category = None if self.category is None else snapshot.category_named(self.category)
         if self.clicked_item_id is None:
             assert category is not None
@@ -80,6 +80,6 @@ class UserFeedback:
         clicked = snapshot.items.by_id(self.clicked_item_id).item.category
         if category not in (None, clicked):
             item = quoted(self.clicked_item_id)
-            found = f"`category` is {quoted(category)}, but the item {item} is of {quoted(clicked)}"
-            raise InvalidRequest(f"{found}; expected one of them, or two that agree")
+            problem = f"`category` is {quoted(category)}, but the item {item} is in {quoted(clicked)}"
+            raise InvalidRequest(f"{problem}; expected one of the two fields, or the item's own category")
         return clicked

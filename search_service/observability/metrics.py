@@ -201,18 +201,18 @@ class Metrics:
         created_s = datetime.fromisoformat(manifest.created_at).timestamp()
         items = {entry.name: entry.items for entry in manifest.categories}
         served = ServedSnapshot(manifest.snapshot_id, created_s, time.time(), items)
-        self._put(replace(self._state, served=served, is_refusing=False))
+        self._put(replace(self._state, served=served, is_rejecting=False))
 
     def rejected(self, snapshot_id: str | None) -> None:
         """Note that the published snapshot is not served; before one is served, only a snapshot can be rejected."""
-        is_refusing = snapshot_id is not None or self._state.served is not None
-        if is_refusing:
+        is_rejecting = snapshot_id is not None or self._state.served is not None
+        if is_rejecting:
             self._refusals.inc()
-        self._put(replace(self._state, is_refusing=is_refusing))
+        self._put(replace(self._state, is_rejecting=is_rejecting))
 
     def recovered(self) -> None:
         """Note that the published snapshot is again the served one."""
-        self._put(replace(self._state, is_refusing=False))
+        self._put(replace(self._state, is_rejecting=False))
 
     def polled(self, is_opening: bool) -> None:
         """Note that polling goes on, and whether a snapshot is being opened; writes a file at most once a second."""

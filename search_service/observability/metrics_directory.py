@@ -1,7 +1,7 @@
-"""The directory that workers share their metrics in, and what services that were killed have left of theirs.
+"""The temporary directory in which workers share their metrics, and the removal of stale ones.
 
-A service holds a lock on a file in its directory as long as it or a worker of it lives; the kernel drops it when the
-last of them ends, however it ends. So a directory whose file can be locked is nobody's any more.
+A service and its workers hold a lock on a file in their directory; the kernel releases it when the last of these
+processes ends, even if it is killed. So a directory whose file can be locked is stale.
 """
 
 import fcntl
@@ -15,16 +15,16 @@ from pathlib import Path
 
 ENVIRONMENT = "PROMETHEUS_MULTIPROC_DIR"
 _PREFIX = "parecido-metrics-"
-_LOCK = "in-use"  # `lock` is the counts'
-_NO_LINK = os.O_NOFOLLOW | os.O_CLOEXEC
+_LOCK = "in-use"  # `lock` is the file of `WorkerCounters`
+_NO_FOLLOW = os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 @contextmanager
 def metrics_directory() -> Iterator[Path]:
-    """Make a fresh directory, named in the environment as prometheus_client wants it, and clear away leftovers.
+    """Create a directory, set the environment variable that prometheus_client reads, and remove stale directories.
 
-    Workers are forked within this block and leave it too when they end: only the process that made the directory
-    removes it.
+    Workers are forked within this context and exit it too when they end, so only the process that created the
+    directory removes it.
     """
     clear_leftovers()
     owner = os.getpid()
@@ -41,7 +41,7 @@ def metrics_directory() -> Iterator[Path]:
 
 
 def clear_leftovers() -> None:
-    """Remove the directories of services of this user that have ended; what can't be removed stays."""
+    """Remove the stale directories of this user; errors are ignored."""
     parent = Path(tempfile.gettempdir())
     with suppress(OSError), os.scandir(parent) as entries:
         for name in [entry.name for entry in entries if entry.name.startswith(_PREFIX)]:
@@ -49,18 +49,18 @@ def clear_leftovers() -> None:
 
 
 def _lock_new(directory: Path) -> int:
-    """Make the file and lock it; it appears under its name only once it is locked."""
-    made = directory / f"{_LOCK}.new"
-    lock = os.open(made, os.O_RDWR | os.O_CREAT | os.O_EXCL | _NO_LINK, 0o600)
+    """Create the lock file; it gets its final name only once it is locked."""
+    path = directory / f"{_LOCK}.new"
+    lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | _NO_FOLLOW, 0o600)
     fcntl.flock(lock, fcntl.LOCK_EX)
-    made.rename(directory / _LOCK)
+    path.rename(directory / _LOCK)
     return lock
 
 
 def _clear(directory: Path) -> None:
-    """Remove a directory of ours if nobody holds its lock; without a lock's file it may be about to get one."""
-    with suppress(OSError):  # not a directory, not ours to open, or locked
-        opened = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | _NO_LINK)
+    """Remove a directory of this user if its lock is free; one without a lock file may just have been created."""
+    with suppress(OSError):  # not a directory, no permission, or locked
+        opened = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | _NO_FOLLOW)
         try:
             if os.fstat(opened).st_uid == os.getuid():
                 _clear_unlocked(directory, opened)
@@ -69,11 +69,11 @@ def _clear(directory: Path) -> None:
 
 
 def _clear_unlocked(directory: Path, opened: int) -> None:
-    lock = os.open(_LOCK, os.O_RDWR | os.O_NONBLOCK | _NO_LINK, dir_fd=opened)
+    lock = os.open(_LOCK, os.O_RDWR | os.O_NONBLOCK | _NO_FOLLOW, dir_fd=opened)
     try:
-        found = os.fstat(lock)
-        if stat.S_ISREG(found.st_mode) and found.st_uid == os.getuid():
+        status = os.fstat(lock)
+        if stat.S_ISREG(status.st_mode) and status.st_uid == os.getuid():
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            shutil.rmtree(directory, ignore_errors=True)  # follows no links itself
+            shutil.rmtree(directory, ignore_errors=True)  # does not follow links
     finally:
         os.close(lock)

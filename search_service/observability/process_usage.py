@@ -1,4 +1,4 @@
-"""What the service's processes take of the machine, as Linux tells it in `/proc`; nothing elsewhere."""
+"""Memory, open files and processor time of the service, read from Linux's `/proc`. Not available on other systems."""
 
 import os
 import threading
@@ -9,19 +9,19 @@ from dataclasses import dataclass
 from pathlib import Path
 
 _PROC = Path("/proc")
-_LOOKS = 5
-_FRESH_S = 1.0
+_MAX_ATTEMPTS = 5
+_CACHE_S = 1.0
 
 
 @dataclass(frozen=True)
 class Usage:
-    """Of all workers.
+    """Resource usage of all workers.
 
     Attributes:
-        memory_bytes: their decoders' too; what several share counts once.
-        open_files: of the worker that has the most.
-        cpu_s: since the service began, also of workers that have ended, but without decoders; None where no two looks
-            agree.
+        memory_bytes: of the workers and their decoders; shared memory counts once.
+        open_files: of the worker with the most.
+        cpu_s: since the service started, including workers that have ended but not decoders; None if no consistent
+            reading was possible.
     """
 
     memory_bytes: int
@@ -30,37 +30,36 @@ class Usage:
 
 
 class UsageMeter:
-    """Looks once a second at most: of a process that has gigabytes mapped a look takes long. Safe to use by threads."""
+    """Reads the usage at most once a second: reading is slow for processes that map gigabytes. Thread-safe."""
 
     def __init__(self) -> None:
-        """Nothing was looked at yet."""
         self._lock = threading.Lock()
-        self._seen: tuple[float, tuple[int, ...], Usage | None] | None = None
+        self._cached: tuple[float, tuple[int, ...], Usage | None] | None = None
 
     def usage(self, workers: Collection[int], parent: int) -> Usage | None:
-        """As `usage`, of no more than a second ago."""
+        """Return the usage, at most a second old; see the function `usage`."""
         with self._lock:
-            now_s, asked = time.monotonic(), tuple(workers)
-            if self._seen is None or self._seen[1] != asked or now_s - self._seen[0] > _FRESH_S:
-                self._seen = now_s, asked, usage(workers, parent)
-            return self._seen[2]
+            now_s, pids = time.monotonic(), tuple(workers)
+            if self._cached is None or self._cached[1] != pids or now_s - self._cached[0] > _CACHE_S:
+                self._cached = now_s, pids, usage(workers, parent)
+            return self._cached[2]
 
 
 def usage(workers: Collection[int], parent: int) -> Usage | None:
-    """Look now.
+    """Read the current usage; None if `/proc` is not available or a worker ends meanwhile.
 
     Args:
-        workers: processes that run, or have just ended.
-        parent: the process that forks them.
+        workers: ids of processes that run or have just ended.
+        parent: id of the process that forks them.
     """
     try:
-        found = [(_memory_bytes(pid), len(os.listdir(_PROC / str(pid) / "fd"))) for pid in workers if _runs(pid)]
+        readings = [(_memory_bytes(pid), len(os.listdir(_PROC / str(pid) / "fd"))) for pid in workers if _runs(pid)]
         cpu_s = _cpu_s(workers, parent)
-    except (OSError, ValueError):  # no Linux, or a worker has ended between two looks
+    except (OSError, ValueError):  # not Linux, or a worker has ended between two reads
         return None
     decoders_bytes = sum(_decoders_bytes(pid) for pid in workers)
     return Usage(
-        decoders_bytes + sum(memory for memory, _ in found), max((files for _, files in found), default=0), cpu_s
+        decoders_bytes + sum(memory for memory, _ in readings), max((files for _, files in readings), default=0), cpu_s
     )
 
 
@@ -69,7 +68,7 @@ def _runs(pid: int) -> bool:
 
 
 def _memory_bytes(pid: int) -> int:
-    """The proportional set size."""
+    """Return the proportional set size."""
     for line in (_PROC / str(pid) / "smaps_rollup").read_text().splitlines():
         if line.startswith("Pss:"):
             return int(line.split()[1]) * 1024
@@ -77,18 +76,21 @@ def _memory_bytes(pid: int) -> int:
 
 
 def _decoders_bytes(pid: int) -> int:
-    """Of all processes below a worker, which come and go."""
+    """Return the memory of all descendants of a worker; those that end meanwhile are skipped."""
     total = 0
     for path in _PROC.glob(f"{pid}/task/*/children"):
         with suppress(OSError):
-            below = [int(child) for child in path.read_text().split()]
-            total += sum(_memory_bytes(child) + _decoders_bytes(child) for child in below)
+            children = [int(child) for child in path.read_text().split()]
+            total += sum(_memory_bytes(child) + _decoders_bytes(child) for child in children)
     return total
 
 
 def _cpu_s(workers: Collection[int], parent: int) -> float | None:
-    """A worker's time becomes its parent's when it is reaped: counted meanwhile, it would be missing or there twice."""
-    for _ in range(_LOOKS):
+    """Return the processor time; None if a worker was reaped during each attempt.
+
+    Reaping adds a worker's time to its parent's, so a reading meanwhile could count it twice or not at all.
+    """
+    for _ in range(_MAX_ATTEMPTS):
         own, of_children = _ticks(parent)
         ticks = own + of_children + sum(_ticks(pid)[0] for pid in workers if _runs(pid))
         if _ticks(parent)[1] == of_children:
@@ -97,6 +99,6 @@ def _cpu_s(workers: Collection[int], parent: int) -> float | None:
 
 
 def _ticks(pid: int) -> tuple[int, int]:
-    """Of the process, and of its children that were reaped: `utime` and `stime` of proc(5), `cutime` and `cstime`."""
+    """Return the clock ticks of a process and of its reaped children: utime + stime, cutime + cstime of proc(5)."""
     fields = (_PROC / str(pid) / "stat").read_text().rpartition(")")[2].split()
     return int(fields[11]) + int(fields[12]), int(fields[13]) + int(fields[14])

@@ -1,4 +1,4 @@
-"""One line of the log a request: who asked for what, and what became of it. Never an image, an embedding or a key."""
+"""Access log: one line per request, with its client, route, status and result. No images, embeddings or API keys."""
 
 import logging
 import time
@@ -8,53 +8,53 @@ from flask import Response, g, request
 from shared.retrieval.results import SearchResult
 
 _log = logging.getLogger(__name__)
-# Asked every few seconds by machines: logged for `debug` only.
+# Polled every few seconds by machines: logged at `debug`.
 _QUIET = frozenset(("/healthz", "/readyz", "/metrics"))
-_MOST_PATH = 200
+_MAX_PATH_CHARS = 200
 
 
 def note_snapshot(snapshot_id: str) -> None:
-    """Have this request's line name the snapshot that answers."""
+    """Add the id of the snapshot to the line of this request."""
     g.snapshot_id = snapshot_id
 
 
-def note_result(answer: SearchResult) -> None:
-    """Have this request's line tell what a query was taken for, or how many there were."""
-    g.setdefault("answers", []).append(answer)
+def note_result(result: SearchResult) -> None:
+    """Add a search result to the line of this request; the line of a batch has only the number of queries."""
+    g.setdefault("results", []).append(result)
 
 
 def log_request(response: Response) -> None:
-    """Write the line of the request that was answered so, without its query string: anything may be in there."""
+    """Log the current request; without its query string, which may have personal data."""
     route = request.url_rule.rule if request.url_rule else None
     milliseconds = round((time.perf_counter() - g.started) * 1000, 1)
     fields = {
         "method": request.method,
         "route": route,
-        "path": request.path[:_MOST_PATH],
+        "path": request.path[:_MAX_PATH_CHARS],
         "status": response.status_code,
         "ms": milliseconds,
         "client": request.remote_addr,
         "api_key": g.get("api_key_name"),
         "snapshot_id": g.get("snapshot_id"),
         "error": g.get("error_code"),
-        **_queries(g.get("answers", [])),
+        **_queries(g.get("results", [])),
     }
-    told = {name: value for name, value in fields.items() if value is not None}
-    what = f"{told['category']} {told['confidence']:.2f}" if "category" in told else told.get("error", "")
-    message = f"{response.status_code} {request.method} {told['path']} {milliseconds:.0f} ms {what}".rstrip()
-    _log.log(_level(route, response.status_code), "%s", message, extra={"fields": told})
+    logged = {name: value for name, value in fields.items() if value is not None}
+    outcome = f"{logged['category']} {logged['confidence']:.2f}" if "category" in logged else logged.get("error", "")
+    message = f"{response.status_code} {request.method} {logged['path']} {milliseconds:.0f} ms {outcome}".rstrip()
+    _log.log(_level(route, response.status_code), "%s", message, extra={"fields": logged})
 
 
-def _queries(answers: list[SearchResult]) -> dict[str, object]:
-    if len(answers) != 1:
-        return {"queries": len(answers)} if answers else {}
-    [answer] = answers
+def _queries(results: list[SearchResult]) -> dict[str, object]:
+    if len(results) != 1:
+        return {"queries": len(results)} if results else {}
+    [result] = results
     return {
-        "category": answer.predicted.category,
-        "confidence": round(answer.predicted.confidence, 4),
-        **({} if answer.ood_verdict.in_distribution is None else {"known": answer.ood_verdict.in_distribution}),
-        "searched": len(answer.searched),
-        "hits": len(answer.hits),
+        "category": result.predicted.category,
+        "confidence": round(result.predicted.confidence, 4),
+        **({} if result.ood_verdict.in_distribution is None else {"known": result.ood_verdict.in_distribution}),
+        "searched": len(result.searched),
+        "hits": len(result.hits),
     }
 
 

@@ -21,7 +21,7 @@ def snapshot_gauges(states: list[WorkerState]) -> Iterator[Metric]:
     yield GaugeMetricFamily(
         "parecido_snapshot_refused",
         "1 while a worker rejects the published snapshot.",
-        value=any(state.is_refusing for state in states),
+        value=any(state.is_rejecting for state in states),
     )
     yield GaugeMetricFamily(
         "parecido_snapshot_opening",

@@ -1,9 +1,9 @@
-"""What each worker serves, told to all of them: one file a worker, in a directory that they share.
+"""The state of each worker, shared with all workers: one file per worker in a common directory.
 
-prometheus_client has gauges for several processes, but what it showed once under a label, such as a snapshot's id, it
-shows until its process ends. So a worker's state is a file instead: replaced whole at each change, and deleted when the
-worker ends. See docs/decisions/0008-metrics.md. The process that forks the workers imports this module, so it must not
-import prometheus_client.
+A multiprocess gauge of prometheus_client keeps every label it ever had, such as a snapshot's id, until its process
+ends. So a worker's state is a JSON file instead: replaced atomically at each change, and deleted when the worker ends.
+See docs/decisions/0008-metrics.md. The process that forks the workers imports this module, so it must not import
+prometheus_client.
 """
 
 import json
@@ -18,10 +18,9 @@ class ServedSnapshot:
     """The snapshot that a worker serves.
 
     Attributes:
-        snapshot_id: its id.
         created_s: when it was built, in seconds since 1970.
-        since_s: when the worker began to serve it.
-        items: category → how many items.
+        since_s: when the worker began to serve it, in seconds since 1970.
+        items: number of items of each category.
     """
 
     snapshot_id: str
@@ -32,40 +31,40 @@ class ServedSnapshot:
 
 @dataclass(frozen=True)
 class WorkerState:
-    """How it is with one worker.
+    """The state of one worker.
 
     Attributes:
-        served: None where nothing is.
-        is_refusing: whether the published snapshot was refused.
-        is_opening: whether it is being opened.
-        polled_s: when it last looked at what is published, in seconds since 1970; None before it has.
+        served: the served snapshot; None before there is one.
+        is_rejecting: True if the published snapshot was rejected.
+        is_opening: True while a snapshot is being opened.
+        polled_s: time of the last check for a published snapshot, in seconds since 1970; None before the first one.
     """
 
     served: ServedSnapshot | None = None
-    is_refusing: bool = False
+    is_rejecting: bool = False
     is_opening: bool = False
     polled_s: float | None = None
 
 
 class WorkerStates:
-    """The states of all workers that have one yet."""
+    """The states of all workers that have reported one."""
 
     def __init__(self, directory: Path | None) -> None:
-        """Share them in a directory; without one, this process is the only worker."""
+        """Share the states in a directory; None if this process is the only worker."""
         self._directory = directory
         self._own: WorkerState | None = None
 
     def put(self, state: WorkerState) -> None:
-        """Tell the state of this process; one thread only may do this."""
+        """Publish the state of this process; to be called by one thread only."""
         self._own = state
         if self._directory is not None:
             path = self._path(self._directory, os.getpid())
-            beside = path.with_suffix(".new")
-            beside.write_text(json.dumps(asdict(state)), encoding="utf-8")
-            beside.replace(path)
+            temporary = path.with_suffix(".new")
+            temporary.write_text(json.dumps(asdict(state)), encoding="utf-8")
+            temporary.replace(path)
 
     def remove(self, pid: int) -> None:
-        """Drop the state of a process that has ended."""
+        """Delete the state of a process that has ended."""
         if self._directory is not None:
             path = self._path(self._directory, pid)
             path.unlink(missing_ok=True)
@@ -74,17 +73,17 @@ class WorkerStates:
                 gauges.unlink(missing_ok=True)
 
     def pids(self) -> list[int]:
-        """The processes that `all` tells of."""
+        """Return the ids of the processes that have a state."""
         if self._directory is None:
             return [os.getpid()]
         return sorted(int(path.stem.split("-")[1]) for path in self._directory.glob("worker-*.json"))
 
     def all(self) -> list[WorkerState]:
-        """Every state there is."""
+        """Return the state of every worker."""
         if self._directory is None:
             return [] if self._own is None else [self._own]
-        found = (_read(path) for path in sorted(self._directory.glob("worker-*.json")))
-        return [state for state in found if state is not None]
+        states = (_read(path) for path in sorted(self._directory.glob("worker-*.json")))
+        return [state for state in states if state is not None]
 
     @staticmethod
     def _path(directory: Path, pid: int) -> Path:

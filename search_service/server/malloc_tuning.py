@@ -1,18 +1,18 @@
-"""Give memory back to the system when a request is done with it."""
+"""Settings of glibc's malloc that return freed memory to the system."""
 
 import ctypes
 from contextlib import suppress
 
-# Of glibc's malloc.h.
+# Parameters of mallopt(3).
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
 _LARGE_BYTES = 4 * 1024 * 1024
 
 
 def return_freed_memory() -> None:
-    """Have blocks of 4 MiB and more mapped each for itself, and so given back when freed; only glibc has this.
+    """Map blocks of at least 4 MiB separately, so that they are returned to the system when freed.
 
-    By itself glibc raises that limit to the largest block that it has seen freed, up to 32 MiB, and keeps what is
-    smaller for the thread that had it: after some large pictures each thread holds on to a hundred megabytes.
+    By default glibc raises this threshold to the largest block freed so far, up to 32 MiB, and keeps smaller blocks in
+    the arena of their thread: after some large images each thread would keep about 100 MB. Without glibc, do nothing.
     """
     with suppress(OSError, AttributeError):
         mallopt = ctypes.CDLL(None).mallopt

@@ -52,7 +52,7 @@ def test_the_image_root_may_be_another(catalogue, moved) -> None:
 
 @pytest.mark.parametrize("position", [2, 10**9, -1])
 def test_a_position_out_of_range_is_refused(served, position) -> None:
-    with pytest.raises(ImageNotFound, match=f"'👟' has 2 images; there is no image {position}"):
+    with pytest.raises(ImageNotFound, match=f"'👟' has no image {position}; the last one is 1"):
         served.image_path("👟", position)
 
 
@@ -113,7 +113,7 @@ def test_examples_of_all_categories_are_bounded_and_one_of_each_stays(catalogue,
     categories = list(catalogue.snapshot.partitions)
     alone = {category: served.examples(category, 2) for category in categories}
     assert served.examples_of(categories, 2) == alone
-    monkeypatch.setattr("search_service.engine.catalogue_lookup.MOST_EXAMPLES", 1)
+    monkeypatch.setattr("search_service.engine.catalogue_lookup.MAX_EXAMPLES", 1)
     assert {category: len(items) for category, items in served.examples_of(categories, 2).items()} == dict.fromkeys(
         categories, 1
     )

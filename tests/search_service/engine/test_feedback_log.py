@@ -142,7 +142,7 @@ def test_a_file_has_a_greatest_size(file, path, monkeypatch) -> None:
     file.append(_feedback("a"))
     monkeypatch.setattr(module, "_MAX_FILE_BYTES", 2 * path.stat().st_size)
     file.append(_feedback("b"))
-    _fails(file, "that it may have")
+    _fails(file, "and the limit is")
     assert _read(path) == ["a", "b"]
 
 
@@ -176,6 +176,6 @@ def test_a_file_that_another_process_keeps_locked(tmp_path: Path, monkeypatch: p
     file = FeedbackLog(tmp_path / "feedback.jsonl")
     with (tmp_path / "feedback.jsonl").open("rb") as other:  # reading is enough to lock
         fcntl.flock(other, fcntl.LOCK_EX)
-        _fails(file, "another process keeps it locked")
+        _fails(file, "another process holds its lock")
     file.append(_feedback())
     assert len((tmp_path / "feedback.jsonl").read_bytes().splitlines()) == 1

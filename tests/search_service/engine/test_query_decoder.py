@@ -117,9 +117,9 @@ def test_other_errors_are_not_remembered(decoder, data: bytes, error: type[Excep
 
 
 def test_the_memory_is_bounded(decoder, monkeypatch) -> None:
-    monkeypatch.setattr(query_decoder, "_REMEMBERED", 2)
+    monkeypatch.setattr(query_decoder, "_MAX_COSTLY_IMAGES", 2)
     for number in range(3):
-        decoder._known.add(bytes([number]), ImageTooCostly("too costly"))
+        decoder._costly_images.add(bytes([number]), ImageTooCostly("too costly"))
     decoder.is_known_slow(b"\0")
     for number in (1, 2):
         with pytest.raises(ImageTooCostly):

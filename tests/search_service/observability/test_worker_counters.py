@@ -185,6 +185,6 @@ def test_who_reads_while_forty_workers_end_never_sees_less_than_before(tmp_path)
 
 def test_a_scrape_does_not_wait_without_a_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shared_counts, "_SCRAPE_WAIT_S", 0.05)
-    with WorkerCounters(tmp_path)._locked(fcntl.LOCK_EX), pytest.raises(Overloaded, match="keeps the workers' counts"):
+    with WorkerCounters(tmp_path)._locked(fcntl.LOCK_EX), pytest.raises(Overloaded, match="holds the lock"):
         WorkerCounters(tmp_path).collect()
     assert WorkerCounters(tmp_path).collect() == []

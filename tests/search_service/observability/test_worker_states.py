@@ -37,7 +37,7 @@ def snapshot_gauges(directory: Path) -> dict[str, dict[str, float]]:
 def test_one_process_needs_no_directory() -> None:
     states, others = WorkerStates(None), WorkerStates(None)
     assert states.all() == []
-    for state in (WorkerState(), WorkerState(_OLD), WorkerState(_NEW, is_refusing=True)):
+    for state in (WorkerState(), WorkerState(_OLD), WorkerState(_NEW, is_rejecting=True)):
         states.put(state)
         assert states.all() == [state]
     assert others.all() == []
@@ -46,7 +46,7 @@ def test_one_process_needs_no_directory() -> None:
 
 def test_every_worker_has_its_last_state_until_it_is_forgotten(tmp_path) -> None:
     first = _worker(tmp_path, WorkerState(), WorkerState(_OLD))
-    second = _worker(tmp_path, WorkerState(_OLD), WorkerState(_NEW, is_refusing=True))
+    second = _worker(tmp_path, WorkerState(_OLD), WorkerState(_NEW, is_rejecting=True))
     states = WorkerStates(tmp_path)
     assert sorted(states.all(), key=repr) == sorted([WorkerState(_OLD), WorkerState(_NEW, True)], key=repr)
     states.put(WorkerState())
@@ -84,7 +84,7 @@ def test_the_gauges_of_workers_that_swap_one_after_the_other(tmp_path) -> None:
 
 def test_one_worker_that_refuses_or_serves_nothing_is_told(tmp_path) -> None:
     _worker(tmp_path, WorkerState(_NEW))
-    refusing = _worker(tmp_path, WorkerState(_OLD, is_refusing=True))
+    refusing = _worker(tmp_path, WorkerState(_OLD, is_rejecting=True))
     found = snapshot_gauges(tmp_path)
     assert (found["parecido_ready"], found["parecido_snapshot_refused"]) == ({"": 1}, {"": 1})
     WorkerStates(tmp_path).remove(refusing)

@@ -146,7 +146,7 @@ _MUG = {"item_id": "mug-1"}
         ({**_MUG, "clicked_item_id": 3}, 400, "invalid_request", "`clicked_item_id` is 3; expected"),
         ({**_MUG, "clicked_item_id": "\ud800"}, 400, "invalid_request", "not valid JSON"),
         ({**_MUG, "category": "mugs", "top_k": 3}, 400, "invalid_request", "unknown field 'top_k'"),
-        ({**_MUG, "category": "mugs", "clicked_item_id": "👟"}, 400, "invalid_request", "two that agree"),
+        ({**_MUG, "category": "mugs", "clicked_item_id": "👟"}, 400, "invalid_request", "the item's own category"),
         (
             {**_MUG, "embedding": [1] * 8, "category": "mugs"},
             400,
