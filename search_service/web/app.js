@@ -15,7 +15,7 @@ import { showWelcome } from "./welcome.js";
 
 const HITS = [12, 24, 48, 96];
 const EXAMPLES = 4;
-const PATIENCE_MS = 150; // an earlier response replaces the hits without flicker
+const PLACEHOLDERS_AFTER_MS = 150; // faster responses replace the hits without flicker
 
 let categories = [];
 let running = new AbortController(); // the running search
@@ -56,33 +56,33 @@ async function welcome(signal) {
   showNone();
   await attempt(signal, async () => {
     await loadCategories();
-    if (!signal.aborted) showWelcome(categories, (item) => follow({ ...NOWHERE, item }), (item) => addressOf({ ...searchState(), ...NOWHERE, item }));
+    if (!signal.aborted) showWelcome(categories, (item) => follow({ ...NEW_QUERY, item }), (item) => addressOf({ ...searchState(), ...NEW_QUERY, item }));
   });
 }
 
 /** The state that a new query starts from. */
-const NOWHERE = { photo: null, item: null, category: null, probe: "auto", show: null };
+const NEW_QUERY = { photo: null, item: null, category: null, probe: "auto", show: null };
 
 async function search(state, photo, signal) {
   clearNotice();
   showQuery(state, photo);
   byId("results").setAttribute("aria-busy", "true");
-  const patience = setTimeout(showSearching, PATIENCE_MS);
+  const timer = setTimeout(showSearching, PLACEHOLDERS_AFTER_MS);
   await attempt(signal, async () => {
     const options = { top_k: state.hits, ...(state.category === null ? { probe: state.probe } : { category: state.category }) };
     const answering = photo ? searchPhoto(await photo.toSend(), options, signal) : searchItem(state.item, options, signal);
     const [answer] = await Promise.all([answering, loadCategories()]);
     if (signal.aborted) return;
     performance.mark("answered");
-    clearTimeout(patience);
+    clearTimeout(timer);
     hits = answer.hits;
     clearNotice(true);
-    showVerdict(answer, state, categories, (where) => follow({ ...where, show: null }));
-    showHits(answer, (show) => follow({ show }), (item) => addressOf({ ...searchState(), ...NOWHERE, item }));
+    showVerdict(answer, state, categories, (scope) => follow({ ...scope, show: null }));
+    showHits(answer, (show) => follow({ show }), (item) => addressOf({ ...searchState(), ...NEW_QUERY, item }));
     byId("snapshot").textContent = answer.snapshot_id;
     performance.mark("shown");
   });
-  clearTimeout(patience);
+  clearTimeout(timer);
   if (!signal.aborted) byId("results").removeAttribute("aria-busy");
 }
 
@@ -139,7 +139,7 @@ async function showOpenItem({ show }) {
     if (searchState().show !== show) return;
     const score = hits.find((hit) => hit.item_id === show)?.score ?? null;
     showDetails(item, score, () => {
-      follow({ ...NOWHERE, item: show });
+      follow({ ...NEW_QUERY, item: show });
       scrollTo({ top: 0 });
       byId("results").focus({ preventScroll: true });
     });
@@ -150,7 +150,7 @@ async function showOpenItem({ show }) {
 
 async function usePhoto(file) {
   const photo = await Photo.open(file);
-  follow({ ...NOWHERE, photo: photo.number });
+  follow({ ...NEW_QUERY, photo: photo.number });
 }
 
 function begin() {

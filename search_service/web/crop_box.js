@@ -1,17 +1,17 @@
 // The crop box on the photo, drawn, moved and resized by pointer or keys.
 
 import { element } from "./elements.js";
-import { WHOLE } from "./photo.js";
+import { FULL } from "./photo.js";
 import { text } from "./texts.js";
 
-const LEAST = 0.05; // of the photo's width and height
-const STEP = 0.05; // of an arrow key
+const MIN_SIZE = 0.05; // of the photo's width and height
+const STEP = 0.05; // per arrow key
 const PAUSE_MS = 350; // after the last key
 
 /** @typedef {import("./photo.js").Part} Part */
 
 /**
- * The photo with its box.
+ * Return the photo with its box.
  *
  * @param {import("./photo.js").Photo} photo
  * @param {() => void} changed called when the user has chosen another part
@@ -27,20 +27,20 @@ export function cropBox(photo, changed) {
     }),
     box,
   );
-  const reset = element("button", { type: "button", class: "link" }, text("wholePhoto"));
+  const reset = element("button", { type: "button", class: "link" }, text("fullPhoto"));
   const hint = element("span", { class: "hint" }, text("cropHint"));
   const caption = element("figcaption", {}, hint, reset);
 
   const draw = (part) => {
     photo.part = part;
     for (const side of ["x", "y", "width", "height"]) box.style.setProperty(`--${side}`, String(part[side]));
-    box.classList.toggle("whole", photo.isWhole);
-    reset.hidden = photo.isWhole;
-    hint.hidden = !photo.isWhole;
+    box.classList.toggle("full", photo.isFull);
+    reset.hidden = photo.isFull;
+    hint.hidden = !photo.isFull;
   };
   draw(photo.part);
   reset.addEventListener("click", () => {
-    draw(WHOLE);
+    draw(FULL);
     box.focus();
     changed();
   });
@@ -59,7 +59,7 @@ function followPointer(frame, photo, draw, changed) {
     const move = (moved) => draw(next(pointIn(moved, frame)));
     const end = () => {
       frame.removeEventListener("pointermove", move);
-      if (photo.part.width < LEAST || photo.part.height < LEAST) draw(before); // a click, not a drag
+      if (photo.part.width < MIN_SIZE || photo.part.height < MIN_SIZE) draw(before); // a click, not a drag
       else if (photo.part !== before) changed();
     };
     frame.setPointerCapture(event.pointerId);
@@ -68,7 +68,7 @@ function followPointer(frame, photo, draw, changed) {
   });
 }
 
-/** What dragging does: a corner resizes, a small box moves, and anywhere else a new box is drawn. */
+/** Return the effect of dragging: a corner resizes the box, its inside moves it, elsewhere a new box is drawn. */
 function gesture(target, photo, start) {
   const { x, y, width, height } = photo.part;
   const corner = target.dataset.corner;
@@ -76,19 +76,19 @@ function gesture(target, photo, start) {
     const fixed = { x: corner.endsWith("w") ? x + width : x, y: corner.startsWith("n") ? y + height : y };
     return (now) => between(fixed, now);
   }
-  if (target.classList.contains("box") && !photo.isWhole) {
+  if (target.classList.contains("box") && !photo.isFull) {
     return (now) => moved(photo.part, x + now.x - start.x, y + now.y - start.y);
   }
   return (now) => between(start, now);
 }
 
 function followKeys(box, photo, draw, changed) {
-  const ways = { ArrowLeft: [-STEP, 0], ArrowRight: [STEP, 0], ArrowUp: [0, -STEP], ArrowDown: [0, STEP] };
+  const directions = { ArrowLeft: [-STEP, 0], ArrowRight: [STEP, 0], ArrowUp: [0, -STEP], ArrowDown: [0, STEP] };
   let timer = 0;
   box.addEventListener("keydown", (event) => {
-    if (!(event.key in ways)) return;
+    if (!(event.key in directions)) return;
     event.preventDefault();
-    const [right, down] = ways[event.key];
+    const [right, down] = directions[event.key];
     const { part } = photo;
     draw(event.shiftKey ? resized(part, right, down) : moved(part, part.x + right, part.y + down));
     clearTimeout(timer);
@@ -96,7 +96,7 @@ function followKeys(box, photo, draw, changed) {
   });
 }
 
-/** Where an event happened, as shares of the frame. */
+/** Return the position of an event, as shares of the frame. */
 function pointIn(event, frame) {
   const { left, top, width, height } = frame.getBoundingClientRect();
   return { x: clamp((event.clientX - left) / width, 0, 1), y: clamp((event.clientY - top) / height, 0, 1) };
@@ -116,8 +116,8 @@ const moved = (part, x, y) => ({ ...part, x: clamp(x, 0, 1 - part.width), y: cla
 /** @returns {Part} */
 const resized = (part, right, down) => ({
   ...part,
-  width: clamp(part.width + right, 2 * LEAST, 1 - part.x),
-  height: clamp(part.height + down, 2 * LEAST, 1 - part.y),
+  width: clamp(part.width + right, 2 * MIN_SIZE, 1 - part.x),
+  height: clamp(part.height + down, 2 * MIN_SIZE, 1 - part.y),
 });
 
-const clamp = (value, least, most) => Math.min(Math.max(value, least), most);
+const clamp = (value, low, high) => Math.min(Math.max(value, low), high);

@@ -58,12 +58,12 @@ function pictures(item) {
 }
 
 function facts(item, score) {
-  const known = [
+  const named = [
     [text("score"), score === null ? null : number(score, 3)],
     [text("itemId"), item.item_id],
     ...Object.entries(item.metadata).filter(([name]) => !["title", "name", "price", "currency"].includes(name)),
   ];
-  const rows = known.filter(([, value]) => value !== null && value !== undefined && value !== "");
+  const rows = named.filter(([, value]) => value !== null && value !== undefined && value !== "");
   return element(
     "dl",
     {},

@@ -1,6 +1,6 @@
-// Making elements of the page.
+// Creation and look-up of page elements.
 
-/** The element of the page with this id; it has to be there. */
+/** Return the element with this id; throw if there is none. */
 export function byId(id) {
   const node = document.getElementById(id);
   if (!node) throw new Error(`the page has no element #${id}`);
@@ -8,24 +8,24 @@ export function byId(id) {
 }
 
 /**
- * Make an element: `element("a", { href: "/", onclick: go }, "Home")`.
+ * Create an element: `element("a", { href: "/", onclick: go }, "Home")`.
  *
- * Attributes that are false, null or undefined are left out, and so are such children. Text is never read as HTML.
+ * Attributes that are false, null or undefined are left out, and so are such children. Text is never parsed as HTML.
  */
 export function element(name, attributes = {}, ...children) {
-  const made = document.createElement(name);
+  const node = document.createElement(name);
   for (const [key, value] of Object.entries(attributes)) {
     if (value === false || value === null || value === undefined) continue;
-    if (key.startsWith("on")) made.addEventListener(key.slice(2), value);
-    else made.setAttribute(key, value === true ? "" : value);
+    if (key.startsWith("on")) node.addEventListener(key.slice(2), value);
+    else node.setAttribute(key, value === true ? "" : value);
   }
-  made.append(...children.filter((child) => child !== null && child !== undefined && child !== false));
-  return made;
+  node.append(...children.filter((child) => child !== null && child !== undefined && child !== false));
+  return node;
 }
 
-/** An element whose length the style sheet draws from `--share`, 0 to 1. */
+/** Create a bar of a share, 0 to 1, whose length the style sheet takes from `--share`. */
 export function bar(share) {
-  const made = element("span", { class: "bar", "aria-hidden": "true" });
-  made.style.setProperty("--share", String(share)); // the Content-Security-Policy lets no style attribute through
-  return made;
+  const node = element("span", { class: "bar", "aria-hidden": "true" });
+  node.style.setProperty("--share", String(share)); // the Content-Security-Policy forbids style attributes
+  return node;
 }

@@ -1,10 +1,10 @@
-// The API key, if the service needs one: asked for once, kept until this tab is closed.
+// The API key, if the service requires one: requested once, kept until this tab is closed.
 
 import { byId } from "./elements.js";
 
 const NAME = "parecido-key";
 
-/** What a request has to carry. */
+/** Return the headers with the API key. */
 export function keyHeaders() {
   const key = sessionStorage.getItem(NAME);
   return key ? { Authorization: `Bearer ${key}` } : {};

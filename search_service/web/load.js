@@ -15,7 +15,7 @@ export function samples(metrics) {
   return samples;
 }
 
-/** Searches: how many were answered and turned away, and how long they took, as cumulative counts by upper bound in s. */
+/** Count the searches: answered, rejected, and cumulative counts by upper bound of their duration in seconds. */
 export function searches(metrics) {
   const all = samples(metrics).filter(({ labels }) => isSearch(labels.route));
   const requests = all.filter(({ name }) => name === "parecido_requests_total");
@@ -27,23 +27,23 @@ export function searches(metrics) {
   }
   return {
     answered: sum(requests),
-    turnedAway: sum(requests.filter(({ labels }) => labels.status === "503" || labels.status === "429")),
+    rejected: sum(requests.filter(({ labels }) => labels.status === "503" || labels.status === "429")),
     within,
   };
 }
 
-/** What came between two readings. */
+/** Return the counts between two readings. */
 export function between(before, after) {
   const within = new Map();
   for (const [bound, count] of after.within) within.set(bound, count - (before.within.get(bound) ?? 0));
   return {
     answered: after.answered - before.answered,
-    turnedAway: after.turnedAway - before.turnedAway,
+    rejected: after.rejected - before.rejected,
     within,
   };
 }
 
-/** How long a share of the searches took at most, in seconds; drawn evenly between bounds, as Prometheus does. */
+/** Return a quantile of the durations in seconds, interpolated linearly as by Prometheus; null if there are none. */
 export function quantile(within, share) {
   const bounds = [...within.keys()].sort((low, high) => low - high);
   const target = share * (within.get(Infinity) ?? 0);

@@ -3,11 +3,11 @@
 import { byId, element } from "./elements.js";
 import { hasText, text } from "./texts.js";
 
-const WAIT_S = 3; // where the service does not say how long
-const TRIES = 10; // by itself; then the user has to ask
+const WAIT_S = 3; // if the response has no Retry-After
+const MAX_RETRIES = 10; // automatic ones
 
 let timer = 0;
-let tries = 0;
+let retries = 0;
 
 /**
  * @param {import("./service.js").ServiceError} error
@@ -16,9 +16,9 @@ let tries = 0;
 export function showError(error, retry) {
   clearInterval(timer);
   const name = nameOf(error);
-  const waits = (error.status === 503 || error.status === 429) && tries < TRIES;
+  const isRetried = (error.status === 503 || error.status === 429) && retries < MAX_RETRIES;
   const button = element("button", { type: "button", class: "secondary", onclick: retry }, text("retry"));
-  const countdown = element("span", { "aria-hidden": "true" }); // read out each second, it would be a nuisance
+  const countdown = element("span", { "aria-hidden": "true" }); // not for screen readers, which would read it out each second
   byId("notice").replaceChildren(
     element(
       "div",
@@ -34,13 +34,13 @@ export function showError(error, retry) {
       canRetry(error) && button,
     ),
   );
-  if (waits) count(error.retryAfterS ?? WAIT_S, countdown, retry);
+  if (isRetried) count(error.retryAfterS ?? WAIT_S, countdown, retry);
 }
 
-/** Take the notice away; `settled` once a search was answered. */
-export function clearNotice(settled = false) {
+/** Remove the notice; `isResolved` after a successful request. */
+export function clearNotice(isResolved = false) {
   clearInterval(timer);
-  if (settled) tries = 0;
+  if (isResolved) retries = 0;
   byId("notice").replaceChildren();
 }
 
@@ -54,7 +54,7 @@ function count(seconds, node, retry) {
     left -= 1;
     if (left > 0) return show();
     clearInterval(timer);
-    tries += 1;
+    retries += 1;
     node.textContent = text("retrying");
     retry();
   }, 1000);
@@ -67,5 +67,5 @@ function nameOf({ status, code }) {
   return hasText(code) ? code : "failed";
 }
 
-/** What another try may mend. */
+/** Return true if a retry may succeed. */
 const canRetry = ({ status }) => status === 0 || status === 401 || status === 429 || status >= 500;

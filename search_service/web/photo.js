@@ -1,18 +1,18 @@
-// Photos to search by: opened, cut out, and made small enough to send.
+// Photos to search by: opening, cropping and downscaling before upload.
 
-const LONGEST_PX = 1024; // the embedder sees 224; more only takes longer to send
+const MAX_SIDE_PX = 1024; // the model's input has 224 px; more only takes longer to send
 const JPEG_QUALITY = 0.9;
 
-/** How files begin that every service reads: JPEG, PNG, GIF, WebP. What a file is called says nothing. */
-const SENT_AS_THEY_ARE = [/^\xff\xd8\xff/, /^\x89PNG\r\n\x1a\n/, /^GIF8[79]a/, /^RIFF[^]{4}WEBP/];
-const LONGEST_BEGINNING = 12; // bytes
+/** Signatures of the formats that are sent unchanged: JPEG, PNG, GIF, WebP. File names are ignored. */
+const SIGNATURES = [/^\xff\xd8\xff/, /^\x89PNG\r\n\x1a\n/, /^GIF8[79]a/, /^RIFF[^]{4}WEBP/];
+const SIGNATURE_BYTES = 12; // of the longest one
 
 /** A part of a photo, as shares of its width and height. @typedef {{x: number, y: number, width: number, height: number}} Part */
 
 /** @type {Part} */
-export const WHOLE = { x: 0, y: 0, width: 1, height: 1 };
+export const FULL = { x: 0, y: 0, width: 1, height: 1 };
 
-/** Every photo of this visit by its number: the history's entries name them. @type {Map<number, Photo>} */
+/** The photos of this visit by number, which entries of the history refer to. @type {Map<number, Photo>} */
 const photos = new Map();
 
 export const photoOf = (number) => photos.get(number);
@@ -20,31 +20,31 @@ export const photoOf = (number) => photos.get(number);
 export class Photo {
   /**
    * @param {Blob} file as it was chosen
-   * @param {ImageBitmap | null} bitmap upright; null where the browser can't show what the service may be able to read
+   * @param {ImageBitmap | null} bitmap upright; null if the browser cannot decode the file
    */
   constructor(file, bitmap) {
     this.file = file;
     this.bitmap = bitmap;
     this.url = bitmap ? URL.createObjectURL(file) : null;
-    this.part = WHOLE;
+    this.part = FULL;
     this.number = photos.size + 1;
     photos.set(this.number, this);
   }
 
   /** Open an image file. The browser turns it upright, as its EXIF data says. @param {Blob} file */
   static async open(file) {
-    for (const decode of [createImageBitmap, drawn]) {
+    for (const decode of [createImageBitmap, decodeByElement]) {
       try {
         return new Photo(file, await decode(file));
       } catch {
         continue;
       }
     }
-    return new Photo(file, null); // such as a TIFF; or not an image, which the service will report
+    return new Photo(file, null); // such as a TIFF, or a file that the service will reject
   }
 
-  get isWhole() {
-    return this.part === WHOLE;
+  get isFull() {
+    return this.part === FULL;
   }
 
   /**
@@ -54,10 +54,10 @@ export class Photo {
   async toSend() {
     if (!this.bitmap) return this.file;
     const { width, height } = this.bitmap;
-    const isSmall = this.isWhole && Math.max(width, height) <= LONGEST_PX;
-    if (isSmall && (await isSentAsItIs(this.file))) return this.file;
+    const isSmall = this.isFull && Math.max(width, height) <= MAX_SIDE_PX;
+    if (isSmall && (await hasKnownSignature(this.file))) return this.file;
     const cut = { width: Math.max(1, this.part.width * width), height: Math.max(1, this.part.height * height) };
-    const scale = Math.min(1, LONGEST_PX / Math.max(cut.width, cut.height));
+    const scale = Math.min(1, MAX_SIDE_PX / Math.max(cut.width, cut.height));
     const canvas = document.createElement("canvas");
     canvas.width = Math.max(1, Math.round(cut.width * scale));
     canvas.height = Math.max(1, Math.round(cut.height * scale));
@@ -75,14 +75,14 @@ export class Photo {
 }
 
 /** @param {Blob} file @returns {Promise<boolean>} */
-async function isSentAsItIs(file) {
-  const bytes = new Uint8Array(await file.slice(0, LONGEST_BEGINNING).arrayBuffer());
-  const beginning = String.fromCharCode(...bytes);
-  return SENT_AS_THEY_ARE.some((pattern) => pattern.test(beginning));
+async function hasKnownSignature(file) {
+  const bytes = new Uint8Array(await file.slice(0, SIGNATURE_BYTES).arrayBuffer());
+  const head = String.fromCharCode(...bytes);
+  return SIGNATURES.some((pattern) => pattern.test(head));
 }
 
-/** What an `<img>` shows and `createImageBitmap` does not read, such as an SVG. @param {Blob} file */
-async function drawn(file) {
+/** Decode a file that an `<img>` shows but `createImageBitmap` rejects, such as an SVG. @param {Blob} file */
+async function decodeByElement(file) {
   const image = new Image();
   image.src = URL.createObjectURL(file);
   try {

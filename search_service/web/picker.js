@@ -1,8 +1,8 @@
-// Choosing, taking, dropping and pasting photos.
+// Input of photos: choosing, taking, dropping and pasting.
 
 import { byId } from "./elements.js";
 
-/** Hand every image file that the user gives to `use`. @param {(file: File) => void} use */
+/** Call `use` with each file that the user chooses, drops or pastes. @param {(file: File) => void} use */
 export function listen(use) {
   for (const [button, field] of [["choose", "file"], ["take", "camera"]]) {
     const input = byId(field);
@@ -20,18 +20,18 @@ export function listen(use) {
 }
 
 function listenToDrops(use) {
-  const curtain = byId("dropping");
+  const overlay = byId("dropping");
   const hasFiles = (event) => event.dataTransfer?.types.includes("Files");
   addEventListener("dragover", (event) => {
     if (!hasFiles(event)) return;
-    event.preventDefault(); // else the browser would open the file
-    curtain.hidden = false;
+    event.preventDefault(); // otherwise the browser would open the file
+    overlay.hidden = false;
   });
   addEventListener("dragleave", (event) => {
-    if (event.relatedTarget === null) curtain.hidden = true;
+    if (event.relatedTarget === null) overlay.hidden = true;
   });
   addEventListener("drop", (event) => {
-    curtain.hidden = true;
+    overlay.hidden = true;
     if (!hasFiles(event)) return;
     event.preventDefault();
     const file = firstFile(event.dataTransfer);
@@ -39,7 +39,7 @@ function listenToDrops(use) {
   });
 }
 
-/** An image if there is one, else any file: the service reports what is wrong with it. */
+/** Return the first image, or else the first file, which the service will reject with a message. */
 function firstFile(transfer) {
   const files = [...(transfer?.files ?? [])];
   return files.find((file) => file.type.startsWith("image/")) ?? files[0];

@@ -18,31 +18,31 @@ const SKELETONS = 8;
 export function showHits(answer, open, addressOf) {
   const { hits, searched } = answer;
   title(text("similar", { count: hits.length }));
-  byId("said").textContent = text("found", { count: hits.length, where: searched.join(", ") });
+  byId("said").textContent = text("hits", { count: hits.length, where: searched.join(", ") });
   if (hits.length === 0) {
-    byId("found").replaceChildren(
+    byId("hit-list").replaceChildren(
       element("div", { class: "none" }, element("h3", {}, text("nothing")), element("p", {}, text("nothingWhy"))),
     );
     return;
   }
   const several = searched.length > 1;
   const cards = hits.map((hit) => element("li", {}, card(hit, several, open, addressOf)));
-  byId("found").replaceChildren(element("ol", { class: "grid" }, ...cards));
+  byId("hit-list").replaceChildren(element("ol", { class: "grid" }, ...cards));
 }
 
 /** Show placeholders; earlier hits stay instead, dimmed. */
 export function showSearching() {
   byId("said").textContent = text("searching");
-  if (byId("found").querySelector(".card")) return;
+  if (byId("hit-list").querySelector(".card")) return;
   title(text("searching"));
-  const bones = Array.from({ length: SKELETONS }, () =>
+  const placeholders = Array.from({ length: SKELETONS }, () =>
     element("li", { class: "card bone" }, element("div", { class: "picture" }), element("p"), element("p")));
-  byId("found").replaceChildren(element("ol", { class: "grid", "aria-hidden": "true" }, ...bones));
+  byId("hit-list").replaceChildren(element("ol", { class: "grid", "aria-hidden": "true" }, ...placeholders));
 }
 
 export function showNone() {
   title("");
-  byId("found").replaceChildren();
+  byId("hit-list").replaceChildren();
 }
 
 export const title = (words) => {

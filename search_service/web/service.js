@@ -4,7 +4,7 @@ import { askForKey, hasKey, keyHeaders } from "./key.js";
 
 const ROOT = new URL("../", import.meta.url); // the service may be below a path of a larger site
 
-/** What went wrong: `code` is the service's own, or `unreachable` where nothing answered. */
+/** A failed request: `code` is the service's error code, or `unreachable` without a response. */
 export class ServiceError extends Error {
   constructor(status, code, message, retryAfterS = null) {
     super(message);
@@ -14,7 +14,7 @@ export class ServiceError extends Error {
   }
 }
 
-/** Search by an image file; `options` are the API's own. */
+/** Search by an image file; `options` are those of the API. */
 export function searchPhoto(file, options, signal) {
   const form = new FormData();
   form.append("image", file, "query");
@@ -27,22 +27,22 @@ export function searchItem(itemId, options, signal) {
   return ask(`${itemUrl(itemId)}/similar?${new URLSearchParams(options)}`, { signal });
 }
 
-/** What the catalogue says of an item. */
+/** Return an item of the catalogue. */
 export const getItem = (itemId) => ask(itemUrl(itemId));
 
-/** The categories, each with its number of items and so many of these as examples. */
+/** Return the categories, each with its number of items and up to `examples` items. */
 export const getCategories = (examples) => ask(`v1/categories?examples=${examples}`);
 
-/** What is served, and how good it is. */
+/** Return the served snapshot and its quality. */
 export const getStatus = () => ask("v1/status");
 
-/** Whether a newer snapshot was refused. */
+/** Return the readiness, with the rejection of a newer snapshot if there was one. */
 export const getReady = () => ask("readyz");
 
-/** What all workers count, as text. */
+/** Return the metrics in Prometheus's text format. */
 export const getMetrics = async () => (await call("metrics")).text();
 
-/** The source of an image. Browsers send no API key for images, so with a key the image is fetched here. */
+/** Return the source of an image. Browsers send no API key for images, so with a key the image is fetched here. */
 export async function imageSource(url) {
   if (!hasKey()) return url;
   return URL.createObjectURL(await (await call(url)).blob());
@@ -54,7 +54,7 @@ async function ask(path, request = {}) {
   return (await call(path, request)).json();
 }
 
-/** Make a request; `path` is relative to the service's root, or absolute as in answers. */
+/** Make a request; `path` is relative to the service's root, or absolute as in responses. */
 async function call(path, request = {}) {
   let response;
   try {

@@ -6,7 +6,7 @@ import { clearNotice, showError } from "./notice.js";
 import { getMetrics, getReady, getStatus } from "./service.js";
 import { ago, number, percent, text, translate } from "./texts.js";
 
-const EVERY_S = 5;
+const INTERVAL_S = 5;
 
 let before = null; // the last reading of the metrics
 
@@ -18,7 +18,7 @@ async function update() {
     showLoad(searches(metrics));
     showCategories(status.categories);
   } catch (error) {
-    if (error.status === undefined) throw error; // a fault of the page's own
+    if (error.status === undefined) throw error; // an error of the page itself
     showError(error, update);
   }
 }
@@ -27,7 +27,7 @@ function showServed(status, ready) {
   const { classifier, categories } = status;
   const recalls = categories.map((entry) => entry.ann_recall_at_10);
   byId("served").replaceChildren(
-    ready.refused ? refusal(ready.refused) : "",
+    ready.refused ? rejection(ready.refused) : "",
     tiles(
       [text("built"), ago(status.created_at), status.snapshot_id],
       [text("products_"), number(status.items),
@@ -40,8 +40,8 @@ function showServed(status, ready) {
   );
 }
 
-const refusal = ({ reason }) =>
-  element("div", { class: "notice busy" }, element("h3", {}, text("refused")), element("p", {}, reason));
+const rejection = ({ reason }) =>
+  element("div", { class: "notice busy" }, element("h3", {}, text("rejectedSnapshot")), element("p", {}, reason));
 
 function showLoad(now) {
   const lately = before && between(before.counts, now);
@@ -56,17 +56,17 @@ function showLoad(now) {
   };
   byId("load").replaceChildren(
     tiles(
-      [text("searches"), lately && seconds ? number(Math.max(0, lately.answered) / seconds, 1) : "–", text("nowOf", { seconds: EVERY_S })],
+      [text("searches"), lately && seconds ? number(Math.max(0, lately.answered) / seconds, 1) : "–", text("nowOf", { seconds: INTERVAL_S })],
       [text("answered"), milliseconds(0.5), span],
       [text("answered95"), milliseconds(0.95), span],
-      [text("refusedLoad"), number(now.turnedAway), text("overAll")],
+      [text("rejectedSearches"), number(now.rejected), text("overAll")],
     ),
   );
   before = { counts: now, at: performance.now() };
 }
 
 function showCategories(categories) {
-  const most = Math.max(...categories.map(({ items }) => items));
+  const maxItems = Math.max(...categories.map(({ items }) => items));
   const head = ["category", "products_", "images", "index", "recall10"].map((name) =>
     element("th", { scope: "col" }, text(name)));
   const rows = categories.map((entry) =>
@@ -74,7 +74,7 @@ function showCategories(categories) {
       "tr",
       {},
       element("th", { scope: "row" }, entry.category),
-      element("td", {}, number(entry.items), bar(entry.items / most)),
+      element("td", {}, number(entry.items), bar(entry.items / maxItems)),
       element("td", {}, number(entry.images)),
       element("td", {}, entry.index_kind),
       element("td", {}, number(entry.ann_recall_at_10, 3)),
@@ -84,7 +84,7 @@ function showCategories(categories) {
   );
 }
 
-/** Figures, each with its name and an aside. */
+/** Tiles of figures: name, value and a note. */
 function tiles(...figures) {
   return element(
     "dl",
@@ -98,4 +98,4 @@ translate();
 update();
 setInterval(() => {
   if (!document.hidden) update();
-}, EVERY_S * 1000);
+}, INTERVAL_S * 1000);

@@ -3,13 +3,13 @@
 import { bar, byId, element } from "./elements.js";
 import { probability, text } from "./texts.js";
 
-/** Where to search. @typedef {{category: string | null, probe: string}} Where */
+/** The categories to search. @typedef {{category: string | null, probe: string}} Scope */
 
 /**
  * @param {object} answer of a search
  * @param {import("./address.js").SearchState} state of the search
  * @param {{category: string}[]} categories of the catalogue
- * @param {(where: Where) => void} choose called with other categories to search
+ * @param {(scope: Scope) => void} choose called with other categories to search
  */
 export function showVerdict(answer, state, categories, choose) {
   const verdict = byId("verdict");

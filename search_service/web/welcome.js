@@ -4,7 +4,7 @@ import { byId, element } from "./elements.js";
 import { nameOf, picture } from "./results.js";
 import { text } from "./texts.js";
 
-const MOST = 12; // categories that are shown
+const MAX_CATEGORIES = 12;
 
 /**
  * @param {object[]} categories with examples
@@ -13,8 +13,8 @@ const MOST = 12; // categories that are shown
  */
 export function showWelcome(categories, search, addressOf) {
   byId("results-title").textContent = text("start");
-  byId("found").replaceChildren(
-    element("div", { class: "shelves" }, ...categories.slice(0, MOST).map((category) => shelf(category, search, addressOf))),
+  byId("hit-list").replaceChildren(
+    element("div", { class: "shelves" }, ...categories.slice(0, MAX_CATEGORIES).map((category) => shelf(category, search, addressOf))),
   );
 }
 

@@ -135,7 +135,7 @@ def test_what_is_in_the_box_is_the_query(open_page, web_shop, tmp_path: Path) ->
         assert _scores(answer) == pytest.approx(_scores(wanted), abs=0.03)
 
     assert_as_cut_by_pillow(_searched(page, lambda: _drag(page, (0.03, 0.06), (0.49, 0.99))), 0.03)
-    _searched(page, lambda: page.get_by_text("Search the whole photo").click())
+    _searched(page, lambda: page.get_by_text("Search the full photo").click())
     assert_as_cut_by_pillow(_searched(page, lambda: _drag(page, (0.51, 0.06), (0.97, 0.94))), 0.51)
     assert_as_cut_by_pillow(_searched(page, lambda: _drag(page, (0.75, 0.5), (0.35, 0.5))), 0.11)  # moved
 

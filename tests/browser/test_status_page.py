@@ -33,7 +33,7 @@ def test_quantiles_of_the_load_are_those_of_prometheus(open_page) -> None:
           const before = searches(reading(10, 20, "/v1/search"));
           const after = searches(reading(20, 40, "/v1/search") + "\\n" + reading(5, 9, "/healthz"));
           const lately = between(before, after);
-          return [lately.answered, after.turnedAway, quantile(lately.within, 0.5), quantile(lately.within, 0.95)];
+          return [lately.answered, after.rejected, quantile(lately.within, 0.5), quantile(lately.within, 0.95)];
         }"""
     )
     assert found == [20, 1, 0.01, 0.0235]
