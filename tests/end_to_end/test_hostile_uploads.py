@@ -19,11 +19,12 @@ from tests.support.processes.watched_processes import Watched, memory_bytes
 
 pytestmark = [
     pytest.mark.tensorflow,
+    pytest.mark.timeout(600),
     pytest.mark.skipif(sys.platform != "linux", reason="reads /proc"),
 ]
 
 _MAX_S = 3.0
-_MAX_GROWTH_BYTES = 300_000_000  # of the whole service
+_MAX_GROWTH_BYTES = 350_000_000  # of the whole service, where pages that processes share count for each
 _BOUNDARY = "----parecido"
 _WAIT_S = 30
 _OF_MANY = ("/cut at ", "/flipped ", " bits in the compression ")
