@@ -31,7 +31,7 @@ from shared.snapshot.data_directory import DataDirectory
 
 @dataclass(frozen=True)
 class DryRun:
-    """What a build would do.
+    """The work that a build would do.
 
     Attributes:
         items: number of good items, as far as problems show without decoding images.

@@ -93,7 +93,7 @@ def generate_chunks(
 
 
 def local_intrinsic_dimension(queries: Vectors, among: Vectors, neighbours: int = 20) -> NDArray[np.float64]:
-    """How fast each query's neighbourhood fills with distance: the estimate of Amsaleg et al. (2015).
+    """Estimate each query's local intrinsic dimension by maximum likelihood (Amsaleg et al., 2015).
 
     Args:
         queries: `(n_queries, dim)` float32, unit rows, none of them in `among`.

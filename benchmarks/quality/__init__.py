@@ -1,1 +1,1 @@
-"""How good predictions and rankings are."""
+"""Quality of predictions and rankings."""

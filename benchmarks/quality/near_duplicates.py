@@ -1,4 +1,4 @@
-"""How near two photos have to be to count as the same: copies of photos against photos of different things.
+"""The threshold of near-duplicates: copies of photos compared with photos of different things.
 
 1. Training photos and copies of them are embedded: saved badly, cropped a little, made smaller, mirrored.
 2. The share of the copies that are near enough to their photos, by the ratio of the report: their distance (1 - cosine)

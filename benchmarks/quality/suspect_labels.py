@@ -1,4 +1,4 @@
-"""How many wrong labels the report of doubtful labels finds, and how many right ones it blames.
+"""Wrong labels that the report of doubtful labels finds, and correct ones that it reports.
 
 3 % of the training photos get another label, several times with different seeds: any other one at random, or the one
 that the photo looks most like, as a person would mistake it. For each, and for the report's order by doubt:

@@ -32,7 +32,7 @@ _THREADS = os.cpu_count() or 1
 
 @dataclass(frozen=True)
 class Size:
-    """What a snapshot's index holds.
+    """The contents of a snapshot's index.
 
     Attributes:
         index_views: what is indexed.

@@ -16,7 +16,7 @@ _TRIES = 10
 
 
 class ApiError(Exception):
-    """What the service refused: `code` is for programs, the message says what was found and what was wanted."""
+    """An error response: `code` is for programs, the message says what is wrong and what was expected."""
 
     def __init__(self, status: int, error: dict[str, str]) -> None:
         super().__init__(f"{status} {error['code']}: {error['message']} (request {error['request_id']})")

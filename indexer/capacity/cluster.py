@@ -1,4 +1,4 @@
-"""What a catalogue takes on a cluster of Ray and Milvus: functions whose docstrings are their formulas."""
+"""Resources that a catalogue needs on a cluster of Ray and Milvus: functions whose docstrings are their formulas."""
 
 import math
 from collections.abc import Callable, Mapping

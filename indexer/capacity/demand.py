@@ -8,7 +8,7 @@ from shared.errors import SettingsError
 
 @dataclass(frozen=True)
 class Demand:
-    """What `plan` computes for.
+    """The catalogue and the load that `plan` computes for.
 
     Attributes:
         images: of all items together.

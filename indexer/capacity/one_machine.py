@@ -1,4 +1,4 @@
-"""What a catalogue takes on one machine: functions whose docstrings are their formulas."""
+"""Resources that a catalogue needs on one machine: functions whose docstrings are their formulas."""
 
 import math
 from collections.abc import Callable, Mapping

@@ -8,7 +8,7 @@ from shared.catalogue.items import Item, Metadata
 
 
 class ItemState(NamedTuple):
-    """What is compared of an item: category, SHA-256 of each image in order, and metadata."""
+    """The compared parts of an item: category, SHA-256 of each image in order, and metadata."""
 
     category: str
     digests: tuple[bytes, ...]

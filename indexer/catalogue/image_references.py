@@ -13,7 +13,7 @@ from indexer.files.location import is_url
 
 
 def image_references(fields: dict[str, Any], root: Path) -> list[str]:
-    """What an entry's `image` or `images` names, as it is spelled there; empty if it names none.
+    """Return the images that an entry's `image` or `images` names, as spelled there; empty if it names none.
 
     Raises:
         EntryError: it has both fields, or one that is neither a path nor a list of paths.

@@ -1,1 +1,1 @@
-"""How good a snapshot is, in figures."""
+"""Figures of the quality of a snapshot."""

@@ -12,7 +12,7 @@ from shared.errors import ImageTooLarge
 
 @dataclass
 class FetchBudget:
-    """What is left for all images of one request.
+    """Bytes and seconds left for all images of one request.
 
     Attributes:
         deadline_s: by `time.monotonic()`.

@@ -13,7 +13,7 @@ _SHOWN_CHARS = 100
 
 @dataclass(frozen=True)
 class SearchSettings:
-    """How an approximate index is searched.
+    """Search parameters of an approximate index.
 
     Attributes:
         kind: of the index, as `index_kind` spells it.
