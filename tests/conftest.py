@@ -44,7 +44,7 @@ class _ByFile(LoadScopeScheduling):  # type: ignore[misc]
         return "programs" if nodeid.startswith(_OF_PROGRAMS) else nodeid.partition("::")[0]
 
 
-_LIMIT_S = {"tensorflow": 300, "browser": 300, "milvus": 600, "clothing": 900, "ray": 900, "docker": 1200}
+_LIMIT_S = {"tensorflow": 480, "browser": 480, "milvus": 600, "clothing": 900, "ray": 900, "docker": 1200}
 _BUILT_FOR_REAL = {"lite0_tflite", "real_build", "clothing"}
 
 
