@@ -12,11 +12,11 @@ from shared.errors import ImageTooLarge
 
 @dataclass
 class FetchBudget:
-    """Bytes and seconds left for all images of one request.
+    """The remaining budget for all images of one request.
 
     Attributes:
-        deadline_s: by `time.monotonic()`.
-        bytes_left: of all response bodies.
+        deadline_s: end of the time for fetching, on the clock `time.monotonic()`.
+        bytes_left: remaining bytes of all response bodies.
     """
 
     deadline_s: float

@@ -11,7 +11,7 @@ class SlotPool:
 
     Attributes:
         size: number of slots.
-        free: number of slots that nobody has.
+        free: number of free slots.
     """
 
     def __init__(self, size: int) -> None:

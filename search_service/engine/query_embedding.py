@@ -1,4 +1,4 @@
-"""The embeddings of queries: images are decoded and embedded in turns, vectors are checked."""
+"""Embedding of queries: images are decoded and embedded under admission control, given vectors are validated."""
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -13,16 +13,16 @@ from shared.vectors import Vectors
 
 
 class QueryEmbedder:
-    """Embeds queries by the embedder of one snapshot; safe to call from any number of threads."""
+    """Embeds queries with the embedder of one snapshot. Thread-safe."""
 
     def __init__(self, snapshot: Snapshot, decoder: QueryDecoder, admission: AdmissionController, n_views: int) -> None:
-        """Prepare.
+        """Use the embedder of a snapshot.
 
         Args:
             snapshot: open.
-            decoder: of images.
-            admission: has slots for decoding and embedding images.
-            n_views: views of an image that are embedded: 1 for the image, 2 for its mirror image too.
+            decoder: decodes the images.
+            admission: limits the images that are decoded and embedded at the same time.
+            n_views: number of embedded views of an image: 1, or 2 with its mirror image.
         """
         self._snapshot = snapshot
         self._decoder = decoder
@@ -30,10 +30,10 @@ class QueryEmbedder:
         self._n_views = n_views
 
     def of_image(self, data: bytes, timing: Timing) -> Vectors:
-        """Decode and embed an image file, `(n_views, dim)`.
+        """Decode and embed an image file; return `(n_views, dim)` float32, unit rows.
 
         Raises:
-            ImageError: the image can't be used.
+            ImageError: the image is broken, unsupported, too large or too costly.
             Overloaded: the queue is full.
             ClientGone: the client has disconnected.
         """
@@ -55,9 +55,9 @@ class QueryEmbedder:
             return self._snapshot.embedder.embed(views, is_alone=slot.take_idle_cores())
 
     def of_embedding(self, embedding: ArrayLike | None) -> Vectors:
-        """Check an embedding of the caller's, `(1, dim)`.
+        """Validate a given embedding; return `(1, dim)` float32, a unit row.
 
         Raises:
-            InvalidEmbedding: the snapshot's embedder can't have made it, or it has no direction.
+            InvalidEmbedding: not of the embedder's dimension, not finite, or zero.
         """
         return query_vector(embedding, self._snapshot.embedder.dim)

@@ -95,7 +95,7 @@ class Metrics:
         )
         self._feedback = self._counter(
             "parecido_feedback_total",
-            "FeedbackRecord, by kind and by whether the prediction was right.",
+            "Feedback, by kind and by whether the prediction was right.",
             ("kind", "prediction"),
         )
         # Every label begins at 0.

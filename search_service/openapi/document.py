@@ -77,11 +77,11 @@ class _Schemas:
         models = dict.fromkeys(
             [ErrorJson, *inlined, *(model for one in operations for model in (one.body, one.answer))]
         )
-        self._references, found = TypeAdapter.json_schemas(
+        self._references, definitions = TypeAdapter.json_schemas(
             [(model, "validation", TypeAdapter(model)) for model in models if model],
             ref_template=f"{_SCHEMAS}{{model}}",
         )
-        self._all: _Json = {name: _tidy(with_limits(schema, settings)) for name, schema in found["$defs"].items()}
+        self._all: _Json = {name: _tidy(with_limits(schema, settings)) for name, schema in definitions["$defs"].items()}
         self._inlined = {model.__name__ for model in inlined}
 
     @property
@@ -203,7 +203,7 @@ def _header(description: str) -> _Json:
 
 
 def _error(status: int) -> _Json:
-    codes = [error.code for error, found in STATUS.items() if found == status]
+    codes = [error.code for error, error_status in STATUS.items() if error_status == status]
     codes += [_OTHER_CODES[status]] if status in _OTHER_CODES else []
     phrase = HTTPStatus(status).phrase
     made: _Json = {

@@ -14,7 +14,7 @@ _ERROR_FACTOR, _MAX_ERROR_S = 50, 2.0
 
 
 class Backpressure:
-    """Of one event loop.
+    """The lateness of one event loop.
 
     Attributes:
         late_s: how late the loop has been lately, at worst; decays.

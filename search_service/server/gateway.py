@@ -60,7 +60,7 @@ class Gateway:
         return RequestHead.of(raw, self._settings.trusted_proxies, self._settings.prefix or "")
 
     async def respond(self, request: Request) -> Response:
-        """Have a thread process a request.
+        """Process a request in a thread of its pool.
 
         Raises:
             Overloaded: the pool of its kind is full.

@@ -118,8 +118,8 @@ class GunicornApp(BaseApplication):  # type: ignore[misc]
             self._states.remove(worker.pid)
             self._counters.merge_ended(arbiter.WORKERS)
         except BlockingIOError:
-            pass  # they are being read; the next call keeps these too
-        except Exception:  # it would end the whole service
+            pass  # a scrape holds the lock; the next call merges these counts, too
+        except Exception:  # an exception here would end the service
             _log.exception("the metrics of worker %d could not be merged", worker.pid)
 
 

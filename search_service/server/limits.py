@@ -51,7 +51,7 @@ class ConnectionLimits:
 
     @property
     def held_bytes(self) -> int:
-        """Of all connections."""
+        """Bytes held by all connections."""
         return self._held_bytes
 
     def evict_idle(self) -> None:

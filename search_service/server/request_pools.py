@@ -47,7 +47,7 @@ class RequestPool:
 
     @asynccontextmanager
     async def enter(self, address: str) -> AsyncIterator[None]:
-        """Hold a place in the pool, from the wait for a thread until the response."""
+        """Count a request of an address in the pool, from the wait for a thread until the response."""
         self.of_address[address] += 1
         try:
             async with self._turns.setdefault(address, asyncio.Semaphore(self.max_parallel)):

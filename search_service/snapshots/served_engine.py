@@ -28,7 +28,7 @@ class ServedEngine:
 
     @property
     def version(self) -> SnapshotVersion | None:
-        """Of the current engine's snapshot."""
+        """Version of the current engine's snapshot; None without an engine."""
         current = self._current
         return None if current is None else current.version
 

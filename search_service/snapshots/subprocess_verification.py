@@ -18,7 +18,7 @@ _EMBEDDER = "embedder.tflite"
 
 
 SMALL_ITEMS = 50_000
-"""So many items are verified within a fraction of a second, in the serving process."""
+"""Snapshots of at most this many items are verified in the serving process, within a fraction of a second."""
 
 
 def needs_subprocess(manifest: Manifest, served: Manifest) -> bool:

@@ -20,12 +20,12 @@ class SnapshotVersion:
 
 @dataclass(frozen=True)
 class SnapshotRejection:
-    """Why the published snapshot is not served.
+    """The rejection of a published snapshot.
 
     Attributes:
-        version: rejected; None if `current` could not be read.
-        reason: a sentence that may contain paths.
-        is_temporary: True if the snapshot is not at fault: it is then opened again at every poll.
+        version: of the rejected snapshot; None if `current` could not be read.
+        reason: a message that may contain paths.
+        is_temporary: True if the cause is not the snapshot; opening is then retried at every poll.
     """
 
     version: SnapshotVersion | None

@@ -85,7 +85,7 @@ class SnapshotWatcher:
 
     @property
     def rejection(self) -> SnapshotRejection | None:
-        """Why the published snapshot is not served; None if it is."""
+        """The rejection of the published snapshot; None if it is served."""
         return self._rejection
 
     @property
@@ -95,7 +95,7 @@ class SnapshotWatcher:
 
     @property
     def manifest(self) -> Manifest | None:
-        """Of the served snapshot, if any."""
+        """Manifest of the served snapshot; None if there is none."""
         engine = self._served.engine
         return None if engine is None else engine.manifest
 
@@ -131,7 +131,7 @@ class SnapshotWatcher:
             self._reject(SnapshotRejection(published, str(error), is_temporary=True), generation)
         except (ParecidoError, OSError) as error:
             self._reject(SnapshotRejection(published, str(error)), generation)
-        except Exception as error:  # a fault of our own must not end the service
+        except Exception as error:  # a bug must not end the service
             reason = f"an unexpected {type(error).__name__}; the service's log has the details"
             self._reject(SnapshotRejection(published, reason), generation, error)
         self._poller.commit(generation, self._finish)

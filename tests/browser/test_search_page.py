@@ -269,7 +269,7 @@ def test_details_and_more_like_this_and_back_again(open_page, web_shop) -> None:
     page.keyboard.press("Escape")
     page.wait_for_selector("#details", state="hidden")
     _wait_for_hits(page, answer)  # of the photo, which is still there
-    assert "show=" not in page.url
+    page.wait_for_url(lambda url: "show=" not in url)  # changed by an event that follows the closing
 
 
 def test_the_address_is_all_that_it_takes(open_page, web_shop) -> None:

@@ -3,7 +3,7 @@
 from search_service.settings import ServiceSettings
 
 JSON_BYTES = 1024 * 1024
-"""Of a request beside its images: the JSON around them, or the text fields of a form."""
+"""Bytes of a request besides its images: the JSON around them, or the text fields of a form."""
 _QUERY_JSON_BYTES = 128 * 1024
 _NO_BODY_BYTES = 8 * 1024
 _ONE_IMAGE = frozenset({"/v1/search", "/v1/classify", "/v1/feedback"})

@@ -22,8 +22,8 @@ def item(item_id: str) -> Response:
     """Get an item."""
     fields = read_arguments(request, MetadataFields, current_settings()).fields
     with current_engine() as engine:
-        found = engine.catalogue.item(item_id)
-        return jsonify(item_json(engine.snapshot_id, found, fields, request.root_path))
+        catalogue_item = engine.catalogue.item(item_id)
+        return jsonify(item_json(engine.snapshot_id, catalogue_item, fields, request.root_path))
 
 
 @catalogue_routes.get("/v1/items/<item_id:item_id>/image")
