@@ -35,13 +35,6 @@ _GROUPING = re.compile(r"\b(?:by|on) \(([^)]*)\)")
 _VARIABLES = {"$job": ".+", "$instance": ".+", "$__rate_interval": "1m"}
 
 
-class _Served:
-    """What metrics need of an engine."""
-
-    snapshot_id = "20260101T000000-abcdef"
-    manifest = fake_manifest(snapshot_id=snapshot_id, categories=(CategoryEntry("mugs", 5, 5, 5, "", 1.0),))
-
-
 def _exposed() -> Iterator[tuple[str, dict[str, str]]]:
     """The name and labels of every sample that a service exposes that has answered some requests."""
 
@@ -49,12 +42,14 @@ def _exposed() -> Iterator[tuple[str, dict[str, str]]]:
         raise AssertionError
 
     metrics = Metrics(0.98)
-    metrics.swapped(_Served())
+    metrics.swapped(
+        fake_manifest(snapshot_id="20260101T000000-abcdef", categories=(CategoryEntry("mugs", 5, 5, 5, "", 1.0),))
+    )
     client = create_app(SnapshotWatcher(never, never), ServiceSettings(), metrics).test_client()
     for path in ("/nowhere", "/metrics"):
         client.get(path)
     assert client.post("/v1/search", json={"item_id": "mug-1"}).status_code == 503
-    metrics.request("/v1/search", "POST", 505, 0.0)  # as the event loop counts what it refuses
+    metrics.request("/v1/search", "POST", 505, 0.0)  # as the event loop counts what it rejects
     for family in text_string_to_metric_families(client.get("/metrics").text):
         for sample in family.samples:
             yield sample.name, sample.labels

@@ -101,7 +101,7 @@ def test_while_it_stops_readyz_says_so_on_connections_that_are_open(data) -> Non
         connection.request("GET", "/readyz")
         response = connection.getresponse()
         assert response.status == 503
-        assert json.load(response)["error"]["message"].startswith("the service is being stopped")
+        assert json.load(response)["error"]["message"].startswith("the service is shutting down")
         with pytest.raises(OSError, match=r"refused|timed out"):
             http.client.HTTPConnection("127.0.0.1", service.port, timeout=0.5).connect()
 
