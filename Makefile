@@ -115,7 +115,7 @@ test-compose: $(DEV_STAMP) ## build the containers and run them for real; skippe
 # Milvus Lite comes before what loads FAISS and LiteRT into the same process.
 test-photos: $(DEV_STAMP) ## quality on real photos (PHOTOS=dir), and all tests of Milvus; skipped where either is missing
 	$(BIN)/python -m pytest --numprocesses auto --no-loadscope-reorder -m 'clothing or milvus' \
-		$(MILVUS_TESTS) tests/shared tests/end_to_end/test_clothing.py $(ARGS)
+		$(MILVUS_TESTS) tests/shared tests/end_to_end/test_clothing.py tests/end_to_end/test_one_search.py $(ARGS)
 
 test-milvus: $(DEV_STAMP) ## search PHOTOS=dir in Milvus Lite and in a server that MILVUS_LAUNCHER=file starts, and kill it
 	$(BIN)/python -m pytest -m milvus $(MILVUS_TESTS) $(ARGS)

@@ -5,7 +5,7 @@ from contextlib import closing
 
 import pytest
 
-from indexer import pipeline
+from indexer import publish_gate
 from indexer.partitions.milvus_upload import Upload
 from indexer.snapshots.milvus_collections import connect, record_collection
 from shared.manifest import Manifest
@@ -95,9 +95,9 @@ def test_a_build_that_ends_before_it_is_published_leaves_the_alias_and_its_half_
     quick_shop.build("--store", store.address)
     complete = _collection(quick_shop)
     quick_shop.remove("discs 3")
-    for place in (Upload, "_index"), (pipeline, "move_alias"):
+    for target in (Upload, "_index"), (publish_gate, "move_alias"):
         with monkeypatch.context() as patched:
-            patched.setattr(*place, _die)
+            patched.setattr(*target, _die)
             with pytest.raises(_Killed):
                 quick_shop.build()
         assert store.alias() == complete
