@@ -156,7 +156,7 @@ def test_a_refused_snapshot_is_told(service, data) -> None:
     assert _value(service, "parecido_ready") == 1
     assert _served(service) == {IDS[0]}
     service.swap_to(IDS[2])
-    assert _value(service, "parecido_snapshot_refused") == 0
+    wait_until("no worker rejects a snapshot", lambda: _value(service, "parecido_snapshot_refused") == 0)
     assert _value(service, "parecido_snapshot_refusals_total") == 2
     assert _served(service) == {IDS[2]}
 
