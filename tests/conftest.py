@@ -151,7 +151,7 @@ def _patch_stages(patch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="session")
 def _built_shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What `quick_shop` copies: built at the path that each copy has, then renamed."""
+    """The shop that `quick_shop` copies: built at the path that each copy has, then renamed."""
     shop = Shop(tmp_path_factory.mktemp("quick") / "shop").draw(side=40)
     with pytest.MonkeyPatch.context() as patch:
         _patch_stages(patch)

@@ -87,7 +87,7 @@ def test_nothing_moves_when_images_come(open_page, web_shop, size: str) -> None:
 
 
 def test_the_page_marks_when_it_is_ready_and_when_an_answer_is_shown(open_page, web_shop) -> None:
-    """How long that takes, `python -m benchmarks.serving.page` tells."""
+    """`python -m benchmarks.serving.page` measures the time that this takes."""
     page = open_page()
     page.set_input_files("#file", web_shop.query("watch"))
     page.wait_for_selector("a.card")

@@ -1,4 +1,4 @@
-"""What `evaluate` evaluates is what the service serves: the same photos, hit by hit and score by score."""
+"""Hits of `evaluate` compared with those of the service, score by score."""
 
 from collections.abc import Iterator
 from io import BytesIO

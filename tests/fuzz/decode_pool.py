@@ -76,7 +76,7 @@ def mutated(images: list[bytes], draw: random.Random) -> Iterator[bytes]:
 
 
 def _piece(old: bytes, length: int, images: list[bytes], draw: random.Random) -> bytes:
-    """What comes in the place of some bytes, or before them."""
+    """Return bytes that replace others, or are inserted before them."""
     size = draw.choice((1, 2, 4))
     number = draw.choice(_NUMBERS) & (256**size - 1)
     other = draw.choice(images)

@@ -1,1 +1,1 @@
-"""What the tests have in common."""
+"""Fakes, builders and processes that tests share."""

@@ -33,7 +33,7 @@ def import_graph(paths: Mapping[str, Path]) -> dict[str, set[str]]:
 
 
 def _imported(node: ast.AST) -> Iterator[str]:
-    """What a syntax tree imports, as `module.name` where a name is imported from a module."""
+    """Return the modules that a syntax tree imports, as `module.name` where a name is imported from a module."""
     for child in ast.iter_child_nodes(node):
         if isinstance(child, ast.If) and ast.unparse(child.test) == "TYPE_CHECKING":
             continue
