@@ -10,51 +10,26 @@ it has such options. Clients share its cores and have one address. The servers h
 (`peers/versions.toml`); Parecido's is `search_service/server` with default settings.
 """
 
-import http.client
-import os
 import select
 import selectors
 import socket
 import statistics
-import subprocess
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, closing, contextmanager, suppress
-from dataclasses import dataclass
+from contextlib import ExitStack, contextmanager, suppress
 from itertools import product
 from pathlib import Path
 
 from benchmarks.ann.environments import peer_python
 from benchmarks.ann.real_embeddings import CACHE
-from benchmarks.harness.options import REPOSITORY, option_parser
+from benchmarks.harness.options import option_parser
 from benchmarks.harness.rows import print_records, store
+from benchmarks.serving.http.servers import ANSWER_S, COMMANDS, OURS, Running, healthz_s, running
 from tests.support.processes.process_memory import family_mb
 
-_OURS = "ours"
-_COMMANDS = {
-    _OURS: "benchmarks.serving.http.ours {port}",
-    "waitress": "waitress --listen=127.0.0.1:{port} --threads=8 --connection-limit=1000 --channel-timeout=10 "
-    "--cleanup-interval=1 --max-request-header-size=32768 --asyncore-use-poll benchmarks.serving.http.app:wsgi",
-    "hypercorn": "hypercorn --bind 127.0.0.1:{port} --backlog 1024 --keep-alive 10 --read-timeout 10 "
-    "benchmarks.serving.http.app:asgi",
-    "uvicorn, h11": "uvicorn --port {port} --http h11 --limit-concurrency 1000 --timeout-keep-alive 10 "
-    "--no-access-log --h11-max-incomplete-event-size 32768 benchmarks.serving.http.app:asgi",
-    "uvicorn, httptools": "uvicorn --port {port} --http httptools --limit-concurrency 1000 --timeout-keep-alive 10 "
-    "--no-access-log benchmarks.serving.http.app:asgi",
-    "granian, WSGI": "granian --port {port} --interface wsgi --blocking-threads 8 --backpressure 1000 "
-    "--http1-header-read-timeout 10000 --http1-buffer-size 32768 benchmarks.serving.http.app:wsgi",
-    "granian, ASGI": "granian --port {port} --interface asginl --backpressure 1000 "
-    "--http1-header-read-timeout 10000 --http1-buffer-size 32768 benchmarks.serving.http.app:asgi",
-    "tornado": "benchmarks.serving.http.tornado {port}",
-    "gunicorn, gthread": "gunicorn --bind 127.0.0.1:{port} --worker-class gthread --threads 8 --keep-alive 10 "
-    "--worker-connections 1000 --no-control-socket benchmarks.serving.http.app:wsgi",
-    "gunicorn, asgi": "gunicorn --bind 127.0.0.1:{port} --worker-class asgi --keep-alive 10 --timeout 10 "
-    "--worker-connections 1000 --no-control-socket benchmarks.serving.http.app:asgi",
-}
 _GET = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"
 _POST = b"POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 60000\r\n\r\n"
 _CHUNKED = b"POST /echo HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
@@ -78,87 +53,34 @@ _ENDLESS = {  # first bytes, and those sent five times a second
     "silence": (b"", b""),
     "answer not read": (_LARGE, b""),
 }
-_ANSWER_S = 5.0
 _DRIP_S = 0.2
 _ESTABLISHED = "01"  # in /proc/net/tcp
-
-
-@dataclass(frozen=True)
-class Running:
-    """A running server.
-
-    Attributes:
-    name: Key of `_COMMANDS`.
-    port: Port on 127.0.0.1.
-    pid: Process id.
-    """
-
-    name: str
-    port: int
-    pid: int
 
 
 def main() -> None:
     """Run the benchmark."""
     parser = option_parser("serving.http.compare", __doc__)
-    names = list(_COMMANDS)
+    names = list(COMMANDS)
     parser.add_argument("--servers", nargs="*", choices=names, default=names, help="default: all")
     parser.add_argument("--environments", type=Path, default=CACHE / "environments", help="virtual environments")
     options = parser.parse_args()
     seconds, rounds, watched_s = (0.3, 1, 3) if options.smoke else (2.0, 3, 30)
     python = peer_python("http_servers", options.environments.resolve())
-    servers = [(name, Path(sys.executable) if name == _OURS else python) for name in options.servers]
+    servers = [(name, Path(sys.executable) if name == OURS else python) for name in options.servers]
     with ExitStack() as stack:
-        running = [stack.enter_context(_running(*one)) for one in servers]
-        speed = _speed(running, seconds, rounds)
+        running_servers = [stack.enter_context(running(*server)) for server in servers]
+        speed = _speed(running_servers, seconds, rounds)
         print_records("Requests per second, 1 and 8 clients", speed)
-        wrong = [{"server": one.name} | {kind: _reply(one, sent) for kind, sent in _WRONG.items()} for one in running]
+        wrong = [
+            {"server": server.name} | {kind: _reply(server, sent) for kind, sent in _WRONG.items()}
+            for server in running_servers
+        ]
         print_records("Responses to requests that no application should see", wrong)
-        ended = _ended(running, watched_s)
+        ended = _ended(running_servers, watched_s)
         print_records(f"Seconds until answered or closed; –: not within {watched_s}", ended)
     held = [_beside(*one, seconds) for one in servers]
     print_records("/healthz meanwhile, p50 / p99 in ms; additional resident MB; –: no response", held)
     store("http_servers", options.smoke, {"speed": speed, "held": held, "wrong": wrong, "ended": ended})
-
-
-@contextmanager
-def _running(name: str, python: Path) -> Iterator[Running]:
-    """Run a server until the block is left."""
-    with socket.create_server(("127.0.0.1", 0)) as found:
-        port = found.getsockname()[1]
-    command = _COMMANDS[name].format(port=port)
-    environment = os.environ | {"PYTHONPATH": str(REPOSITORY)}
-    with tempfile.TemporaryFile("w+") as log:
-        process = subprocess.Popen(
-            [str(python), "-m", *command.split()], cwd=REPOSITORY, env=environment, stdout=log, stderr=log
-        )
-        try:
-            running = Running(name, port, process.pid)
-            until_s = time.monotonic() + 60
-            while _healthz_s(running) is None:
-                if process.poll() is not None or time.monotonic() > until_s:
-                    log.seek(0)
-                    raise SystemExit(f"{name} did not start:\n{log.read()}")
-                time.sleep(0.1)
-            yield running
-        finally:
-            process.terminate()
-            with suppress(subprocess.TimeoutExpired):
-                process.wait(5)
-            process.kill()
-            process.wait()
-
-
-def _healthz_s(server: Running) -> float | None:
-    """Return the seconds of a request on a new connection, or None without a successful response."""
-    began_s = time.perf_counter()
-    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=_ANSWER_S)
-    with closing(connection), suppress(OSError, http.client.HTTPException):
-        connection.request("GET", "/healthz")
-        response = connection.getresponse()
-        response.read()
-        return time.perf_counter() - began_s if response.status == 200 else None
-    return None
 
 
 def _speed(servers: Sequence[Running], seconds: float, rounds: int) -> list[dict[str, object]]:
@@ -194,7 +116,7 @@ def _per_s(server: Running, request: bytes, n_clients: int, seconds: float) -> f
                 assert isinstance(client, socket.socket)
                 received = client.recv(65536)
                 answer += received
-                if _is_whole(answer):
+                if _is_complete(answer):
                     assert answer.startswith(b"HTTP/1.1 200"), answer
                     n_answers += 1
                     answer.clear()
@@ -206,7 +128,7 @@ def _per_s(server: Running, request: bytes, n_clients: int, seconds: float) -> f
     return n_answers / (time.perf_counter() - began_s)
 
 
-def _is_whole(answer: bytes) -> bool:
+def _is_complete(answer: bytes) -> bool:
     head, end, body = answer.partition(b"\r\n\r\n")
     return bool(end) and len(body) >= int(head.lower().partition(b"content-length:")[2].partition(b"\r\n")[0])
 
@@ -263,11 +185,11 @@ def _beside(name: str, python: Path, seconds: float) -> dict[str, object]:
     record: dict[str, object] = {"server": name}
     resident_mb: list[float] = []
     for kind, (n_connections, first, drip) in {"nobody else": (0, b"", b""), **_HOLDS}.items():
-        with _running(name, python) as server, _held(server, n_connections, first, drip):
+        with running(name, python) as server, _held(server, n_connections, first, drip):
             time.sleep(seconds / 3)
             took_ms, until_s = list[float](), time.monotonic() + seconds
             while time.monotonic() < until_s:
-                took_s = _healthz_s(server)
+                took_s = healthz_s(server)
                 took_ms.append(1000 * (took_s if took_s is not None else float("inf")))
                 time.sleep(0.02)
             record[kind] = _shown(took_ms)
@@ -308,7 +230,7 @@ def _held(server: Running, n_connections: int, first: bytes, drip: bytes) -> Ite
             thread.join()
 
 
-def _connected(server: Running, timeout_s: float = _ANSWER_S) -> socket.socket:
+def _connected(server: Running, timeout_s: float = ANSWER_S) -> socket.socket:
     """Open a connection with a small buffer, so that unread data stays with the server."""
     client = socket.socket()
     client.settimeout(timeout_s)
