@@ -62,7 +62,7 @@ _LAYERS = {
         ["manifest", "feedback_record"],
         ["images"],
         ["index"],
-        ["model"],
+        ["model", "words"],
         ["catalogue"],
         ["milvus"],
         ["snapshot"],

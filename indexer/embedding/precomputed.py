@@ -25,6 +25,7 @@ from indexer.embedding.exported_backbone import ExportedBackbone
 from shared.catalogue.items import Item
 from shared.errors import CatalogueError, SettingsError
 from shared.model.embedder import embedder_id
+from shared.snapshot.snapshot import GIVEN_RECIPE
 from shared.vectors import Vectors, unit_rows
 
 _CHUNK = 4096
@@ -99,7 +100,7 @@ def read_precomputed(
             " in the same order"
         )
     digests = tuple(views.digests(stage))
-    recipe = f"given | {embedder_id(backbone.model)} | {views.shape[2]}"
+    recipe = f"{GIVEN_RECIPE}{embedder_id(backbone.model)} | {views.shape[2]}"
     return EmbeddedCatalogue(catalogue_items, image_items, digests, views, (), len(image_items), recipe)
 
 

@@ -12,7 +12,8 @@ from shared.snapshot.snapshot import Snapshot
 def export(snapshot: Snapshot, out: Path) -> int:
     """Write `embeddings.npy` and `paths.json`; row i of one and path i of the other are the same image.
 
-    `embeddings.npy` is `(n_images, dim)` float32, unit rows: the original images, in the catalogue's order.
+    `embeddings.npy` is `(n_images, dim)` float32, unit rows: the original images, in the catalogue's order,
+    as queries' `embedding` takes them.
     `paths.json` is a list of `n_images` absolute paths.
 
     Returns:
@@ -23,6 +24,9 @@ def export(snapshot: Snapshot, out: Path) -> int:
     root = location(snapshot.manifest.image_root)
     paths = [str(root / image) for indexed in items for image in indexed.item.images]
     out.mkdir(parents=True, exist_ok=True)
-    np.save(out / "embeddings.npy", np.concatenate(rows))
+    embeddings = np.concatenate(rows)
+    if snapshot.has_given_embeddings:
+        embeddings = snapshot.base_embeddings(embeddings)
+    np.save(out / "embeddings.npy", embeddings)
     (out / "paths.json").write_text(json.dumps(paths, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     return len(paths)

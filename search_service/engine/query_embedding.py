@@ -60,4 +60,4 @@ class QueryEmbedder:
         Raises:
             InvalidEmbedding: not of the embedder's dimension, not finite, or zero.
         """
-        return query_vector(embedding, self._snapshot.embedder.dim)
+        return self._snapshot.given_embeddings(query_vector(embedding, self._snapshot.embedder.dim))

@@ -65,7 +65,7 @@ class UserFeedback:
             clicked_item_id=self._clicked_item_id(snapshot),
             image_sha256=image_sha256,
             query_item_id=query_item_id,
-            embedding=queries[0] if query_item_id is None else None,
+            embedding=snapshot.base_embeddings(queries[:1])[0] if query_item_id is None else None,
         )
 
     def _clicked_item_id(self, snapshot: Snapshot) -> str | None:

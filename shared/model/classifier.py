@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from shared.errors import SnapshotError
 from shared.files.regular_file import open_regular
 from shared.model.ood_rule import OodRule
+from shared.model.projection import Projection
 from shared.vectors import Vectors
 
 PROBE_COVERAGE = 0.98
@@ -31,6 +32,8 @@ class Classifier:
         own_probabilities: `(n,)` float32, ascending: the probabilities of held-out images' own categories; empty if
             there were none.
         ood_rule: None if none was fitted.
+        projection: of the embeddings that it is given, which it inverts first: the head was trained on base embeddings.
+            None if these are not projected. Not stored with the head, but by the snapshot.
     """
 
     categories: tuple[str, ...]
@@ -39,6 +42,7 @@ class Classifier:
     temperature: float = 1.0
     own_probabilities: NDArray[np.float32] = field(default_factory=lambda: np.zeros(0, np.float32))
     ood_rule: OodRule | None = None
+    projection: Projection | None = None
 
     def __post_init__(self) -> None:
         """Check shapes and values.
@@ -69,8 +73,12 @@ class Classifier:
 
     def logits(self, embeddings: Vectors) -> NDArray[np.float32]:
         """`(n, dim)` unit rows → `(n, n_categories)` float32, before the temperature."""
-        logits: NDArray[np.float32] = embeddings @ self.weights + self.bias
+        logits: NDArray[np.float32] = self.base_embeddings(embeddings) @ self.weights + self.bias
         return logits
+
+    def base_embeddings(self, embeddings: Vectors) -> Vectors:
+        """`(n, dim)` unit rows as they are searched → the same shape, as the head was trained on them."""
+        return embeddings if self.projection is None else self.projection.invert(embeddings)
 
     def probabilities(self, embeddings: Vectors) -> NDArray[np.float32]:
         """`(n, dim)` unit rows → `(n, n_categories)` float32, calibrated, rows that sum to 1."""

@@ -86,7 +86,7 @@ class OodRule:
         """The sums of the queries' signals, less the thresholds of their predicted categories.
 
         Args:
-            queries: `(n, dim)`, unit rows.
+            queries: `(n, dim)`, unit rows: base embeddings.
             logits: `(n, n_categories)`, before the temperature.
             columns: `(n,)`, of the predicted categories.
             cosines: `(n,)`, the `mean_cosine` of each query's nearest items in its predicted category.

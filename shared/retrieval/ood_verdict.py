@@ -44,7 +44,8 @@ def evaluate_ood(classifier: Classifier, query: Vectors, predicted: str, nearest
     """
     assert classifier.ood_rule is not None
     column = np.array([classifier.categories.index(predicted)])
-    margins = classifier.ood_rule.margins(query, classifier.logits(query), column, np.array([mean_cosine(nearest)]))
+    base, cosines = classifier.base_embeddings(query), np.array([mean_cosine(nearest)])
+    margins = classifier.ood_rule.margins(base, classifier.logits(query), column, cosines)
     score = round(float(margins[0]), 6)  # here, so that verdict and score agree
     return OodVerdict(in_distribution=score >= 0, score=score)
 

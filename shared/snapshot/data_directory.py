@@ -58,6 +58,21 @@ class SnapshotPaths:
         return self.root / "classifier.judged.npz"
 
     @property
+    def projection(self) -> Path:
+        """The projection of base embeddings; missing if they are searched as they are."""
+        return self.root / "projection.npz"
+
+    @property
+    def fold_projections(self) -> Path:
+        """The projections that have not learned the images of one fold each, for the next build."""
+        return self.root / "projection.folds.npz"
+
+    @property
+    def text_encoder(self) -> Path:
+        """The encoder of texts; missing if the catalogue says nothing of its items."""
+        return self.root / "text_encoder.npz"
+
+    @property
     def items(self) -> Path:
         """The items, their images and metadata."""
         return self.root / "items.sqlite"

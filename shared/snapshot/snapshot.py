@@ -6,7 +6,7 @@ anything relies on it: by `Snapshot.open` as far as it takes hardly any time, an
 
 from collections.abc import Callable, Mapping
 from concurrent.futures import Executor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
@@ -24,10 +24,15 @@ from shared.milvus.collection import MilvusCollection
 from shared.model.classifier import Classifier
 from shared.model.embedder import Embedder, LiteRtEmbedder, NoEmbedder
 from shared.model.golden import check_golden
+from shared.model.projection import ProjectedEmbedder, Projection
 from shared.snapshot.data_directory import SnapshotPaths
 from shared.snapshot.verify_files import require_checksums, require_own_manifest, verify_files
 from shared.text.shorten import quoted
 from shared.text.unicode_forms import unicode_forms
+from shared.vectors import Vectors
+
+GIVEN_RECIPE = "given | "
+"""The start of the recipe of embeddings that were made elsewhere."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +41,9 @@ class Snapshot:
 
     Attributes:
         partitions: by the name of the category.
+        embedder: makes embeddings as they are searched: projected, if there is a projection.
         store: the Milvus collection that holds the vectors; None if they are in files.
+        projection: of base embeddings, learned from the catalogue's words; None if they are searched as they are.
     """
 
     manifest: Manifest
@@ -45,6 +52,7 @@ class Snapshot:
     items: ItemStore
     partitions: Mapping[str, CategorySearch]
     store: MilvusCollection | None = None
+    projection: Projection | None = None
 
     @property
     def snapshot_id(self) -> str:
@@ -113,13 +121,16 @@ class Snapshot:
             if store is None
             else store.partitions(manifest, paths.partitions)
         )
+        base = embedder() if manifest.golden else NoEmbedder(manifest.dim)
+        projection = Projection.open(paths.projection) if paths.projection.exists() else None
         snapshot = cls(
             manifest=manifest,
-            embedder=embedder() if manifest.golden else NoEmbedder(manifest.dim),
-            classifier=Classifier.open(paths.classifier),
+            embedder=base if projection is None else ProjectedEmbedder(base, projection),
+            classifier=replace(Classifier.open(paths.classifier), projection=projection),
             partitions=partitions,
             items=ItemStore(paths.items, deadline),
             store=store,
+            projection=projection,
         )
         try:
             snapshot._check_parts(names)
@@ -127,6 +138,24 @@ class Snapshot:
             snapshot.close()
             raise
         return snapshot
+
+    def given_embeddings(self, embeddings: Vectors) -> Vectors:
+        """Project embeddings as a client gives them: base embeddings, if the catalogue's were given too.
+
+        Otherwise clients have them from this snapshot's embedder or its export: they are projected already.
+        """
+        if self.projection is None or not self.has_given_embeddings:
+            return embeddings
+        return self.projection.apply(embeddings)
+
+    @property
+    def has_given_embeddings(self) -> bool:
+        """True if the catalogue's embeddings were made elsewhere."""
+        return self.manifest.recipe.startswith(GIVEN_RECIPE)
+
+    def base_embeddings(self, embeddings: Vectors) -> Vectors:
+        """Undo the projection of `(n, dim)` embeddings, up to rounding."""
+        return embeddings if self.projection is None else self.projection.invert(embeddings)
 
     def partition(self, category: str) -> CategorySearch:
         """The partition of a category; see `category_named`.
@@ -171,11 +200,22 @@ class Snapshot:
                 f"snapshot {self.snapshot_id}: the classifier takes embeddings of {len(self.classifier.weights)}"
                 f" dimensions; expected {manifest.dim}, as in the manifest"
             )
+        if self.projection is not None and self.projection.dim != manifest.dim:
+            raise SnapshotError(
+                f"snapshot {self.snapshot_id}: the projection takes {self.projection.dim} dimensions;"
+                f" expected {manifest.dim}, as in the manifest"
+            )
         if len(self.items) != manifest.items:
             raise SnapshotError(
                 f"snapshot {self.snapshot_id} has {len(self.items)} items; its manifest expects {manifest.items}"
             )
         self.items.validate()
+        self._check_partitions()
+        if manifest.golden:
+            check_golden(self.embedder, np.asarray(manifest.golden, dtype=np.float32))
+
+    def _check_partitions(self) -> None:
+        manifest = self.manifest
         for entry in manifest.categories:
             partition = self.partitions[entry.name]
             if isinstance(partition, Partition):
@@ -186,5 +226,3 @@ class Snapshot:
                 size = f"{partition.n_rows} rows of {partition.n_items} items in {partition.dim} dimensions"
                 expected = f"{entry.rows} rows of {entry.items} items in {manifest.dim} dimensions"
                 raise SnapshotError(f"the partition {entry.name!r} has {size}; expected {expected}, as in the manifest")
-        if manifest.golden:
-            check_golden(self.embedder, np.asarray(manifest.golden, dtype=np.float32))

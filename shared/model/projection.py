@@ -1,0 +1,109 @@
+"""The projection: a linear map of base embeddings that brings images nearer which are described by the same words.
+
+Metric learning: a product `x·y + a² (Wx)·(Wy)`, where `W` predicts the features of an image's words, is the inner
+product of `Lx` and `Ly` with `L = (I + a² WᵀW)^½`. L is symmetric and, but for its largest directions, nearly the
+identity, so it is stored as these directions and their gains. Projected embeddings are normalised again: everything
+that holds for unit vectors and cosines holds for them.
+"""
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from shared.errors import SnapshotError
+from shared.files.regular_file import open_regular
+from shared.model.embedder import Embedder
+from shared.vectors import Pixels, Vectors, unit_rows
+
+
+@dataclass(frozen=True)
+class Projection:
+    """`x → x + basis · ((gains - 1) ⊙ basisᵀ x)`, then normalised; invertible.
+
+    Attributes:
+        basis: `(dim, rank)` float32, orthonormal columns.
+        gains: `(rank,)` float32, at least 1.
+    """
+
+    basis: NDArray[np.float32]
+    gains: NDArray[np.float32]
+
+    def __post_init__(self) -> None:
+        """Check shapes and values.
+
+        Raises:
+            SnapshotError: the shapes don't fit, or a value is invalid.
+        """
+        fits = self.basis.ndim == 2 and self.gains.shape == self.basis.shape[1:]
+        if (
+            not fits
+            or not np.isfinite(self.basis).all()
+            or not (self.gains >= 1).all()
+            or not np.isfinite(self.gains).all()
+        ):
+            raise SnapshotError(
+                f"the projection has a basis {self.basis.shape} and gains {self.gains.shape};"
+                " expected (dim, rank) and (rank,), all finite, gains of 1 or more"
+            )
+
+    @property
+    def dim(self) -> int:
+        """Length of an embedding."""
+        return len(self.basis)
+
+    @property
+    def digest(self) -> str:
+        """A hash of the map."""
+        return hashlib.sha256(self.basis.tobytes() + self.gains.tobytes()).hexdigest()[:16]
+
+    def apply(self, base: Vectors) -> Vectors:
+        """`(n, dim)` base embeddings → `(n, dim)` float32 unit rows."""
+        return self._scaled(base, self.gains - 1)
+
+    def invert(self, projected: Vectors) -> Vectors:
+        """`(n, dim)` projected embeddings → `(n, dim)` float32 unit rows: the base embeddings, up to rounding."""
+        return self._scaled(projected, 1 / self.gains - np.float32(1))
+
+    def _scaled(self, rows: Vectors, factors: NDArray[np.floating]) -> Vectors:
+        return unit_rows(rows + ((rows @ self.basis) * factors.astype(np.float32)) @ self.basis.T)
+
+    def save(self, path: Path) -> None:
+        """Write it to an `.npz` file."""
+        np.savez(path, basis=self.basis, gains=self.gains)
+
+    @classmethod
+    def open(cls, path: Path) -> "Projection":
+        """Read it from a file.
+
+        Raises:
+            SnapshotError: the file is missing or damaged.
+        """
+        try:
+            with open_regular(path, path.parent.parent) as file, np.load(file, allow_pickle=False) as arrays:
+                return cls(*(np.ascontiguousarray(arrays[name], dtype=np.float32) for name in ("basis", "gains")))
+        except SnapshotError:
+            raise
+        except Exception as error:  # zipfile and NumPy raise exceptions of many types on damaged bytes
+            raise SnapshotError(f"the projection {path} can't be read: {error}") from error
+
+
+class ProjectedEmbedder:
+    """An embedder whose embeddings are projected; its id is that of the base, which the projection does not change."""
+
+    def __init__(self, base: Embedder, projection: Projection) -> None:
+        """Project the embeddings of `base`.
+
+        Raises:
+            SnapshotError: the two have different dimensions.
+        """
+        if base.dim != projection.dim:
+            raise SnapshotError(f"the projection takes {projection.dim} dimensions; the embedder makes {base.dim}")
+        self._base, self._projection = base, projection
+        self.dim, self.embedder_id = base.dim, base.embedder_id
+
+    def embed(self, pixels: Pixels, is_alone: bool = False) -> Vectors:
+        """Embed as the base does, and project: `(n, dim)` float32 unit rows."""
+        return self._projection.apply(self._base.embed(pixels, is_alone))

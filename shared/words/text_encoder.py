@@ -1,0 +1,84 @@
+"""The text encoder: a ridge regression from the features of a catalogue's words to the embeddings of its images.
+
+No language model: it knows the words of this catalogue, and what the images look like that they are said of.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from shared.errors import SnapshotError
+from shared.files.regular_file import open_regular
+from shared.vectors import Vectors, unit_rows
+from shared.words.features import N_FEATURES, weighted
+
+
+@dataclass(frozen=True)
+class TextEncoder:
+    """A linear map from text features to base embeddings.
+
+    Attributes:
+        idf: `(N_FEATURES,)` float32.
+        weights: `(N_FEATURES, dim)` float16.
+        offset: `(dim,)` float32.
+    """
+
+    idf: NDArray[np.float32]
+    weights: NDArray[np.float16]
+    offset: NDArray[np.float32]
+
+    def __post_init__(self) -> None:
+        """Check shapes and values.
+
+        Raises:
+            SnapshotError: the shapes don't fit, or a value is not finite.
+        """
+        fits = (
+            self.weights.ndim == 2 and self.idf.shape == (N_FEATURES,) and self.offset.shape == self.weights.shape[1:]
+        )
+        if not fits or len(self.weights) != N_FEATURES or not all(np.isfinite(part).all() for part in self._parts):
+            shapes = ", ".join(str(part.shape) for part in self._parts)
+            raise SnapshotError(
+                f"the text encoder has arrays of the shapes {shapes}; expected ({N_FEATURES},), ({N_FEATURES}, dim) and"
+                " (dim,), all finite"
+            )
+
+    @property
+    def _parts(self) -> tuple[NDArray[np.floating], ...]:
+        return self.idf, self.weights, self.offset
+
+    @property
+    def dim(self) -> int:
+        """Length of an embedding."""
+        return len(self.offset)
+
+    def embed(self, text: str) -> Vectors:
+        """`(1, dim)` float32, a unit row: the base embedding that an image described by this text would have."""
+        features = weighted([text], self.idf)[0]
+        used = np.flatnonzero(features)
+        return unit_rows((features[used] @ self.weights[used].astype(np.float32) + self.offset)[np.newaxis])
+
+    def save(self, path: Path) -> None:
+        """Write it to an `.npz` file."""
+        np.savez(path, idf=self.idf, weights=self.weights, offset=self.offset)
+
+    @classmethod
+    def open(cls, path: Path) -> "TextEncoder":
+        """Read it from a file.
+
+        Raises:
+            SnapshotError: the file is missing or damaged.
+        """
+        try:
+            with open_regular(path, path.parent.parent) as file, np.load(file, allow_pickle=False) as arrays:
+                return cls(
+                    np.ascontiguousarray(arrays["idf"], dtype=np.float32),
+                    np.ascontiguousarray(arrays["weights"], dtype=np.float16),
+                    np.ascontiguousarray(arrays["offset"], dtype=np.float32),
+                )
+        except SnapshotError:
+            raise
+        except Exception as error:  # zipfile and NumPy raise exceptions of many types on damaged bytes
+            raise SnapshotError(f"the text encoder {path} can't be read: {error}") from error
