@@ -73,7 +73,7 @@ _LAYERS = {
         ["capacity"],
         ["catalogue"],
         ["snapshots"],
-        ["embedding", "backbone", "classifier", "partitions", "settings"],
+        ["embedding", "groups", "backbone", "classifier", "partitions", "settings"],
         ["data_quality", "evaluation"],
         ["reports"],
         ["build_summary", "assemble_snapshot", "publish_gate", "dry_run", "pipeline"],

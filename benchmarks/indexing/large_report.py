@@ -20,9 +20,9 @@ from benchmarks.harness.fresh_process import run_in_fresh_process
 from benchmarks.harness.options import option_parser
 from benchmarks.harness.photos import list_photos, sample
 from benchmarks.harness.rows import print_records, store
-from indexer.data_quality.nearest_images import nearest_images
 from indexer.data_quality.report import examine
 from indexer.data_quality.snapshot_images import SnapshotImages
+from indexer.groups.nearest_images import nearest_images
 from shared.catalogue.item_store import ItemStore
 from shared.catalogue.item_writer import write_items
 from shared.catalogue.items import IndexedItem, Item

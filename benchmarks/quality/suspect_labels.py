@@ -21,8 +21,8 @@ from benchmarks.harness.options import option_parser
 from benchmarks.harness.photos import Photo, list_photos, sample
 from benchmarks.harness.rows import print_records, store
 from indexer.data_quality.near_duplicates import find_near_duplicates
-from indexer.data_quality.nearest_images import nearest_images
 from indexer.data_quality.suspect_labels import doubt, find_suspect_labels, gather_evidence
+from indexer.groups.nearest_images import nearest_images
 from shared.vectors import Vectors
 
 _SHARE = 0.03

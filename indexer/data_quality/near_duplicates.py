@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from indexer.data_quality.nearest_images import Neighbours
 from indexer.data_quality.snapshot_images import SnapshotImages
+from indexer.groups.nearest_images import Neighbours
 
 # Chosen by benchmarks/quality/near_duplicates.py; docs/reference/benchmarks.md.
 MAX_RATIO = 0.25

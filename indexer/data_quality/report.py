@@ -11,9 +11,9 @@ from typing import Any
 
 from indexer.console.progress import Reporter
 from indexer.data_quality.near_duplicates import MAX_RATIO, Duplicate, NearDuplicates, find_near_duplicates
-from indexer.data_quality.nearest_images import nearest_images
 from indexer.data_quality.snapshot_images import SnapshotImages
 from indexer.data_quality.suspect_labels import Suspect, SuspectLabels, find_suspect_labels
+from indexer.groups.nearest_images import nearest_images
 from shared.catalogue.items import IndexedItem
 from shared.index.category_search import CategorySearch
 from shared.snapshot.data_directory import DataDirectory

@@ -16,9 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from indexer.data_quality.near_duplicates import NearDuplicates
-from indexer.data_quality.nearest_images import Neighbours
 from indexer.data_quality.out_of_fold import out_of_fold_scores
 from indexer.data_quality.snapshot_images import SnapshotImages
+from indexer.groups.nearest_images import Neighbours
 
 # Chosen on the clothing photos, benchmarks/quality/suspect_labels.py; docs/reference/benchmarks.md.
 VOTERS = 10

@@ -1,6 +1,5 @@
 """The published snapshot, as far as the next build can reuse it."""
 
-import hashlib
 from collections.abc import Iterable
 from contextlib import closing
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from indexer.catalogue.diff import States, states
 from indexer.catalogue.metadata_spool import MetadataSpool, spooled
 from indexer.console.progress import Reporter
 from indexer.snapshots.classifier_heads import Heads
+from indexer.snapshots.stored_folds import StoredFolds, keys_of_images
 from shared.catalogue.item_store import ItemStore
 from shared.errors import ParecidoError, SnapshotMissing
 from shared.images.preprocessing import PREPROCESSING, PREPROCESSINGS
@@ -45,6 +45,11 @@ class PublishedSnapshot:
     def heads(self) -> Heads:
         """The classifier heads."""
         return Heads.open(self.paths)
+
+    @cached_property
+    def folds(self) -> StoredFolds | None:
+        """The folds of its images; None if it was built by an earlier version, which held out random items."""
+        return StoredFolds.open(self.paths.folds)
 
     def entry(self, category: str) -> CategoryEntry | None:
         """The manifest's entry of a category."""
@@ -80,13 +85,8 @@ def snapshot_states(paths: SnapshotPaths) -> States:
 
 
 def image_keys(images: Iterable[tuple[str, bytes]]) -> NDArray[np.uint64]:
-    """A hash of eight bytes of each image's category and SHA-256: enough to count the images that two catalogues share.
-
-    Returns:
-        `(n,)` uint64, ascending, without duplicates.
-    """
-    keys = (hashlib.sha256(b"\0".join([category.encode(), digest])).digest()[:8] for category, digest in images)
-    return np.unique(np.frombuffer(b"".join(keys), dtype=np.uint64))
+    """The `keys_of_images`, `(n,)` uint64, ascending and without duplicates: to count those two catalogues share."""
+    return np.unique(keys_of_images(images))
 
 
 def find_published(data: DataDirectory, reporter: Reporter) -> PublishedSnapshot | None:

@@ -54,7 +54,7 @@ class SnapshotPaths:
 
     @property
     def validated_classifier(self) -> Path:
-        """The head fitted without the held-out items, for the next build; missing if it is the same."""
+        """The head fitted without the held-out items by earlier versions, which held out only some, once."""
         return self.root / "classifier.judged.npz"
 
     @property
@@ -71,6 +71,16 @@ class SnapshotPaths:
     def text_encoder(self) -> Path:
         """The encoder of texts; missing if the catalogue says nothing of its items."""
         return self.root / "text_encoder.npz"
+
+    @property
+    def fold_classifiers(self) -> Path:
+        """The heads that have each not learned one fold, for the next build; missing if nothing is held out."""
+        return self.root / "classifier.folds.npz"
+
+    @property
+    def folds(self) -> Path:
+        """The fold of each image, for the next build."""
+        return self.root / "folds.npz"
 
     @property
     def items(self) -> Path:

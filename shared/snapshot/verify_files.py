@@ -73,7 +73,7 @@ def require_checksums(paths: SnapshotPaths, manifest: Manifest) -> None:
     required = {paths.items, paths.classifier}
     if manifest.golden:
         required.add(paths.embedder)
-    optional = {paths.validated_classifier}
+    optional = {paths.validated_classifier, paths.fold_classifiers, paths.folds}
     for entry in manifest.categories:
         required.add(paths.partitions / rows_file(entry.name))
         vectors, *approximate = (paths.partitions / name for name in index_files(entry.name))

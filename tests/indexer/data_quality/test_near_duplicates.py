@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from indexer.data_quality.near_duplicates import MAX_RATIO, NearDuplicates, find_near_duplicates
-from indexer.data_quality.nearest_images import nearest_images
 from indexer.data_quality.snapshot_images import SnapshotImages
+from indexer.groups.nearest_images import nearest_images
 from shared.vectors import Vectors, unit_rows
 from tests.support.builders.partitions import clusters, make_originals
 

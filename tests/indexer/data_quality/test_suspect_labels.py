@@ -7,9 +7,9 @@ from numpy.typing import NDArray
 
 from indexer.data_quality import suspect_labels as module
 from indexer.data_quality.near_duplicates import NearDuplicates, find_near_duplicates
-from indexer.data_quality.nearest_images import nearest_images
 from indexer.data_quality.snapshot_images import SnapshotImages
 from indexer.data_quality.suspect_labels import SuspectLabels, doubt, find_suspect_labels, gather_evidence
+from indexer.groups.nearest_images import nearest_images
 from shared.vectors import Vectors, unit_rows
 from tests.support.builders.partitions import clusters, make_originals
 

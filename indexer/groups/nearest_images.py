@@ -12,18 +12,20 @@ inverted file (FAISS, IVF) over 128 principal components, and then re-ranked by 
 """
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Protocol
 
 import faiss
 import numpy as np
 from numpy.typing import NDArray
 
-from indexer.data_quality.snapshot_images import SnapshotImages
 from shared.index.inner_products import inner_products
 from shared.vectors import Vectors
 
 NEIGHBOURS = 32
-_MAX_EXACT = 10_000
+MAX_EXACT = 10_000
+"""Images up to which all are compared with all."""
 _COMPONENTS = 128
 _MAX_SAMPLE = 100_000  # images that the components are computed from
 _NPROBE = 16
@@ -32,6 +34,23 @@ _TRAINING_ROWS_PER_CELL = 24
 _TRAINING_ROUNDS = 10
 _SEED = 1234
 _BLOCK = 64
+
+
+class ImageEmbeddings(Protocol):
+    """The embeddings of a catalogue's images, read for some of them at a time."""
+
+    @property
+    def columns(self) -> NDArray[np.int64]:
+        """`(n_images,)` int64: the number of each image's category."""
+
+    def __len__(self) -> int:
+        """The number of images."""
+
+    def embeddings(self, images: NDArray[np.int64]) -> Vectors:
+        """`(n,)` image numbers → `(n, dim)` float32, unit rows."""
+
+    def blocks(self, step: int = 1) -> Iterator[tuple[NDArray[np.int64], Vectors]]:
+        """Yield all images, or each `step`-th, in blocks: numbers `(n,)` and embeddings `(n, dim)` float32."""
 
 
 @dataclass(frozen=True)
@@ -49,9 +68,9 @@ class Neighbours:
     exact: bool
 
 
-def nearest_images(originals: SnapshotImages) -> Neighbours:
+def nearest_images(originals: ImageEmbeddings) -> Neighbours:
     """Find the `NEIGHBOURS` nearest images of every image."""
-    if len(originals) <= _MAX_EXACT:
+    if len(originals) <= MAX_EXACT:
         embeddings = originals.embeddings(np.arange(len(originals)))
         cosines, images = _pick(*faiss.knn(embeddings, embeddings, NEIGHBOURS + 1, faiss.METRIC_INNER_PRODUCT))
         return Neighbours(images, cosines, exact=True)
@@ -69,7 +88,7 @@ def _pick(cosines: NDArray[np.float32], images: NDArray[np.int64]) -> tuple[NDAr
     return np.take_along_axis(cosines, order, axis=1), np.take_along_axis(images, order, axis=1)
 
 
-def _candidates(originals: SnapshotImages) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def _candidates(originals: ImageEmbeddings) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """`(n_images, NEIGHBOURS + 1)` int64: near images, or -1; and `(n_images,)`: all images by category and cell."""
     reduced = _reduced(originals)
     n_cells = _n_cells(len(reduced))
@@ -102,7 +121,7 @@ def _n_cells(n_images: int) -> int:
     return round(max(2 * root, min(n_images / _ROWS_PER_CELL, 8 * root)))
 
 
-def _reduced(originals: SnapshotImages) -> Vectors:
+def _reduced(originals: ImageEmbeddings) -> Vectors:
     """`(n_images, _COMPONENTS + 1)` float32, unit rows."""
     step = max(1, len(originals) // _MAX_SAMPLE)
     squares: NDArray[np.float64] = sum(
@@ -117,7 +136,9 @@ def _reduced(originals: SnapshotImages) -> Vectors:
     return reduced
 
 
-def _cosines(originals: SnapshotImages, candidates: NDArray[np.int64], order: NDArray[np.int64]) -> NDArray[np.float32]:
+def _cosines(
+    originals: ImageEmbeddings, candidates: NDArray[np.int64], order: NDArray[np.int64]
+) -> NDArray[np.float32]:
     """The cosine of each image with each of its candidates, in the shape of `candidates`."""
     cosines = np.empty(candidates.shape, dtype=np.float32)
     for start in range(0, len(order), _BLOCK):

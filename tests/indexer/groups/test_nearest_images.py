@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from indexer.data_quality import nearest_images as module
-from indexer.data_quality.nearest_images import NEIGHBOURS, Neighbours, nearest_images
+from indexer.groups import nearest_images as module
+from indexer.groups.nearest_images import NEIGHBOURS, Neighbours, nearest_images
 from shared.vectors import Vectors, unit_rows
 from tests.support.builders.partitions import clusters, make_originals
 
@@ -49,7 +49,7 @@ def test_of_a_large_catalogue_the_nearest_are_found(
     components: int, share: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Noise in all directions alike is what a projection loses most of; embeddings are not like that."""
-    monkeypatch.setattr(module, "_MAX_EXACT", 1000)
+    monkeypatch.setattr(module, "MAX_EXACT", 1000)
     monkeypatch.setattr(module, "_COMPONENTS", components)
     embeddings, categories = clusters(4000, 40, dim=64, spread=0.8)
     copies = unit_rows(embeddings[:50] + 0.2 * unit_rows(np.random.default_rng(9).normal(size=(50, 64))))

@@ -1,0 +1,1 @@
+"""Groups of images that are not independent of each other, and their division into folds."""
