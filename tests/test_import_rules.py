@@ -59,6 +59,7 @@ _LAYERS = {
     "shared": [
         ["errors", "vectors", "deadline", "text", "priority", "expected_values", "options"],
         ["files"],
+        ["database"],
         ["manifest", "feedback_record"],
         ["images"],
         ["index"],

@@ -13,12 +13,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from shared.catalogue.item_connections import ItemConnections
 from shared.catalogue.items import IndexedItem, Item, Metadata
-from shared.catalogue.items_database import MAX_METADATA_BYTES, validate_items
+from shared.catalogue.items_database import MAX_METADATA_BYTES, SCHEMAS, validate_items
 from shared.catalogue.lru_cache import LruCache
 from shared.catalogue.metadata_filter import MetadataFilter
 from shared.catalogue.metadata_index import groups, has_metadata_index, passing
+from shared.database.connections import Connections
 from shared.deadline import NO_DEADLINE, Deadline
 from shared.errors import FiltersUnavailable, SnapshotError, UnknownItem
 from shared.text.shorten import quoted
@@ -48,7 +48,7 @@ class ItemStore:
             SnapshotError: it is missing, or not a database of items.
         """
         self._path = path
-        self._database = ItemConnections(path)
+        self._database = Connections(path, SCHEMAS, "items")
         try:
             with self._database.until(deadline):
                 [(self._count, first, last)] = self._database.execute(_NUMBERS)

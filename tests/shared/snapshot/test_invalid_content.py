@@ -17,10 +17,11 @@ import faiss
 import numpy as np
 import pytest
 
-from shared.catalogue.item_connections import ItemConnections
 from shared.catalogue.item_store import ItemStore
 from shared.catalogue.item_writer import write_items
 from shared.catalogue.items import IndexedItem, Item
+from shared.catalogue.items_database import SCHEMAS
+from shared.database.connections import Connections
 from shared.deadline import Deadline
 from shared.errors import DamagedSnapshot, SnapshotError
 from shared.index.approximate_index import ApproximateIndex
@@ -367,7 +368,7 @@ def test_what_opening_does_not_look_for_is_an_error_of_ours_when_it_is_read(copy
 def test_a_statement_ends_with_its_deadline(copy_of: Any) -> None:
     endless = "WITH RECURSIVE r (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM r) SELECT max(n) FROM r"
     with (
-        closing(ItemConnections(copy_of().items)) as connections,
+        closing(Connections(copy_of().items, SCHEMAS, "items")) as connections,
         connections.until(Deadline.after(0.05)),
         pytest.raises(sqlite3.OperationalError, match="interrupted"),
     ):

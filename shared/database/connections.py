@@ -1,4 +1,4 @@
-"""Read-only connections to `items.sqlite`, one per thread, with time limits and one error for damaged files."""
+"""Read-only connections to a database, one per thread, with time limits and one error for damaged files."""
 
 import logging
 import sqlite3
@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from shared.catalogue.items_database import open_items
+from shared.database.read_only import open_read_only
 from shared.deadline import NO_DEADLINE, Deadline
 from shared.errors import DamagedSnapshot
 
@@ -18,12 +18,20 @@ QUERY_TIMEOUT_S = 10.0
 """Far more than any statement of a request takes."""
 
 
-class ItemConnections:
+class Connections:
     """Connections that are opened on demand; safe to use from any number of threads."""
 
-    def __init__(self, path: Path) -> None:
-        """Prepare; no connection is opened yet."""
+    def __init__(self, path: Path, schemas: tuple[str, ...], content: str) -> None:
+        """Prepare; no connection is opened yet.
+
+        Args:
+            path: of the file.
+            schemas: scripts of which one has created it.
+            content: what the database holds, for messages.
+        """
         self._path = path
+        self._schemas = schemas
+        self._content = content
         self._local = threading.local()
         self._connections: list[sqlite3.Connection] = []
 
@@ -31,11 +39,11 @@ class ItemConnections:
         """This thread's connection.
 
         Raises:
-            SnapshotError, sqlite3.Error, OSError: as `open_items`.
+            SnapshotError, sqlite3.Error, OSError: as `open_read_only`.
         """
         connection: sqlite3.Connection | None = getattr(self._local, "connection", None)
         if connection is None:
-            connection = open_items(self._path, self._is_over)
+            connection = open_read_only(self._path, self._schemas, self._is_over)
             self._local.connection = connection
             self._connections.append(connection)
         return connection
@@ -68,7 +76,7 @@ class ItemConnections:
             raise
         except (sqlite3.Error, ValueError, KeyError, IndexError, TypeError, OverflowError, RecursionError) as error:
             _log.error("%s is damaged", self._path, exc_info=error)
-            raise DamagedSnapshot(f"the snapshot's items can't be read: {type(error).__name__}") from error
+            raise DamagedSnapshot(f"the snapshot's {self._content} can't be read: {type(error).__name__}") from error
 
     @contextmanager
     def until(self, deadline: Deadline) -> Iterator[None]:

@@ -1,0 +1,1 @@
+"""Learning from the words that a catalogue says of its items."""

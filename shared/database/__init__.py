@@ -1,0 +1,1 @@
+"""Read access to SQLite databases of a snapshot that may be damaged or hostile."""
