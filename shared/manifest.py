@@ -153,6 +153,7 @@ class Manifest:
         samples: large file of vectors → SHA-256 of samples of it, for quick verification.
         tuning: the outcome of fine-tuning the backbone; None if it was not tried.
         store: the collection with the vectors; None if they are in the snapshot.
+        words: the metadata that describe items, and what was learned from them; None if there are none.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = _NO_OTHERS
@@ -182,6 +183,7 @@ class Manifest:
     tuning: Mapping[Text, Any] | None = None
     samples: Mapping[FileName, Sha256] = field(default_factory=dict)
     store: StoreEntry | None = None
+    words: Mapping[Text, Any] | None = None
 
     def write(self, path: Path) -> None:
         """Write it as JSON, sealed with a checksum of its own."""
@@ -189,8 +191,9 @@ class Manifest:
         content["categories"] = [
             {_FILE_KEYS.get(name, name): value for name, value in entry.items()} for entry in content["categories"]
         ]
-        if self.store is None:
-            del content["store"]  # so that versions without stores can read it
+        for name in ("store", "words"):
+            if content[name] is None:
+                del content[name]  # so that earlier versions can read it
         path.write_text(json.dumps({**content, "seal": _seal(content)}, indent=1) + "\n", encoding="utf-8")
 
     @classmethod

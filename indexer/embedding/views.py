@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from indexer.embedding.cache import EmbeddingCache
+from shared.model.projection import Projection
 from shared.vectors import Vectors
 
 
@@ -57,3 +58,21 @@ class CachedViews:
             views = self._cache.views(self._digests[image])
             result[row] = self._embed_again(int(image)) if views is None else views
         return result
+
+
+class ProjectedViews:
+    """Views that are projected on access."""
+
+    def __init__(self, base: Views, projection: Projection) -> None:
+        """Project the views of `base`."""
+        self._base, self._projection = base, projection
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """`(n_images, n_views, dim)`."""
+        return self._base.shape
+
+    def __getitem__(self, images: NDArray[np.int64], /) -> NDArray[np.float32]:
+        """`(n,)` image indices → `(n, n_views, dim)` float32, unit rows."""
+        base = self._base[images]
+        return self._projection.apply(base.reshape(-1, base.shape[2])).reshape(base.shape)

@@ -63,9 +63,9 @@ class SnapshotPaths:
         return self.root / "projection.npz"
 
     @property
-    def fold_projections(self) -> Path:
-        """The projections that have not learned the images of one fold each, for the next build."""
-        return self.root / "projection.folds.npz"
+    def learned_words(self) -> Path:
+        """For the next build: which words were learned, and the projections that have not learned one fold each."""
+        return self.root / "words.learned.npz"
 
     @property
     def text_encoder(self) -> Path:

@@ -1,0 +1,140 @@
+"""Fitting of the projection, and the choice of its strength.
+
+1. A ridge regression predicts the features of words from embeddings: `W`, `(n_features, dim)`.
+2. The metric `I + a² WᵀW` brings images nearer that it predicts the same words for.
+3. Ridge and `a` are chosen by cross-validation over whole groups of images: by the similarity of an image's words to
+   those of its nearest image outside its fold. Without a gain beyond noise there is no projection.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.linalg import eigh
+
+from indexer.words.normal_equations import LearnedImages, Sums
+from shared.model.projection import Projection
+
+RIDGES = (0.03, 0.3)
+STRENGTHS = (1.0, 2.0, 3.0)
+MAX_RANK = 128
+_MIN_GAIN = 1.001
+_MAX_QUERIES = 1_500
+_MAX_GALLERY = 6_000
+_MIN_STANDARD_ERRORS = 2.0
+_SEED = 0
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The strength of a projection, by cross-validation.
+
+    Attributes:
+        ridge: of the regression.
+        strength: `a`; 0 for no projection.
+        plain: the mean similarity of an image's words to those of its nearest image, without a projection.
+        projected: the same with it.
+        standard_error: of the difference, over groups.
+    """
+
+    ridge: float
+    strength: float
+    plain: float
+    projected: float
+    standard_error: float
+
+
+def word_metric(sums: Sums, ridge: float) -> NDArray[np.float64]:
+    """`(dim, dim)`: `WᵀW` of the regression with this ridge."""
+    squares, products = sums.centred()
+    predictors = np.linalg.solve(squares + ridge * np.eye(len(squares)), products)
+    metric: NDArray[np.float64] = predictors @ predictors.T
+    return metric
+
+
+def fit_projection(sums: Sums, choice: Choice) -> Projection:
+    """The projection with the chosen ridge and strength, learned from the images of these sums."""
+    metric = word_metric(sums, choice.ridge)
+    dim = len(metric)
+    values, vectors = eigh(metric, subset_by_index=[max(0, dim - MAX_RANK), dim - 1])
+    gains = np.sqrt(1 + choice.strength**2 * np.maximum(values, 0))
+    kept = gains > _MIN_GAIN
+    return Projection(np.ascontiguousarray(vectors[:, kept], np.float32), gains[kept].astype(np.float32))
+
+
+def choose_strength(images: LearnedImages, total: Sums, folds: list[Sums], groups: NDArray[np.int64]) -> Choice:
+    """Choose ridge and strength by cross-validation.
+
+    Args:
+        images: to learn from.
+        total: the sums over all.
+        folds: the sums over each fold.
+        groups: `(n,)` int64, the same number for images that are not independent; each in one fold.
+    """
+    candidates = [(ridge, strength) for ridge in RIDGES for strength in STRENGTHS]
+    tests = [_FoldTest.of(images, fold) for fold in range(len(folds))]
+    plain = np.concatenate([test.word_similarity(None, 0.0) for test in tests])
+    projected = []
+    for ridge in RIDGES:
+        metrics = [word_metric(total - sums, ridge) for sums in folds]
+        for strength in STRENGTHS:
+            of_folds = [test.word_similarity(metric, strength) for test, metric in zip(tests, metrics, strict=True)]
+            projected.append(np.concatenate(of_folds))
+    best = int(np.argmax([values.mean() for values in projected]))
+    gain = projected[best] - plain
+    error = _standard_error(gain, groups[np.concatenate([test.queries for test in tests])])
+    ridge, strength = candidates[best]
+    if gain.mean() <= _MIN_STANDARD_ERRORS * error:
+        strength = 0.0
+    return Choice(ridge, strength, float(plain.mean()), float(projected[best].mean()), error)
+
+
+def _standard_error(values: NDArray[np.float64], groups: NDArray[np.int64]) -> float:
+    """The standard error of a mean over images that come in groups (cluster-robust)."""
+    _, numbers = np.unique(groups, return_inverse=True)
+    sums = np.bincount(numbers, weights=values - values.mean())
+    n_groups = len(sums)
+    if n_groups < 2:
+        return float("inf")
+    return float(np.sqrt((sums**2).sum() * n_groups / (n_groups - 1)) / len(values))
+
+
+@dataclass(frozen=True)
+class _FoldTest:
+    """Images of a fold, and those outside that they are to find.
+
+    Attributes:
+        queries: `(n_queries,)` int64, positions.
+        query_rows: `(n_queries, dim)` float32.
+        gallery_rows: `(n_gallery, dim)` float32.
+        similarities: `(n_queries, n_gallery)` float32: of their words.
+    """
+
+    queries: NDArray[np.int64]
+    query_rows: NDArray[np.float32]
+    gallery_rows: NDArray[np.float32]
+    similarities: NDArray[np.float32]
+
+    @classmethod
+    def of(cls, images: LearnedImages, fold: int) -> "_FoldTest":
+        random = np.random.default_rng([_SEED, fold])
+        queries = _some(np.flatnonzero(images.folds == fold), _MAX_QUERIES, random)
+        gallery = _some(np.flatnonzero(images.folds != fold), _MAX_GALLERY, random)
+        similarities = (images.texts[queries] @ images.texts[gallery].T).toarray()
+        return cls(queries, images.embeddings(queries), images.embeddings(gallery), similarities)
+
+    def word_similarity(self, metric: NDArray[np.float64] | None, strength: float) -> NDArray[np.float64]:
+        """`(n_queries,)`: the similarity of each query's words to those of its nearest image."""
+        products = self.query_rows @ self.gallery_rows.T
+        if metric is not None:
+            learned = (strength**2 * metric).astype(np.float32)
+            moved = self.gallery_rows @ learned
+            lengths = np.sqrt(1 + np.einsum("ij,ij->i", moved, self.gallery_rows))
+            products = (products + self.query_rows @ moved.T) / lengths  # a query's own length changes no order
+        nearest = products.argmax(axis=1)
+        found: NDArray[np.float64] = self.similarities[np.arange(len(nearest)), nearest].astype(np.float64)
+        return found
+
+
+def _some(positions: NDArray[np.int64], limit: int, random: np.random.Generator) -> NDArray[np.int64]:
+    return positions if len(positions) <= limit else np.sort(random.permutation(positions)[:limit])

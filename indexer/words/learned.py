@@ -1,0 +1,86 @@
+"""What a build has learned from a catalogue's words, and its files in a snapshot."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from indexer.snapshots.published import PublishedSnapshot
+from indexer.words.described import DescribedColumns
+from shared.errors import SnapshotError
+from shared.model.projection import Projection
+from shared.snapshot.data_directory import SnapshotPaths
+from shared.words.text_encoder import TextEncoder
+
+
+@dataclass(frozen=True)
+class LearnedWords:
+    """What was learned.
+
+    Attributes:
+        columns: that describe the items.
+        projection: None if it would not bring images with the same words nearer.
+        fold_projections: for each evaluated fold, learned without its images; empty without a projection.
+        text_encoder: learned from all images.
+        keys: `(n_items,)` uint64, ascending: of the items that it was learned from, see `word_keys`.
+        figures: for the manifest.
+        is_new: True if it was learned in this build.
+    """
+
+    columns: DescribedColumns
+    projection: Projection | None
+    fold_projections: tuple[Projection, ...]
+    text_encoder: TextEncoder
+    keys: NDArray[np.uint64]
+    figures: Mapping[str, Any]
+    is_new: bool = True
+
+    def write(self, paths: SnapshotPaths) -> None:
+        """Write the files into a snapshot."""
+        self.text_encoder.save(paths.text_encoder)
+        if self.projection is not None:
+            self.projection.save(paths.projection)
+        parts: dict[str, Any] = {
+            f"{name}_{fold}": array
+            for fold, projection in enumerate(self.fold_projections)
+            for name, array in (("basis", projection.basis), ("gains", projection.gains))
+        }
+        np.savez(paths.learned_words, keys=self.keys, n_folds=np.int64(len(self.fold_projections)), **parts)
+
+    @classmethod
+    def published(cls, published: PublishedSnapshot) -> "LearnedWords | None":
+        """Read what the published snapshot has learned; None if it has nothing of the kind.
+
+        Raises:
+            SnapshotError: a file is missing or damaged.
+        """
+        paths, figures = published.paths, published.manifest.words
+        if figures is None:
+            return None
+        try:
+            with np.load(paths.learned_words, allow_pickle=False) as arrays:
+                keys = np.asarray(arrays["keys"], dtype=np.uint64)
+                folds = tuple(
+                    Projection(arrays[f"basis_{fold}"], arrays[f"gains_{fold}"]) for fold in range(arrays["n_folds"])
+                )
+        except Exception as error:  # zipfile and NumPy raise exceptions of many types on damaged bytes
+            raise SnapshotError(f"{paths.learned_words} can't be read: {error}") from error
+        projection = Projection.open(paths.projection) if paths.projection.exists() else None
+        columns = DescribedColumns(_names(figures, "columns"), _names(figures, "short_columns"))
+        return cls(columns, projection, folds, TextEncoder.open(paths.text_encoder), keys, figures, is_new=False)
+
+    def n_changed(self, keys: NDArray[np.uint64]) -> int:
+        """The number of items whose words or images are not those that were learned.
+
+        Args:
+            keys: of the catalogue's items now.
+        """
+        same = len(np.intersect1d(self.keys, keys, assume_unique=True))
+        return max(len(self.keys), len(keys)) - same
+
+
+def _names(figures: Mapping[str, Any], key: str) -> tuple[str, ...]:
+    names: Sequence[str] = figures.get(key, ())
+    return tuple(map(str, names))
