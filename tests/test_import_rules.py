@@ -74,7 +74,7 @@ _LAYERS = {
         ["capacity"],
         ["catalogue"],
         ["snapshots"],
-        ["embedding", "groups", "backbone", "classifier", "partitions", "settings"],
+        ["embedding", "groups", "backbone", "classifier", "partitions", "words", "settings"],
         ["data_quality", "evaluation"],
         ["reports"],
         ["build_summary", "assemble_snapshot", "publish_gate", "dry_run", "pipeline"],

@@ -21,7 +21,7 @@ MAX_RANK = 128
 _MIN_GAIN = 1.001
 _MAX_QUERIES = 1_500
 _MAX_GALLERY = 6_000
-_MIN_STANDARD_ERRORS = 2.0
+_MIN_STANDARD_ERRORS = 3.0  # the best of several candidates is better by chance, too
 _SEED = 0
 
 
@@ -82,15 +82,20 @@ def choose_strength(images: LearnedImages, total: Sums, folds: list[Sums], group
             projected.append(np.concatenate(of_folds))
     best = int(np.argmax([values.mean() for values in projected]))
     gain = projected[best] - plain
-    error = _standard_error(gain, groups[np.concatenate([test.queries for test in tests])])
+    error = clustered_standard_error(gain, groups[np.concatenate([test.queries for test in tests])])
     ridge, strength = candidates[best]
     if gain.mean() <= _MIN_STANDARD_ERRORS * error:
         strength = 0.0
     return Choice(ridge, strength, float(plain.mean()), float(projected[best].mean()), error)
 
 
-def _standard_error(values: NDArray[np.float64], groups: NDArray[np.int64]) -> float:
-    """The standard error of a mean over images that come in groups (cluster-robust)."""
+def clustered_standard_error(values: NDArray[np.float64], groups: NDArray[np.int64]) -> float:
+    """Return the standard error of a mean over images that come in groups (Liang and Zeger, 1986).
+
+    Args:
+        values: `(n,)`.
+        groups: `(n,)`, the same number for values that are not independent.
+    """
     _, numbers = np.unique(groups, return_inverse=True)
     sums = np.bincount(numbers, weights=values - values.mean())
     n_groups = len(sums)

@@ -1,0 +1,37 @@
+import pytest
+
+from indexer.words.described import DescribedColumns, described_columns, described_text
+from shared.catalogue.items import Item
+from shared.errors import SettingsError
+from tests.support.builders.described import make_described
+
+
+def test_texts_with_repeated_words_describe_and_addresses_and_codes_do_not() -> None:
+    embedded, _ = make_described()
+    assert described_columns(embedded.items, "auto") == DescribedColumns(("colour", "title"), ("colour", "title"))
+
+
+def test_long_columns_are_not_short() -> None:
+    items = [
+        Item(f"{number}", "fruit", ("x",), {"title": "ripe apple", "description": "a ripe apple for a pie " * 4})
+        for number in range(4)
+    ]
+    assert described_columns(items, "auto") == DescribedColumns(("description", "title"), ("title",))
+    assert described_columns(items, "description") == DescribedColumns(("description",), ("description",))
+
+
+def test_a_catalogue_without_words_has_none() -> None:
+    embedded, _ = make_described(with_words=False)
+    assert described_columns(embedded.items, "auto") is None
+    assert described_columns(make_described()[0].items, "none") is None
+
+
+def test_an_unknown_column_is_an_error_that_names_those_that_exist() -> None:
+    embedded, _ = make_described()
+    with pytest.raises(SettingsError, match=r"'brand'.*colour, photo, sku, title, url"):
+        described_columns(embedded.items, "title,brand")
+
+
+def test_the_text_of_an_item_has_lists_and_the_category() -> None:
+    item = Item("1", "t_shirt", ("x",), {"tags": ["blue", 3, "cotton"], "price": 3.0, "title": "Shirt"})
+    assert described_text(item, ("tags", "title", "brand")) == "blue cotton\nShirt\nt shirt"
