@@ -36,6 +36,7 @@ from shared import __version__
 from shared.catalogue.item_store import ItemStore
 from shared.catalogue.item_writer import write_items
 from shared.catalogue.items import IndexedItem
+from shared.images.preprocessing import Preprocessing
 from shared.index.partition import Partition
 from shared.index.partition_files import partition_file
 from shared.manifest import FORMAT_VERSION, CategoryEntry, Manifest
@@ -64,7 +65,7 @@ class SnapshotContent:
         items: with their rows in the partitions.
         published: the snapshot whose partitions are reused.
         image_root: directory or URL that image paths are relative to.
-        preprocessing: one of `shared.images.preprocessing.PREPROCESSINGS`.
+        preprocessing: of the images.
     """
 
     backbone: ExportedBackbone
@@ -76,7 +77,7 @@ class SnapshotContent:
     published: PublishedSnapshot | None
     image_root: Path
     settings: BuildSettings
-    preprocessing: str
+    preprocessing: Preprocessing
 
     def write(self, paths: SnapshotPaths, snapshot_id: str, reporter: Reporter) -> Manifest:
         """Write every file, the manifest last.
@@ -193,7 +194,8 @@ class SnapshotContent:
 
     def _manifest(self, snapshot_id: str, categories: tuple[CategoryEntry, ...], embedder: Embedder) -> Manifest:
         """The manifest without checksums."""
-        golden = tuple(embedder.embed(golden_image())[0].tolist()) if self.backbone.model else ()
+        side_px = self.preprocessing.side_px if self.backbone.model else None
+        golden = tuple(embedder.embed(golden_image(embedder.side_px))[0].tolist()) if self.backbone.model else ()
         return Manifest(
             format_version=FORMAT_VERSION,
             snapshot_id=snapshot_id,
@@ -204,7 +206,7 @@ class SnapshotContent:
             embedder_id=embedder_id(self.backbone.model),
             dim=self._dim,
             metric="inner_product",
-            preprocessing=self.preprocessing,
+            preprocessing=self.preprocessing.name,
             recipe=self.embedded.recipe,
             index_views=self.settings.index_views,
             categories=categories,
@@ -215,7 +217,7 @@ class SnapshotContent:
             content=self.digest,
             golden=golden,
             classifier=self.chosen.figures(self.held_out),
-            settings={**self.settings.as_dict(), "backbone": self.backbone.name},
+            settings={**self.settings.as_dict(), "backbone": self.backbone.name, "side": side_px},
             checksums={},
             tuning=self.backbone.tuning,
         )

@@ -6,6 +6,7 @@ from typing import Any
 from indexer.console.progress import Reporter
 from indexer.data_quality.report import read_report
 from indexer.reports.file_names import PAGE
+from shared.images.preprocessing import Preprocessing
 from shared.manifest import Manifest
 from shared.snapshot.data_directory import DataDirectory
 
@@ -33,6 +34,7 @@ class BuildSummary:
 
     Attributes:
         published: True if `current` names the snapshot now.
+        side_px: of the backbone's input; None where the embeddings were given without a backbone.
         skipped: number of entries left out.
         embedded: views embedded in this run, augmented copies included.
         category_accuracy: of the classifier on held-out items; None where there were too few to hold any out.
@@ -42,6 +44,7 @@ class BuildSummary:
     snapshot_id: str
     published: bool
     backbone: str
+    side_px: int | None
     items: int
     images: int
     skipped: int
@@ -58,6 +61,7 @@ class BuildSummary:
             snapshot_id=manifest.snapshot_id,
             published=published,
             backbone=manifest.backbone,
+            side_px=Preprocessing.parse(manifest.preprocessing).side_px if manifest.golden else None,
             items=manifest.items,
             images=manifest.images,
             skipped=built.skipped,

@@ -25,6 +25,7 @@ from indexer.partitions.build import plan_partitions
 from indexer.settings import BuildSettings
 from indexer.snapshots.published import PublishedSnapshot, find_published, image_keys, preprocessing_of, snapshot_states
 from shared.errors import StorageError
+from shared.images.preprocessing import Preprocessing
 from shared.model.embedder import embedder_id
 from shared.snapshot.data_directory import DataDirectory
 
@@ -69,7 +70,7 @@ def dry_run(settings: BuildSettings, reporter: Reporter) -> DryRun:
     published = find_published(data, reporter)
     catalogue = read_catalogue(settings.catalogue, settings.image_root)
     model = reusable_model(settings, published)
-    recipe = _recipe(settings, model, preprocessing_of(data))
+    recipe = _recipe(settings, model, preprocessing_of(data, settings.side))
     dim = 0 if published is None else published.manifest.dim
     with _cache(settings, data, recipe, reporter) as cache:
         with reporter.stage("check images", catalogue.n_images) as stage:
@@ -102,7 +103,7 @@ def show(result: DryRun, reporter: Reporter) -> None:
     reporter.say("dry run: nothing was changed")
 
 
-def _recipe(settings: BuildSettings, model: bytes | None, preprocessing: str) -> str:
+def _recipe(settings: BuildSettings, model: bytes | None, preprocessing: Preprocessing) -> str:
     """The recipe of the catalogue's embeddings; empty where the backbone has yet to be exported."""
     if model is None:
         return ""

@@ -98,7 +98,7 @@ def _build(
             published=published,
             image_root=image_root,
             settings=settings,
-            preprocessing=preprocessing_of(data),
+            preprocessing=preprocessing_of(data, settings.side),
         )
         if published is not None and content.is_published() and has_all_vectors(published.manifest, reporter.say):
             manifest, reasons = published.manifest, []
@@ -138,7 +138,7 @@ def _images_embedded(
         settings.image_limits,
         settings.threads,
         rehash=settings.rehash,
-        preprocessing=preprocessing_of(data),
+        preprocessing=preprocessing_of(data, settings.side),
     )
     with closing(EmbeddingCache(data.cache, config.recipe, 1 + settings.augmentations, reporter.say)) as cache:
         with reporter.stage("embed images", catalogue.n_images) as stage:

@@ -14,6 +14,7 @@ from indexer.settings import BuildSettings
 from indexer.snapshots.milvus_collections import move_alias
 from indexer.snapshots.publish import set_current
 from indexer.snapshots.published import PublishedSnapshot
+from shared.images.preprocessing import Preprocessing
 from shared.manifest import CategoryEntry, Manifest
 from shared.model.classifier import Classifier
 from shared.snapshot.data_directory import DataDirectory
@@ -51,10 +52,11 @@ def publish(
 
 
 def _remember_settings(settings: BuildSettings, manifest: Manifest, data: DataDirectory) -> None:
-    """Keep the settings for the next build, with the backbone that was chosen: `auto` could choose another tomorrow."""
+    """Keep the settings for the next build, with the chosen backbone and side: `auto` could choose another tomorrow."""
     remembered = settings.as_dict()
     if settings.embeddings is None:
         remembered["backbone"] = manifest.backbone
+        remembered["side"] = Preprocessing.parse(manifest.preprocessing).side_px
     replace_file(data.build_settings, json.dumps(remembered, indent=1) + "\n")
 
 

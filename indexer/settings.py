@@ -13,6 +13,7 @@ from indexer.files.location import absolute, location
 from indexer.partitions.index_policy import INDEX_KINDS, IndexPolicy
 from shared.errors import SettingsError, SnapshotMissing
 from shared.images.limits import ImageLimits
+from shared.images.preprocessing import DEFAULT_SIDE_PX, MAX_SIDE_PX, MIN_SIDE_PX, SIDE_STEP_PX
 from shared.index.index_kind import EXACT
 from shared.index.stored_vectors import ENCODINGS
 from shared.milvus.address import EMBEDDED, MilvusAddress
@@ -69,6 +70,16 @@ class BuildSettings:
             "a file with the weights of the base network",
             default="as published, else those of ImageNet",
             metavar="FILE",
+        ),
+    ] = None
+    side: Annotated[
+        int | None,
+        Field(ge=MIN_SIDE_PX, le=MAX_SIDE_PX, multiple_of=SIDE_STEP_PX),
+        Help(
+            "the side of the base network's input, in pixels; a larger one is mostly more accurate, and slower",
+            default=f"as published, else {DEFAULT_SIDE_PX}",
+            metavar="PX",
+            see="how-to/make-it-better.md",
         ),
     ] = None
     fine_tune: Annotated[
@@ -187,6 +198,8 @@ class BuildSettings:
         check_options(self, option_flag)
         if self.embeddings is not None:
             _require(self.fine_tune == "off", "fine_tune", self.fine_tune, "off with --embeddings")
+            has_network = self.side is None or self.backbone != "auto"
+            _require(has_network, "side", self.side, "none with --embeddings, unless --backbone names what made them")
         if self.store != EMBEDDED:
             MilvusAddress.parse(self.store)
             limit = self.max_bytes_per_vector

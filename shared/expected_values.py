@@ -33,7 +33,8 @@ def expected(schema: JsonSchemaValue) -> str:
     if "enum" in schema:
         return f"one of: {', '.join(map(str, schema['enum']))}"
     if kind in ("integer", "number"):
-        return f"{'an' if kind == 'integer' else 'a'} {kind}{_range(schema)}"
+        multiple = f", a multiple of {schema['multipleOf']}" if "multipleOf" in schema else ""
+        return f"{'an' if kind == 'integer' else 'a'} {kind}{_range(schema)}{multiple}"
     if kind == "array":
         return f"a list of {_count(schema)}{_plural(schema.get('items', {}))}"
     if kind == "string":

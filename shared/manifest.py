@@ -138,7 +138,7 @@ class Manifest:
         dim: length of an embedding.
         metric: always `inner_product`.
         recipe: names everything besides the images that embeddings depend on.
-        preprocessing: of images and queries; one of `shared.images.preprocessing.PREPROCESSINGS`.
+        preprocessing: of images and queries; the name of a `shared.images.preprocessing.Preprocessing`.
         index_views: `original` or `all`.
         categories: in the order of the classifier's columns.
         items: number of items.

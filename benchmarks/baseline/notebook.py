@@ -15,12 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from indexer.embedding.augmentation import Augmentation
-from shared.images.preprocessing import SIDE_PX
 from shared.model.classifier import Classifier
 from shared.snapshot.data_directory import DataDirectory
 from shared.snapshot.snapshot import Snapshot
 
 _TOP_K = 10
+_SIDE_PX = 224  # as such notebooks have it, whatever the snapshot's
 _WARM_UP = 3
 
 
@@ -56,7 +56,7 @@ class NotebookSearch:
         snapshot = Snapshot.open(directory.paths(directory.current_id()))
         parts = [snapshot.partitions[category] for category in snapshot.classifier.categories]
         self._galleries = [part.embeddings(range(part.n_rows)) for part in parts]
-        self.base = load_backbone("efficientnet_lite0", None, print).model
+        self.base = load_backbone("efficientnet_lite0", None, print, _SIDE_PX).model
         self._whole = _with_head(self.base, snapshot.classifier)
         snapshot.close()
 
@@ -134,5 +134,5 @@ def _load(file: Path | BinaryIO) -> NDArray[np.float32]:
     """`(224, 224, 3)` float32."""
     import keras
 
-    image: NDArray[np.float32] = keras.utils.img_to_array(keras.utils.load_img(file, target_size=(SIDE_PX, SIDE_PX)))
+    image: NDArray[np.float32] = keras.utils.img_to_array(keras.utils.load_img(file, target_size=(_SIDE_PX, _SIDE_PX)))
     return image

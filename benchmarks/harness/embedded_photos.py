@@ -20,7 +20,7 @@ from indexer.embedding.embed_image import EmbeddingConfig
 from shared.catalogue.items import IndexedItem, Item
 from shared.images.decode import decode_image
 from shared.images.limits import ImageLimits
-from shared.images.preprocessing import to_pixels
+from shared.images.preprocessing import DEFAULT_SIDE_PX, Preprocessing, to_pixels
 from shared.index.partition import Partition
 from shared.model.embedder import Embedder, LiteRtEmbedder
 from shared.vectors import Vectors
@@ -28,9 +28,9 @@ from shared.vectors import Vectors
 THREADS = os.cpu_count() or 1
 
 
-def open_lite0() -> LiteRtEmbedder:
+def open_lite0(side_px: int = DEFAULT_SIDE_PX) -> LiteRtEmbedder:
     """Open the exported EfficientNet-Lite0, without fine-tuning."""
-    return LiteRtEmbedder(run_in_fresh_process(export_lite0), THREADS)
+    return LiteRtEmbedder(run_in_fresh_process(export_lite0, side_px), THREADS)
 
 
 def embed_photos(photos: Sequence[Photo], root: Path, embedder: Embedder, copies: int) -> EmbeddedCatalogue:
@@ -44,7 +44,10 @@ def embed_photos(photos: Sequence[Photo], root: Path, embedder: Embedder, copies
     """
     with tempfile.TemporaryDirectory(prefix="parecido-benchmark-") as directory, SilentReporter().stage("") as stage:
         catalogue = write_catalogue(photos, root, Path(directory, "catalogue.jsonl"))
-        how = EmbeddingConfig(embedder, Augmentation(copies=copies), ImageLimits(), THREADS)
+        preprocessing = Preprocessing(embedder.side_px)
+        how = EmbeddingConfig(
+            embedder, Augmentation(copies=copies), ImageLimits(), THREADS, preprocessing=preprocessing
+        )
         return embed_catalogue(catalogue, how, stage)
 
 
@@ -65,8 +68,8 @@ def embed_uploads(
     """Return `(n_photos, dim)` float32 unit rows: the embeddings of the edited photos."""
 
     def embed(photo: Photo) -> Vectors:
-        image = decode_image(change(photo.path), ImageLimits())
-        return embedder.embed(to_pixels(image)[np.newaxis])
+        image = decode_image(change(photo.path), ImageLimits(), preprocessing=Preprocessing(embedder.side_px))
+        return embedder.embed(to_pixels(image, embedder.side_px)[np.newaxis])
 
     with ThreadPoolExecutor(THREADS) as pool:
         return np.concatenate(list(pool.map(embed, photos)))

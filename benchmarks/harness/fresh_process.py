@@ -6,6 +6,8 @@ from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from typing import ParamSpec, TypeVar
 
+from shared.images.preprocessing import DEFAULT_SIDE_PX
+
 _Parameters = ParamSpec("_Parameters")
 _Result = TypeVar("_Result")
 
@@ -19,9 +21,9 @@ def run_in_fresh_process(
         return pool.submit(function, *values, **named).result()
 
 
-def export_lite0() -> bytes:
+def export_lite0(side_px: int = DEFAULT_SIDE_PX) -> bytes:
     """Return the bytes of `embedder.tflite` for EfficientNet-Lite0; call it by `run_in_fresh_process`."""
     from indexer.backbone.export import export_embedder
     from indexer.backbone.load import load_backbone
 
-    return export_embedder(load_backbone("efficientnet_lite0", None, print).model)
+    return export_embedder(load_backbone("efficientnet_lite0", None, print, side_px).model)

@@ -12,8 +12,6 @@ from ai_edge_litert.interpreter import Interpreter
 from numpy.typing import NDArray
 from PIL import Image
 
-from shared.images.preprocessing import SIDE_PX
-
 _WARM_UP = 3
 
 
@@ -29,7 +27,8 @@ class RawLimit:
             threads: Threads per inference.
         """
         self._interpreters = [_allocated(model, threads) for _ in range(interpreters)]
-        black = np.zeros((1, SIDE_PX, SIDE_PX, 3), np.uint8)
+        self.side_px = int(self._interpreters[0].get_input_details()[0]["shape"][1])
+        black = np.zeros((1, self.side_px, self.side_px, 3), np.uint8)
         for litert in self._interpreters:
             for _ in range(_WARM_UP):
                 forward(litert, black)
@@ -37,7 +36,7 @@ class RawLimit:
     def query_s(self, data: bytes) -> float:
         """Return the seconds from the bytes of an image file to its embedding."""
         started = time.perf_counter()
-        forward(self._interpreters[0], decode(data))
+        forward(self._interpreters[0], decode(data, self.side_px))
         return time.perf_counter() - started
 
     def index_s(self, paths: Sequence[Path], passes: int) -> float:
@@ -46,7 +45,7 @@ class RawLimit:
 
         def work(litert: Any) -> None:
             for path in rest:
-                pixels = decode(path.read_bytes())
+                pixels = decode(path.read_bytes(), self.side_px)
                 for _ in range(passes):
                     forward(litert, pixels)
 
@@ -59,14 +58,14 @@ class RawLimit:
         return time.perf_counter() - started
 
 
-def decode(data: bytes) -> NDArray[np.uint8]:
-    """Return `(1, 224, 224, 3)` uint8: the file decoded at full size and resized to a square."""
+def decode(data: bytes, side_px: int) -> NDArray[np.uint8]:
+    """Return `(1, side_px, side_px, 3)` uint8: the file decoded at full size and resized to a square."""
     image = Image.open(io.BytesIO(data)).convert("RGB")
-    return np.asarray(image.resize((SIDE_PX, SIDE_PX), Image.Resampling.BILINEAR))[np.newaxis]
+    return np.asarray(image.resize((side_px, side_px), Image.Resampling.BILINEAR))[np.newaxis]
 
 
 def forward(litert: Any, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Run one inference: `(n, 224, 224, 3)` uint8 → `(n, dim)` float32."""
+    """Run one inference: `(n, side_px, side_px, 3)` uint8 → `(n, dim)` float32."""
     litert.set_tensor(litert.get_input_details()[0]["index"], pixels)
     litert.invoke()
     embeddings: NDArray[np.float32] = litert.get_tensor(litert.get_output_details()[0]["index"])

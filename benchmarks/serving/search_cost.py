@@ -26,7 +26,7 @@ from shared.catalogue.item_store import ItemStore
 from shared.catalogue.item_writer import write_items
 from shared.catalogue.items import IndexedItem, Item
 from shared.catalogue.metadata_filter import MetadataFilter
-from shared.images.preprocessing import PREPROCESSING
+from shared.images.preprocessing import DEFAULT_PREPROCESSING
 from shared.index.partition import Partition
 from shared.manifest import FORMAT_VERSION, Manifest
 from shared.model.classifier import Classifier
@@ -131,7 +131,7 @@ def _manifest(n_items: int, dim: int) -> Manifest:
         "backbone": "none",
         "embedder_id": "none",
         "metric": "inner_product",
-        "preprocessing": PREPROCESSING,
+        "preprocessing": DEFAULT_PREPROCESSING.name,
     }
     fields: dict[str, Any] = {**nothing, **described, "format_version": FORMAT_VERSION, "dim": dim, "items": n_items}
     empty: dict[str, Any] = {"categories": (), "golden": (), "classifier": {}, "settings": {}, "checksums": {}}

@@ -11,7 +11,9 @@ from indexer.catalogue.model import Catalogue
 from indexer.console.progress import Reporter
 from indexer.embedding.exported_backbone import ExportedBackbone
 from indexer.settings import BuildSettings
-from indexer.snapshots.published import PublishedSnapshot, is_tuned
+from indexer.snapshots.published import PublishedSnapshot, is_tuned, preprocessing_of
+from shared.images.preprocessing import Preprocessing
+from shared.snapshot.data_directory import DataDirectory
 
 
 def choose_backbone(
@@ -26,7 +28,14 @@ def choose_backbone(
     if published is not None and model is not None:
         manifest = published.manifest
         return ExportedBackbone(manifest.backbone, manifest.weights, model, manifest.tuning)
-    backbone = _export_backbone(settings, catalogue, reporter)
+    side_px = preprocessing_of(DataDirectory(settings.data), settings.side).side_px
+    if published is not None and published.manifest.golden and side_px != _side_px(published):
+        tuned_too = ", tuned anew if it still helps," if is_tuned(published) and settings.fine_tune != "off" else ""
+        reporter.say(
+            f"the side of the input changes from {_side_px(published)} to {side_px} px: the backbone is exported"
+            f" again{tuned_too} and every image is embedded again"
+        )
+    backbone = _export_backbone(settings, side_px, catalogue, reporter)
     gc.collect()  # the export leaves reference cycles that hold 0.4 GB
     return backbone
 
@@ -34,6 +43,8 @@ def choose_backbone(
 def reusable_model(settings: BuildSettings, published: PublishedSnapshot | None) -> bytes | None:
     """Return the published model if it fits the settings; None if a backbone has to be exported."""
     if published is None or not _fits_fine_tune(settings, published):
+        return None
+    if settings.side is not None and settings.side != _side_px(published):
         return None
     return published.model(settings.backbone, settings.weights)
 
@@ -48,13 +59,19 @@ def _fits_fine_tune(settings: BuildSettings, published: PublishedSnapshot) -> bo
     return was_tried or (settings.fine_tune == "auto" and published.manifest.settings.get("fine_tune") == "auto")
 
 
-def _export_backbone(settings: BuildSettings, catalogue: Catalogue, reporter: Reporter) -> ExportedBackbone:
+def _side_px(published: PublishedSnapshot) -> int:
+    return Preprocessing.parse(published.manifest.preprocessing).side_px
+
+
+def _export_backbone(
+    settings: BuildSettings, side_px: int, catalogue: Catalogue, reporter: Reporter
+) -> ExportedBackbone:
     images = _tuning_images(settings, catalogue, reporter)
     with reporter.stage("load backbone"):  # includes the import of TensorFlow, which takes seconds
         from indexer.backbone.export import export_embedder
         from indexer.backbone.load import load_backbone
 
-        backbone = load_backbone(settings.backbone, settings.weights, reporter.say)
+        backbone = load_backbone(settings.backbone, settings.weights, reporter.say, side_px)
         if images is None:
             return ExportedBackbone(backbone.name, backbone.weights, export_embedder(backbone.model))
     return tune_backbone(backbone, images, settings, reporter)

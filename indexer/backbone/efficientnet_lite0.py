@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from indexer.backbone.torch_weights import read_torch_weights
 from shared.errors import WeightsError
-from shared.images.preprocessing import SIDE_PX
+from shared.images.preprocessing import DEFAULT_SIDE_PX
 from shared.model.energy_score import EnergyScore
 
 DIM = 1280
@@ -60,20 +60,21 @@ def weights_path() -> Path:
     return Path(spec.origin).parent / _WEIGHTS
 
 
-def build_lite0(path: Path, with_top: bool = False) -> keras.Model:
+def build_lite0(path: Path, side_px: int = DEFAULT_SIDE_PX, with_top: bool = False) -> keras.Model:
     """Build the network and load its weights.
 
     Args:
         path: a legacy PyTorch state dict, such as `weights_path`.
+        side_px: of the input.
         with_top: keep the head for the 1,000 ImageNet classes; the output is then `(n, 1000)` logits.
 
     Returns:
-        `(n, 224, 224, 3)` float32 RGB 0…255 → `(n, 1280)` float32.
+        `(n, side_px, side_px, 3)` float32 RGB 0…255 → `(n, 1280)` float32.
 
     Raises:
         WeightsError: the file is rejected, or its tensors are not those of this network.
     """
-    model = _network(with_top)
+    model = _network(side_px, with_top)
     tensors = read_torch_weights(path)
     for layer in model.layers:
         if layer.weights:
@@ -97,8 +98,8 @@ def imagenet_classes(path: Path) -> EnergyScore | None:
     return EnergyScore(weights, tensors["_fc.bias"].astype(np.float32))
 
 
-def _network(with_top: bool) -> keras.Model:
-    images = layers.Input((SIDE_PX, SIDE_PX, 3))
+def _network(side_px: int, with_top: bool) -> keras.Model:
+    images = layers.Input((side_px, side_px, 3))
     x = layers.Rescaling(1 / 128, offset=-127 / 128)(images)
     x = _convolution(x, 32, 3, 2, "conv_stem", "bn0")
     number = 0

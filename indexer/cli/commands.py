@@ -38,6 +38,7 @@ from shared.snapshot.verify_files import verify_files
 
 Result = dict[str, Any]
 _THREADS = os.cpu_count() or 1
+_KEPT = ("backbone", "weights", "side", "fine_tune", "store")  # by a build of another catalogue
 
 
 def run(name: str, given: Mapping[str, Any], reporter: Reporter) -> Result:
@@ -75,8 +76,9 @@ def _build(given: Mapping[str, Any], reporter: Reporter) -> Result:
 def build_settings(given: Mapping[str, Any]) -> BuildSettings:
     """Return the settings of a build.
 
-    Without a catalogue, those of the last build hold where nothing else is given. With one, the published base and
-    store stay unless others are given: embeddings of two bases don't mix, and `auto` could choose another one.
+    Without a catalogue, those of the last build hold where nothing else is given. With one, the published base, its
+    input side and the store stay unless others are given: embeddings of two bases don't mix, and `auto` could choose
+    another one.
 
     Args:
         given: the options that were given, by name.
@@ -97,7 +99,7 @@ def build_settings(given: Mapping[str, Any]) -> BuildSettings:
         return replace(remembered_settings(data), **values)
     try:
         published = remembered_settings(data)
-        values = {name: getattr(published, name) for name in ("backbone", "weights", "fine_tune", "store")} | values
+        values = {name: getattr(published, name) for name in _KEPT} | values
     except SnapshotMissing:
         pass
     return BuildSettings(**values)

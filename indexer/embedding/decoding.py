@@ -10,22 +10,25 @@ from PIL import Image
 from shared.images.decode_pool.pool import DecodePool
 from shared.images.decode_pool.template import template_of_process
 from shared.images.limits import ImageLimits
-from shared.images.preprocessing import PREPROCESSING
+from shared.images.preprocessing import DEFAULT_PREPROCESSING, Preprocessing
 
 _CPU_S = 10.0
 """Processor time for one image: more than for a query, since nobody is waiting."""
 
 
 def decode_pixels(
-    data: bytes, limits: ImageLimits, name: str = "the image", preprocessing: str = PREPROCESSING
+    data: bytes,
+    limits: ImageLimits,
+    name: str = "the image",
+    preprocessing: Preprocessing = DEFAULT_PREPROCESSING,
 ) -> NDArray[np.uint8]:
-    """Decode an image file for the embedder, `(224, 224, 3)` uint8, on one process per core.
+    """Decode an image file for the embedder, `(side_px, side_px, 3)` uint8, on one process per core.
 
     Args:
         data: the bytes of the file.
         limits: larger images are rejected.
         name: the name in error messages.
-        preprocessing: one of `shared.images.preprocessing.PREPROCESSINGS`.
+        preprocessing: that of the snapshot.
 
     Raises:
         ImageError: it can't be decoded, or exceeds the limits.

@@ -12,7 +12,7 @@ from indexer.embedding.decoding import decode_pixels
 from indexer.files.location import is_url, read_limited, status_of
 from shared.errors import CatalogueError
 from shared.images.limits import ImageLimits
-from shared.images.preprocessing import PREPROCESSING
+from shared.images.preprocessing import DEFAULT_PREPROCESSING, Preprocessing
 from shared.model.embedder import Embedder
 from shared.vectors import Vectors
 
@@ -43,7 +43,7 @@ class EmbeddingConfig:
         threads: number of images processed at once.
         cache: the views embedded earlier with the same recipe; None embeds everything.
         rehash: read every file, even if its size and modification time have not changed.
-        preprocessing: one of `shared.images.preprocessing.PREPROCESSINGS`.
+        preprocessing: to the side that the embedder takes.
     """
 
     embedder: Embedder
@@ -52,7 +52,7 @@ class EmbeddingConfig:
     threads: int
     cache: EmbeddingCache | None = None
     rehash: bool = False
-    preprocessing: str = PREPROCESSING
+    preprocessing: Preprocessing = DEFAULT_PREPROCESSING
 
     @property
     def recipe(self) -> str:
@@ -60,9 +60,9 @@ class EmbeddingConfig:
         return recipe_of(self.embedder.embedder_id, self.augmentation, self.limits, self.preprocessing)
 
 
-def recipe_of(embedder_id: str, augmentation: Augmentation, limits: ImageLimits, preprocessing: str) -> str:
+def recipe_of(embedder_id: str, augmentation: Augmentation, limits: ImageLimits, preprocessing: Preprocessing) -> str:
     """Return a text that names everything the views depend on besides the image."""
-    return " | ".join((embedder_id, preprocessing, augmentation.recipe(), f"<= {limits.max_pixels} px"))
+    return " | ".join((embedder_id, preprocessing.name, augmentation.recipe(), f"<= {limits.max_pixels} px"))
 
 
 def cached_image(path: Path, config: EmbeddingConfig) -> EmbeddedImage | None:

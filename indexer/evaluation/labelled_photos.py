@@ -102,5 +102,5 @@ def embed_query(snapshot: Snapshot, data: bytes, name: str = "the image") -> Que
     Raises:
         ImageError: the image can't be used.
     """
-    pixels = decode_pixels(data, ImageLimits(), name, snapshot.manifest.preprocessing)
+    pixels = decode_pixels(data, ImageLimits(), name, snapshot.preprocessing)
     return QueryPictures.of_image(snapshot, data, snapshot.embedder.embed(image_views(pixels)))

@@ -16,7 +16,7 @@ from indexer.snapshots.classifier_heads import Heads
 from indexer.snapshots.stored_folds import StoredFolds, keys_of_images
 from shared.catalogue.item_store import ItemStore
 from shared.errors import ParecidoError, SnapshotMissing
-from shared.images.preprocessing import PREPROCESSING, PREPROCESSINGS
+from shared.images.preprocessing import DEFAULT_PREPROCESSING, Preprocessing
 from shared.manifest import CategoryEntry, Manifest
 from shared.snapshot.checksums import sha256_of
 from shared.snapshot.data_directory import DataDirectory, SnapshotPaths
@@ -94,28 +94,35 @@ def find_published(data: DataDirectory, reporter: Reporter) -> PublishedSnapshot
     try:
         paths = data.paths(data.current_id())
         manifest = Manifest.read(paths.manifest)
-        if manifest.preprocessing not in PREPROCESSINGS:
-            reporter.say(
-                f"nothing of the published snapshot is reused: its preprocessing is {manifest.preprocessing!r}"
-            )
-            return None
+        Preprocessing.parse(manifest.preprocessing)
         verify_files(paths, manifest)
     except SnapshotMissing:
         return None
     except ParecidoError as error:
         reporter.say(f"nothing of the published snapshot is reused: {error}")
         return None
+    except ValueError as error:
+        reporter.say(
+            f"nothing of the published snapshot is reused: its preprocessing is {manifest.preprocessing!r}; {error}"
+        )
+        return None
     return PublishedSnapshot(paths, manifest)
 
 
-def preprocessing_of(data: DataDirectory) -> str:
+def preprocessing_of(data: DataDirectory, side_px: int | None = None) -> Preprocessing:
     """The preprocessing of a build: that of the published snapshot, for which the cached embeddings were made.
 
+    Args:
+        data: the data directory.
+        side_px: the side of the embedder's input; None for the published one.
+
     Returns:
-        One of `PREPROCESSINGS`; the newest where nothing is published, or by a preprocessing of the past.
+        The newest for another side, and where nothing is published, or by a preprocessing of the past.
     """
     try:
-        name = Manifest.read(data.paths(data.current_id()).manifest).preprocessing
-    except ParecidoError:
-        return PREPROCESSING
-    return name if name in PREPROCESSINGS else PREPROCESSING
+        preprocessing = Preprocessing.parse(Manifest.read(data.paths(data.current_id()).manifest).preprocessing)
+    except (ParecidoError, ValueError):
+        preprocessing = DEFAULT_PREPROCESSING
+    if side_px is None or side_px == preprocessing.side_px:
+        return preprocessing
+    return Preprocessing(side_px)

@@ -17,7 +17,7 @@ from search_service.admission.controller import slow_decode_admission
 from shared.errors import ImageTooCostly, Overloaded
 from shared.images.decode_pool.pool import CPU_S, DecodePool, PoolObserver
 from shared.images.decode_pool.template import DecodeTemplate
-from shared.images.preprocessing import PREPROCESSING
+from shared.images.preprocessing import DEFAULT_PREPROCESSING, Preprocessing
 from shared.priority import INFERENCE_NICENESS
 
 QUICK_S = 0.25
@@ -61,8 +61,10 @@ class QueryDecoder:
         """
         return self._costly_images.is_slow(data)
 
-    def decode_quickly(self, data: bytes, preprocessing: str = PREPROCESSING) -> NDArray[np.uint8] | None:
-        """Make the first attempt: return `(224, 224, 3)` uint8, or None if it takes longer.
+    def decode_quickly(
+        self, data: bytes, preprocessing: Preprocessing = DEFAULT_PREPROCESSING
+    ) -> NDArray[np.uint8] | None:
+        """Make the first attempt: return the embedder's `(side_px, side_px, 3)` uint8, or None if it takes longer.
 
         Raises:
             ImageError: the image is broken, unsupported, too large or too costly.
@@ -77,8 +79,8 @@ class QueryDecoder:
             self._costly_images.add(data, None)
             return None
 
-    def decode_slowly(self, data: bytes, preprocessing: str = PREPROCESSING) -> NDArray[np.uint8]:
-        """Make the second attempt: return `(224, 224, 3)` uint8.
+    def decode_slowly(self, data: bytes, preprocessing: Preprocessing = DEFAULT_PREPROCESSING) -> NDArray[np.uint8]:
+        """Make the second attempt: return the embedder's `(side_px, side_px, 3)` uint8.
 
         Raises:
             ImageError: the image is broken, unsupported, too large or too costly.

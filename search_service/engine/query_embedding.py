@@ -37,7 +37,7 @@ class QueryEmbedder:
             Overloaded: the queue is full.
             ClientGone: the client has disconnected.
         """
-        preprocessing = self._snapshot.manifest.preprocessing
+        preprocessing = self._snapshot.preprocessing
         if not self._decoder.is_known_slow(data):
             with self._admission.slot() as slot:
                 with timing.stage("decode"):

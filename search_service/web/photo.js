@@ -1,6 +1,6 @@
 // Photos to search by: opening, cropping and downscaling before upload.
 
-const MAX_SIDE_PX = 1024; // the model's input has 224 px; more only takes longer to send
+const MAX_SIDE_PX = 1024; // the model's input has 128 to 352 px; more only takes longer to send
 const JPEG_QUALITY = 0.9;
 
 /** Signatures of the formats that are sent unchanged: JPEG, PNG, GIF, WebP. File names are ignored. */

@@ -24,7 +24,7 @@ from shared.images.decode_cost import (
 )
 from shared.images.formats import FORMATS, HEAD_BYTES, image_format, other_kind
 from shared.images.limits import ImageLimits
-from shared.images.preprocessing import FIRST_PREPROCESSING, PREPROCESSING, needed_size
+from shared.images.preprocessing import DEFAULT_PREPROCESSING, FIRST_REVISION, Preprocessing, needed_size
 from shared.images.repair import reject_missing_rows, repaired
 from shared.images.rgb import is_rgb, to_upright_rgb, upright_transpose
 
@@ -45,7 +45,10 @@ with suppress(OSError, AttributeError):  # libtiff writes to the standard error,
 
 
 def decode_image(
-    data: bytes, limits: ImageLimits, name: str = "the image", preprocessing: str = PREPROCESSING
+    data: bytes,
+    limits: ImageLimits,
+    name: str = "the image",
+    preprocessing: Preprocessing = DEFAULT_PREPROCESSING,
 ) -> Image.Image:
     """Decode the first frame of an image file to upright 8-bit RGB.
 
@@ -58,7 +61,7 @@ def decode_image(
         data: the bytes of a JPEG, PNG, WebP, GIF, TIFF, BMP or AVIF file.
         limits: larger images are rejected before they are decoded.
         name: the image's name in messages, for example its path.
-        preprocessing: one of `PREPROCESSINGS`: that of the snapshot that the embedding is compared with.
+        preprocessing: that of the snapshot that the embedding is compared with.
 
     Raises:
         ImageTooLarge: the image needs more bytes, pixels or memory than `limits` allow.
@@ -70,23 +73,27 @@ def decode_image(
     if not data:
         raise UnsupportedImage(f"{name} is empty; expected one of {', '.join(FORMATS)}")
     reject_large_gif_frame(data, limits.max_pixels, name)
+    side_px = preprocessing.side_px
     try:
-        image, reduction = _decode_file(data, limits, name)
+        image, reduction = _decode_file(data, limits, name, side_px)
     except BrokenImage:
         repaired_data = repaired(data)
         if repaired_data is None:
             raise
-        image, reduction = _decode_file(repaired_data, limits, name, is_repaired=True)
-    return image if preprocessing == FIRST_PREPROCESSING or reduction == 1 else image.reduce(reduction)
+        image, reduction = _decode_file(repaired_data, limits, name, side_px, is_repaired=True)
+    return image if preprocessing.revision == FIRST_REVISION or reduction == 1 else image.reduce(reduction)
 
 
-def _decode_file(data: bytes, limits: ImageLimits, name: str, is_repaired: bool = False) -> tuple[Image.Image, int]:
+def _decode_file(
+    data: bytes, limits: ImageLimits, name: str, side_px: int, is_repaired: bool = False
+) -> tuple[Image.Image, int]:
     """The image, and the factor to reduce it by for the pixels that a JPEG of its size is decoded to."""
     # Pillow's decoders raise exceptions of any type on hostile bytes (struct.error, KeyError, SyntaxError, …).
     try:
         with Image.open(io.BytesIO(data), formats=FORMATS) as image:
             size, is_jpeg = image.size, image.format in _JPEGS
-            return _decode(image, limits, name, is_repaired), 1 if is_jpeg else _jpeg_reduction(*size)
+            decoded = _decode(image, limits, name, side_px, is_repaired)
+            return decoded, 1 if is_jpeg else _jpeg_reduction(*size, side_px)
     except ImageError:
         raise
     except UnidentifiedImageError:
@@ -108,12 +115,12 @@ def broken_image(name: str, error: Exception) -> BrokenImage:
     return BrokenImage(f"{name} can't be decoded: {error or type(error).__name__}")
 
 
-def _decode(image: ImageFile.ImageFile, limits: ImageLimits, name: str, is_repaired: bool) -> Image.Image:
+def _decode(image: ImageFile.ImageFile, limits: ImageLimits, name: str, side_px: int, is_repaired: bool) -> Image.Image:
     width, height = image.size
     reject_too_many_pixels(width, height, limits.max_pixels, name)
     coefficients = coefficient_bytes(image)
     if image.format in _JPEGS:
-        image.draft("RGB", needed_size(width, height))
+        image.draft("RGB", needed_size(width, height, side_px))
     reject_too_much_memory(image, coefficients + decoding_bytes(image, is_rgb(image)), limits, name)
     image.load()
     if is_repaired and image.format in _JPEGS:
@@ -125,8 +132,8 @@ def _decode(image: ImageFile.ImageFile, limits: ImageLimits, name: str, is_repai
     return to_upright_rgb(image, transpose)
 
 
-def _jpeg_reduction(width: int, height: int) -> int:
+def _jpeg_reduction(width: int, height: int, side_px: int) -> int:
     """The factor by which `Image.draft` reduces a JPEG of this size."""
-    needed_width, needed_height = needed_size(width, height)
+    needed_width, needed_height = needed_size(width, height, side_px)
     largest = min(width // needed_width, height // needed_height)
     return next(scale for scale in _JPEG_SCALES if scale <= largest)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from shared.errors import ImagesUnavailable, SnapshotError
 from shared.files.regular_file import read_regular
-from shared.images.preprocessing import SIDE_PX
+from shared.images.preprocessing import MAX_SIDE_PX, MIN_SIDE_PX, SIDE_STEP_PX, is_side
 from shared.vectors import Pixels, Vectors, unit_rows
 
 _Result = TypeVar("_Result")
@@ -22,16 +22,23 @@ _MAX_BYTES = 1 << 30
 
 
 class Embedder(Protocol):
-    """A model that turns pixels into embeddings."""
+    """A model that turns pixels into embeddings.
+
+    Attributes:
+        dim: length of an embedding.
+        side_px: side of the images that it takes.
+        embedder_id: see `embedder_id`.
+    """
 
     dim: int
+    side_px: int
     embedder_id: str
 
     def embed(self, pixels: Pixels, is_alone: bool = False) -> Vectors:
         """Embed images; safe to call from several threads.
 
         Args:
-            pixels: `(n, 224, 224, 3)` uint8.
+            pixels: `(n, side_px, side_px, 3)` uint8.
             is_alone: True if no other call is running, so that this one may use every core.
 
         Returns:
@@ -57,7 +64,7 @@ class LiteRtEmbedder:
         """Prepare to run `model`; interpreters are created on demand.
 
         Args:
-            model: the bytes of a `.tflite` file: `(1, 224, 224, 3)` uint8 → `(1, dim)` float32.
+            model: the bytes of a `.tflite` file: `(1, side_px, side_px, 3)` uint8 → `(1, dim)` float32.
             interpreters: the most inferences that run at once; by default one per core.
             lone_threads: threads for an inference that runs alone; others have one each.
             threads: run the inferences; None for the caller's thread.
@@ -69,7 +76,7 @@ class LiteRtEmbedder:
         self._lone = _Pool(model, 1, lone_threads) if lone_threads > 1 else self._interpreters
         self._threads = threads
         self.embedder_id = embedder_id(model)
-        self.dim = self._run(self._find_dim)
+        self.dim, self.side_px = self._run(self._find_sizes)
 
     @classmethod
     def open(
@@ -83,7 +90,7 @@ class LiteRtEmbedder:
         return cls(model, interpreters, lone_threads, threads)
 
     def embed(self, pixels: Pixels, is_alone: bool = False) -> Vectors:
-        """`(n, 224, 224, 3)` uint8 → `(n, dim)` float32 unit rows, the same bits whether it is alone or not."""
+        """`(n, side_px, side_px, 3)` uint8 → `(n, dim)` float32 unit rows, the same bits whether it is alone or not."""
         pool = self._lone if is_alone else self._interpreters
         return unit_rows(self._run(lambda: self._embed(pool, pixels)))
 
@@ -94,9 +101,9 @@ class LiteRtEmbedder:
                 row[:] = interpreter.run(image)
         return rows
 
-    def _find_dim(self) -> int:
+    def _find_sizes(self) -> tuple[int, int]:
         with self._interpreters.borrow() as interpreter:
-            return interpreter.dim
+            return interpreter.dim, interpreter.side_px
 
     def _run(self, work: Callable[[], _Result]) -> _Result:
         """Run in `threads`, interpreters' creation too: their threads inherit the priority of their creator."""
@@ -108,7 +115,7 @@ class NoEmbedder:
 
     def __init__(self, dim: int) -> None:
         """Create it for embeddings of length `dim`."""
-        self.dim, self.embedder_id = dim, embedder_id(b"")
+        self.dim, self.side_px, self.embedder_id = dim, 0, embedder_id(b"")
 
     def embed(self, pixels: Pixels, is_alone: bool = False) -> Vectors:
         """Reject the images.
@@ -157,18 +164,20 @@ class _Interpreter:
         except (ValueError, RuntimeError, IndexError) as error:
             raise SnapshotError(f"the embedder is not a LiteRT model: {error}") from error
         in_shape, in_dtype = tuple(inputs["shape"].tolist()), np.dtype(inputs["dtype"])
-        if in_shape != (1, SIDE_PX, SIDE_PX, 3) or in_dtype != np.uint8:
+        side_px = in_shape[1] if len(in_shape) == 4 else 0
+        if in_shape != (1, side_px, side_px, 3) or not is_side(side_px) or in_dtype != np.uint8:
             raise SnapshotError(
-                f"the embedder takes {in_shape} {in_dtype}; expected (1, {SIDE_PX}, {SIDE_PX}, 3) uint8"
+                f"the embedder takes {in_shape} {in_dtype}; expected (1, side, side, 3) uint8, with a side of"
+                f" {MIN_SIDE_PX} to {MAX_SIDE_PX} px, a multiple of {SIDE_STEP_PX}"
             )
         out_shape, out_dtype = tuple(outputs["shape"].tolist()), np.dtype(outputs["dtype"])
         if len(out_shape) != 2 or out_shape[0] != 1 or out_shape[1] < 1 or out_dtype != np.float32:
             raise SnapshotError(f"the embedder returns {out_shape} {out_dtype}; expected (1, dim) float32")
         self._input, self._output = inputs["index"], outputs["index"]
-        self.dim = int(out_shape[-1])
+        self.dim, self.side_px = int(out_shape[-1]), int(side_px)
 
     def run(self, image: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """`(224, 224, 3)` uint8 → `(dim,)` float32, not normalised."""
+        """`(side_px, side_px, 3)` uint8 → `(dim,)` float32, not normalised."""
         self._litert.set_tensor(self._input, image[np.newaxis])
         self._litert.invoke()
         embedding: NDArray[np.float32] = self._litert.get_tensor(self._output)[0]

@@ -102,7 +102,7 @@ class ProjectedEmbedder:
         if base.dim != projection.dim:
             raise SnapshotError(f"the projection takes {projection.dim} dimensions; the embedder makes {base.dim}")
         self._base, self._projection = base, projection
-        self.dim, self.embedder_id = base.dim, base.embedder_id
+        self.dim, self.side_px, self.embedder_id = base.dim, base.side_px, base.embedder_id
 
     def embed(self, pixels: Pixels, is_alone: bool = False) -> Vectors:
         """Embed as the base does, and project: `(n, dim)` float32 unit rows."""

@@ -7,14 +7,14 @@ anything relies on it: by `Snapshot.open` as far as it takes hardly any time, an
 from collections.abc import Callable, Mapping
 from concurrent.futures import Executor
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cached_property, partial
 
 import numpy as np
 
 from shared.catalogue.item_store import ItemStore
 from shared.deadline import NO_DEADLINE, Deadline
 from shared.errors import SnapshotError, UnknownCategory
-from shared.images.preprocessing import PREPROCESSINGS
+from shared.images.preprocessing import Preprocessing
 from shared.index.category_search import CategorySearch
 from shared.index.partition import Partition
 from shared.index.partition_files import validate_item_numbers
@@ -58,6 +58,11 @@ class Snapshot:
     def snapshot_id(self) -> str:
         """The id, as in the manifest."""
         return self.manifest.snapshot_id
+
+    @cached_property
+    def preprocessing(self) -> Preprocessing:
+        """The preprocessing of its images, and of queries."""
+        return Preprocessing.parse(self.manifest.preprocessing)
 
     @classmethod
     def open(
@@ -109,12 +114,12 @@ class Snapshot:
     ) -> "Snapshot":
         require_checksums(paths, manifest)
         verify_files(paths, manifest, by_samples=True, deadline=deadline)
-        if manifest.preprocessing not in PREPROCESSINGS:
-            known = ", ".join(map(repr, PREPROCESSINGS))
+        try:
+            Preprocessing.parse(manifest.preprocessing)
+        except ValueError as error:
             raise SnapshotError(
-                f"{paths.root} was built with the preprocessing {manifest.preprocessing!r}; expected one of {known}:"
-                " build it again"
-            )
+                f"{paths.root} was built with the preprocessing {manifest.preprocessing!r}; {error}: build it again"
+            ) from None
         names = tuple(entry.name for entry in manifest.categories)
         partitions: Mapping[str, CategorySearch] = (
             {name: Partition.open(name, paths.partitions) for name in names}
@@ -212,6 +217,11 @@ class Snapshot:
         self.items.validate()
         self._check_partitions()
         if manifest.golden:
+            if self.embedder.side_px != self.preprocessing.side_px:
+                raise SnapshotError(
+                    f"snapshot {self.snapshot_id}: the embedder takes images of {self.embedder.side_px} px; expected"
+                    f" {self.preprocessing.side_px} px, as in the manifest's preprocessing: build it again"
+                )
             check_golden(self.embedder, np.asarray(manifest.golden, dtype=np.float32))
 
     def _check_partitions(self) -> None:

@@ -5,15 +5,15 @@ from pathlib import Path
 import pytest
 
 from indexer.snapshots import published
-from shared.images.preprocessing import PREPROCESSINGS
+from shared.images.preprocessing import DEFAULT_PREPROCESSING, Preprocessing
 from shared.manifest import Manifest
 from tests.support.builders.shop import Shop
 
-_FIRST, _NEWEST = PREPROCESSINGS
+_FIRST, _NEWEST = Preprocessing(revision=1), DEFAULT_PREPROCESSING
 
 
-def _preprocessing(shop: Shop) -> str:
-    return Manifest.read(shop.current().manifest).preprocessing
+def _preprocessing(shop: Shop) -> Preprocessing:
+    return Preprocessing.parse(Manifest.read(shop.current().manifest).preprocessing)
 
 
 @pytest.mark.usefixtures("quick_stages_called")
@@ -22,7 +22,7 @@ def test_a_data_directory_keeps_its_preprocessing_and_embeds_nothing_anew(
 ) -> None:
     shop = Shop(tmp_path / "shop").draw(side=40)
     with monkeypatch.context() as earlier:
-        earlier.setattr(published, "PREPROCESSING", _FIRST)
+        earlier.setattr(published, "DEFAULT_PREPROCESSING", _FIRST)
         assert shop.first_build().status == 0
     before, scores = shop.data.current_id(), shop.hits()
     assert _preprocessing(shop) == _FIRST

@@ -27,6 +27,9 @@ def _settings(**values: object) -> BuildSettings:
         ("max_image_pixels", -5, "--max-image-pixels is -5; expected an integer greater than 0"),
         ("workers", -1, r"--workers is -1; expected an integer from 0 to 1,024"),
         ("workers", 1025, r"--workers is 1025; expected an integer from 0 to 1,024"),
+        ("side", 96, "--side is 96; expected an integer from 128 to 352, a multiple of 32"),
+        ("side", 225, "--side is 225; expected an integer from 128 to 352, a multiple of 32"),
+        ("side", 384, "--side is 384; expected an integer from 128 to 352, a multiple of 32"),
         ("seed", -1, "--seed is -1; expected an integer from 0 to 2,147,483,647"),
         ("seed", 2**31, "--seed is 2147483648; expected an integer from 0 to 2,147,483,647"),
     ],
@@ -37,10 +40,25 @@ def test_an_invalid_value_names_its_option(name: str, value: object, message: st
 
 
 @pytest.mark.parametrize(
-    ("name", "value"), [("augmentations", 0), ("augmentations", 64), ("max_bad", 0.0), ("max_bad", 1.0), ("seed", 0)]
+    ("name", "value"),
+    [
+        ("augmentations", 0),
+        ("augmentations", 64),
+        ("max_bad", 0.0),
+        ("max_bad", 1.0),
+        ("seed", 0),
+        ("side", 128),
+        ("side", 352),
+    ],
 )
 def test_the_ends_of_a_range_are_allowed(name: str, value: object) -> None:
     assert getattr(_settings(**{name: value}), name) == value
+
+
+def test_a_side_needs_a_network_that_has_it() -> None:
+    with pytest.raises(SettingsError, match=r"--side is 256; expected none with --embeddings, unless --backbone names"):
+        _settings(embeddings=Path("e.npy"), side=256)
+    assert _settings(embeddings=Path("e.npy"), side=256, backbone="efficientnet_lite0").side == 256
 
 
 def test_threads_are_the_cores_by_default() -> None:

@@ -9,6 +9,7 @@ from shared.expected_values import MAXIMUM_SETTING, expected, expected_element, 
     ("schema", "text"),
     [
         ({"type": "integer", "minimum": 0, "maximum": 5000}, "an integer from 0 to 5,000"),
+        ({"type": "integer", "minimum": 4, "maximum": 8, "multipleOf": 2}, "an integer from 4 to 8, a multiple of 2"),
         ({"type": "number", "exclusiveMinimum": 0, "maximum": 1}, "a number greater than 0 and at most 1"),
         ({"type": "number", "maximum": 1}, "a number of at most 1"),
         ({"type": "number"}, "a number"),

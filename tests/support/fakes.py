@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from shared.images.preprocessing import PREPROCESSING
+from shared.images.preprocessing import DEFAULT_PREPROCESSING, DEFAULT_SIDE_PX
 from shared.manifest import FORMAT_VERSION, Manifest
 from shared.snapshot.data_directory import SnapshotPaths
 from shared.snapshot.lease import unleased
@@ -17,6 +17,7 @@ class FakeEmbedder:
     """Maps the mean colour of a picture to a direction: the more alike two colours, the nearer their embeddings."""
 
     dim = 8
+    side_px = DEFAULT_SIDE_PX
     embedder_id = "fake"
 
     def embed(self, pixels: Pixels, is_alone: bool = False) -> Vectors:
@@ -36,7 +37,7 @@ def fake_manifest(**fields: Any) -> Manifest:
         "embedder_id": FakeEmbedder.embedder_id,
         "dim": FakeEmbedder.dim,
         "metric": "inner_product",
-        "preprocessing": PREPROCESSING,
+        "preprocessing": DEFAULT_PREPROCESSING.name,
         "recipe": "r/1",
         "index_views": "original",
         "categories": (),

@@ -112,7 +112,8 @@ def fine_tune(
         seed: of the copies, their order and the dropout.
         stage: advanced once per picture and per view shown: `tuning_steps` in all.
         resume: a file for the state after each epoch, to resume from after a kill; deleted when tuning ends. The
-            features, 44 kB per view, are in an unnamed file in its directory, else in the temporary directory.
+            features, `feature_bytes` per view, are in an unnamed file in its directory, else in the temporary
+            directory.
         say: receives messages for the user.
 
     Raises:
@@ -192,7 +193,9 @@ def _with_learned_labels(
 
 def _key(backbone: Backbone, run: TuningRun) -> str:
     """A digest of everything that the weights after an epoch depend on."""
-    settings = (tf.__version__, backbone.name, strong_augmentation.RECIPE, trainer.RECIPE, run.epochs, run.seed)
+    side_px = backbone.model.input_shape[1]
+    recipes = (strong_augmentation.RECIPE, trainer.RECIPE)
+    settings = (tf.__version__, backbone.name, side_px, *recipes, run.epochs, run.seed)
     digest = hashlib.sha256(repr(settings).encode())
     for array in (*backbone.model.get_weights(), run.labels):
         digest.update(np.ascontiguousarray(array).tobytes())

@@ -55,6 +55,11 @@ def tuning_steps(labels: NDArray[np.int64], held: NDArray[np.bool_], seed: int) 
     return 0 if isinstance(plan, str) else len(plan.learned) * (1 + plan.epochs) + len(plan.held_out)
 
 
+def feature_bytes(side_px: int) -> int:
+    """Return the size of a view's features, `(side_px / 16, side_px / 16, 112)` float16: 44 kB at 224 px."""
+    return (side_px // 16) ** 2 * 112 * np.dtype(np.float16).itemsize
+
+
 def _sample(pictures: NDArray[np.int64], labels: NDArray[np.int64], limit: int, seed: int) -> NDArray[np.int64]:
     """Choose about `limit` pictures: the same share of each category, and at least one."""
     if len(pictures) <= limit:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from indexer.backbone.fine_tuning.plan import tuning_steps
+from indexer.backbone.fine_tuning.plan import feature_bytes, tuning_steps
 from indexer.catalogue.model import Catalogue
 from indexer.classifier.held_out import held_out_items
 from indexer.console.progress import Reporter
@@ -19,6 +19,7 @@ from indexer.files.location import read_limited
 from indexer.settings import BuildSettings
 from indexer.snapshots.published import preprocessing_of
 from shared.images.limits import ImageLimits
+from shared.images.preprocessing import Preprocessing
 from shared.model.classifier import Classifier
 from shared.snapshot.data_directory import DataDirectory
 
@@ -87,11 +88,13 @@ def tune_backbone(
     reporter.say(f"fine-tuning the backbone on {steps} pictures and views; --fine-tune off skips this")
     checkpoint = DataDirectory(settings.data).tuning
     with reporter.stage("fine-tune", steps) as stage:
-        pictures = _Pictures(images, settings.image_limits, preprocessing_of(DataDirectory(settings.data)))
+        preprocessing = preprocessing_of(DataDirectory(settings.data), settings.side)
+        pictures = _Pictures(images, settings.image_limits, preprocessing)
         try:
             tuned = fine_tune(backbone, pictures, labels, held, seed, stage, checkpoint, reporter.say)
         except OSError as error:
-            what = f"fine-tuning can't write its features, 44 kB per view, or {checkpoint.name}"
+            size = f"{feature_bytes(preprocessing.side_px) / 1000:.0f} kB per view"
+            what = f"fine-tuning can't write its features, {size}, or {checkpoint.name}"
             raise storage_error(what, checkpoint.parent, error) from error
     figures = tuned.figures
     if not figures.improved:
@@ -111,7 +114,7 @@ def tune_backbone(
 class _Pictures(Sequence[Any]):
     """A catalogue's images as the embedder's input, decoded on access."""
 
-    def __init__(self, images: LabelledImages, limits: ImageLimits, preprocessing: str) -> None:
+    def __init__(self, images: LabelledImages, limits: ImageLimits, preprocessing: Preprocessing) -> None:
         self._root, self._limits, self._preprocessing = images.catalogue.image_root, limits, preprocessing
         self._names = [name for item in images.catalogue.items for name in item.images]
 

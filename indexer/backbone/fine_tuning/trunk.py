@@ -27,12 +27,12 @@ from indexer.backbone.load import Backbone
 from indexer.console.progress import Stage
 from shared.errors import ImageError
 
-# The end of block 8, counted from 0: 14 × 14 × 112, and no shortcut leads past it.
+# The end of block 8, counted from 0: 112 maps of a 16th of the input's side, and no shortcut leads past it.
 _CUTS = {"efficientnet_b0": "block5a_project_bn", "efficientnet_lite0": "blocks.8._bn2"}
 
 
 class Picture(NamedTuple):
-    """The embedder's input for an image, `(224, 224, 3)` uint8, and the SHA-256 of the image's file."""
+    """The embedder's input for an image, `(side_px, side_px, 3)` uint8, and the SHA-256 of the image's file."""
 
     pixels: NDArray[np.uint8]
     digest: bytes
@@ -42,7 +42,8 @@ def split_backbone(backbone: Backbone) -> tuple[keras.Model, keras.Model]:
     """Cut a backbone after its block 8; the parts share its layers.
 
     Returns:
-        The trunk, `(n, 224, 224, 3)` → `(n, 14, 14, 112)`, and the tail, from there to `(n, 1280)`.
+        The trunk, `(n, side_px, side_px, 3)` → `(n, side_px / 16, side_px / 16, 112)`, and the tail, from there to
+        `(n, 1280)`.
     """
     cut = backbone.model.get_layer(_CUTS[backbone.name]).output
     return keras.Model(backbone.model.input, cut), keras.Model(cut, backbone.model.output)
@@ -53,7 +54,7 @@ class Features:
     """Trunk features of the training pictures and their strongly augmented copies, and of the held-out pictures.
 
     Attributes:
-        rows: `(n_rows, 14, 14, 112)` float16, memory-mapped.
+        rows: `(n_rows, side_px / 16, side_px / 16, 112)` float16, memory-mapped.
         learned: `(n_learned, 1 + copies)` int64: the rows of each training picture, the original first.
         held_out: `(n_held_out,)` int64: the row of each held-out picture.
         digests: of the training, then of the held-out pictures' files.
@@ -129,7 +130,7 @@ class _Runner:
         self.shape = tuple(self._interpreter().get_output_details()[0]["shape"].tolist()[1:])
 
     def run(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """`(224, 224, 3)` uint8 → `(14, 14, 112)` float32."""
+        """`(side_px, side_px, 3)` uint8 → `(side_px / 16, side_px / 16, 112)` float32."""
         litert = self._interpreter()
         litert.set_tensor(litert.get_input_details()[0]["index"], pixels[np.newaxis])
         litert.invoke()

@@ -20,6 +20,7 @@ from indexer.embedding.embed_image import EmbeddingConfig
 from indexer.files.location import absolute
 from shared import __version__
 from shared.errors import ClusterError, SnapshotError
+from shared.images.preprocessing import DEFAULT_SIDE_PX
 from shared.model.embedder import NoEmbedder
 from shared.model.golden import check_golden, golden_image
 from shared.vectors import Vectors
@@ -64,7 +65,7 @@ def embed_shards(
         ClusterError: a shard, or starting an actor, failed too often.
     """
     ray = import_ray()
-    golden = config.embedder.embed(golden_image())[0]
+    golden = config.embedder.embed(golden_image(config.embedder.side_px))[0]
     arguments = ray.put(model), ray.put(replace(config, embedder=NoEmbedder(0))), absolute(directory)
     actor = ray.remote(num_cpus=1, max_restarts=0)(Worker)
     pool = _Pool(ray, lambda: actor.remote(*arguments), golden, listener, say)
@@ -177,6 +178,7 @@ class _FixedEmbedder:
     """Returns the golden embedding that a worker made."""
 
     embedder_id = ""
+    side_px = DEFAULT_SIDE_PX  # of a picture that it does not look at
 
     def __init__(self, embedding: Vectors) -> None:
         self._embedding = embedding

@@ -47,7 +47,7 @@ class Worker:
 
     def info(self) -> WorkerInfo:
         """Identify this worker."""
-        golden = self._config.embedder.embed(golden_image())[0]
+        golden = self._config.embedder.embed(golden_image(self._config.embedder.side_px))[0]
         return WorkerInfo(import_ray().util.get_node_ip_address(), __version__, golden)
 
     def embed(self, shard: Shard) -> Iterator[int]:

@@ -19,7 +19,7 @@ from shared.images.decode_pool.protocol import (
     receive,
     send,
 )
-from shared.images.preprocessing import PREPROCESSINGS, SIDE_PX
+from shared.images.preprocessing import Preprocessing
 from shared.vectors import Pixels
 
 WALL_TIME_FACTOR = 10
@@ -47,7 +47,7 @@ class Decoder:
         weakref.finalize(self, connection.close)
         self._memory = np.frombuffer(mmap.mmap(memory, PIXELS_BYTES, prot=mmap.PROT_READ), np.uint8)
 
-    def decode(self, data: bytes, name: str, cpu_s: float, side_px: int, preprocessing: str) -> Pixels:
+    def decode(self, data: bytes, name: str, cpu_s: float, thumbnail_px: int, preprocessing: Preprocessing) -> Pixels:
         """Decode an image in the process; see `DecodePool.decode`.
 
         Raises:
@@ -57,13 +57,14 @@ class Decoder:
         """
         until_s = time.monotonic() + WALL_TIME_FACTOR * cpu_s
         title = name.encode(errors="replace")[:MAX_MESSAGE_BYTES]
-        head = TASK.pack(cpu_s, side_px, PREPROCESSINGS.index(preprocessing), len(title), len(data)) + title
+        side_px, revision = preprocessing.side_px, preprocessing.revision
+        head = TASK.pack(cpu_s, thumbnail_px, side_px, revision, len(title), len(data)) + title
         try:
             self._connection.settimeout(WALL_TIME_FACTOR * cpu_s)
             send(self._connection, head, data)
             kind, height, width, length = ANSWER.unpack(receive(self._connection, ANSWER.size, until_s))
             if kind == 0:
-                return self._pixels(height, width, side_px)
+                return self._pixels(height, width, thumbnail_px, side_px)
             message = receive(self._connection, length, until_s).decode(errors="replace")
         except TimeoutError:
             raise
@@ -76,8 +77,8 @@ class Decoder:
         self._connection.close()
         return self._end_process(self.process)
 
-    def _pixels(self, height: int, width: int, side_px: int) -> Pixels:
-        is_valid = max(height, width) <= side_px if side_px else height == width == SIDE_PX
+    def _pixels(self, height: int, width: int, thumbnail_px: int, side_px: int) -> Pixels:
+        is_valid = max(height, width) <= thumbnail_px if thumbnail_px else height == width == side_px
         if not is_valid:
             raise PeerLost  # the image has taken control of it
         return self._memory[: height * width * 3].reshape(height, width, 3).copy()

@@ -41,7 +41,7 @@ from shared.images.decode_pool.protocol import (
 )
 from shared.images.formats import FORMATS
 from shared.images.limits import ImageLimits
-from shared.images.preprocessing import PREPROCESSINGS, to_pixels
+from shared.images.preprocessing import Preprocessing, to_pixels
 
 _MAX_FILES = 16
 # Pillow's messages for the status -9 of its decoders, which is out of memory.
@@ -147,18 +147,19 @@ def _limit_resources(budget_bytes: int) -> None:
 def _serve(connection: socket.socket, memory: NDArray[np.uint8], limits: ImageLimits) -> None:
     with connection.makefile("rb") as stream:
         while len(head := stream.read(TASK.size)) == TASK.size:
-            cpu_s, side_px, preprocessing, name_bytes, data_bytes = TASK.unpack(head)
+            cpu_s, thumbnail_px, side_px, revision, name_bytes, data_bytes = TASK.unpack(head)
             signal.setitimer(signal.ITIMER_PROF, cpu_s)
             name, data = stream.read(name_bytes).decode(), stream.read(data_bytes)
-            decode = partial(decode_image, data, limits, name, PREPROCESSINGS[preprocessing])
-            answer = _answer(name, decode, side_px, memory)
+            preprocessing = Preprocessing(side_px, revision)
+            decode = partial(_pixels, data, limits, name, preprocessing, thumbnail_px)
+            answer = _answer(name, decode, memory)
             signal.setitimer(signal.ITIMER_PROF, 0)
             connection.sendall(answer)
 
 
-def _answer(name: str, decode: Callable[[], Image.Image], side_px: int, memory: NDArray[np.uint8]) -> bytes:
+def _answer(name: str, decode: Callable[[], NDArray[np.uint8]], memory: NDArray[np.uint8]) -> bytes:
     try:
-        pixels = _pixels(decode(), side_px)
+        pixels = decode()
         memory[: pixels.size] = pixels.ravel()
     except ImageError as error:
         if _is_out_of_memory(error.__cause__):
@@ -171,10 +172,13 @@ def _answer(name: str, decode: Callable[[], Image.Image], side_px: int, memory: 
     return ANSWER.pack(0, *pixels.shape[:2], 0)
 
 
-def _pixels(image: Image.Image, side_px: int) -> NDArray[np.uint8]:
-    if not side_px:
-        return to_pixels(image)
-    image.thumbnail((side_px, side_px))
+def _pixels(
+    data: bytes, limits: ImageLimits, name: str, preprocessing: Preprocessing, thumbnail_px: int
+) -> NDArray[np.uint8]:
+    image = decode_image(data, limits, name, preprocessing)
+    if not thumbnail_px:
+        return to_pixels(image, preprocessing.side_px)
+    image.thumbnail((thumbnail_px, thumbnail_px))
     return np.asarray(image)
 
 

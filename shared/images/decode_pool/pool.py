@@ -14,9 +14,9 @@ from typing import Literal, Protocol, get_args
 
 from shared.errors import BrokenImage, ImageError, ImageTooCostly, Overloaded
 from shared.images.decode_pool.decoder import WALL_TIME_FACTOR, Decoder
-from shared.images.decode_pool.protocol import MAX_SIDE_PX, OUT_OF_MEMORY, PeerLost
+from shared.images.decode_pool.protocol import MAX_THUMBNAIL_PX, OUT_OF_MEMORY, PeerLost
 from shared.images.decode_pool.template import DecodeTemplate, memory_budget
-from shared.images.preprocessing import PREPROCESSING
+from shared.images.preprocessing import DEFAULT_PREPROCESSING, Preprocessing
 from shared.vectors import Pixels
 
 CPU_S = 2.0
@@ -60,7 +60,11 @@ class DecodePool:
             self._slots.put(None)
 
     def decode(
-        self, data: bytes, name: str = "the image", cpu_s: float = CPU_S, preprocessing: str = PREPROCESSING
+        self,
+        data: bytes,
+        name: str = "the image",
+        cpu_s: float = CPU_S,
+        preprocessing: Preprocessing = DEFAULT_PREPROCESSING,
     ) -> Pixels:
         """Decode an image file to the embedder's input; see `decode_image` and `to_pixels`.
 
@@ -68,10 +72,10 @@ class DecodePool:
             data: the bytes of the file.
             name: the image's name in messages.
             cpu_s: the most seconds of processor time.
-            preprocessing: one of `PREPROCESSINGS`.
+            preprocessing: that of the snapshot.
 
         Returns:
-            `(224, 224, 3)` uint8, a copy of the caller's own.
+            `(side_px, side_px, 3)` uint8, with the preprocessing's side; a copy of the caller's own.
 
         Raises:
             ImageTooLarge, UnsupportedImage, BrokenImage: as `decode_image`; also broken is an image that crashes a
@@ -96,9 +100,9 @@ class DecodePool:
         Raises:
             ImageError, Overloaded: as `decode`.
         """
-        if not 0 < side_px <= MAX_SIDE_PX:
-            raise ValueError(f"side_px is {side_px}; expected 1 to {MAX_SIDE_PX}")
-        return self._decode(data, name, cpu_s, side_px, PREPROCESSING)
+        if not 0 < side_px <= MAX_THUMBNAIL_PX:
+            raise ValueError(f"side_px is {side_px}; expected 1 to {MAX_THUMBNAIL_PX}")
+        return self._decode(data, name, cpu_s, side_px, DEFAULT_PREPROCESSING)
 
     def close(self) -> None:
         """End the idle decoders; the next image is decoded by new ones."""
@@ -111,12 +115,12 @@ class DecodePool:
                 decoder.end()
             self._slots.put(None)
 
-    def _decode(self, data: bytes, name: str, cpu_s: float, side_px: int, preprocessing: str) -> Pixels:
+    def _decode(self, data: bytes, name: str, cpu_s: float, thumbnail_px: int, preprocessing: Preprocessing) -> Pixels:
         with self._slot() as slot:
             for is_last in (False, True):
                 decoder = slot.decoder()
                 try:
-                    return decoder.decode(data, name, cpu_s, side_px, preprocessing)
+                    return decoder.decode(data, name, cpu_s, thumbnail_px, preprocessing)
                 except ImageError:
                     raise  # the decoder is as good as before
                 except TimeoutError:  # it has hardly run: the machine may have been too busy

@@ -5,10 +5,11 @@ import struct
 import time
 
 from shared.errors import BrokenImage, ImageError, ImageTooLarge, UnsupportedImage
+from shared.images.preprocessing import MAX_SIDE_PX
 
-MAX_SIDE_PX = 360
+MAX_THUMBNAIL_PX = 360
 """The longest side of a thumbnail."""
-PIXELS_BYTES = MAX_SIDE_PX * MAX_SIDE_PX * 3
+PIXELS_BYTES = max(MAX_THUMBNAIL_PX, MAX_SIDE_PX) ** 2 * 3
 """The size of the memory that a decoder shares with the pool."""
 OUT_OF_MEMORY = 77
 """Exit status of a decoder whose image took more memory than it may have."""
@@ -19,10 +20,9 @@ a process id. The answer to both is a `NUMBER`."""
 FORK, END = b"F", b"E"
 NUMBER = struct.Struct("=i")
 """The id of a forked process, or 0 if there are no resources for it; for `END`, the exit code or minus the signal."""
-TASK = struct.Struct("=dHBHQ")
+TASK = struct.Struct("=dHHBHQ")
 """To a decoder: seconds of processor time; 0 for the embedder's square, or the longest side of a thumbnail in pixels;
-the index of the preprocessing in `PREPROCESSINGS`; bytes of the image's name, bytes of the image. Name and image
-follow."""
+side and revision of the preprocessing; bytes of the image's name, bytes of the image. Name and image follow."""
 ANSWER = struct.Struct("=BHHH")
 """From a decoder: 0, or 1 + the index of the error in `ERRORS`; height and width of the pixels; bytes of the message
 that follows."""

@@ -1,12 +1,16 @@
 """Whole builds with stand-ins for TensorFlow: which base is exported or tuned, and when the published one stays."""
 
 import errno
+import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from indexer.backbone.fine_tuning import stage as tune_backbone
+from indexer.snapshots import published
+from shared.images.preprocessing import DEFAULT_SIDE_PX, Preprocessing
 from shared.manifest import Manifest
 from shared.model.embedder import embedder_id
 from tests.support.builders import quick_stages
@@ -170,3 +174,58 @@ def test_a_full_disk_ends_tuning_and_leaves_what_is_published(
     assert (done.status, done.json["error"]["code"]) == (1, "storage")
     assert "fine-tuning can't write its features" in done.json["error"]["message"]
     assert quick_shop.data.current_id() == before
+
+
+def _side(shop: Shop) -> int:
+    return Preprocessing.parse(_manifest(shop).preprocessing).side_px
+
+
+def test_a_reindex_keeps_the_side_until_another_is_asked_for(tmp_path: Path, quick_stages_called: list[str]) -> None:
+    shop = Shop(tmp_path / "shop").draw(side=40)
+    done = shop.first_build("--side", 128)
+    assert (done.status, done.json["side_px"], done.json["embedded"], _side(shop)) == (0, 128, 72, 128)
+    assert shop.current().embedder.read_bytes() == quick_stages.at_side(quick_stages.MODEL, 128)
+
+    quick_stages_called.clear()
+    assert shop.build().json["embedded"] == 0
+    assert shop.build("--side", 128).json["embedded"] == 0
+    assert quick_stages_called == []
+    shop.remove("discs 1")
+    again = shop.build("--catalogue", shop.catalogue, "--augmentations", 1, "--report", "off")
+    assert (again.json["published"], again.json["embedded"], _side(shop)) == (True, 0, 128)
+    assert "export" not in quick_stages_called
+
+    quick_stages_called.clear()
+    assert shop.build("--dry-run", "--side", 160).json["images_to_embed"] == 35
+    done = shop.build("--side", 160)
+    assert "the side of the input changes from 128 to 160 px: the backbone is exported again and every" in done.err
+    assert (done.json["published"], done.json["embedded"], done.json["side_px"]) == (True, 70, 160)
+    assert quick_stages_called == _EXPORTED
+    assert shop.hits()  # opened: golden, sides and all
+    assert shop.build().json["embedded"] == 0
+    done = shop.build("--side", 128)
+    assert (done.json["embedded"], done.json["side_px"]) == (0, 128)  # still cached
+
+
+def test_a_data_directory_without_a_remembered_side_keeps_the_published_one(
+    quick_shop: Shop, quick_stages_called: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As earlier versions leave it; the default may be another one by now."""
+    remembered = json.loads(quick_shop.data.build_settings.read_text(encoding="utf-8"))
+    assert remembered.pop("side") == _side(quick_shop) == DEFAULT_SIDE_PX
+    quick_shop.data.build_settings.write_text(json.dumps(remembered), encoding="utf-8")
+    monkeypatch.setattr(published, "DEFAULT_PREPROCESSING", Preprocessing(160))
+    quick_stages_called.clear()
+    quick_shop.remove("discs 1")
+    done = quick_shop.build()
+    assert (done.json["published"], done.json["embedded"], done.json["side_px"]) == (True, 0, DEFAULT_SIDE_PX)
+    assert quick_stages_called == []
+
+
+def test_another_side_tunes_a_tuned_base_anew(quick_shop: Shop, build: Callable[..., list[str]]) -> None:
+    assert build("--fine-tune", "on") == _TUNED
+    assert build("--side", DEFAULT_SIDE_PX) == _NOTHING
+    done = quick_shop.build("--side", 160)
+    assert "exported again, tuned anew if it still helps, and every image is embedded again" in done.err
+    assert quick_shop.current().embedder.read_bytes() == quick_stages.at_side(quick_stages.TUNED, 160)
+    assert build() == _NOTHING

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from shared.errors import WeightsError
-from shared.images.preprocessing import SIDE_PX
+from shared.images.preprocessing import DEFAULT_SIDE_PX
 from shared.model.embedder import LiteRtEmbedder
 from shared.vectors import unit_rows
 
@@ -18,7 +18,7 @@ def _mean_colour(scale: float | Sequence[float]) -> Any:
 
     return keras.Sequential(
         [
-            keras.layers.Input((SIDE_PX, SIDE_PX, 3)),
+            keras.layers.Input((DEFAULT_SIDE_PX, DEFAULT_SIDE_PX, 3)),
             keras.layers.Rescaling(scale),
             keras.layers.GlobalAveragePooling2D(),
         ]
@@ -30,7 +30,7 @@ def test_any_backbone_can_be_exported() -> None:
 
     embedder = LiteRtEmbedder(export_embedder(_mean_colour(1 / 255)), interpreters=1)
     assert embedder.dim == 3
-    pictures = np.random.default_rng(0).integers(0, 256, (4, SIDE_PX, SIDE_PX, 3)).astype(np.uint8)
+    pictures = np.random.default_rng(0).integers(0, 256, (4, DEFAULT_SIDE_PX, DEFAULT_SIDE_PX, 3)).astype(np.uint8)
     pictures[:, :, :, 1] //= np.arange(1, 5)[:, np.newaxis, np.newaxis].astype(np.uint8)
     np.testing.assert_allclose(embedder.embed(pictures), unit_rows(pictures.mean(axis=(1, 2))), atol=2e-4)
 

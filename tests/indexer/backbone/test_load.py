@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from shared.errors import WeightsError
-from shared.images.preprocessing import SIDE_PX
+from shared.images.preprocessing import DEFAULT_SIDE_PX
 from shared.model.embedder import LiteRtEmbedder
 from shared.model.golden import golden_image
 from shared.snapshot.checksums import sha256_of
@@ -36,9 +36,9 @@ def backbone() -> Any:
 
 @pytest.fixture(scope="module")
 def pictures() -> Pixels:
-    """`(8, 224, 224, 3)` uint8, very different ones."""
+    """`(8, side, side, 3)` uint8, very different ones."""
     random = np.random.default_rng(0)
-    shape = (SIDE_PX, SIDE_PX, 3)
+    shape = (DEFAULT_SIDE_PX, DEFAULT_SIDE_PX, 3)
     noise = random.integers(0, 256, shape)
     coarse = random.integers(0, 256, (7, 7, 3)).repeat(32, 0).repeat(32, 1)
     stripes = (np.indices(shape)[0] // 14 % 2) * 255
@@ -219,9 +219,9 @@ def test_a_download_that_hangs_is_given_up(backbone: Any, monkeypatch: pytest.Mo
 
 
 def test_lite0s_file_may_be_named(backbone: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    asked: list[Path] = []
-    monkeypatch.setattr(backbone.efficientnet_lite0, "build_lite0", asked.append)
+    asked: list[tuple[Path, int]] = []
+    monkeypatch.setattr(backbone.efficientnet_lite0, "build_lite0", lambda *given: asked.append(given))
     path = tmp_path / "lite0.pth"
     path.write_bytes(b"weights")
-    found = backbone.load_backbone("efficientnet_lite0", path, pytest.fail)
-    assert (found.weights, asked) == (f"{path} (SHA-256 {sha256_of(path)})", [path])
+    found = backbone.load_backbone("efficientnet_lite0", path, pytest.fail, 160)
+    assert (found.weights, asked) == (f"{path} (SHA-256 {sha256_of(path)})", [(path, 160)])

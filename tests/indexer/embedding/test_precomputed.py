@@ -13,7 +13,7 @@ from indexer.console.progress import SilentReporter
 from indexer.embedding.exported_backbone import UNKNOWN_BACKBONE, ExportedBackbone
 from indexer.embedding.precomputed import PrecomputedViews, read_precomputed, require_same_dim
 from shared.errors import CatalogueError, ImagesUnavailable, SettingsError
-from shared.images.preprocessing import SIDE_PX
+from shared.images.preprocessing import DEFAULT_SIDE_PX
 from shared.snapshot.data_directory import DataDirectory
 from shared.snapshot.snapshot import Snapshot
 from shared.vectors import unit_rows
@@ -132,7 +132,7 @@ def test_a_snapshot_of_given_embeddings_searches_by_them_and_refuses_images(
         assert hit.score == pytest.approx(1, abs=1e-6)
     assert snapshot.embedder.dim == _DIM
     with pytest.raises(ImagesUnavailable, match="search by `embedding`"):
-        snapshot.embedder.embed(np.zeros((1, SIDE_PX, SIDE_PX, 3), np.uint8))
+        snapshot.embedder.embed(np.zeros((1, DEFAULT_SIDE_PX, DEFAULT_SIDE_PX, 3), np.uint8))
     snapshot.close()
 
 

@@ -8,7 +8,7 @@ import pytest
 from indexer.snapshots.published import PublishedSnapshot, find_published, image_keys, preprocessing_of, snapshot_states
 from shared.catalogue.item_writer import write_items
 from shared.catalogue.items import IndexedItem, Item
-from shared.images.preprocessing import PREPROCESSING, PREPROCESSINGS
+from shared.images.preprocessing import DEFAULT_PREPROCESSING, Preprocessing
 from shared.index.partition import Partition
 from shared.manifest import CategoryEntry, Manifest
 from shared.snapshot.checksums import sha256_of
@@ -47,7 +47,7 @@ def data(tmp_path: Path) -> DataDirectory:
     return data
 
 
-def _manifest(paths: SnapshotPaths, weights: str, preprocessing: str = PREPROCESSING) -> Manifest:
+def _manifest(paths: SnapshotPaths, weights: str, preprocessing: str = DEFAULT_PREPROCESSING.name) -> Manifest:
     return Manifest(
         format_version=1,
         snapshot_id="1",
@@ -99,21 +99,28 @@ def test_another_preprocessing_can_not_be_used(data: DataDirectory) -> None:
     paths = data.paths("1")
     _manifest(paths, "w", preprocessing="another").write(paths.manifest)
     assert _find(data)[0] is None
-    assert preprocessing_of(data) == PREPROCESSING
+    assert preprocessing_of(data) == DEFAULT_PREPROCESSING
 
 
-@pytest.mark.parametrize("name", PREPROCESSINGS)
-def test_every_preprocessing_is_kept(data: DataDirectory, name: str) -> None:
+@pytest.mark.parametrize("kept", [Preprocessing(224, 1), Preprocessing(224, 2), Preprocessing(160)])
+def test_every_preprocessing_is_kept(data: DataDirectory, kept: Preprocessing) -> None:
     paths = data.paths("1")
-    _manifest(paths, "w", preprocessing=name).write(paths.manifest)
-    assert _found(data).manifest.preprocessing == preprocessing_of(data) == name
+    _manifest(paths, "w", preprocessing=kept.name).write(paths.manifest)
+    assert _found(data).manifest.preprocessing == preprocessing_of(data).name == kept.name
     paths.embedder.unlink()  # the cache still has embeddings of that name
     assert _find(data)[0] is None
-    assert preprocessing_of(data) == name
+    assert preprocessing_of(data) == preprocessing_of(data, kept.side_px) == kept
+
+
+def test_another_side_gets_the_newest_revision(data: DataDirectory) -> None:
+    paths = data.paths("1")
+    _manifest(paths, "w", preprocessing=Preprocessing(224, 1).name).write(paths.manifest)
+    assert preprocessing_of(data, 288) == Preprocessing(288)
 
 
 def test_a_new_data_directory_gets_the_newest_preprocessing(tmp_path: Path) -> None:
-    assert preprocessing_of(DataDirectory(tmp_path)) == PREPROCESSING == PREPROCESSINGS[-1]
+    assert preprocessing_of(DataDirectory(tmp_path)) == DEFAULT_PREPROCESSING
+    assert preprocessing_of(DataDirectory(tmp_path), 160) == Preprocessing(160)
 
 
 def _damage_the_seal(data: DataDirectory) -> None:

@@ -18,7 +18,7 @@ from shared.images.decode import decode_image
 from shared.images.decode_pool.pool import DecodePool
 from shared.images.decode_pool.template import DecodeTemplate
 from shared.images.limits import ImageLimits
-from shared.images.preprocessing import to_pixels
+from shared.images.preprocessing import Preprocessing, to_pixels
 from tests.support.fakes import encoded, picture
 from tests.support.hostile_images import jpeg_of_scans, png
 
@@ -133,7 +133,7 @@ class _Held:
         self._pool = pool
         self.began, self.may_end = threading.Event(), threading.Event()
 
-    def decode(self, data: bytes, cpu_s: float, preprocessing: str) -> np.ndarray:
+    def decode(self, data: bytes, cpu_s: float, preprocessing: Preprocessing) -> np.ndarray:
         self.began.set()
         assert self.may_end.wait(_LONG_S)
         return self._pool.decode(data, cpu_s=cpu_s, preprocessing=preprocessing)

@@ -12,7 +12,7 @@ from shared.errors import ImageError, InvalidEmbedding
 from shared.images.decode import decode_image
 from shared.images.decode_pool.template import template_of_process
 from shared.images.limits import ImageLimits
-from shared.images.preprocessing import PREPROCESSINGS, to_pixels
+from shared.images.preprocessing import Preprocessing, to_pixels
 from tests.support.fakes import encoded, fake_manifest
 
 
@@ -33,14 +33,14 @@ def test_an_image_and_its_mirror_image(catalogue, vectors, n_views) -> None:
     assert timing.as_ms()["decode"] > 0
 
 
-@pytest.mark.parametrize("preprocessing", PREPROCESSINGS)
-def test_an_image_is_decoded_as_the_snapshots_images_were(catalogue, preprocessing) -> None:
-    snapshot = replace(catalogue.snapshot, manifest=fake_manifest(preprocessing=preprocessing))
+@pytest.mark.parametrize("preprocessing", [Preprocessing(224, 1), Preprocessing(224, 2), Preprocessing(160)])
+def test_an_image_is_decoded_as_the_snapshots_images_were(catalogue, preprocessing: Preprocessing) -> None:
+    snapshot = replace(catalogue.snapshot, manifest=fake_manifest(preprocessing=preprocessing.name))
     decoder = QueryDecoder(template_of_process(ImageLimits()), 1)
     found = QueryEmbedder(snapshot, decoder, AdmissionController(1), n_views=1)
     noise = np.random.default_rng(1).integers(0, 256, (500, 700, 3), dtype=np.uint8)
     data = encoded(Image.fromarray(noise), "PNG")
-    pixels = to_pixels(decode_image(data, ImageLimits(), preprocessing=preprocessing))
+    pixels = to_pixels(decode_image(data, ImageLimits(), preprocessing=preprocessing), preprocessing.side_px)
     assert np.array_equal(found.of_image(data, Timing()), snapshot.embedder.embed(pixels[np.newaxis]))
 
 

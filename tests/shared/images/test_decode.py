@@ -4,6 +4,7 @@ import io
 import struct
 import zlib
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -11,13 +12,15 @@ import pytest
 from PIL import Image, ImageOps
 
 from shared.errors import BrokenImage, ImageError, ImageTooLarge, UnsupportedImage
-from shared.images import rgb
-from shared.images.decode import decode_image
+from shared.images import decode, preprocessing, rgb
 from shared.images.formats import FORMATS, SUFFIXES
 from shared.images.limits import ImageLimits
-from shared.images.preprocessing import PREPROCESSINGS, SIDE_PX, to_pixels
+from shared.images.preprocessing import FIRST_REVISION, NEWEST_REVISION, Preprocessing
 from tests.support.fakes import encoded, picture
 
+_SIDE_PX = 224  # which sizes and expected pixels below are for
+decode_image = partial(decode.decode_image, preprocessing=Preprocessing(_SIDE_PX))
+to_pixels = partial(preprocessing.to_pixels, side_px=_SIDE_PX)
 _LIMITS = ImageLimits()
 _OPTIONS = {
     "JPEG": {"quality": 95, "subsampling": 0},
@@ -249,7 +252,7 @@ def test_extreme_shapes(file_format: str, size: tuple[int, int]) -> None:
     image = decode_image(picture("red", size, file_format), _LIMITS)
     assert image.size == size
     pixels = to_pixels(image)
-    assert pixels.shape == (SIDE_PX, SIDE_PX, 3)
+    assert pixels.shape == (_SIDE_PX, _SIDE_PX, 3)
     np.testing.assert_allclose(pixels[112, 112], [255, 0, 0], atol=3)
 
 
@@ -257,7 +260,7 @@ def test_extreme_shapes(file_format: str, size: tuple[int, int]) -> None:
 def test_a_huge_jpeg_decodes_to_few_pixels_and_the_same_square(size: tuple[int, int]) -> None:
     original = _ramps(*size)
     small = decode_image(encoded(original, "JPEG", quality=90), _LIMITS)
-    assert SIDE_PX**2 <= small.width * small.height <= 4 * SIDE_PX**2
+    assert _SIDE_PX**2 <= small.width * small.height <= 4 * _SIDE_PX**2
     _assert_near(to_pixels(small), to_pixels(original), 1.5)
 
 
@@ -282,9 +285,11 @@ def test_large_pictures_of_other_formats_are_reduced_by_the_mean(file_format: st
 
 @pytest.mark.parametrize("file_format", FORMATS)
 def test_under_the_first_preprocessing_only_jpegs_are_decoded_at_a_smaller_scale(file_format: str) -> None:
-    first, newest = PREPROCESSINGS
     data = encoded(_textured(960, 960), file_format, **_OPTIONS[file_format])
-    before, now = (decode_image(data, _LIMITS, preprocessing=name) for name in (first, newest))
+    before, now = (
+        decode_image(data, _LIMITS, preprocessing=Preprocessing(_SIDE_PX, revision))
+        for revision in (FIRST_REVISION, NEWEST_REVISION)
+    )
     assert before.size == ((240, 240) if file_format == "JPEG" else (960, 960))
     assert now.size == (240, 240)
     if file_format == "JPEG":
@@ -298,9 +303,9 @@ def test_the_pixels_of_each_preprocessing_stay_as_they_are() -> None:
         "geometric-mean-square/white/bilinear/224/1": to_pixels(picture),
         "geometric-mean-square/white/bilinear/224/2": to_pixels(picture.reduce(2)),
     }
-    assert tuple(expected) == PREPROCESSINGS
+    assert len(expected) == NEWEST_REVISION
     for name, pixels in expected.items():
-        found = decode_image(encoded(picture, "PNG"), _LIMITS, preprocessing=name)
+        found = decode_image(encoded(picture, "PNG"), _LIMITS, preprocessing=Preprocessing.parse(name))
         np.testing.assert_array_equal(to_pixels(found), pixels)
 
 
@@ -308,7 +313,7 @@ def test_a_jpeg_is_never_decoded_to_fewer_pixels_than_the_square_needs() -> None
     for width, height in [(225, 225), (447, 449), (450, 450), (1000, 300), (300, 1000), (1791, 1793), (2000, 97)]:
         found = decode_image(picture("red", (width, height)), _LIMITS)
         side, full_side = (found.width * found.height) ** 0.5, (width * height) ** 0.5
-        assert side >= min(SIDE_PX, full_side) - 1
+        assert side >= min(_SIDE_PX, full_side) - 1
 
 
 def test_the_byte_limit_is_exact() -> None:
@@ -454,7 +459,7 @@ def _decode_or_reject(data: bytes) -> bool:
         image = decode_image(data, ImageLimits(max_pixels=1_000_000))
     except ImageError:
         return False
-    assert to_pixels(image).shape == (SIDE_PX, SIDE_PX, 3)
+    assert to_pixels(image).shape == (_SIDE_PX, _SIDE_PX, 3)
     return True
 
 
@@ -463,19 +468,20 @@ def _decode_or_reject(data: bytes) -> bool:
 
 def test_the_square_is_uint8_rgb() -> None:
     pixels = to_pixels(_quarters())
-    assert pixels.shape == (SIDE_PX, SIDE_PX, 3)
+    assert pixels.shape == (_SIDE_PX, _SIDE_PX, 3)
     assert pixels.dtype == np.uint8
 
 
 @pytest.mark.parametrize("side", [1, 7, 224, 225, 1000])
 def test_a_square_picture_fills_the_square(side: int) -> None:
     np.testing.assert_array_equal(
-        to_pixels(Image.new("RGB", (side, side), (10, 20, 30))), np.full((SIDE_PX, SIDE_PX, 3), (10, 20, 30))
+        to_pixels(Image.new("RGB", (side, side), (10, 20, 30))),
+        np.full((_SIDE_PX, _SIDE_PX, 3), (10, 20, 30)),
     )
 
 
 def test_a_picture_of_the_right_size_is_not_touched() -> None:
-    original = _noise(SIDE_PX, SIDE_PX)
+    original = _noise(_SIDE_PX, _SIDE_PX)
     np.testing.assert_array_equal(to_pixels(original), np.asarray(original))
 
 
@@ -504,11 +510,11 @@ def test_a_circle_stays_a_circle(size: tuple[int, int]) -> None:
     pixels = to_pixels(Image.fromarray(np.where(disc, 0, 255).astype(np.uint8)).convert("RGB"))
     inside = pixels[..., 0] < 128
     diameters = inside.any(axis=0).sum(), inside.any(axis=1).sum()
-    expected = 0.8 * min(size) * SIDE_PX / (width * height) ** 0.5
+    expected = 0.8 * min(size) * _SIDE_PX / (width * height) ** 0.5
     np.testing.assert_allclose(diameters, expected, atol=3)
     assert abs(int(diameters[0]) - int(diameters[1])) <= 2
     middle = [positions.mean() for positions in np.nonzero(inside)]
-    np.testing.assert_allclose(middle, (SIDE_PX - 1) / 2, atol=0.6)
+    np.testing.assert_allclose(middle, (_SIDE_PX - 1) / 2, atol=0.6)
 
 
 @pytest.mark.parametrize("size", [(48, 32), (224, 224), (3, 500)])

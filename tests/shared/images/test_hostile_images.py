@@ -10,7 +10,7 @@ from shared.errors import BrokenImage, ImageError, ImageTooCostly, ImageTooLarge
 from shared.images.decode_pool.pool import DecodePool
 from shared.images.decode_pool.template import DecodeTemplate
 from shared.images.limits import ImageLimits
-from shared.images.preprocessing import SIDE_PX
+from shared.images.preprocessing import DEFAULT_SIDE_PX
 from tests.support.hostile_images import hostile_images
 from tests.support.processes.watched_processes import Watched
 
@@ -56,7 +56,7 @@ def _outcome(pool: DecodePool, data: bytes) -> type[ImageError] | None:
         pixels = pool.decode(data)
     except ImageError as error:
         return type(error)
-    assert pixels.shape == (SIDE_PX, SIDE_PX, 3)
+    assert pixels.shape == (DEFAULT_SIDE_PX, DEFAULT_SIDE_PX, 3)
     assert pixels.dtype == np.uint8
     return None
 

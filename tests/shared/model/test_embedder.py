@@ -1,6 +1,7 @@
 """The real EfficientNet-Lite0 in LiteRT: what it gives, that neighbours and threads change no bit."""
 
 import io
+import re
 import struct
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -12,7 +13,7 @@ from PIL import Image
 from shared.errors import SnapshotError
 from shared.images.decode import decode_image
 from shared.images.limits import ImageLimits
-from shared.images.preprocessing import SIDE_PX, to_pixels
+from shared.images.preprocessing import DEFAULT_SIDE_PX, to_pixels
 from shared.model.embedder import Embedder, LiteRtEmbedder, embedder_id
 from shared.model.golden import golden_image
 from shared.vectors import Pixels
@@ -29,7 +30,7 @@ def lite0(lite0_tflite: Path) -> LiteRtEmbedder:
 @pytest.fixture(scope="module")
 def pictures() -> Pixels:
     """`(6, 224, 224, 3)` uint8."""
-    return np.random.default_rng(0).integers(0, 256, size=(6, SIDE_PX, SIDE_PX, 3), dtype=np.uint8)
+    return np.random.default_rng(0).integers(0, 256, size=(6, DEFAULT_SIDE_PX, DEFAULT_SIDE_PX, 3), dtype=np.uint8)
 
 
 def test_an_embedder_is_named_by_its_bytes() -> None:
@@ -57,7 +58,7 @@ def test_embeddings_are_unit_rows(lite0: LiteRtEmbedder, pictures: Pixels) -> No
 
 @pytest.mark.tensorflow
 def test_no_pictures_give_no_embeddings(lite0: LiteRtEmbedder) -> None:
-    found = lite0.embed(np.empty((0, SIDE_PX, SIDE_PX, 3), np.uint8))
+    found = lite0.embed(np.empty((0, DEFAULT_SIDE_PX, DEFAULT_SIDE_PX, 3), np.uint8))
     assert found.shape == (0, _DIM)
     assert found.dtype == np.float32
 
@@ -129,10 +130,12 @@ def test_a_truncated_model_is_rejected(lite0_tflite: Path, share: float) -> None
 @pytest.mark.tensorflow
 def test_a_model_for_another_size_is_rejected(lite0_tflite: Path) -> None:
     model = lite0_tflite.read_bytes()
-    usual, other = struct.pack("<4i", 1, 224, 224, 3), struct.pack("<4i", 1, 96, 96, 3)
+    usual = struct.pack("<4i", 1, DEFAULT_SIDE_PX, DEFAULT_SIDE_PX, 3)
     assert usual in model
-    with pytest.raises(SnapshotError, match=r"takes \(1, 96, 96, 3\) uint8; expected \(1, 224, 224, 3\) uint8"):
-        LiteRtEmbedder(model.replace(usual, other))
+    for other in ((1, 96, 96, 3), (1, 256, 224, 3), (1, 250, 250, 3)):
+        takes = re.escape(f"takes {other} uint8; expected (1, side, side, 3) uint8, with a side of 128 to 352 px")
+        with pytest.raises(SnapshotError, match=takes):
+            LiteRtEmbedder(model.replace(usual, struct.pack("<4i", *other)))
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:

@@ -50,7 +50,7 @@ def test_damaged_or_unfitting_files_are_rejected(tmp_path: Path) -> None:
 
 
 class _FakeEmbedder:
-    dim, embedder_id = _DIM, "fake"
+    dim, side_px, embedder_id = _DIM, 128, "fake"
 
     def embed(self, pixels: Pixels, is_alone: bool = False) -> Vectors:
         return _rows(len(pixels))

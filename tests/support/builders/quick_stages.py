@@ -18,6 +18,7 @@ from indexer.classifier.held_out import HeldOut
 from indexer.classifier.lda import lda_head
 from indexer.embedding.embed_catalogue import EmbeddedCatalogue
 from indexer.snapshots.classifier_heads import Heads
+from shared.images.preprocessing import DEFAULT_SIDE_PX
 from shared.model import embedder
 from shared.model.classifier import Classifier
 from shared.model.energy_score import EnergyScore
@@ -26,6 +27,7 @@ from tests.support.fakes import FakeEmbedder
 
 MODEL = b"no model, but a name for colours"
 TUNED = b"another name for them"
+_AT_SIDE = b", at a side of "
 
 called: list[str] = []
 """What the stand-ins were called for, in order: `export`, `tune`, `train`."""
@@ -44,14 +46,23 @@ class ColourInterpreter:
     dim = FakeEmbedder.dim
 
     def __init__(self, model: bytes, threads: int) -> None:
-        assert model in (MODEL, TUNED)
+        name, _, side_px = model.partition(_AT_SIDE)
+        assert name in (MODEL, TUNED)
+        self.side_px = int(side_px or DEFAULT_SIDE_PX)
 
     def run(self, image: NDArray[np.uint8]) -> NDArray[np.float32]:
+        assert image.shape == (self.side_px, self.side_px, 3)
         return FakeEmbedder().embed(image[np.newaxis])[0]
 
 
-def _load_backbone(name: str, *_: object) -> Any:
-    return SimpleNamespace(name="efficientnet_lite0" if name == "auto" else name, weights="none", model=None)
+def at_side(model: bytes, side_px: int) -> bytes:
+    """`MODEL` or `TUNED`, for images of a side."""
+    return model if side_px == DEFAULT_SIDE_PX else model + _AT_SIDE + str(side_px).encode()
+
+
+def _load_backbone(name: str, weights: object, say: object, side_px: int) -> Any:
+    """A base whose `model` is the side of its input alone."""
+    return SimpleNamespace(name="efficientnet_lite0" if name == "auto" else name, weights="none", model=side_px)
 
 
 def _pretrained_classes(*_: object) -> EnergyScore:
@@ -59,9 +70,9 @@ def _pretrained_classes(*_: object) -> EnergyScore:
     return EnergyScore(np.eye(FakeEmbedder.dim, 5, dtype=np.float32), np.zeros(5, np.float32))
 
 
-def _export_embedder(_: object) -> bytes:
+def _export_embedder(model: int) -> bytes:
     called.append("export")
-    return MODEL
+    return at_side(MODEL, model)
 
 
 def train_nearest_means(
@@ -83,7 +94,7 @@ def train_nearest_means(
     return Heads(head(np.ones_like(learned)), head(learned)), 1
 
 
-def _fine_tune(_: object, pictures: Sequence[Any], labels: NDArray[np.int64], *_others: object) -> Any:
+def _fine_tune(backbone: Any, pictures: Sequence[Any], labels: NDArray[np.int64], *_others: object) -> Any:
     """A head by nearest means, on a base of another name; it learns from every second picture."""
     called.append("tune")
     learned = range(0, len(pictures), 2)
@@ -92,7 +103,9 @@ def _fine_tune(_: object, pictures: Sequence[Any], labels: NDArray[np.int64], *_
     means = np.stack([embeddings[labels[learned] == label].mean(axis=0) for label in known])
     head = SimpleNamespace(labels=known, weights=unit_rows(means).T * np.float32(40), bias=np.zeros(len(known), "f4"))
     told = {"improved": True, "tuned_accuracy": 1.0, "frozen_accuracy": 0.5, "held_out": 9}
-    return SimpleNamespace(model=TUNED, head=head, figures=SimpleNamespace(**told, as_dict=lambda: told))
+    return SimpleNamespace(
+        model=at_side(TUNED, backbone.model), head=head, figures=SimpleNamespace(**told, as_dict=lambda: told)
+    )
 
 
 STAGES: dict[str, Any] = {

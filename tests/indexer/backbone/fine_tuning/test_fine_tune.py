@@ -17,7 +17,7 @@ from indexer.backbone.fine_tuning import plan
 from indexer.classifier.lda import lda_head
 from indexer.console.progress import SilentReporter
 from shared.errors import BrokenImage
-from shared.images.preprocessing import SIDE_PX
+from shared.images.preprocessing import DEFAULT_SIDE_PX
 from shared.model.embedder import LiteRtEmbedder
 from shared.model.golden import golden_image
 from shared.vectors import Vectors
@@ -65,7 +65,7 @@ def _tiny_base() -> Any:
 
     keras.utils.clear_session()  # or the layers' names, which count on within a process, get into the exported bytes
     keras.utils.set_random_seed(4)
-    images = layers.Input((SIDE_PX, SIDE_PX, 3))
+    images = layers.Input((DEFAULT_SIDE_PX, DEFAULT_SIDE_PX, 3))
     x = layers.Rescaling(1 / 128, offset=-1)(images)
     x = layers.AveragePooling2D(16)(x)
     x = layers.Conv2D(6, 3, padding="same", use_bias=False, name="stem")(x)
@@ -86,7 +86,7 @@ def _pictures(labels: NDArray[np.int64]) -> list[Any]:
 
     random = np.random.default_rng(0)
     shade = random.normal(0, 12, (len(labels), 1, 1, 3)) + _HUES[labels % len(_HUES)][:, np.newaxis, np.newaxis]
-    noise = random.normal(0, 8, (len(labels), SIDE_PX, SIDE_PX, 1))
+    noise = random.normal(0, 8, (len(labels), DEFAULT_SIDE_PX, DEFAULT_SIDE_PX, 1))
     pixels = np.clip(shade + noise, 0, 255).astype(np.uint8)
     return [Picture(one, number.to_bytes(32, "big")) for number, one in enumerate(pixels)]
 

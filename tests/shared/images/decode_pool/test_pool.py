@@ -26,7 +26,7 @@ from shared.images.decode import decode_image
 from shared.images.decode_pool.pool import DecodePool
 from shared.images.decode_pool.template import DecodeTemplate, memory_budget
 from shared.images.limits import ImageLimits
-from shared.images.preprocessing import SIDE_PX, to_pixels
+from shared.images.preprocessing import DEFAULT_SIDE_PX, Preprocessing, to_pixels
 from tests.support.fakes import encoded, picture
 from tests.support.hostile_images import jpeg_of_scans, png
 
@@ -95,6 +95,15 @@ def test_the_pixels_are_those_of_this_process(pool, file_format: str) -> None:
     np.testing.assert_array_equal(pixels, to_pixels(decode_image(data, _LIMITS)))
 
 
+@pytest.mark.parametrize("preprocessing", [Preprocessing(128), Preprocessing(224, 1), Preprocessing(352)])
+def test_at_every_side_the_pixels_are_those_of_this_process(pool, preprocessing: Preprocessing) -> None:
+    noise = Image.fromarray(np.random.default_rng(3).integers(0, 256, (600, 810, 3), dtype=np.uint8))
+    for data in (encoded(noise, "JPEG"), encoded(noise, "PNG")):
+        image = decode_image(data, _LIMITS, preprocessing=preprocessing)
+        expected = to_pixels(image, preprocessing.side_px)
+        np.testing.assert_array_equal(pool.decode(data, preprocessing=preprocessing), expected)
+
+
 @pytest.mark.parametrize(("size", "expected"), [((900, 600), (180, 120)), ((60, 600), (18, 180)), ((50, 40), (50, 40))])
 def test_a_small_picture_keeps_its_aspect(pool, size: tuple[int, int], expected: tuple[int, int]) -> None:
     data = encoded(Image.fromarray(np.random.default_rng(3).integers(0, 256, (*size[::-1], 3), dtype=np.uint8)), "PNG")
@@ -161,7 +170,7 @@ def test_an_image_that_takes_long_costs_its_decoder_and_no_other_image(pool, rep
         pool.decode(_SLOW, "slow.jpg", cpu_s=0.1)
     assert raised.value.reason == "time"
     assert replaced == ["time"]
-    assert pool.decode(picture("red")).shape == (SIDE_PX, SIDE_PX, 3)
+    assert pool.decode(picture("red")).shape == (DEFAULT_SIDE_PX, DEFAULT_SIDE_PX, 3)
     assert not set(before) & set(_processes(pool))
 
 
@@ -201,7 +210,7 @@ def test_everything_within_the_limit_of_memory_is_decoded() -> None:
     pool = DecodePool(template, 1)
     try:
         for name, data in _nearly_too_large():
-            assert pool.decode(data, name).shape == (SIDE_PX, SIDE_PX, 3)
+            assert pool.decode(data, name).shape == (DEFAULT_SIDE_PX, DEFAULT_SIDE_PX, 3)
     finally:
         pool.close()
         template.close()
@@ -251,7 +260,7 @@ def test_a_decoder_killed_by_somebody_else_costs_nobody_an_image(pool) -> None:
         pool.decode(picture("red"))
         (process,) = _processes(pool)
         os.kill(process, signal.SIGKILL)
-        assert pool.decode(picture("red")).shape == (SIDE_PX, SIDE_PX, 3)
+        assert pool.decode(picture("red")).shape == (DEFAULT_SIDE_PX, DEFAULT_SIDE_PX, 3)
         assert not _is_alive(process)
 
 
@@ -313,7 +322,7 @@ def test_no_files_left_is_a_matter_of_asking_again(template, replaced) -> None:
             finally:
                 resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
         assert len(os.listdir("/proc/self/fd")) == opened
-    assert pool.decode(picture("red")).shape == (SIDE_PX, SIDE_PX, 3)
+    assert pool.decode(picture("red")).shape == (DEFAULT_SIDE_PX, DEFAULT_SIDE_PX, 3)
     pool.close()
 
 
@@ -323,7 +332,7 @@ def test_a_template_that_there_is_no_room_for_is_started_later(monkeypatch) -> N
         patch.setattr(subprocess, "Popen", _no_process)
         made.start()
     try:
-        assert DecodePool(made, 1).decode(picture("red")).shape == (SIDE_PX, SIDE_PX, 3)
+        assert DecodePool(made, 1).decode(picture("red")).shape == (DEFAULT_SIDE_PX, DEFAULT_SIDE_PX, 3)
     finally:
         made.close()
 
@@ -471,5 +480,5 @@ def test_what_a_decoder_answers_is_text_whatever_it_is(pool, answer: bytes, erro
 @pytest.mark.filterwarnings("ignore::ResourceWarning")
 def test_an_answer_that_is_none_is_as_that_of_a_decoder_that_was_killed(pool, answer: bytes) -> None:
     thread = _answering(pool, answer)
-    assert pool.decode(picture("red")).shape == (SIDE_PX, SIDE_PX, 3)
+    assert pool.decode(picture("red")).shape == (DEFAULT_SIDE_PX, DEFAULT_SIDE_PX, 3)
     thread.join()
