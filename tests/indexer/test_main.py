@@ -23,6 +23,7 @@ _BUILD_FIELDS = {
     "snapshot_id",
     "published",
     "backbone",
+    "side_px",
     "items",
     "images",
     "skipped",

@@ -14,6 +14,7 @@ pytestmark = pytest.mark.tensorflow
 
 # ImageNet's numbers of what scikit-learn's two sample photos show: roofs of the Summer Palace, and a dahlia, which is
 # none of the thousand classes, but looks most like the daisy among them.
+_SIDE_PX = 224  # which the weights were trained for
 _BELL_COTE, _BOATHOUSE, _PALACE, _DAISY = 442, 449, 698, 985
 
 
@@ -32,11 +33,11 @@ def photos() -> Vectors:
     china, flower = (Image.fromarray(load_sample_image(name)) for name in ("china.jpg", "flower.jpg"))
     left = (flower.width - flower.height) // 2
     middle = flower.crop((left, 0, left + flower.height, flower.height))
-    return np.stack([to_pixels(image) for image in (china, flower, middle)]).astype(np.float32)
+    return np.stack([to_pixels(image, _SIDE_PX) for image in (china, flower, middle)]).astype(np.float32)
 
 
 def test_with_its_top_it_knows_what_photos_show(lite0: Any, photos: Vectors) -> None:
-    logits = np.asarray(lite0.build_lite0(lite0.weights_path(), with_top=True)(photos, training=False))
+    logits = np.asarray(lite0.build_lite0(lite0.weights_path(), _SIDE_PX, with_top=True)(photos, training=False))
     assert logits.shape == (3, 1000)
     china, flower, middle = np.argsort(-logits, axis=1)
     assert china[0] in {_BELL_COTE, _BOATHOUSE, _PALACE}
@@ -46,18 +47,18 @@ def test_with_its_top_it_knows_what_photos_show(lite0: Any, photos: Vectors) -> 
 
 def test_the_embedding_is_what_the_top_sees(lite0: Any, photos: Vectors) -> None:
     path = lite0.weights_path()
-    embeddings = np.asarray(lite0.build_lite0(path)(photos, training=False))
+    embeddings = np.asarray(lite0.build_lite0(path, _SIDE_PX)(photos, training=False))
     assert (embeddings.shape, embeddings.dtype) == ((3, 1280), np.float32)
     assert embeddings.min() >= 0  # averages of what ReLU6 lets through
     tensors = read_torch_weights(path)
-    wanted = np.asarray(lite0.build_lite0(path, with_top=True)(photos, training=False))
+    wanted = np.asarray(lite0.build_lite0(path, _SIDE_PX, with_top=True)(photos, training=False))
     logits = embeddings @ tensors["_fc.weight"].T + tensors["_fc.bias"]
     np.testing.assert_allclose(logits, wanted, atol=1e-4)
 
 
 def test_its_classes_tell_the_same_of_unit_embeddings(lite0: Any, photos: Vectors) -> None:
     path = lite0.weights_path()
-    embeddings = unit_rows(np.asarray(lite0.build_lite0(path)(photos, training=False)))
+    embeddings = unit_rows(np.asarray(lite0.build_lite0(path, _SIDE_PX)(photos, training=False)))
     classes = lite0.imagenet_classes(path)
     found = np.argsort(-(embeddings @ classes.weights + classes.bias), axis=1)
     assert found[0, 0] in {_BELL_COTE, _BOATHOUSE, _PALACE}

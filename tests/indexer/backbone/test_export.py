@@ -12,25 +12,26 @@ from shared.vectors import unit_rows
 pytestmark = pytest.mark.tensorflow
 
 
-def _mean_colour(scale: float | Sequence[float]) -> Any:
+def _mean_colour(scale: float | Sequence[float], side_px: int = DEFAULT_SIDE_PX) -> Any:
     """A backbone that averages colours, times `scale`."""
     import keras
 
     return keras.Sequential(
         [
-            keras.layers.Input((DEFAULT_SIDE_PX, DEFAULT_SIDE_PX, 3)),
+            keras.layers.Input((side_px, side_px, 3)),
             keras.layers.Rescaling(scale),
             keras.layers.GlobalAveragePooling2D(),
         ]
     )
 
 
-def test_any_backbone_can_be_exported() -> None:
+@pytest.mark.parametrize("side_px", [128, 224])
+def test_any_backbone_can_be_exported(side_px: int) -> None:
     from indexer.backbone.export import export_embedder
 
-    embedder = LiteRtEmbedder(export_embedder(_mean_colour(1 / 255)), interpreters=1)
-    assert embedder.dim == 3
-    pictures = np.random.default_rng(0).integers(0, 256, (4, DEFAULT_SIDE_PX, DEFAULT_SIDE_PX, 3)).astype(np.uint8)
+    embedder = LiteRtEmbedder(export_embedder(_mean_colour(1 / 255, side_px)), interpreters=1)
+    assert (embedder.dim, embedder.side_px) == (3, side_px)
+    pictures = np.random.default_rng(0).integers(0, 256, (4, side_px, side_px, 3)).astype(np.uint8)
     pictures[:, :, :, 1] //= np.arange(1, 5)[:, np.newaxis, np.newaxis].astype(np.uint8)
     np.testing.assert_allclose(embedder.embed(pictures), unit_rows(pictures.mean(axis=(1, 2))), atol=2e-4)
 

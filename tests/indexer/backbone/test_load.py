@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 
 from shared.errors import WeightsError
-from shared.images.preprocessing import DEFAULT_SIDE_PX
 from shared.model.embedder import LiteRtEmbedder
 from shared.model.golden import golden_image
 from shared.snapshot.checksums import sha256_of
@@ -24,6 +23,7 @@ pytestmark = [
     ),
 ]
 
+_SIDE_PX = 224  # at which the seeded network tells the pictures below apart
 _IMAGENET_MEAN, _IMAGENET_STD = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
 
 
@@ -38,12 +38,13 @@ def backbone() -> Any:
 def pictures() -> Pixels:
     """`(8, side, side, 3)` uint8, very different ones."""
     random = np.random.default_rng(0)
-    shape = (DEFAULT_SIDE_PX, DEFAULT_SIDE_PX, 3)
+    shape = (_SIDE_PX, _SIDE_PX, 3)
     noise = random.integers(0, 256, shape)
-    coarse = random.integers(0, 256, (7, 7, 3)).repeat(32, 0).repeat(32, 1)
+    seventh = np.arange(_SIDE_PX) * 7 // _SIDE_PX
+    coarse = random.integers(0, 256, (7, 7, 3))[seventh][:, seventh]
     stripes = (np.indices(shape)[0] // 14 % 2) * 255
     plain = [np.full(shape, 1) * colour for colour in ((0, 0, 0), (255, 255, 255), (200, 30, 30))]
-    return np.stack([golden_image()[0], noise, coarse, stripes, coarse[::-1] // 2, *plain]).astype(np.uint8)
+    return np.stack([golden_image(_SIDE_PX)[0], noise, coarse, stripes, coarse[::-1] // 2, *plain]).astype(np.uint8)
 
 
 @pytest.fixture(scope="module")
@@ -90,7 +91,7 @@ def test_b0_from_a_file_embeds_as_keras_does_before_and_after_export(
 ) -> None:
     from indexer.backbone.export import export_embedder
 
-    loaded = backbone.load_backbone("efficientnet_b0", b0_file, pytest.fail)
+    loaded = backbone.load_backbone("efficientnet_b0", b0_file, pytest.fail, _SIDE_PX)
     assert (loaded.name, loaded.weights) == ("efficientnet_b0", f"{b0_file} (SHA-256 {sha256_of(b0_file)})")
     wanted = _raw(base, pictures)
     assert wanted.shape == (len(pictures), 1280)
@@ -126,7 +127,7 @@ def test_imagenet_weights_from_a_file_see_what_keras_shows_them(
         inputs.finalize_state()
     monkeypatch.setattr("keras.src.applications.efficientnet.file_utils.get_file", lambda *_, **__: str(path))
     wanted = _raw(keras.applications.EfficientNetB0(weights="imagenet", include_top=False, pooling="avg"), pictures)
-    found = _raw(backbone.build_b0(path), pictures)
+    found = _raw(backbone.build_b0(path, _SIDE_PX), pictures)
     np.testing.assert_allclose(found, wanted, rtol=1e-3, atol=1e-4)
     # The scale matters: without it the outputs would be these.
     plain = keras.applications.EfficientNetB0(weights=None, include_top=False, pooling="avg")
@@ -183,7 +184,7 @@ def test_auto_with_network_takes_b0_and_says_so(
 
     monkeypatch.setattr(backbone.keras.utils, "get_file", get_file)
     said: list[str] = []
-    found = backbone.load_backbone("auto", None, said.append)
+    found = backbone.load_backbone("auto", None, said.append, _SIDE_PX)
     assert (found.name, found.weights) == ("efficientnet_b0", f"{b0_file} (SHA-256 {sha256_of(b0_file)})")
     assert said == [f"backbone: efficientnet_b0 ({found.weights})"]
     name = "efficientnetb0_notop.h5"

@@ -17,7 +17,7 @@ from indexer.embedding.embed_image import EmbeddingConfig
 from shared.errors import CatalogueError
 from shared.images.decode import decode_image
 from shared.images.limits import ImageLimits
-from shared.images.preprocessing import to_pixels
+from shared.images.preprocessing import DEFAULT_SIDE_PX, to_pixels
 from shared.vectors import Pixels, Vectors
 from tests.support.fakes import FakeEmbedder, picture
 from tests.support.hostile_images import jpeg_of_scans, png
@@ -81,7 +81,7 @@ def test_every_image_has_its_own_row_in_the_catalogues_order(tmp_path: Path) -> 
 
 
 def test_views_are_the_original_and_its_augmented_copies(tmp_path: Path) -> None:
-    half = np.full((224, 224, 3), 255, np.uint8)
+    half = np.full((DEFAULT_SIDE_PX, DEFAULT_SIDE_PX, 3), 255, np.uint8)
     half[:60] = (255, 0, 0)
     path = _write(tmp_path, ("1", ["red"]), ("2", ["half.png"]))
     Image.fromarray(half).save(tmp_path / "half.png")

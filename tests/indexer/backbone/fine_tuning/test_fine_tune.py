@@ -17,13 +17,13 @@ from indexer.backbone.fine_tuning import plan
 from indexer.classifier.lda import lda_head
 from indexer.console.progress import SilentReporter
 from shared.errors import BrokenImage
-from shared.images.preprocessing import DEFAULT_SIDE_PX
 from shared.model.embedder import LiteRtEmbedder
 from shared.model.golden import golden_image
 from shared.vectors import Vectors
 
 pytestmark = pytest.mark.tensorflow
 
+_SIDE_PX = 128  # the smallest is the quickest
 _HUES = np.array([(200, 60, 60), (60, 200, 60), (60, 60, 200), (190, 190, 50), (50, 190, 190)])
 
 
@@ -57,7 +57,7 @@ def _quick(request: pytest.FixtureRequest, tuning: Any, tuner: Any, monkeypatch:
 
 
 def _tiny_base() -> Any:
-    """`(n, 224, 224, 3)` → `(n, 8)`, with the layers that tails have: both kinds of convolution and a shortcut."""
+    """`(n, 128, 128, 3)` → `(n, 8)`, with the layers that tails have: both kinds of convolution and a shortcut."""
     import keras
     from keras import layers
 
@@ -65,7 +65,7 @@ def _tiny_base() -> Any:
 
     keras.utils.clear_session()  # or the layers' names, which count on within a process, get into the exported bytes
     keras.utils.set_random_seed(4)
-    images = layers.Input((DEFAULT_SIDE_PX, DEFAULT_SIDE_PX, 3))
+    images = layers.Input((_SIDE_PX, _SIDE_PX, 3))
     x = layers.Rescaling(1 / 128, offset=-1)(images)
     x = layers.AveragePooling2D(16)(x)
     x = layers.Conv2D(6, 3, padding="same", use_bias=False, name="stem")(x)
@@ -86,7 +86,7 @@ def _pictures(labels: NDArray[np.int64]) -> list[Any]:
 
     random = np.random.default_rng(0)
     shade = random.normal(0, 12, (len(labels), 1, 1, 3)) + _HUES[labels % len(_HUES)][:, np.newaxis, np.newaxis]
-    noise = random.normal(0, 8, (len(labels), DEFAULT_SIDE_PX, DEFAULT_SIDE_PX, 1))
+    noise = random.normal(0, 8, (len(labels), _SIDE_PX, _SIDE_PX, 1))
     pixels = np.clip(shade + noise, 0, 255).astype(np.uint8)
     return [Picture(one, number.to_bytes(32, "big")) for number, one in enumerate(pixels)]
 
@@ -154,8 +154,8 @@ def test_a_tuned_base_differs_in_the_tail_alone_and_is_exported_as_before(
     changed = {name for name, value in before.items() if not np.array_equal(value, _variable(base, name))}
     assert changed == {"expand/kernel", "depthwise/kernel", "with_bias/kernel", "with_bias/bias"}
     embedder = LiteRtEmbedder(found.model)
-    reference = np.asarray(base.model(golden_image().astype(np.float32)))[0]
-    assert embedder.embed(golden_image())[0] @ reference / np.linalg.norm(reference) > 0.9999
+    reference = np.asarray(base.model(golden_image(_SIDE_PX).astype(np.float32)))[0]
+    assert embedder.embed(golden_image(_SIDE_PX))[0] @ reference / np.linalg.norm(reference) > 0.9999
 
 
 def _variable(base: Any, path: str) -> Any:
@@ -325,14 +325,15 @@ def test_lite0_is_tuned(tuning: Any, tuner: Any, monkeypatch: pytest.MonkeyPatch
 
     monkeypatch.setattr(plan, "_MAX_EPOCHS", 1)
     _force(tuner, monkeypatch, 0, 8)
-    base = load_backbone("efficientnet_lite0", None, print)
+    base = load_backbone("efficientnet_lite0", None, print, _SIDE_PX)
     before = {variable.path: variable.numpy() for variable in base.model.variables}
     found = _tune(tuning, base, *_labels(2, 6))
     changed = {name for name, value in before.items() if not np.array_equal(value, _variable(base, name))}
     tuned_blocks = {name.split(".")[1] for name in changed if name.startswith("blocks")}
     assert tuned_blocks == {str(number) for number in range(9, 16)}
     assert not any("bn" in name for name in changed)
-    assert LiteRtEmbedder(found.model).dim == 1280
+    embedder = LiteRtEmbedder(found.model)
+    assert (embedder.dim, embedder.side_px) == (1280, _SIDE_PX)
 
 
 def test_in_both_networks_the_parts_and_the_folded_tail_give_what_the_whole_gives() -> None:
@@ -347,12 +348,12 @@ def test_in_both_networks_the_parts_and_the_folded_tail_give_what_the_whole_give
         if isinstance(layer, keras.layers.BatchNormalization):
             shape = layer.gamma.shape
             layer.set_weights([random.uniform(0.8, 1.2, shape) for _ in range(2)] + layer.get_weights()[2:])
-    for base in (Backbone("efficientnet_b0", "none", b0), load_backbone("efficientnet_lite0", None, print)):
+    for base in (Backbone("efficientnet_b0", "none", b0), load_backbone("efficientnet_lite0", None, print, _SIDE_PX)):
         trunk, tail = split_backbone(base)
-        pictures = golden_image().astype(np.float32)
+        pictures = golden_image(_SIDE_PX).astype(np.float32)
         whole = np.asarray(base.model(pictures, training=False))
         features = trunk(pictures, training=False)
-        assert features.shape == (1, 14, 14, 112)
+        assert features.shape == (1, _SIDE_PX // 16, _SIDE_PX // 16, 112)
         assert np.abs(np.asarray(tail(features, training=False)) - whole).max() < 1e-5 * np.abs(whole).max()
         folded = foldable_tail(tail)
         assert np.abs(np.asarray(folded(features, training=False)) - whole).max() < 1e-4 * np.abs(whole).max()
