@@ -2,7 +2,7 @@
 
 1. The exported backbone and the items.
 2. One partition per category, and the classifier with its OOD rule, which is fitted on them.
-3. The report on the catalogue, the evaluation on held-out items, and the problems.
+3. The folds, the report on the catalogue, the evaluation on held-out images, and the problems.
 4. With `--store`, the vectors go to Milvus.
 5. The manifest, with a checksum of every other file.
 """
@@ -60,7 +60,7 @@ class SnapshotContent:
     Attributes:
         embedded: the catalogue and its embeddings.
         chosen: the classifier.
-        held_out: items that the validated classifier has not learned.
+        held_out: images that the heads of their folds have not learned.
         partitions: planned, one per category, in the order of the classifier's columns.
         items: with their rows in the partitions.
         published: the snapshot whose partitions are reused.
@@ -100,15 +100,16 @@ class SnapshotContent:
             heads = self._write_classifier(paths)
         written = {entry.name: Partition.open(entry.name, paths.partitions) for entry in entries}
         with reporter.stage("find duplicates"):
-            report = examine(self.items, written)
+            report = examine(self.items, written, near=self.held_out.folds.neighbours)
             report.write(paths.report)
         write_problems(paths.report / "skipped.jsonl", self.embedded.problems)
         embedder = LiteRtEmbedder(self.backbone.model, interpreters=1) if self.backbone.model else NoEmbedder(self._dim)
         manifest = self._manifest(snapshot_id, tuple(entries), embedder)
         if self.settings.report == "on" and self.settings.embeddings is None:
             with closing(ItemStore(paths.items)) as items:
-                snapshot = Snapshot(manifest, embedder, heads.validated, items, written)
-                write_build_report(snapshot, self.held_out, report, self.published, paths.report, reporter)
+                snapshot = Snapshot(manifest, embedder, heads.served, items, written)
+                held_out = self.held_out.for_heads(heads)
+                write_build_report(snapshot, heads, held_out, report, self.published, paths.report, reporter)
         if self.settings.store != EMBEDDED:
             manifest = self._to_milvus(paths, manifest, written)
         manifest = replace(manifest, checksums=paths.checksums(), samples=paths.samples())
@@ -137,14 +138,14 @@ class SnapshotContent:
             paths.embedder.write_bytes(self.backbone.model)
 
     def _write_classifier(self, paths: SnapshotPaths) -> Heads:
-        """Write the heads; a new classifier's OOD rule is fitted on the partitions, which are written before."""
+        """Write heads and folds; a new classifier's OOD rule is fitted on the partitions, which are written before."""
         heads = self.chosen.heads
         if self.chosen.is_new:
             opened = partial(Partition.open, directory=paths.partitions)
-            heads = heads.with_ood_rule(
-                fit_ood_rule(heads.validated, self.held_out, opened, self._pretrained_classes())
-            )
+            held_out = self.held_out.for_heads(heads)
+            heads = heads.with_ood_rule(fit_ood_rule(heads, held_out, opened, self._pretrained_classes()))
         heads.write(paths)
+        self.held_out.folds.stored().write(paths.folds)
         return heads
 
     def _pretrained_classes(self) -> EnergyScore | None:

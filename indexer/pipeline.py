@@ -3,7 +3,7 @@
 1. Read the catalogue; entries that can't be used become problems.
 2. Choose the backbone: the published one, or a newly exported one, which `--fine-tune` tunes first.
 3. Embed every image and its augmented copies; or read embeddings that were made elsewhere.
-4. Plan one partition per category, and hold out some items from training.
+4. Plan one partition per category, and divide the images into folds to hold out, groups of near ones together.
 5. Choose the classifier: the published one, or a newly trained one.
 6. Write the snapshot, unless the published one has all of this already.
 7. Publish it, unless it is worse than the published one.
@@ -36,6 +36,7 @@ from indexer.embedding.embed_catalogue import EmbeddedCatalogue, Executor, embed
 from indexer.embedding.embed_image import EmbeddingConfig
 from indexer.embedding.exported_backbone import UNKNOWN_BACKBONE, ExportedBackbone
 from indexer.embedding.precomputed import read_precomputed, require_same_dim
+from indexer.groups.catalogue_folds import CatalogueFolds
 from indexer.partitions.build import plan_partitions
 from indexer.publish_gate import objections, publish
 from indexer.settings import BuildSettings
@@ -43,6 +44,7 @@ from indexer.snapshots.milvus_collections import drop_unused_collections, has_al
 from indexer.snapshots.publish import delete_old_snapshots, write_snapshot
 from indexer.snapshots.published import PublishedSnapshot, find_published, preprocessing_of
 from indexer.snapshots.snapshot_id import new_snapshot_id
+from indexer.snapshots.stored_folds import StoredFolds
 from indexer.snapshots.writer_lock import writer_lock
 from shared.errors import SettingsError
 from shared.model.embedder import LiteRtEmbedder, embedder_id
@@ -80,9 +82,10 @@ def _build(
 ) -> Built:
     """Make a complete snapshot, not yet published; or return the published one if nothing has changed."""
     embeddings = _images_embedded if settings.embeddings is None else _embeddings_read
-    with embeddings(settings, data, published, reporter) as (backbone, embedded, image_root, cache):
+    with embeddings(settings, data, published, reporter) as (backbone, embedded, image_root, cache, n_frozen):
         partitions, items = plan_partitions(embedded, settings.index_views, published, settings.index_policy)
-        held_out = HeldOut.of(embedded, settings.seed)
+        folds = CatalogueFolds(embedded, _known_folds(backbone, published, reporter), settings.seed, data.root)
+        held_out = HeldOut.of(folds, backbone.is_tuned)
         dim = embedded.views.shape[2]
         queries = read_feedback(settings.feedback, embedder_id(backbone.model), dim, embedded, reporter)
         chosen = choose_classifier(
@@ -106,21 +109,36 @@ def _build(
             manifest = write_snapshot(
                 data, partial(content.write, snapshot_id=new_snapshot_id(data.ids()), reporter=reporter)
             )
-            reasons = objections(manifest, chosen.heads.validated, held_out, published)
-        embedded_views = 0 if cache is None else cache.n_put * embedded.views.shape[1]
+            reasons = objections(manifest, chosen.heads, held_out, published, reporter)
+        embedded_views = 0 if cache is None else (n_frozen + cache.n_put) * embedded.views.shape[1]
         return Built(manifest, reasons, embedded_views, len(embedded.problems))
+
+
+def _known_folds(
+    backbone: ExportedBackbone, published: PublishedSnapshot | None, reporter: Reporter
+) -> StoredFolds | None:
+    """The folds that a newly tuned backbone was tuned with, else the published ones, which images keep."""
+    if backbone.folds is not None or published is None:
+        return backbone.folds
+    if backbone.is_tuned and not published.has_folds:
+        reporter.say(
+            "the backbone was tuned by an earlier version, on images of every fold: what is measured on held-out images"
+            " flatters it until --retrain tunes another"
+        )
+    return published.folds
 
 
 class _Embedded(NamedTuple):
     """A catalogue's embeddings, the backbone that made them, and what image paths are relative to.
 
-    `cache` is None where the embeddings were made elsewhere.
+    `cache` is None where the embeddings were made elsewhere; `n_frozen` images were embedded before fine-tuning.
     """
 
     backbone: ExportedBackbone
     catalogue: EmbeddedCatalogue
     image_root: Path
     cache: EmbeddingCache | None
+    n_frozen: int = 0
 
 
 @contextmanager
@@ -131,7 +149,28 @@ def _images_embedded(
     with reporter.stage("read catalogue") as stage:
         catalogue = read_catalogue(settings.catalogue, settings.image_root, stage, data.root)
     check_problems(data, catalogue, catalogue.problems, settings.max_bad)
-    backbone = choose_backbone(settings, published, catalogue, reporter)
+    embed = partial(_embedded, settings, data, catalogue, reporter)
+
+    n_frozen = 0
+
+    @contextmanager
+    def embed_frozen(backbone: ExportedBackbone) -> Iterator[EmbeddedCatalogue]:
+        nonlocal n_frozen
+        with embed(backbone) as (embedded, cache):
+            n_frozen = cache.n_put
+            yield embedded
+
+    backbone = choose_backbone(settings, published, catalogue, reporter, embed_frozen)
+    with embed(backbone) as (embedded, cache):
+        check_problems(data, catalogue, embedded.problems, settings.max_bad)
+        yield _Embedded(backbone, embedded, catalogue.image_root, cache, n_frozen)
+
+
+@contextmanager
+def _embedded(
+    settings: BuildSettings, data: DataDirectory, catalogue: Catalogue, reporter: Reporter, backbone: ExportedBackbone
+) -> Iterator[tuple[EmbeddedCatalogue, EmbeddingCache]]:
+    """Embed the images by a backbone; the cache is open within."""
     config = EmbeddingConfig(
         LiteRtEmbedder(backbone.model, settings.threads),
         settings.augmentation,
@@ -144,8 +183,7 @@ def _images_embedded(
         with reporter.stage("embed images", catalogue.n_images) as stage:
             executor = _executor(settings, backbone, data, reporter)
             embedded = embed_catalogue(catalogue, replace(config, cache=cache), stage, executor)
-        check_problems(data, catalogue, embedded.problems, settings.max_bad)
-        yield _Embedded(backbone, embedded, catalogue.image_root, cache)
+        yield embedded, cache
 
 
 @contextmanager

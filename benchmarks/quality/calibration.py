@@ -26,6 +26,7 @@ from indexer.console.progress import SilentReporter
 from indexer.embedding.augmentation import Augmentation
 from indexer.embedding.embed_catalogue import EmbeddedCatalogue
 from indexer.evaluation.retrieval_metrics import interval
+from indexer.groups.catalogue_folds import CatalogueFolds
 from shared.model.classifier import PROBE_COVERAGE, n_covering, ranking
 
 _FOLDS = 5
@@ -55,8 +56,7 @@ def _figures(embedded: EmbeddedCatalogue, seed: int) -> dict[str, Any]:
         keras.utils.clear_session()  # what earlier folds left
         part = subset(embedded, learned)
         with SilentReporter().stage("") as stage:
-            heads, _ = train_classifier(part, HeldOut.of(part, seed), seed, stage)
-        head = heads.refitted
+            head = train_classifier(HeldOut.of(CatalogueFolds(part, None, seed)), seed, stage).heads.served
         assert head.categories == embedded.categories
         predicted = probabilities[tested] = head.probabilities(embedded.originals_of(tested))
         counts["auto"][tested] = [head.n_likely(row, PROBE_COVERAGE) for row in predicted]

@@ -96,8 +96,7 @@ def _correct(embedded: EmbeddedCatalogue, folds: NDArray[np.int64], seed: int) -
         tested = np.flatnonzero(folds == fold)
         part = subset(embedded, np.flatnonzero(folds != fold))
         with SilentReporter().stage("") as stage:
-            heads, _ = train_classifier(part, HeldOut.of(part, seed), seed, stage)
-        head = heads.refitted
+            head = train_classifier(HeldOut.of(CatalogueFolds(part, None, seed)), seed, stage).heads.served
         assert head.categories == embedded.categories
         correct[tested] = head.probabilities(embedded.originals_of(tested)).argmax(axis=1) == truth[tested]
     judged: NDArray[np.bool_] = correct[folds != NO_FOLD]

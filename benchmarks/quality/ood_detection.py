@@ -46,6 +46,7 @@ from indexer.console.progress import SilentReporter
 from indexer.embedding.augmentation import Augmentation
 from indexer.embedding.embed_catalogue import EmbeddedCatalogue
 from indexer.evaluation.retrieval_metrics import auroc, ood_figures
+from indexer.groups.catalogue_folds import CatalogueFolds
 from shared.index.partition import Partition
 from shared.model.energy_score import EnergyScore
 from shared.model.ood_rule import (
@@ -72,19 +73,19 @@ class _Detector:
 
     def __init__(self, embedded: EmbeddedCatalogue, seed: int) -> None:
         keras.utils.clear_session()  # what earlier trainings left
-        held_out = HeldOut.of(embedded, seed)
+        held_out = HeldOut.of(CatalogueFolds(embedded, None, seed))
         with SilentReporter().stage("") as stage:
-            self._heads, _ = train_classifier.train_classifier(embedded, held_out, seed, stage)
-        self.classifier = self._heads.refitted
+            self._heads = train_classifier.train_classifier(held_out, seed, stage).heads
+        self.classifier = self._heads.served
         self._partitions = _partitions(embedded)
         self.rule = self._rule(held_out, imagenet_classes(weights_path()))
         self.plain = self._rule(held_out, None)
-        images = np.flatnonzero(~held_out.items[embedded.image_items])
+        images = np.flatnonzero(held_out.folds.numbers != 0)
         self._tried = CandidateSignals(embedded.originals_of(images), embedded.columns(images, embedded.categories))
         self._all = embedded.originals, embedded.columns(np.arange(len(embedded.digests)), embedded.categories)
 
     def _rule(self, held_out: HeldOut, pretrained: EnergyScore | None) -> OodRule:
-        rule = fit_ood_rule(self._heads.validated, held_out, self._partitions.__getitem__, pretrained)
+        rule = fit_ood_rule(self._heads, held_out, self._partitions.__getitem__, pretrained)
         assert rule is not None
         return rule
 

@@ -1,25 +1,45 @@
 """The choice of a build's backbone: the published one if it still fits, else a newly exported one.
 
-`--fine-tune` decides whether a new one is tuned on the catalogue first. A tuned backbone stays until `--retrain`, since
-another one would mean embedding everything anew.
+`--fine-tune` decides whether a new one is tuned on the catalogue first. Then the catalogue is embedded by the frozen
+one, as in a build without tuning, to see which images are of one group: what is held out must not be learned from
+another photo. A tuned backbone stays until `--retrain`, since another one would mean embedding everything anew.
 """
 
 import gc
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from typing import TypeAlias
 
-from indexer.backbone.fine_tuning.stage import LabelledImages, tune_backbone
+from indexer.backbone.fine_tuning.stage import LabelledImages, objection_to_catalogue, tune_backbone
 from indexer.catalogue.model import Catalogue
 from indexer.console.progress import Reporter
+from indexer.embedding.embed_catalogue import EmbeddedCatalogue
 from indexer.embedding.exported_backbone import ExportedBackbone
+from indexer.groups.catalogue_folds import CatalogueFolds
 from indexer.settings import BuildSettings
 from indexer.snapshots.published import PublishedSnapshot, is_tuned, preprocessing_of
 from shared.images.preprocessing import Preprocessing
 from shared.snapshot.data_directory import DataDirectory
 
+Embed: TypeAlias = Callable[[ExportedBackbone], AbstractContextManager[EmbeddedCatalogue]]
+"""Embeds a catalogue by a backbone; the embeddings can be read within the context."""
+
 
 def choose_backbone(
-    settings: BuildSettings, published: PublishedSnapshot | None, catalogue: Catalogue, reporter: Reporter
+    settings: BuildSettings,
+    published: PublishedSnapshot | None,
+    catalogue: Catalogue,
+    reporter: Reporter,
+    embed: Embed | None = None,
 ) -> ExportedBackbone:
     """Reuse the published backbone, or export one.
+
+    Args:
+        settings: of the build.
+        published: the snapshot that is being replaced.
+        catalogue: whose images a backbone is tuned on.
+        reporter: receives progress and decisions.
+        embed: embeds the catalogue; None if there are no images to tune on.
 
     Raises:
         WeightsError: the weights are not available.
@@ -35,7 +55,7 @@ def choose_backbone(
             f"the side of the input changes from {_side_px(published)} to {side_px} px: the backbone is exported"
             f" again{tuned_too} and every image is embedded again"
         )
-    backbone = _export_backbone(settings, side_px, catalogue, reporter)
+    backbone = _export_backbone(settings, side_px, published, catalogue, reporter, embed)
     gc.collect()  # the export leaves reference cycles that hold 0.4 GB
     return backbone
 
@@ -64,26 +84,29 @@ def _side_px(published: PublishedSnapshot) -> int:
 
 
 def _export_backbone(
-    settings: BuildSettings, side_px: int, catalogue: Catalogue, reporter: Reporter
+    settings: BuildSettings,
+    side_px: int,
+    published: PublishedSnapshot | None,
+    catalogue: Catalogue,
+    reporter: Reporter,
+    embed: Embed | None,
 ) -> ExportedBackbone:
-    images = _tuning_images(settings, catalogue, reporter)
     with reporter.stage("load backbone"):  # includes the import of TensorFlow, which takes seconds
         from indexer.backbone.export import export_embedder
         from indexer.backbone.load import load_backbone
 
         backbone = load_backbone(settings.backbone, settings.weights, reporter.say, side_px)
-        if images is None:
-            return ExportedBackbone(backbone.name, backbone.weights, export_embedder(backbone.model))
-    return tune_backbone(backbone, images, settings, reporter)
-
-
-def _tuning_images(settings: BuildSettings, catalogue: Catalogue, reporter: Reporter) -> LabelledImages | None:
-    """The images to fine-tune on; None if the backbone is not to be tuned, which is reported if it was asked for."""
+        frozen = ExportedBackbone(backbone.name, backbone.weights, export_embedder(backbone.model))
     if settings.fine_tune == "off":
-        return None
-    images = LabelledImages.of(catalogue, settings)
-    objection = images.objection(settings)
-    if objection is not None:
+        return frozen
+    objection, images = objection_to_catalogue(catalogue, settings), None
+    if objection is None and embed is not None:
+        known = None if published is None else published.folds
+        with embed(frozen) as embedded:
+            folds = CatalogueFolds(embedded, known, settings.seed, settings.data)
+            images = LabelledImages.of(folds, catalogue.image_root)
+        objection = images.objection(settings)
+    if objection is not None or images is None:
         reporter.say(f"the backbone is not fine-tuned: {objection}")
-        return None
-    return images
+        return frozen
+    return tune_backbone(backbone, images, settings, reporter)

@@ -1,24 +1,67 @@
-"""Temperature scaling on held-out items (Guo et al., 2017, "On Calibration of Modern Neural Networks")."""
+"""Calibration on held-out images, by the heads of their folds.
 
-from dataclasses import replace
+1. The temperature (Guo et al., 2017, "On Calibration of Modern Neural Networks").
+2. The probabilities of the images' true categories, by which `probe: auto` decides.
+"""
+
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from indexer.classifier.held_out import HeldOut
+from indexer.snapshots.classifier_heads import Heads
 from shared.model.classifier import Classifier, softmax
 
 
-def calibrated(classifier: Classifier, held_out: HeldOut) -> Classifier:
-    """Return the classifier with the temperature fitted to held-out items, and their true categories' probabilities.
+@dataclass(frozen=True)
+class Calibration:
+    """What is fitted to held-out images.
 
-    Without held-out items the temperature is 1.
+    Attributes:
+        temperature: divides the logits.
+        own_probabilities: `(n,)` float32, ascending: of the images' true categories.
+        n_groups: the number of groups that the images are of.
+        log_loss: mean negative log likelihood of the images' true categories.
     """
-    if not held_out.n_images:
-        return replace(classifier, temperature=1.0, own_probabilities=np.zeros(0, np.float32))
-    logits, labels = classifier.logits(held_out.originals), held_out.columns(classifier.categories)
-    scaled = replace(classifier, temperature=fit_temperature(logits, labels))
-    return replace(scaled, own_probabilities=np.sort(held_out.own_probabilities(scaled)))
+
+    temperature: float = 1.0
+    own_probabilities: NDArray[np.float32] = field(default_factory=lambda: np.zeros(0, np.float32))
+    n_groups: int = 0
+    log_loss: float = 0.0
+
+    @classmethod
+    def fitted(cls, logits: NDArray[np.float32], held_out: HeldOut, categories: tuple[str, ...]) -> "Calibration":
+        """Fit to the logits of held-out images; without images the temperature is 1.
+
+        Args:
+            logits: `(n_images, n_categories)`, of each image by the head of its fold.
+            held_out: the images.
+            categories: the names of the columns.
+        """
+        if not held_out.n_images:
+            return cls()
+        labels = held_out.columns(categories)
+        temperature = fit_temperature(logits, labels)
+        own = softmax(logits / np.float32(temperature))[np.arange(len(labels)), labels]
+        return cls(temperature, np.sort(own), held_out.n_groups, float(-np.log(own + 1e-12).mean()))
+
+    def of(self, classifier: Classifier) -> Classifier:
+        """The classifier with this calibration."""
+        return replace(
+            classifier,
+            temperature=self.temperature,
+            own_probabilities=self.own_probabilities,
+            n_groups=self.n_groups,
+        )
+
+
+def calibrated(heads: Heads, held_out: HeldOut) -> Heads:
+    """Return the heads, calibrated on held-out images."""
+    calibration = Calibration.fitted(held_out.logits(heads.linear()), held_out, heads.served.categories)
+    if heads.is_single:
+        return Heads.single(calibration.of(heads.served))
+    return Heads(calibration.of(heads.served), tuple(calibration.of(head) for head in heads.of_folds))
 
 
 def fit_temperature(logits: NDArray[np.float32], labels: NDArray[np.int64]) -> float:

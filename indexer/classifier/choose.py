@@ -27,6 +27,7 @@ from shared.model.classifier import Classifier
 MAX_CHANGED_SHARE = 0.05
 CHANGED = "images_changed_since_training"
 FEEDBACK = "feedback_digest"
+RANDOM_SPLIT = "random_split_accuracy"
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,7 @@ class ChosenClassifier:
         epochs: the number of epochs that they were trained for.
         changed: the number of images added, removed or moved since then.
         queries: the labelled queries that they were trained on besides the catalogue.
+        random_split_accuracy: what a random split would have claimed when they were trained; None if not known.
     """
 
     heads: Heads
@@ -46,16 +48,21 @@ class ChosenClassifier:
     epochs: int
     changed: int
     queries: LabelledQueries | None = None
+    random_split_accuracy: float | None = None
 
     def figures(self, held_out: HeldOut) -> Mapping[str, Any]:
-        """Return the figures for the manifest; those on held-out items are None if there are none."""
-        validated = self.heads.validated
+        """Return the figures for the manifest; those on held-out images are None if there are none."""
+        held_out = held_out.for_heads(self.heads)
         return {
             "items": held_out.n_items,
             "images": held_out.n_images,
-            "category_accuracy": held_out.category_accuracy(validated),
-            "expected_calibration_error": held_out.calibration_error(validated),
-            "temperature": validated.temperature,
+            "groups": held_out.folds.groups.n_groups,
+            "folds": held_out.n_folds,
+            "category_accuracy": held_out.category_accuracy(self.heads),
+            "category_accuracy_margin": held_out.accuracy_margin(self.heads),
+            RANDOM_SPLIT: self.random_split_accuracy,
+            "expected_calibration_error": held_out.calibration_error(self.heads),
+            "temperature": self.heads.served.temperature,
             "epochs": self.epochs,
             CHANGED: self.changed,
             "feedback_queries": 0 if self.queries is None else len(self.queries.categories),
@@ -79,7 +86,7 @@ def choose_classifier(
     Args:
         published: the snapshot that is being replaced.
         embedded: the catalogue as it is now.
-        held_out: its held-out items.
+        held_out: its held-out images; not read if the published classifier is reused.
         backbone: the encoder of its embeddings.
         reporter: receives the reason to train, and progress.
         queries: additional training data from feedback.
@@ -89,20 +96,39 @@ def choose_classifier(
     now = image_keys(embedded.labelled_digests())
     reason = reason_to_train(published, embedded.recipe, set(embedded.categories), now, retrain, queries)
     if reason is None and published is not None:
-        epochs = int(published.manifest.classifier.get("epochs", 0))
-        return ChosenClassifier(published.heads(), False, epochs, changed_images(published, now), queries)
+        figures = published.manifest.classifier
+        epochs, changed = int(figures.get("epochs", 0)), changed_images(published, now)
+        return ChosenClassifier(published.heads(), False, epochs, changed, queries, figures.get(RANDOM_SPLIT))
     reporter.say(f"the classifier is trained: {reason}")
+    with reporter.stage("find near images"):
+        _say_groups(held_out, reporter)
     with reporter.stage("train classifier") as stage:  # includes the import of TensorFlow, which takes seconds
         from indexer.classifier.train import train_classifier
 
-        heads, epochs = train_classifier(embedded, held_out, seed, stage, queries)
+        heads, epochs, claimed = train_classifier(held_out, seed, stage, queries)
     tuned = _tuned_head(backbone, published, embedded)
     if tuned is not None:
-        tuned = calibrated(tuned, held_out)
-        if held_out.log_loss(tuned) <= held_out.log_loss(heads.validated):
-            reporter.say("the head that was trained with the backbone is no worse on held-out items, and is kept")
-            heads = Heads.without_refit(tuned)
-    return ChosenClassifier(heads, True, epochs, 0, queries)
+        single = calibrated(Heads.single(tuned), held_out.for_heads(Heads.single(tuned)))
+        first_fold = held_out.for_heads(single)
+        if first_fold.log_loss(single) <= first_fold.log_loss(heads):
+            reporter.say("the head that was trained with the backbone is no worse on held-out images, and is kept")
+            heads = single
+    return ChosenClassifier(heads, True, epochs, 0, queries, claimed)
+
+
+def _say_groups(held_out: HeldOut, reporter: Reporter) -> None:
+    """Report the groups that are held out together, and the categories of which one had to be divided."""
+    if not held_out.n_images:
+        return
+    n_images = len(held_out.embedded.digests)
+    n_groups = held_out.folds.groups.n_groups
+    if n_groups < n_images:
+        reporter.say(f"{n_images} images are of {n_groups} groups, of which none is both learned and held out")
+    if divided := held_out.folds.divided:
+        reporter.say(
+            f"nearly all images look like one shoot in {_some(divided)}: these are held out item by item, so what is"
+            " measured on them says little of other photos"
+        )
 
 
 def _tuned_head(
@@ -111,7 +137,7 @@ def _tuned_head(
     """The head that was trained with this backbone, now or before, if it has the catalogue's categories."""
     head = backbone.head
     if head is None and published is not None and is_tuned(published) and published.manifest.recipe == embedded.recipe:
-        head = published.heads().validated
+        head = published.heads().of_folds[0]
     return head if head is not None and head.categories == embedded.categories else None
 
 
@@ -139,6 +165,8 @@ def reason_to_train(
         return "there is none yet"
     if published.manifest.recipe != recipe:
         return "the recipe of the embeddings has changed"
+    if not published.has_folds:
+        return "the published one was evaluated on a random split, by an earlier version"
     old = {entry.name for entry in published.manifest.categories}
     if categories != old:
         changes = (("new", categories - old), ("removed", old - categories))

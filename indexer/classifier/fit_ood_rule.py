@@ -1,20 +1,22 @@
 """Fitting of the rule for out-of-distribution queries, on held-out images.
 
-1. Search the partition of each image's predicted category, without its own item.
+1. Search the partition of each image's predicted category, without the items of its own group.
 2. Choose the pretraining classes for the energy score, if there are any.
 3. Standardise all signals over all images.
 4. Set each category's threshold so that few of the images that are classified as it would be rejected.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from indexer.classifier.held_out import HeldOut
+from indexer.snapshots.classifier_heads import Heads
 from shared.index.partition import Partition
-from shared.model.classifier import Classifier, softmax
+from shared.index.search_without import search_without
+from shared.model.classifier import softmax
 from shared.model.energy_score import EnergyScore
 from shared.model.ood_rule import (
     NEIGHBOURS,
@@ -37,31 +39,34 @@ _MIN_STD = 1e-3  # if all held-out images are alike, anything else would be infi
 
 
 def fit_ood_rule(
-    classifier: Classifier,
+    heads: Heads,
     held_out: HeldOut,
     open_partition: Callable[[str], Partition],
     pretrained: EnergyScore | None = None,
 ) -> OodRule | None:
-    """Fit the rule; None for a single category, or with fewer than `MIN_IMAGES` held-out images.
+    """Fit the rule; None for a single category, or with fewer than `MIN_IMAGES` held-out images that have neighbours.
 
     Args:
-        classifier: the validated classifier.
-        held_out: images that it was not trained on; their items are in the partitions.
+        heads: of the folds.
+        held_out: images, each evaluated by the head of its fold; their items are in the partitions.
         open_partition: opens the partition of a category; one is open at a time.
         pretrained: all classes that the backbone was pretrained on; None if it was tuned, or they are not available.
     """
-    if len(classifier.categories) == 1 or held_out.n_images < MIN_IMAGES:
+    categories = heads.served.categories
+    if len(categories) == 1 or held_out.n_images < MIN_IMAGES:
         return None
     images = held_out.originals
-    logits = classifier.logits(images)
+    logits = held_out.logits(heads.linear())
     columns = logits.argmax(axis=1)
-    cosines = _cosines(classifier, held_out, columns, open_partition)
+    cosines = _cosines(held_out, [categories[column] for column in columns], open_partition)
     kept = np.isfinite(cosines)
+    if kept.sum() < MIN_IMAGES:
+        return None
     images, logits, columns, cosines = images[kept], logits[kept], columns[kept], cosines[kept]
     energy = None if pretrained is None else _frequent(pretrained, images)
     values = signals(images, logits, columns, cosines, energy)
     means, stds = values.mean(axis=0), np.maximum(values.std(axis=0), _MIN_STD)
-    n_categories = len(classifier.categories)
+    n_categories = len(categories)
     weights = np.array(WEIGHTS if energy is None else WEIGHTS_WITH_ENERGY)
     rule = OodRule(means, stds, np.zeros(n_categories), weights, energy)
     margins = rule.margins(images, logits, columns, cosines)
@@ -100,17 +105,16 @@ def thresholds(scores: NDArray[np.float64], columns: NDArray[np.int64], n_catego
 
 
 def _cosines(
-    classifier: Classifier, held_out: HeldOut, columns: NDArray[np.int64], open_partition: Callable[[str], Partition]
+    held_out: HeldOut, predicted: Sequence[str], open_partition: Callable[[str], Partition]
 ) -> NDArray[np.float64]:
-    """`(n_images,)` float64: the `mean_cosine` of each; NaN if its own item is the only one of the category."""
-    own_items = held_out.embedded.image_items[held_out.images]
+    """`(n_images,)` float64: the `mean_cosine` of each; NaN if the predicted category has no item of another group."""
+    own, categories = held_out.items_beside(), np.array(predicted)
     cosines = np.full(held_out.n_images, np.nan)
-    for column in np.unique(columns):
-        images = np.flatnonzero(columns == column)
-        partition = open_partition(classifier.categories[column])
-        results = partition.search(held_out.originals[images], NEIGHBOURS + 1)
+    for category in sorted(set(predicted)):
+        images = np.flatnonzero(categories == category)
+        excluded = [own[image] for image in images]
+        results = search_without(open_partition(category), held_out.originals[images], excluded, NEIGHBOURS)
         for image, hits in zip(images, results, strict=True):
-            others = [hit for hit in hits if hit.item_number != own_items[image]]
-            if others:
-                cosines[image] = mean_cosine(others)
+            if hits:
+                cosines[image] = mean_cosine(hits)
     return cosines

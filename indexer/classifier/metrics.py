@@ -1,11 +1,15 @@
 """Accuracy and calibration of class probabilities; pure functions over arrays."""
 
+import math
 from dataclasses import dataclass
+from statistics import NormalDist
 
 import numpy as np
 from numpy.typing import NDArray
 
 from shared.model.classifier import Classifier, ranking
+
+_Z_95 = NormalDist().inv_cdf(0.975)
 
 
 @dataclass(frozen=True)
@@ -62,6 +66,28 @@ def expected_calibration_error(probabilities: NDArray[np.float32], truth: NDArra
     """Return the expected calibration error (Guo et al., 2017) of equal-width bins; arguments as of `reliability`."""
     diagram = reliability(probabilities, truth, bins)
     return sum(one.queries * abs(one.confidence - one.category_accuracy) for one in diagram) / len(truth)
+
+
+def margin_of_mean(values: NDArray[np.float64], groups: NDArray[np.int64]) -> float | None:
+    """Return the reach of the 95 % interval around the mean of values that are not independent within groups.
+
+    Of the normal approximation with a cluster-robust variance (Liang and Zeger, 1986, "Longitudinal Data Analysis Using
+    Generalized Linear Models"): ten photos of one shoot, right or wrong together, say no more than one.
+
+    Args:
+        values: `(n,)`.
+        groups: `(n,)`, the same number for values of one group.
+
+    Returns:
+        The reach in the unit of the values; None if there are fewer than two groups.
+    """
+    _, numbers = np.unique(groups, return_inverse=True)
+    n_groups = int(numbers.max(initial=-1)) + 1
+    if n_groups < 2:
+        return None
+    sums = np.bincount(numbers, weights=values - values.mean(), minlength=n_groups)
+    variance = float((sums**2).sum()) / len(values) ** 2 * n_groups / (n_groups - 1)
+    return _Z_95 * math.sqrt(variance)
 
 
 def probe_auto(

@@ -13,7 +13,7 @@ from indexer.console.progress import Reporter
 from indexer.data_quality.near_duplicates import MAX_RATIO, Duplicate, NearDuplicates, find_near_duplicates
 from indexer.data_quality.snapshot_images import SnapshotImages
 from indexer.data_quality.suspect_labels import Suspect, SuspectLabels, find_suspect_labels
-from indexer.groups.nearest_images import nearest_images
+from indexer.groups.nearest_images import Neighbours, nearest_images
 from shared.catalogue.items import IndexedItem
 from shared.index.category_search import CategorySearch
 from shared.snapshot.data_directory import DataDirectory
@@ -56,7 +56,10 @@ class CatalogueReport:
 
 
 def examine(
-    items: Iterable[IndexedItem], partitions: Mapping[str, CategorySearch], max_ratio: float = MAX_RATIO
+    items: Iterable[IndexedItem],
+    partitions: Mapping[str, CategorySearch],
+    max_ratio: float = MAX_RATIO,
+    near: Neighbours | None = None,
 ) -> CatalogueReport:
     """Find near-duplicates and doubtful labels among indexed items.
 
@@ -64,9 +67,10 @@ def examine(
         items: of a snapshot.
         partitions: of the snapshot, by category.
         max_ratio: the largest distance of a pair, as a share of the usual one.
+        near: the nearest images of each, in the order of the items; None to find them here.
     """
     originals = SnapshotImages.of(items, partitions)
-    near = nearest_images(originals)
+    near = nearest_images(originals) if near is None else near
     duplicates = find_near_duplicates(originals, near, max_ratio)
     return CatalogueReport(duplicates, find_suspect_labels(originals, near, duplicates))
 

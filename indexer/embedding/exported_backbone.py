@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from indexer.snapshots.stored_folds import StoredFolds
 from shared.model.classifier import Classifier
 
 
@@ -17,6 +18,7 @@ class ExportedBackbone:
         model: the bytes of `embedder.tflite`; empty for `none`.
         tuning: the figures of fine-tuning, for the manifest; None if it was not tried.
         head: the classifier head that was trained with the backbone in this build; None if it was not tuned now.
+        folds: those of which it has not learned the first; None if it was not tuned now.
     """
 
     name: str
@@ -24,6 +26,12 @@ class ExportedBackbone:
     model: bytes
     tuning: Mapping[str, Any] | None = None
     head: Classifier | None = None
+    folds: StoredFolds | None = None
+
+    @property
+    def is_tuned(self) -> bool:
+        """True if it was fine-tuned, and not left as pretrained."""
+        return bool((self.tuning or {}).get("improved"))
 
 
 UNKNOWN_BACKBONE = ExportedBackbone("none", "none: the embeddings were given", b"")

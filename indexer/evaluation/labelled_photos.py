@@ -5,6 +5,7 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from indexer.catalogue.reader import read_catalogue
 from indexer.classifier.held_out import HeldOut
@@ -29,12 +30,16 @@ class LabelledPhotos:
         truth: the category of each photo.
         queries: one for each photo.
         skipped: number of further photos that could not be read.
+        folds: `(n,)` int64, the fold of each photo, whose head evaluates it; None for photos from elsewhere.
+        groups: `(n,)` int64, the same number for photos of one group; None if each is independent.
     """
 
     paths: tuple[Path, ...]
     truth: tuple[str, ...]
     queries: tuple[QueryPictures, ...]
     skipped: int = 0
+    folds: NDArray[np.int64] | None = None
+    groups: NDArray[np.int64] | None = None
 
     @classmethod
     def read(cls, snapshot: Snapshot, path: Path, threads: int, reporter: Reporter) -> "LabelledPhotos":
@@ -67,7 +72,7 @@ class LabelledPhotos:
 
     @classmethod
     def of_held_out(cls, held_out: HeldOut, image_root: Path) -> "LabelledPhotos":
-        """Take held-out images of the snapshot's own catalogue; each query excludes the item that it shows."""
+        """Take held-out images of the snapshot's own catalogue; each query excludes the items of its own group."""
         embedded = held_out.embedded
         numbers = embedded.image_items[held_out.images]
         positions = held_out.images - np.searchsorted(embedded.image_items, numbers)  # of each image within its item
@@ -76,9 +81,11 @@ class LabelledPhotos:
             paths=tuple(image_root / item.images[position] for item, position in zip(items, positions, strict=True)),
             truth=tuple(item.category for item in items),
             queries=tuple(
-                QueryPictures(vectors[np.newaxis], excluded_item=int(number))
-                for vectors, number in zip(held_out.originals, numbers, strict=True)
+                QueryPictures(vectors[np.newaxis], excluded_items=own)
+                for vectors, own in zip(held_out.originals, held_out.items_beside(), strict=True)
             ),
+            folds=held_out.fold_of,
+            groups=held_out.group_of,
         )
 
     def __len__(self) -> int:

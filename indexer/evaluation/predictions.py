@@ -3,6 +3,8 @@
 1. Classify all photos.
 2. Find the nearest items of every partition for all photos at once, which takes less time than photo by photo.
 3. Search by each photo, with several options; `Searcher` reuses the nearest items.
+
+Held-out photos are classified and searched by with the head of their fold, in the place of the snapshot's own.
 """
 
 from collections.abc import Mapping, Sequence
@@ -45,6 +47,7 @@ class Predictions:
         probabilities: `(n, n_categories)` float32, of the classifier.
         searched: `(n_searched,)` int64, the photos that are searched by: all, or a random part of very many.
         nearest: for each of `searched`, the nearest items by category.
+        of_folds: the snapshot with the head of each fold; none for photos from elsewhere.
     """
 
     snapshot: Snapshot
@@ -53,6 +56,7 @@ class Predictions:
     probabilities: NDArray[np.float32]
     searched: NDArray[np.int64]
     nearest: Sequence[Mapping[str, Sequence[Hit]]]
+    of_folds: Sequence[Snapshot] = ()
     _hit_categories: dict[Probe, list[list[str]]] = field(default_factory=dict)
 
     @property
@@ -90,7 +94,7 @@ class Predictions:
         """Search by each of `searched` for `TOP_K` items."""
         options = SearchOptions(top_k=TOP_K, probe=probe)
         return [
-            self._searcher.search(self.photos.queries[photo], options, rank, nearest)
+            self._searcher(photo).search(self.photos.queries[photo], options, rank, nearest)
             for photo, rank, nearest in zip(self.searched, self._rankings, self.nearest, strict=True)
         ]
 
@@ -106,16 +110,25 @@ class Predictions:
             self._hit_categories[probe] = [[hit.item.category for hit in result.hits] for result in results]
         return self._hit_categories[probe]
 
+    def _searcher(self, photo: int) -> Searcher:
+        return self._searchers[0 if self.photos.folds is None else int(self.photos.folds[photo])]
+
     @cached_property
-    def _searcher(self) -> Searcher:
-        return Searcher(self.snapshot)
+    def _searchers(self) -> list[Searcher]:
+        return [Searcher(snapshot) for snapshot in self.of_folds or (self.snapshot,)]
 
     @cached_property
     def _rankings(self) -> list[CategoryRanking]:
-        return [self._searcher.classify(self.photos.queries[photo]) for photo in self.searched]
+        return [self._searcher(photo).classify(self.photos.queries[photo]) for photo in self.searched]
 
 
-def predict(snapshot: Snapshot, photos: LabelledPhotos, stage: Stage, max_searched: int | None = None) -> Predictions:
+def predict(
+    snapshot: Snapshot,
+    photos: LabelledPhotos,
+    stage: Stage,
+    max_searched: int | None = None,
+    of_folds: Sequence[Snapshot] = (),
+) -> Predictions:
     """Classify photos, and find the nearest items of every partition.
 
     Args:
@@ -123,11 +136,12 @@ def predict(snapshot: Snapshot, photos: LabelledPhotos, stage: Stage, max_search
         photos: at least one.
         stage: advances with each partition.
         max_searched: most photos to search by; None for all.
+        of_folds: the snapshot with the head of each fold; for photos with folds.
     """
     categories = snapshot.classifier.categories
     columns = {category: column for column, category in enumerate(categories)}
     labels = np.array([columns.get(category, -1) for category in photos.truth], dtype=np.int64)
-    probabilities = snapshot.classifier.probabilities(photos.embeddings)
+    probabilities = _probabilities(photos, of_folds or (snapshot,))
     searched = np.arange(len(photos))
     if max_searched is not None and len(photos) > max_searched:
         searched = np.sort(np.random.default_rng(_SEED).permutation(len(photos))[:max_searched])
@@ -137,7 +151,16 @@ def predict(snapshot: Snapshot, photos: LabelledPhotos, stage: Stage, max_search
         for by_category, hits in zip(nearest, nearest_items(snapshot, category, queries, TOP_K), strict=True):
             by_category[category] = hits
         stage.advance()
-    return Predictions(snapshot, photos, labels, probabilities, searched, nearest)
+    return Predictions(snapshot, photos, labels, probabilities, searched, nearest, of_folds)
+
+
+def _probabilities(photos: LabelledPhotos, snapshots: Sequence[Snapshot]) -> NDArray[np.float32]:
+    """`(n, n_categories)` float32: of each photo by the head of its fold."""
+    folds = np.zeros(len(photos), np.int64) if photos.folds is None else photos.folds
+    probabilities = np.empty((len(photos), len(snapshots[0].classifier.categories)), dtype=np.float32)
+    for fold in np.unique(folds):
+        probabilities[folds == fold] = snapshots[fold].classifier.probabilities(photos.embeddings[folds == fold])
+    return probabilities
 
 
 def affordable_searches(rows: int, categories: int) -> int:

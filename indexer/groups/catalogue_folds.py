@@ -54,23 +54,29 @@ class CatalogueFolds:
         return self._folds.numbers
 
     @property
+    def units(self) -> NDArray[np.int64]:
+        """`(n_images,)` int64, the same for images that stay together: of one group, or item where it was divided."""
+        return self._folds.units
+
+    @property
     def divided(self) -> tuple[str, ...]:
         """The categories that are one group, or nearly so, which was divided by items."""
         return tuple(self.embedded.categories[column] for column in self._folds.divided)
 
     def stored(self) -> StoredFolds:
         """The folds as the next build reads them."""
-        return StoredFolds.of(self._keys, self.numbers)
+        return StoredFolds.of(self.keys, self.numbers)
 
     @cached_property
-    def _keys(self) -> NDArray[np.uint64]:
+    def keys(self) -> NDArray[np.uint64]:
+        """`(n_images,)` uint64: as by `keys_of_images`."""
         return keys_of_images(self.embedded.labelled_digests())
 
     @cached_property
     def _folds(self) -> Folds:
         n_images = len(self.embedded.digests)
         if len(self.embedded.categories) == 1:  # every prediction is right: there is nothing to evaluate
-            return Folds(np.full(n_images, NO_FOLD), ())
-        known = np.full(n_images, NO_FOLD) if self._known is None else self._known.folds_of(self._keys)
+            return Folds(np.full(n_images, NO_FOLD), np.arange(n_images), ())
+        known = np.full(n_images, NO_FOLD) if self._known is None else self._known.folds_of(self.keys)
         ids = [item.item_id for item in self.embedded.items]
         return assign_folds(self.groups, self.embedded.image_items, ids, self.columns, known, self._seed)

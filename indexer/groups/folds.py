@@ -31,10 +31,12 @@ class Folds:
 
     Attributes:
         numbers: `(n_images,)` int64, 0 to `N_FOLDS` - 1, or `NO_FOLD`.
+        units: `(n_images,)` int64, the same for images that stay together: of one group, or item where it was divided.
         divided: the columns of the categories of which one group was divided by items.
     """
 
     numbers: NDArray[np.int64]
+    units: NDArray[np.int64]
     divided: tuple[int, ...]
 
 
@@ -56,20 +58,29 @@ def assign_folds(
         known: `(n_images,)`, the fold of images that have one already; `NO_FOLD` for the others.
         seed: of the order of groups of equal size.
     """
-    units, divided = _units(groups.numbers, image_items, columns)
+    units, divided = divided_groups(groups.numbers, image_items, columns)
     folds = _joined(known, groups, image_items, units)
     _assign(folds, units, [item_ids[item] for item in image_items], columns, seed)
     for column in np.unique(columns):
         own = columns == column
         if len(np.unique(folds[own])) == 1:
             folds[own] = NO_FOLD
-    return Folds(folds, divided)
+    return Folds(folds, units, divided)
 
 
-def _units(
+def divided_groups(
     numbers: NDArray[np.int64], image_items: NDArray[np.int64], columns: NDArray[np.int64]
 ) -> tuple[NDArray[np.int64], tuple[int, ...]]:
-    """`(n_images,)` int64, the same for images that stay together; and the columns where a group does not."""
+    """Divide by items the groups that are nearly all of their category.
+
+    Args:
+        numbers: `(n_images,)`, of the group of each image.
+        image_items: `(n_images,)`, the number of each one's item.
+        columns: `(n_images,)`, the number of each one's category.
+
+    Returns:
+        `(n_images,)` int64, the same for images that stay together, and the columns of the categories of the others.
+    """
     units = numbers.copy()
     first_of_item = np.searchsorted(image_items, image_items)  # images of an item are adjacent, and items ascend
     in_category = np.bincount(columns)

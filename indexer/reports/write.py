@@ -1,9 +1,10 @@
 """Writing evaluation reports: of a build into its snapshot, and of `indexer evaluate --report`.
 
-The first evaluates on held-out items; should it fail, the failure is reported and the snapshot published without it.
+The first evaluates on held-out images; should it fail, the failure is reported and the snapshot published without it.
 The second evaluates on photos that are not in the catalogue.
 """
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,7 @@ from indexer.console.progress import Reporter
 from indexer.data_quality.report import CatalogueReport, report_of
 from indexer.files.location import location
 from indexer.reports.file_names import FIGURES, PAGE
+from indexer.snapshots.classifier_heads import Heads
 from indexer.snapshots.published import PublishedSnapshot
 from shared.snapshot.data_directory import DataDirectory
 from shared.snapshot.snapshot import Snapshot
@@ -19,11 +21,12 @@ from shared.snapshot.snapshot import Snapshot
 if TYPE_CHECKING:
     from indexer.evaluation.predictions import Predictions
 
-_HELD_OUT = "held-out photos of its own catalogue, each without itself among the hits"
+_HELD_OUT = "held-out photos of its own catalogue, each without the photos of its own group among the hits"
 
 
 def write_build_report(
     snapshot: Snapshot,
+    heads: Heads,
     held_out: HeldOut,
     catalogue: CatalogueReport,
     published: PublishedSnapshot | None,
@@ -34,7 +37,8 @@ def write_build_report(
 
     Args:
         snapshot: the open candidate.
-        held_out: its held-out items.
+        heads: of its folds.
+        held_out: its held-out images.
         catalogue: the report on its catalogue.
         published: the snapshot that it would replace, whose report it is compared with.
         directory: the snapshot's `report/`.
@@ -43,7 +47,7 @@ def write_build_report(
     if not held_out.n_images:
         return
     try:
-        _write(snapshot, held_out, catalogue, published, directory, reporter)
+        _write(snapshot, heads, held_out, catalogue, published, directory, reporter)
     except Exception as error:  # drawing depends on fonts, files and the content of catalogues
         for name in (PAGE, FIGURES):
             (directory / name).unlink(missing_ok=True)
@@ -52,6 +56,7 @@ def write_build_report(
 
 def _write(
     snapshot: Snapshot,
+    heads: Heads,
     held_out: HeldOut,
     catalogue: CatalogueReport,
     published: PublishedSnapshot | None,
@@ -66,8 +71,10 @@ def _write(
 
     rows = sum(partition.n_rows for partition in snapshot.partitions.values())
     photos = LabelledPhotos.of_held_out(held_out, location(snapshot.manifest.image_root))
-    with reporter.stage("evaluate held-out items", len(snapshot.partitions)) as stage:
-        predictions = predict(snapshot, photos, stage, affordable_searches(rows, len(snapshot.partitions)))
+    with reporter.stage("evaluate held-out images", len(snapshot.partitions)) as stage:
+        n_searched = affordable_searches(rows, len(snapshot.partitions))
+        of_folds = [replace(snapshot, classifier=head) for head in heads.of_folds]
+        predictions = predict(snapshot, photos, stage, n_searched, of_folds)
     edits = search_by_edited(snapshot, reporter)
     with reporter.stage("draw report", STEPS) as stage:
         previous = None if published is None else read_previous(published.paths.report, snapshot.snapshot_id)

@@ -1,57 +1,99 @@
-"""The validated classifier head, and the one refitted on all items.
+"""The classifier head that is served, and those of the folds.
 
-Accuracy, temperature and the out-of-distribution rule can be measured only on items that a head has not learned. But
-those are 15 % of the images, and a head that has learned them too is right more often
-(docs/decisions/0029-refit-on-all-items.md). So once everything is measured, the head is trained again on all items and
-that one is served; what was fitted on held-out items stays with it. The validated head is kept, since the next build
-compares its own with it.
+Accuracy, temperature and the out-of-distribution rule can be measured only on images that a head has not learned. So
+there is a head for each fold that has learned all but that, and one that has learned everything and is served
+(docs/decisions/0033-groups.md). What was fitted on the images by the heads of their folds stays with the one that is
+served. The others are kept, since the next build compares its own with them.
 """
 
 from dataclasses import dataclass, replace
+from typing import TypeAlias
 
+import numpy as np
+from numpy.typing import NDArray
+
+from shared.errors import SnapshotError
+from shared.files.regular_file import open_regular
 from shared.model.classifier import Classifier
 from shared.model.ood_rule import OodRule
 from shared.snapshot.data_directory import SnapshotPaths
 
+LinearHead: TypeAlias = tuple[NDArray[np.float32], NDArray[np.float32]]
+"""Weights `(dim, n_categories)` and bias `(n_categories,)`."""
+
 
 @dataclass(frozen=True)
 class Heads:
-    """Both heads; the same object twice where nothing is held out or nothing was refitted.
+    """All heads; they differ in weights and bias alone.
 
     Attributes:
-        refitted: has learned all items; the one that is served.
-        validated: has not learned the held-out items; every figure in the manifest was measured with it.
+        served: has learned everything.
+        of_folds: each has not learned the images of one fold, the first those of fold 0; at least one. It is the one
+            that is served where nothing is held out, or where that has not learned the images of fold 0 either.
     """
 
-    refitted: Classifier
-    validated: Classifier
+    served: Classifier
+    of_folds: tuple[Classifier, ...]
 
     @classmethod
-    def without_refit(cls, classifier: Classifier) -> "Heads":
-        """A head that is served as it was validated."""
-        return cls(classifier, classifier)
+    def single(cls, classifier: Classifier) -> "Heads":
+        """One head for both."""
+        return cls(classifier, (classifier,))
+
+    @classmethod
+    def of_arrays(cls, served: Classifier, weights: NDArray[np.float32], bias: NDArray[np.float32]) -> "Heads":
+        """Heads of the folds with these weights, `(n_folds, dim, n_categories)`, and bias, `(n_folds, n_categories)`.
+
+        Raises:
+            SnapshotError: the shapes don't fit.
+        """
+        return cls(served, tuple(replace(served, weights=own, bias=of) for own, of in zip(weights, bias, strict=True)))
 
     @classmethod
     def open(cls, paths: SnapshotPaths) -> "Heads":
-        """Read the heads of a snapshot; earlier versions did not refit.
+        """Read the heads of a snapshot; those of earlier versions have one that was validated, or none.
 
         Raises:
             SnapshotError: a file is missing or damaged.
         """
-        refitted = Classifier.open(paths.classifier)
-        if not paths.validated_classifier.exists():
-            return cls.without_refit(refitted)
-        return cls(refitted, replace(Classifier.open(paths.validated_classifier), ood_rule=refitted.ood_rule))
+        served = Classifier.open(paths.classifier)
+        if paths.fold_classifiers.exists():
+            return _with_fold_heads(served, paths)
+        if paths.validated_classifier.exists():
+            return cls(served, (replace(Classifier.open(paths.validated_classifier), ood_rule=served.ood_rule),))
+        return cls.single(served)
 
     def write(self, paths: SnapshotPaths) -> None:
-        """Write the heads into a snapshot; the OOD rule, which they share, once."""
-        self.refitted.save(paths.classifier)
-        if self.validated is not self.refitted:
-            replace(self.validated, ood_rule=None).save(paths.validated_classifier)
+        """Write the heads into a snapshot."""
+        self.served.save(paths.classifier)
+        if not self.is_single:
+            weights, bias = (np.stack([getattr(head, name) for head in self.of_folds]) for name in ("weights", "bias"))
+            np.savez(paths.fold_classifiers, weights=weights, bias=bias)
 
     def with_ood_rule(self, rule: OodRule | None) -> "Heads":
         """The same heads with another OOD rule."""
-        refitted = replace(self.refitted, ood_rule=rule)
-        if self.validated is self.refitted:
-            return Heads.without_refit(refitted)
-        return Heads(refitted, replace(self.validated, ood_rule=rule))
+        served = replace(self.served, ood_rule=rule)
+        if self.is_single:
+            return Heads.single(served)
+        return Heads(served, tuple(replace(head, ood_rule=rule) for head in self.of_folds))
+
+    def linear(self) -> list[LinearHead]:
+        """Weights and bias of the head of each fold."""
+        return [(head.weights, head.bias) for head in self.of_folds]
+
+    @property
+    def is_single(self) -> bool:
+        """True if there is one head for both."""
+        return len(self.of_folds) == 1 and self.of_folds[0] is self.served
+
+
+def _with_fold_heads(served: Classifier, paths: SnapshotPaths) -> Heads:
+    path = paths.fold_classifiers
+    try:
+        with open_regular(path, path.parent.parent) as file, np.load(file, allow_pickle=False) as arrays:
+            weights, bias = (arrays[name].astype(np.float32) for name in ("weights", "bias"))
+        if not len(weights):
+            raise SnapshotError("it has no heads; expected one per fold")
+        return Heads.of_arrays(served, weights, bias)
+    except Exception as error:  # zipfile and NumPy raise exceptions of many types on damaged bytes
+        raise SnapshotError(f"the classifiers of the folds {path} can't be read: {error}") from error

@@ -51,6 +51,22 @@ class PublishedSnapshot:
         """The folds of its images; None if it was built by an earlier version, which held out random items."""
         return StoredFolds.open(self.paths.folds)
 
+    @property
+    def has_folds(self) -> bool:
+        """True unless it was built by an earlier version."""
+        return self.paths.folds.exists()
+
+    def has_not_learned(self, keys: NDArray[np.uint64], folds: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """`(n,)` bool: True for images that the heads of these folds have not learned here: new ones, or held out.
+
+        Args:
+            keys: `(n,)`, as by `keys_of_images`.
+            folds: `(n,)`, of the heads.
+        """
+        known = np.full(len(keys), -1) if self.folds is None else self.folds.folds_of(keys)
+        not_learned: NDArray[np.bool_] = (known == folds) | ~np.isin(keys, self.image_keys)
+        return not_learned
+
     def entry(self, category: str) -> CategoryEntry | None:
         """The manifest's entry of a category."""
         return next((entry for entry in self.manifest.categories if entry.name == category), None)

@@ -182,7 +182,7 @@ class Engine:
         """
         timing = Timing()
         indexed = self._snapshot.items.by_id(item_id)
-        query = replace(QueryPictures.of_item(self._snapshot, indexed), excluded_item=indexed.number)
+        query = replace(QueryPictures.of_item(self._snapshot, indexed), excluded_items=frozenset([indexed.number]))
         return self._search(query, options, timing)
 
     def classify(self, query: Query) -> SearchResult:

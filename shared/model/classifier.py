@@ -17,6 +17,7 @@ from shared.vectors import Vectors
 
 PROBE_COVERAGE = 0.98
 """The default share of queries for which `probe: auto` searches the right category."""
+_Z = 1.0
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,8 @@ class Classifier:
             Networks").
         own_probabilities: `(n,)` float32, ascending: the probabilities of held-out images' own categories; empty if
             there were none.
+        n_groups: the number of independent groups that these images are of; 0 if it is not known, as in files of
+            earlier versions.
         ood_rule: None if none was fitted.
         projection: of the embeddings that it is given, which it inverts first: the head was trained on base embeddings.
             None if these are not projected. Not stored with the head, but by the snapshot.
@@ -41,6 +44,7 @@ class Classifier:
     bias: NDArray[np.float32]
     temperature: float = 1.0
     own_probabilities: NDArray[np.float32] = field(default_factory=lambda: np.zeros(0, np.float32))
+    n_groups: int = 0
     ood_rule: OodRule | None = None
     projection: Projection | None = None
 
@@ -94,8 +98,9 @@ class Classifier:
 
         These are all that are at least as probable as their own categories were for a share `coverage` of the held-out
         images: of all rules, the one with the fewest categories on average (Sadinle, Lei and Wasserman, 2019, "Least
-        Ambiguous Set-Valued Classifiers with Bounded Error Levels"). If there are too few held-out images: see
-        `n_covering`.
+        Ambiguous Set-Valued Classifiers with Bounded Error Levels"). Where the images are of few groups, their share is
+        unsure, so a larger one is required: by `_Z` standard deviations of a share counted over so many groups. If
+        there are too few held-out images: see `n_covering`.
 
         Args:
             probabilities: `(n_categories,)`, calibrated, in any order.
@@ -104,8 +109,10 @@ class Classifier:
         Returns:
             1 or more.
         """
-        n_held_out = len(self.own_probabilities)
-        n_missed = min(math.floor((1 - coverage) * (n_held_out + 1) + 1e-9), n_held_out)
+        n_held_out, missed = len(self.own_probabilities), 1 - coverage
+        if self.n_groups > 0:
+            missed -= _Z * math.sqrt(coverage * (1 - coverage) / self.n_groups)
+        n_missed = min(math.floor(missed * (n_held_out + 1) + 1e-9), n_held_out)
         if n_missed < 1:
             return n_covering(probabilities, coverage)
         lowest = self.own_probabilities[n_missed - 1]
@@ -119,6 +126,7 @@ class Classifier:
             "bias": self.bias,
             "temperature": np.float64(self.temperature),
             "own_probabilities": self.own_probabilities,
+            "n_groups": np.int64(self.n_groups),
         }
         if self.ood_rule is not None:
             arrays |= self.ood_rule.to_arrays()
@@ -141,6 +149,7 @@ class Classifier:
                     bias=np.ascontiguousarray(arrays["bias"], dtype=np.float32),
                     temperature=float(arrays["temperature"]),
                     own_probabilities=np.asarray(arrays.get("own_probabilities", ()), dtype=np.float32),
+                    n_groups=max(0, int(arrays.get("n_groups", 0))),
                     ood_rule=OodRule.from_arrays(arrays),
                 )
         except Exception as error:  # zipfile and NumPy raise exceptions of many types on damaged bytes

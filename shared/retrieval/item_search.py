@@ -10,6 +10,7 @@ import numpy as np
 
 from shared.catalogue.items import Item
 from shared.index.category_search import Allowed, Hit, best_hits, search_partitions
+from shared.index.search_without import search_without
 from shared.model.ood_rule import NEIGHBOURS
 from shared.retrieval.collapse import HitCollapser, KeptHit
 from shared.retrieval.query_pictures import QueryPictures
@@ -33,12 +34,9 @@ def nearest_items(snapshot: Snapshot, category: str, queries: Sequence[QueryPict
     Returns:
         For each query at least `top_k` hits, and as many as the OOD rule needs, if the category has so many.
     """
-    n_hits = max(top_k, NEIGHBOURS) + any(query.excluded_item is not None for query in queries)
-    hits = snapshot.partition(category).search(np.concatenate([query.vectors[:1] for query in queries]), n_hits)
-    return [
-        [hit for hit in each if hit.item_number != query.excluded_item]
-        for each, query in zip(hits, queries, strict=True)
-    ]
+    vectors = np.concatenate([query.vectors[:1] for query in queries])
+    excluded = [query.excluded_items for query in queries]
+    return search_without(snapshot.partition(category), vectors, excluded, max(top_k, NEIGHBOURS))
 
 
 class ItemSearch:
@@ -111,15 +109,15 @@ class ItemSearch:
 
     def _ranking(self, categories: Sequence[str], n_hits: int, allowed: Allowed | None) -> list[Hit]:
         """The `n_hits` best hits; fewer only if no more are good enough."""
-        vectors, excluded = self._query.vectors, self._query.excluded_item
+        vectors, excluded = self._query.vectors, self._query.excluded_items
         nearest = self._nearest if allowed is None and len(vectors) == 1 else {}
         reused = chain.from_iterable(nearest.get(category, ()) for category in categories)
         others = [self._snapshot.partition(category) for category in categories if category not in nearest]
         # No more than needed: of an approximate index each step costs four times as much.
-        n_searched = n_hits if excluded is None else n_hits + 1
+        n_searched = n_hits + len(excluded)
         hits = best_hits(chain(reused, search_partitions(others, vectors, n_searched, allowed, self._check)))
         limit = self._options.min_score
-        good = [hit for hit in hits if hit.item_number != excluded and (limit is None or hit.score >= limit)]
+        good = [hit for hit in hits if hit.item_number not in excluded and (limit is None or hit.score >= limit)]
         return good[:n_hits]
 
     def _item_hits(self, kept: Sequence[KeptHit]) -> tuple[ItemHit, ...]:

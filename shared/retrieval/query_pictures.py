@@ -26,13 +26,13 @@ class QueryPictures:
         vectors: `(n_pictures, dim)` float32, unit rows.
         category: the category that the catalogue has the query in; None leaves it to the classifier.
         ood_verdict: None has it evaluated.
-        excluded_item: number of an item that is not to be a hit.
+        excluded_items: numbers of items that are not to be hits.
     """
 
     vectors: Vectors
     category: str | None = None
     ood_verdict: OodVerdict | None = None
-    excluded_item: int | None = None
+    excluded_items: frozenset[int] = frozenset()
 
     @classmethod
     def of_image(cls, snapshot: Snapshot, data: bytes, vectors: Vectors) -> "QueryPictures":

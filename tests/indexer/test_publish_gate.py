@@ -1,7 +1,7 @@
 """The gate, with real little classifiers: nearest means, learned from what is not held out."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +10,9 @@ from numpy.typing import NDArray
 
 from indexer import publish_gate as gate
 from indexer.classifier.held_out import HeldOut
+from indexer.console.progress import Reporter, SilentReporter
 from indexer.embedding.embed_catalogue import EmbeddedCatalogue
+from indexer.groups.folds import N_FOLDS
 from indexer.publish_gate import objections
 from indexer.snapshots.classifier_heads import Heads
 from indexer.snapshots.published import PublishedSnapshot
@@ -19,17 +21,18 @@ from shared.manifest import CategoryEntry, Manifest
 from shared.model.classifier import Classifier
 from shared.snapshot.data_directory import SnapshotPaths
 from shared.vectors import unit_rows
+from tests.support.builders.held_out import hold_out
 from tests.support.fakes import fake_manifest
 
 _DIM = 16
-_EACH = 300  # of which 45 are held out
+_EACH = 100
 
 
 @dataclass(frozen=True)
 class _State:
-    """A catalogue, its classifier, and what the manifest would say."""
+    """A catalogue, its heads, and what the manifest would say."""
 
-    classifier: Classifier
+    heads: Heads
     held_out: HeldOut
     manifest: Manifest
 
@@ -45,7 +48,9 @@ def _catalogue(
     wrong = random.random(len(truth)) < scrambled
     labels = np.where(wrong, random.permutation(truth), truth)
     items = tuple(Item(f"sku-{n}", categories[label], ("x.jpg",)) for n, label in enumerate(labels))
-    return EmbeddedCatalogue(items, np.arange(len(items)), (b"",) * len(items), rows[:, np.newaxis], (), len(items))
+    return EmbeddedCatalogue(
+        items, np.arange(len(items)), tuple(row.tobytes() for row in rows), rows[:, np.newaxis], (), len(items)
+    )
 
 
 def _nearest_means(embedded: EmbeddedCatalogue, learned: NDArray[np.bool_]) -> Classifier:
@@ -56,11 +61,20 @@ def _nearest_means(embedded: EmbeddedCatalogue, learned: NDArray[np.bool_]) -> C
     return Classifier(categories, weights, np.zeros(len(categories), np.float32))
 
 
-def _state(
-    embedded: EmbeddedCatalogue, classifier: Classifier | None = None, recall: float = 1.0, recipe: str = "r"
-) -> _State:
-    held_out = HeldOut.of(embedded, 0)
-    chosen = classifier or _nearest_means(embedded, ~held_out.items)
+def _heads(held_out: HeldOut) -> Heads:
+    everything = np.ones(len(held_out.embedded.digests), np.bool_)
+    folds = held_out.folds.numbers
+    of_folds = tuple(_nearest_means(held_out.embedded, folds != fold) for fold in range(N_FOLDS))
+    return Heads(_nearest_means(held_out.embedded, everything), of_folds)
+
+
+def _all_alike(head: Classifier) -> Heads:
+    return Heads(head, (head,) * N_FOLDS)
+
+
+def _state(embedded: EmbeddedCatalogue, heads: Heads | None = None, recall: float = 1.0, recipe: str = "r") -> _State:
+    held_out = hold_out(embedded)
+    chosen = heads or _heads(held_out)
     categories = tuple(
         CategoryEntry(name, 1, 1, 1, "IndexFlatIP", recall)
         for name in sorted({item.category for item in embedded.items})
@@ -69,20 +83,30 @@ def _state(
     return _State(chosen, held_out, fake_manifest(categories=categories, classifier=figures, recipe=recipe))
 
 
+class _Published(PublishedSnapshot):
+    """A snapshot without items, whose images are those of its folds."""
+
+    @property
+    def image_keys(self) -> NDArray[np.uint64]:
+        assert self.folds is not None
+        return self.folds.keys
+
+
 def _publish(state: _State, root: Path) -> PublishedSnapshot:
     paths = SnapshotPaths(root)
-    Heads.without_refit(state.classifier).write(paths)
-    return PublishedSnapshot(paths, state.manifest)
+    state.heads.write(paths)
+    state.held_out.folds.stored().write(paths.folds)
+    return _Published(paths, state.manifest)
 
 
-def _objections(candidate: _State, published: PublishedSnapshot | None) -> list[str]:
-    return objections(candidate.manifest, candidate.classifier, candidate.held_out, published)
+def _objections(candidate: _State, published: PublishedSnapshot | None, reporter: Reporter | None = None) -> list[str]:
+    return objections(candidate.manifest, candidate.heads, candidate.held_out, published, reporter or SilentReporter())
 
 
 def _figure(accuracy: float | None, images: int, published: PublishedSnapshot) -> PublishedSnapshot:
     figures = {"images": images, "category_accuracy": accuracy}
     manifest = fake_manifest(categories=published.manifest.categories, classifier=figures, recipe="another")
-    return PublishedSnapshot(published.paths, manifest)
+    return _Published(published.paths, manifest)
 
 
 @pytest.fixture
@@ -122,42 +146,59 @@ def test_a_catalogue_whose_labels_went_wrong_is_held_back_by_the_figure_at_publi
 def test_a_classifier_that_was_trained_badly_is_held_back_by_the_same_items(published: PublishedSnapshot) -> None:
     """The catalogue has become easier, so that even a bad classifier reaches the old figure."""
     embedded = _catalogue("abc", seed=1, spread=0.5)
-    held_out = HeldOut.of(embedded, 0)
-    assert held_out.category_accuracy(published.heads().validated) > 0.99
-    good, blind = _nearest_means(embedded, ~held_out.items), np.random.default_rng(2)
+    held_out = hold_out(embedded)
+    assert held_out.category_accuracy(published.heads()) > 0.99
+    good, blind = _heads(held_out).served, np.random.default_rng(2)
     bad = next(
         one
         for one in (
-            Classifier(
-                good.categories,
-                good.weights + blind.normal(0, 2.5, good.weights.shape).astype(np.float32),
-                good.bias,
-            )
+            _all_alike(replace(good, weights=good.weights + blind.normal(0, 2.5, good.weights.shape).astype("f4")))
             for _ in range(1000)
         )
         if 0.92 < (held_out.category_accuracy(one) or 0) < 0.96
     )
     published = _figure(0.93, 200, published)
-    same_recipe = PublishedSnapshot(published.paths, fake_manifest(**{**vars(published.manifest), "recipe": "r"}))
+    same_recipe = _Published(published.paths, fake_manifest(**{**vars(published.manifest), "recipe": "r"}))
     (message,) = _objections(_state(embedded, bad), same_recipe)
-    assert "; the published snapshot has on the same items " in message
-    assert _objections(_state(embedded, good), same_recipe) == []
+    assert "; the published snapshot has on the same images " in message
+    assert _objections(_state(embedded, _all_alike(good)), same_recipe) == []
     # Embeddings made otherwise say nothing to the published classifier: its figure alone counts.
     assert _objections(_state(embedded, bad), published) == []
+
+
+def test_what_the_published_heads_have_learned_does_not_count(published: PublishedSnapshot) -> None:
+    """An image that was in another fold, or in none, is none that the head of its fold now has not learned."""
+    state = _state(_catalogue("abc"))
+    keys, folds = state.held_out.keys, state.held_out.fold_of
+    assert published.has_not_learned(keys, folds).all()
+    assert not published.has_not_learned(keys, (folds + 1) % N_FOLDS).any()
+    assert published.has_not_learned(keys + np.uint64(1), folds).all()  # new ones
+
+
+def test_a_random_split_of_an_earlier_version_is_not_compared(
+    published: PublishedSnapshot,
+) -> None:
+    candidate = _state(_catalogue("abc", scrambled=1.0))
+    assert len(_objections(candidate, published)) == 1
+    published.paths.folds.unlink()
+    said: list[str] = []
+    reporter = SilentReporter()
+    reporter.say = said.append  # type: ignore[method-assign]
+    assert _objections(candidate, published, reporter) == []
+    assert "an earlier version measured it on a random split" in said[0]
 
 
 def test_new_categories_do_not_count(published: PublishedSnapshot) -> None:
     """Three that are always confused with the first ones: the overall accuracy is far below what it was."""
     embedded = _catalogue("abcxyz")
-    held_out = HeldOut.of(embedded, 0)
-    good = _nearest_means(embedded, ~held_out.items)
+    good = _heads(hold_out(embedded)).served
     weights = np.concatenate([good.weights[:, :3], np.full((_DIM, 3), 0, np.float32)], axis=1)
     blind = Classifier(good.categories, weights, np.array([0, 0, 0, -99, -99, -99], np.float32))
-    candidate = _state(embedded, blind)
+    candidate = _state(embedded, _all_alike(blind))
     assert candidate.manifest.classifier["category_accuracy"] < 0.5
     assert _objections(candidate, published) == []
     weights[:, :3] = weights[:, [1, 0, 2]]
-    assert len(_objections(_state(embedded, Classifier(good.categories, weights, blind.bias)), published)) == 2
+    assert len(_objections(_state(embedded, _all_alike(replace(blind, weights=weights))), published)) == 2
 
 
 def test_a_removed_category_does_not_count(published: PublishedSnapshot) -> None:
@@ -170,12 +211,12 @@ def test_with_another_recipe_only_the_figure_at_publishing_time_counts(published
     assert "had when it was published" in message
 
 
-@pytest.mark.parametrize(("each", "held_back"), [(220, False), (224, True)])  # 3 × 33 or 34 held-out images
+@pytest.mark.parametrize(("each", "held_back"), [(33, False), (34, True)])
 def test_too_few_held_out_images_of_today_hold_nothing_back(
     published: PublishedSnapshot, each: int, held_back: bool
 ) -> None:
     candidate = _state(_catalogue("abc", each=each))
-    wrong = Classifier(candidate.classifier.categories, -candidate.classifier.weights, candidate.classifier.bias)
+    wrong = _all_alike(replace(candidate.heads.served, weights=-candidate.heads.served.weights))
     messages = _objections(_state(_catalogue("abc", each=each), wrong), published)
     assert (candidate.held_out.n_images >= 100) == held_back == bool(messages)
 

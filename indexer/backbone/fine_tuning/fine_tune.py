@@ -97,6 +97,7 @@ def fine_tune(
     pictures: Sequence[Picture],
     labels: NDArray[np.int64],
     held: NDArray[np.bool_],
+    groups: NDArray[np.int64],
     seed: int,
     stage: Stage,
     resume: Path | None = None,
@@ -108,7 +109,8 @@ def fine_tune(
         backbone: as pretrained; left as it was if tuning does not help.
         pictures: each is read once at most, from any thread; unreadable ones are left out.
         labels: `(n,)`: categories from 0.
-        held: `(n,)`: pictures to evaluate on, all those of an item or none.
+        held: `(n,)`: pictures to evaluate on, all those of a group or none.
+        groups: `(n,)`: the same number for pictures of one group.
         seed: of the copies, their order and the dropout.
         stage: advanced once per picture and per view shown: `tuning_steps` in all.
         resume: a file for the state after each epoch, to resume from after a kill; deleted when tuning ends. The
@@ -127,6 +129,7 @@ def fine_tune(
     trunk, tail = split_backbone(backbone)
     scratch = resume.parent if resume is not None else None
     features, indices = compute_features(trunk, pictures, plan, seed, scratch, stage)
+    held_groups = groups[indices][_is_learned(labels[indices], len(features.learned))][len(features.learned) :]
     features, learned_labels, columns = _with_learned_labels(features, labels[indices])
     if len(learned_labels) < 2 or not len(features.held_out):
         return _untuned(backbone, "too few of the pictures can be read", started)
@@ -137,7 +140,7 @@ def fine_tune(
     frozen = tail_trainer.correct()
     tail_trainer.train(checkpoint, stage, say)
     tuned = tail_trainer.correct()
-    improved = clearly_better(tuned, frozen)
+    improved = clearly_better(tuned, frozen, held_groups)
     if not improved:
         tail.set_weights(frozen_weights)
     model = export_embedder(backbone.model)
@@ -156,18 +159,21 @@ def fine_tune(
     return TunedBackbone(model, TunedHead(learned_labels, *tail_trainer.head()) if improved else None, figures)
 
 
-def clearly_better(tuned: NDArray[np.bool_], frozen: NDArray[np.bool_]) -> bool:
+def clearly_better(tuned: NDArray[np.bool_], frozen: NDArray[np.bool_], groups: NDArray[np.int64]) -> bool:
     """Return True if one classifier beats another on the same pictures by more than chance.
 
-    By more than one standard deviation of the difference, estimated from the pictures that only one of them gets right
-    (McNemar, 1947). One photo more of two hundred is chance; tuning would then only cost embedding everything anew.
+    By more than one standard deviation of the difference, estimated from the differences of groups: pictures of one
+    group are right or wrong together. Where each is a group of its own, that is the test of McNemar (1947). One photo
+    more of two hundred is chance; tuning would then only cost embedding everything anew.
 
     Args:
         tuned: `(n,)`: True for the pictures that the one gets right.
         frozen: `(n,)`: the same for the other.
+        groups: `(n,)`: the same number for pictures of one group.
     """
-    won, lost = int((tuned & ~frozen).sum()), int((frozen & ~tuned).sum())
-    return won - lost > math.sqrt(won + lost)
+    _, numbers = np.unique(groups, return_inverse=True)
+    differences = np.bincount(numbers, weights=tuned.astype(np.float64) - frozen)
+    return float(differences.sum()) > math.sqrt(float((differences**2).sum()))
 
 
 def _untuned(backbone: Backbone, reason: str, started: float) -> TunedBackbone:
@@ -185,10 +191,15 @@ def _with_learned_labels(
     """
     n_learned = len(features.learned)
     learned_labels = np.unique(labels[:n_learned])
-    kept = np.isin(labels, learned_labels)
+    kept = _is_learned(labels, n_learned)
     digests = tuple(itertools.compress(features.digests, kept))
     remaining = replace(features, held_out=features.held_out[kept[n_learned:]], digests=digests)
     return remaining, learned_labels, np.searchsorted(learned_labels, labels[kept])
+
+
+def _is_learned(labels: NDArray[np.int64], n_learned: int) -> NDArray[np.bool_]:
+    """`(n,)` bool: True for pictures whose label is among those of the first `n_learned`."""
+    return np.isin(labels, labels[:n_learned])
 
 
 def _key(backbone: Backbone, run: TuningRun) -> str:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import sha256
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,14 +11,15 @@ from numpy.typing import NDArray
 
 from indexer.backbone.fine_tuning.plan import feature_bytes, tuning_steps
 from indexer.catalogue.model import Catalogue
-from indexer.classifier.held_out import held_out_items
 from indexer.console.progress import Reporter
 from indexer.embedding.decoding import decode_pixels
 from indexer.embedding.exported_backbone import ExportedBackbone
 from indexer.files.durable_write import storage_error
 from indexer.files.location import read_limited
+from indexer.groups.catalogue_folds import CatalogueFolds
 from indexer.settings import BuildSettings
 from indexer.snapshots.published import preprocessing_of
+from indexer.snapshots.stored_folds import StoredFolds
 from shared.images.limits import ImageLimits
 from shared.images.preprocessing import Preprocessing
 from shared.model.classifier import Classifier
@@ -30,33 +32,51 @@ MIN_LEARNED = 1_000
 MIN_HELD_OUT = 150
 
 
+def objection_to_catalogue(catalogue: Catalogue, settings: BuildSettings) -> str | None:
+    """Return a reason against fine-tuning on a catalogue, whichever images are held out; None if there is none."""
+    if len({item.category for item in catalogue.items}) < 2:
+        return "there is only one category"
+    if settings.fine_tune == "auto" and catalogue.n_images < MIN_LEARNED + MIN_HELD_OUT:
+        return _too_few(f"{catalogue.n_images} images")
+    return None
+
+
+def _too_few(images: str) -> str:
+    return (
+        f"{images} are too few to expect a gain (auto needs {MIN_LEARNED} training and {MIN_HELD_OUT} held-out images;"
+        " --fine-tune on tries it anyway)"
+    )
+
+
 @dataclass(frozen=True)
 class LabelledImages:
-    """A catalogue's images with their labels.
+    """A catalogue's good images with their labels.
 
     Attributes:
-        catalogue: the catalogue.
+        names: their paths, relative to `root`.
+        root: the directory that paths are relative to.
         categories: the names of the labels.
         labels: `(n_images,)` int64.
-        held: `(n_images,)` bool: True for images of held-out items. Items without a good image are still among these,
-            so that in a category with such items the classifier may hold out other items: rarely, it is evaluated on
-            an image that the backbone has learned.
+        held: `(n_images,)` bool: True for the images of fold 0.
+        groups: `(n_images,)` int64: the same number for images of one group.
+        folds: those of all images, for the snapshot.
     """
 
-    catalogue: Catalogue
+    names: tuple[str, ...]
+    root: Path
     categories: tuple[str, ...]
     labels: NDArray[np.int64]
     held: NDArray[np.bool_]
+    groups: NDArray[np.int64]
+    folds: StoredFolds
 
     @classmethod
-    def of(cls, catalogue: Catalogue, settings: BuildSettings) -> "LabelledImages":
-        """Label all images of a catalogue, and hold some out."""
-        categories = tuple(sorted({item.category for item in catalogue.items}))
-        column = {category: number for number, category in enumerate(categories)}
-        items = np.repeat(np.arange(len(catalogue.items)), [len(item.images) for item in catalogue.items])
-        labels = np.array([column[item.category] for item in catalogue.items], dtype=np.int64)
-        held = held_out_items(catalogue.items, settings.seed)
-        return cls(catalogue, categories, labels[items], held[items])
+    def of(cls, folds: CatalogueFolds, root: Path) -> "LabelledImages":
+        """Label all images of an embedded catalogue, and hold out those of fold 0."""
+        embedded = folds.embedded
+        names = tuple(name for item in embedded.items for name in item.images)
+        held = folds.numbers == 0
+        return cls(names, root, embedded.categories, folds.columns, held, folds.groups.numbers, folds.stored())
 
     def objection(self, settings: BuildSettings) -> str | None:
         """Return a reason against fine-tuning on these images; None if there is none."""
@@ -64,10 +84,7 @@ class LabelledImages:
         if len(self.categories) < 2:
             return "there is only one category"
         if settings.fine_tune == "auto" and (n_learned < MIN_LEARNED or n_held_out < MIN_HELD_OUT):
-            return (
-                f"{n_learned} training and {n_held_out} held-out images are too few to expect a gain"
-                f" (auto needs {MIN_LEARNED} and {MIN_HELD_OUT}; --fine-tune on tries it anyway)"
-            )
+            return _too_few(f"{n_learned} training and {n_held_out} held-out images")
         return None
 
 
@@ -83,7 +100,7 @@ def tune_backbone(
     """
     from indexer.backbone.fine_tuning.fine_tune import fine_tune
 
-    labels, held, seed = images.labels, images.held, settings.seed
+    labels, held, groups, seed = images.labels, images.held, images.groups, settings.seed
     steps = tuning_steps(labels, held, seed)
     reporter.say(f"fine-tuning the backbone on {steps} pictures and views; --fine-tune off skips this")
     checkpoint = DataDirectory(settings.data).tuning
@@ -91,7 +108,7 @@ def tune_backbone(
         preprocessing = preprocessing_of(DataDirectory(settings.data), settings.side)
         pictures = _Pictures(images, settings.image_limits, preprocessing)
         try:
-            tuned = fine_tune(backbone, pictures, labels, held, seed, stage, checkpoint, reporter.say)
+            tuned = fine_tune(backbone, pictures, labels, held, groups, seed, stage, checkpoint, reporter.say)
         except OSError as error:
             size = f"{feature_bytes(preprocessing.side_px) / 1000:.0f} kB per view"
             what = f"fine-tuning can't write its features, {size}, or {checkpoint.name}"
@@ -108,15 +125,15 @@ def tune_backbone(
     if tuned.head is not None:
         names = tuple(images.categories[label] for label in tuned.head.labels)
         head = Classifier(names, tuned.head.weights, tuned.head.bias)
-    return ExportedBackbone(backbone.name, backbone.weights, tuned.model, figures.as_dict(), head)
+    return ExportedBackbone(backbone.name, backbone.weights, tuned.model, figures.as_dict(), head, images.folds)
 
 
 class _Pictures(Sequence[Any]):
     """A catalogue's images as the embedder's input, decoded on access."""
 
     def __init__(self, images: LabelledImages, limits: ImageLimits, preprocessing: Preprocessing) -> None:
-        self._root, self._limits, self._preprocessing = images.catalogue.image_root, limits, preprocessing
-        self._names = [name for item in images.catalogue.items for name in item.images]
+        self._root, self._limits, self._preprocessing = images.root, limits, preprocessing
+        self._names = images.names
 
     def __len__(self) -> int:
         return len(self._names)

@@ -10,13 +10,14 @@ import pytest
 
 from indexer.backbone.fine_tuning import stage as tune_backbone
 from indexer.snapshots import published
+from indexer.snapshots.stored_folds import StoredFolds
 from shared.images.preprocessing import DEFAULT_SIDE_PX, Preprocessing
 from shared.manifest import Manifest
 from shared.model.embedder import embedder_id
 from tests.support.builders import quick_stages
 from tests.support.builders.shop import Shop
 
-_EXPORTED, _TUNED, _NOTHING = ["export", "train"], ["tune", "train"], list[str]()
+_EXPORTED, _TUNED, _NOTHING = ["export", "train"], ["export", "tune", "train"], list[str]()
 
 
 @pytest.fixture
@@ -99,7 +100,7 @@ def test_auto_leaves_a_small_catalogue_alone_once_and_for_all(
 ) -> None:
     done = quick_shop.build("--fine-tune", "auto", "--backbone", "efficientnet_b0")
     assert done.status == 0
-    assert "30 training and 6 held-out images are too few" in done.err
+    assert "36 images are too few" in done.err
     assert _manifest(quick_shop).tuning is None
     monkeypatch.setattr(tune_backbone, "MIN_LEARNED", 20)
     monkeypatch.setattr(tune_backbone, "MIN_HELD_OUT", 6)
@@ -150,10 +151,32 @@ def test_images_that_cannot_be_read_are_reported_as_ever(quick_shop: Shop, quick
     finally:
         stage.fine_tune = tuned
     assert (done.status, done.json["skipped"]) == (0, 1), done.err
-    assert unreadable == [
-        "discs-3.png is not an image that can be read: it is a text file; "
-        "expected one of JPEG, PNG, WEBP, GIF, TIFF, BMP, AVIF"
-    ]
+    assert unreadable == []  # embedding by the frozen base has left it out
+
+
+def test_images_of_a_group_are_held_out_together_and_stay_in_their_folds(
+    quick_shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stage = quick_stages.STAGES["indexer.backbone.fine_tuning.fine_tune"]
+    tuned, given = stage.fine_tune, []
+
+    def fine_tune(base: object, pictures: Any, labels: Any, held: Any, groups: Any, *others: object) -> Any:
+        given.append((held, groups))
+        return tuned(base, pictures, labels, held, groups, *others)
+
+    monkeypatch.setattr(stage, "fine_tune", fine_tune)
+    before = StoredFolds.open(quick_shop.current().folds)
+    assert before is not None
+    done = quick_shop.build("--fine-tune", "on")
+    assert done.status == 0, done.err
+    ((held, groups),) = given
+    assert (len(held), held.sum()) == (36, (before.folds == 0).sum())
+    assert len(groups) == 36
+    after = StoredFolds.open(quick_shop.current().folds)
+    assert after is not None
+    assert (after.keys.tolist(), after.folds.tolist()) == (before.keys.tolist(), before.folds.tolist())
+    figures = _manifest(quick_shop).classifier
+    assert (figures["folds"], figures["images"]) == (1, held.sum())
 
 
 def test_a_dry_run_tells_that_everything_would_be_embedded(quick_shop: Shop, quick_stages_called: list[str]) -> None:

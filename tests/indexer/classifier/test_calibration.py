@@ -1,11 +1,15 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from indexer.classifier.calibration import calibrated, fit_temperature
-from indexer.classifier.held_out import HeldOut
 from indexer.embedding.embed_catalogue import EmbeddedCatalogue
+from indexer.snapshots.classifier_heads import Heads
 from shared.catalogue.items import Item
 from shared.model.classifier import Classifier, softmax
+from shared.vectors import unit_rows
+from tests.support.builders.held_out import hold_out
 
 
 def _loss(logits: np.ndarray, labels: np.ndarray, temperature: float) -> float:
@@ -37,26 +41,40 @@ def _catalogue(n: int) -> EmbeddedCatalogue:
     labels = np.arange(n) % 2
     axes = np.where(np.arange(n) % 10 == 0, 1 - labels, labels)
     items = tuple(Item(f"item {number}", "ab"[label], ("x.jpg",)) for number, label in enumerate(labels))
-    views = np.eye(2, dtype=np.float32)[axes][:, np.newaxis]
+    noise = np.random.default_rng(0).normal(0, 0.01, size=(n, 30)).astype(np.float32)
+    views = unit_rows(np.concatenate([np.eye(2, dtype=np.float32)[axes], noise], axis=1))[:, np.newaxis]
     return EmbeddedCatalogue(items, np.arange(n), (b"",) * n, views, (), n)
 
 
-def test_a_head_that_is_too_sure_is_calibrated_on_held_out_items() -> None:
-    held_out = HeldOut.of(_catalogue(400), 0)
-    sure = Classifier(("a", "b"), np.eye(2, dtype=np.float32) * 5, np.zeros(2, np.float32), 0.5)
-    found = calibrated(sure, held_out)
-    assert held_out.log_loss(found) < held_out.log_loss(sure)
-    accuracy = held_out.category_accuracy(sure)
+def test_heads_that_are_too_sure_are_calibrated_on_held_out_images() -> None:
+    held_out = hold_out(_catalogue(400))
+    sure = Classifier(("a", "b"), np.eye(32, 2, dtype=np.float32) * 5, np.zeros(2, np.float32), 0.5)
+    heads = Heads(sure, tuple(replace(sure, bias=sure.bias + fold) for fold in range(5)))
+    found = calibrated(heads, held_out)
+    assert held_out.log_loss(found) < held_out.log_loss(heads)
+    accuracy = held_out.category_accuracy(heads)
     assert accuracy is not None
-    assert found.probabilities(held_out.originals).max(axis=1).mean() == pytest.approx(accuracy, abs=0.01)
-    assert found.weights is sure.weights
-    np.testing.assert_array_equal(found.own_probabilities, np.sort(held_out.own_probabilities(found)))
-    assert len(found.own_probabilities) == held_out.n_images
+    probabilities = held_out.probabilities(found)
+    assert probabilities.max(axis=1).mean() == pytest.approx(accuracy, abs=0.01)
+    own = np.sort(probabilities[np.arange(400), held_out.columns("ab")])
+    for head, before in zip((found.served, *found.of_folds), (heads.served, *heads.of_folds), strict=True):
+        assert head.weights is before.weights
+        assert head.bias is before.bias
+        assert head.temperature == found.served.temperature
+        np.testing.assert_array_equal(head.own_probabilities, own)
+        assert head.n_groups == held_out.n_groups
 
 
-def test_without_held_out_items_the_temperature_is_1() -> None:
-    embedded = _catalogue(400)
-    none = HeldOut(embedded, np.zeros(400, np.bool_), np.zeros(0, np.int64))
-    sure = Classifier(("a", "b"), np.eye(2, dtype=np.float32), np.zeros(2, np.float32), 3.0)
-    found = calibrated(sure, none)
-    assert (found.temperature, found.own_probabilities.shape) == (1.0, (0,))
+def test_a_single_head_stays_one() -> None:
+    sure = Classifier(("a", "b"), np.eye(32, 2, dtype=np.float32) * 5, np.zeros(2, np.float32), 0.5)
+    held_out = hold_out(_catalogue(400), is_tuned=True)
+    found = calibrated(Heads.single(sure), held_out)
+    assert found.is_single
+    assert len(found.served.own_probabilities) == held_out.n_images == 80
+
+
+def test_without_held_out_images_the_temperature_is_1() -> None:
+    none = hold_out(_catalogue(2))
+    sure = Classifier(("a", "b"), np.eye(32, 2, dtype=np.float32), np.zeros(2, np.float32), 3.0)
+    found = calibrated(Heads.single(sure), none).served
+    assert (found.temperature, found.own_probabilities.shape, found.n_groups) == (1.0, (0,), 0)

@@ -10,7 +10,6 @@ import pytest
 
 from indexer.classifier.choose import CHANGED, FEEDBACK, ChosenClassifier, choose_classifier, reason_to_train
 from indexer.classifier.feedback_queries import LabelledQueries
-from indexer.classifier.held_out import HeldOut
 from indexer.console.progress import SilentReporter
 from indexer.embedding.embed_catalogue import EmbeddedCatalogue
 from indexer.embedding.exported_backbone import ExportedBackbone
@@ -20,6 +19,7 @@ from shared.catalogue.items import Item
 from shared.manifest import CategoryEntry
 from shared.model.classifier import Classifier
 from shared.snapshot.data_directory import SnapshotPaths
+from tests.support.builders.held_out import hold_out
 from tests.support.fakes import fake_manifest
 
 _RECIPE = "r"
@@ -31,7 +31,7 @@ _BASE = ExportedBackbone("efficientnet_lite0", "none", b"model")
 @pytest.fixture(autouse=True)
 def _trainer(monkeypatch: pytest.MonkeyPatch) -> None:
     """Training stands in for itself: what is tested is whether it is called."""
-    trainer = SimpleNamespace(train_classifier=lambda *_: (_heads("trained"), 7))
+    trainer = SimpleNamespace(train_classifier=lambda *_: (_heads("trained"), 7, 0.75))
     monkeypatch.setitem(sys.modules, "indexer.classifier.train", trainer)
 
 
@@ -39,13 +39,14 @@ class _Published(PublishedSnapshot):
     """A snapshot of `_NAMES`, with no files."""
 
     image_keys = image_keys(_NAMES)
+    has_folds = True
 
     def heads(self) -> Any:
         return _heads("kept")
 
 
 def _heads(name: str) -> Any:
-    return Heads(f"{name}, served", f"{name}, judged")
+    return Heads(f"{name}, served", (f"{name}, of a fold",))
 
 
 def _published(changed: int = 0, recipe: str = _RECIPE, feedback: str | None = None) -> PublishedSnapshot:
@@ -78,7 +79,7 @@ def _choose(
     chosen = choose_classifier(
         published,
         embedded,
-        HeldOut.of(embedded, 0),
+        hold_out(embedded),
         _BASE,
         SilentReporter(),
         queries,
@@ -180,20 +181,31 @@ def test_the_reason_counts_images() -> None:
     assert reason == "6 of 100 images changed since the last training, more than 5%"
 
 
-def test_the_figures_are_those_of_held_out_items() -> None:
-    """A head that calls everything cold is right about half of what is held out, whatever it learned."""
-    embedded = _embedded(_NAMES)
-    held_out = HeldOut.of(embedded, 0)
+def test_a_classifier_of_an_earlier_version_is_replaced() -> None:
+    published = _published()
+    published.__class__ = type("Old", (_Published,), {"has_folds": False})
+    assert _choose(_NAMES, published) == _TRAINED
+    reason = reason_to_train(published, _RECIPE, {"cold", "warm"}, image_keys(_NAMES))
+    assert reason == "the published one was evaluated on a random split, by an earlier version"
+
+
+def test_the_figures_are_those_of_held_out_images() -> None:
+    """Heads that call everything cold are right about half of the images, whatever the served one learned."""
+    held_out = hold_out(_embedded(_NAMES))
     head = Classifier(("cold", "warm"), np.zeros((1, 2), np.float32), np.array([9.0, 0.0], np.float32), 2.0)
-    heads = Heads(_by_axis(1.0), head)  # the one that is served has learned them
-    figures = ChosenClassifier(heads, False, 3, 5).figures(held_out)
-    assert figures["items"] == figures["images"] == 16
+    heads = Heads(replace(_by_axis(1.0), temperature=2.0), (head,) * 5)
+    figures = ChosenClassifier(heads, False, 3, 5, random_split_accuracy=0.75).figures(held_out)
+    assert figures["items"] == figures["images"] == 100
+    assert (figures["folds"], figures["groups"]) == (5, 2)  # all images of a category look the same
     assert figures["category_accuracy"] == 0.5
+    assert figures["category_accuracy_margin"] == pytest.approx(1.96 * 0.5, abs=0.01)  # two groups say next to nothing
+    assert figures["random_split_accuracy"] == 0.75
     assert figures["expected_calibration_error"] == pytest.approx(1 / (1 + np.exp(-4.5)) - 0.5)
     assert (figures["temperature"], figures["epochs"], figures[CHANGED]) == (2.0, 3, 5)
     assert (figures["feedback_queries"], figures[FEEDBACK]) == (0, None)
-    figures = ChosenClassifier(heads, False, 3, 5, _queries("new")).figures(held_out)
+    figures = ChosenClassifier(Heads.single(head), False, 3, 5, _queries("new")).figures(held_out)
     assert (figures["feedback_queries"], figures[FEEDBACK]) == (2, "new")
+    assert (figures["folds"], figures["images"]) == (1, 20)  # there is a head of the first alone
 
 
 def test_choosing_does_not_import_tensorflow() -> None:
@@ -224,7 +236,7 @@ class _Tuned(_Published):
     head = _by_axis(2)
 
     def heads(self) -> Heads:
-        return Heads.without_refit(self.head)
+        return Heads.single(self.head)
 
 
 def _tuned(changed: int = 6, recipe: str = _RECIPE, *, improved: bool = True) -> PublishedSnapshot:
@@ -240,15 +252,15 @@ def _head(
 ) -> Classifier:
     """What is chosen where there is a reason to train and training gives this."""
     monkeypatch.setattr(
-        sys.modules["indexer.classifier.train"], "train_classifier", lambda *_: (Heads.without_refit(trained), 7)
+        sys.modules["indexer.classifier.train"], "train_classifier", lambda *_: (Heads.single(trained), 7, None)
     )
     embedded = _along_axes()
     chosen = choose_classifier(
-        published, embedded, HeldOut.of(embedded, 0), base, SilentReporter(), seed=0, retrain=True
+        published, embedded, hold_out(embedded, is_tuned=True), base, SilentReporter(), seed=0, retrain=True
     )
     assert (chosen.is_new, chosen.epochs, chosen.changed) == _TRAINED
-    assert chosen.heads.refitted is chosen.heads.validated
-    return chosen.heads.refitted
+    assert chosen.heads.is_single
+    return chosen.heads.served
 
 
 @pytest.mark.parametrize(("trained", "wanted"), [(1.0, "tuned"), (12.0, "trained"), (2.0, "tuned")])

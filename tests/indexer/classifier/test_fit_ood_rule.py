@@ -10,15 +10,18 @@ from indexer.classifier import fit_ood_rule as module
 from indexer.classifier.fit_ood_rule import MIN_IMAGES, REJECTED, fit_ood_rule, thresholds
 from indexer.classifier.held_out import HeldOut
 from indexer.embedding.embed_catalogue import EmbeddedCatalogue
+from indexer.groups.catalogue_folds import CatalogueFolds
+from indexer.snapshots.classifier_heads import Heads
 from shared.catalogue.items import Item
 from shared.index.partition import Partition
 from shared.model.classifier import Classifier
 from shared.model.energy_score import EnergyScore
 from shared.model.ood_rule import OodRule
 from shared.vectors import unit_rows
+from tests.support.builders.held_out import hold_out
 from tests.support.builders.shop import Shop
 
-_DIM = 6
+_DIM = 24
 _CENTRES = np.random.default_rng(7).normal(size=(3, _DIM))
 
 
@@ -29,9 +32,16 @@ def _catalogue(n_items: int, categories: str = "abc", images_each: int = 2) -> E
     image_items = np.repeat(np.arange(n_items), images_each)
     own = np.array(["abc".index(items[number].category) for number in image_items])
     # Images of one item are much alike: they may not count as each other's neighbours.
-    scatter = np.repeat(random.normal(size=(n_items, _DIM)), images_each, axis=0)
+    scatter = np.repeat(2 * random.normal(size=(n_items, _DIM)), images_each, axis=0)
     views = unit_rows(_CENTRES[own] + scatter + 0.01 * random.normal(size=(len(own), _DIM)))[:, np.newaxis]
-    return EmbeddedCatalogue(tuple(items), image_items, (b"",) * len(own), views, (), len(own))
+    return EmbeddedCatalogue(
+        tuple(items), image_items, tuple(f"{n}".encode() for n in range(len(own))), views, (), len(own)
+    )
+
+
+def _heads(categories: str = "abc") -> Heads:
+    """Of a single fold, and served."""
+    return Heads.single(_head(categories))
 
 
 def _head(categories: str = "abc") -> Classifier:
@@ -56,14 +66,14 @@ class _Partitions:
 def _by_loop(classifier: Classifier, held_out: HeldOut) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Predicted columns, log odds and mean cosines of held-out images, one after the other."""
     embedded = held_out.embedded
-    columns, odds, cosines = [], [], []
+    columns, odds, cosines, groups = [], [], [], held_out.folds.groups.numbers
     for image in held_out.images:
         query = embedded.originals[image].astype(np.float64)
         logits = query @ classifier.weights.astype(np.float64) + classifier.bias
         column = int(logits.argmax())
         best: dict[int, float] = {}
         for other, number in enumerate(embedded.image_items):
-            if number != embedded.image_items[image] and embedded.items[number].category == "abc"[column]:
+            if groups[other] != groups[image] and embedded.items[number].category == "abc"[column]:
                 best[number] = max(best.get(number, -1.0), float(query @ embedded.originals[other]))
         columns.append(column)
         odds.append(logits[column] - np.log(sum(np.exp(logits[place]) for place in range(3) if place != column)))
@@ -82,9 +92,9 @@ def _quantile(values: np.ndarray, share: float) -> float:
 
 def test_the_rule_equals_brute_force() -> None:
     embedded = _catalogue(300)
-    held_out, opened = HeldOut.of(embedded, 0), _Partitions(embedded)
-    assert held_out.n_images == 90
-    rule = fit_ood_rule(_head(), held_out, opened)
+    held_out, opened = hold_out(embedded, is_tuned=True), _Partitions(embedded)
+    assert 110 < held_out.n_images < 130
+    rule = fit_ood_rule(_heads(), held_out, opened)
     assert rule is not None
     columns, odds, cosines = _by_loop(_head(), held_out)
     assert (columns != held_out.columns("abc")).any()  # also what is taken for another category counts
@@ -101,10 +111,10 @@ def test_the_rule_equals_brute_force() -> None:
 def test_with_pretrained_classes_all_five_signs_are_standardised(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_MAX_CLASSES", 4)
     embedded = _catalogue(300)
-    held_out = HeldOut.of(embedded, 0)
+    held_out = hold_out(embedded, is_tuned=True)
     random = np.random.default_rng(5)
     pretrained = EnergyScore(random.normal(0, 3, size=(_DIM, 9)).astype(np.float32), np.zeros(9, np.float32))
-    rule = fit_ood_rule(_head(), held_out, _Partitions(embedded), pretrained)
+    rule = fit_ood_rule(_heads(), held_out, _Partitions(embedded), pretrained)
     assert rule is not None
     assert rule.energy_score is not None
     columns, odds, cosines = _by_loop(_head(), held_out)
@@ -143,7 +153,7 @@ def test_a_category_counts_the_more_the_more_images_it_has(n: int, trust: float)
 def test_a_category_without_another_item_is_left_out() -> None:
     """What is held out can't be its own neighbour."""
     embedded = _catalogue(400, images_each=1)
-    whole = HeldOut.of(embedded, 0)
+    whole = hold_out(embedded, is_tuned=True)
     columns = _head().logits(whole.originals).argmax(axis=1)
     lonely = whole.images[columns == 0][0]
 
@@ -152,7 +162,7 @@ def test_a_category_without_another_item_is_left_out() -> None:
             return _Partitions(embedded)(category)
         return Partition.build("a", embedded.originals_of(np.array([lonely])), embedded.image_items[[lonely]])
 
-    rule, other = fit_ood_rule(_head(), whole, opened), fit_ood_rule(_head(), whole, _Partitions(embedded))
+    rule, other = fit_ood_rule(_heads(), whole, opened), fit_ood_rule(_heads(), whole, _Partitions(embedded))
     assert rule is not None
     assert other is not None
     assert np.isfinite(rule.thresholds).all()
@@ -164,7 +174,7 @@ def test_where_all_images_are_alike_the_rule_can_be_used() -> None:
     items = tuple(Item(f"i{n}", "ab"[n // 200], ("x.jpg",)) for n in range(400))
     embedded = EmbeddedCatalogue(items, np.arange(400), (b"",) * 400, views, (), 400)
     head = Classifier(("a", "b"), np.eye(2, dtype=np.float32), np.zeros(2, np.float32))
-    rule = fit_ood_rule(head, HeldOut.of(embedded, 0), _Partitions(embedded))
+    rule = fit_ood_rule(Heads.single(head), hold_out(embedded, is_tuned=True), _Partitions(embedded))
     assert rule is not None
     query = np.array([[1.0, 0.0]], np.float32)
     same = rule.margins(query, query, np.array([0]), np.array([1.0]))
@@ -173,16 +183,16 @@ def test_where_all_images_are_alike_the_rule_can_be_used() -> None:
 
 def test_too_few_held_out_images_give_no_rule() -> None:
     embedded = _catalogue(400, images_each=1)
-    held_out = HeldOut.of(embedded, 0)
+    held_out = hold_out(embedded, is_tuned=True)
     for n, there_is_one in ((MIN_IMAGES - 1, False), (MIN_IMAGES, True)):
-        fewer = HeldOut(embedded, held_out.items, held_out.images[:n])
-        assert (fit_ood_rule(_head(), fewer, _Partitions(embedded)) is not None) == there_is_one
+        fewer = held_out.keep(np.arange(held_out.n_images) < n)
+        assert (fit_ood_rule(_heads(), fewer, _Partitions(embedded)) is not None) == there_is_one
 
 
 def test_a_single_category_gives_no_rule() -> None:
     embedded = _catalogue(400, "a")
-    everything = HeldOut(embedded, np.ones(400, np.bool_), np.arange(800))
-    assert fit_ood_rule(_head("a"), everything, _Partitions(embedded)) is None
+    everything = HeldOut(CatalogueFolds(embedded, None, 0), 1, np.arange(800))
+    assert fit_ood_rule(_heads("a"), everything, _Partitions(embedded)) is None
 
 
 @pytest.fixture
@@ -197,7 +207,7 @@ def _rule(shop: Shop) -> OodRule | None:
 
 
 def test_a_new_classifier_has_a_rule_and_a_kept_one_keeps_its_own(shop: Shop) -> None:
-    assert _rule(shop) is None  # 36 pictures are too few for a rule
+    assert _rule(shop) is None  # there is a limit for a build that is so quick
     shop.change("discs 0", title="another")
     assert shop.build().status == 0
     assert _rule(shop) is None

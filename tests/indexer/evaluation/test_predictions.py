@@ -10,6 +10,10 @@ from indexer.embedding.embed_catalogue import EmbeddedCatalogue
 from indexer.evaluation.evaluate import predict_queries
 from indexer.evaluation.labelled_photos import LabelledPhotos
 from indexer.evaluation.predictions import TOP_K, Probe, affordable_searches, predict
+from indexer.groups.catalogue_folds import CatalogueFolds
+from indexer.groups.folds import N_FOLDS
+from indexer.groups.linking import ImageGroups
+from indexer.groups.nearest_images import Neighbours
 from shared.retrieval.search_options import SearchOptions
 from shared.retrieval.searcher import Searcher
 from shared.snapshot.snapshot import Snapshot
@@ -17,8 +21,12 @@ from shared.snapshot.snapshot import Snapshot
 
 @pytest.fixture
 def held_out(embedded: EmbeddedCatalogue) -> HeldOut:
-    """The second item, and both images of the first."""
-    return HeldOut(embedded, np.array([True, True, False, False]), np.array([0, 1, 2]))
+    """The second item, and both images of the first; no two items are of one group."""
+    folds = CatalogueFolds(embedded, None, 0)
+    n_images = len(embedded.digests)
+    numbers, near = np.arange(n_images), Neighbours(np.zeros((n_images, 0), int), np.zeros((n_images, 0), "f4"), True)
+    folds.groups = ImageGroups(numbers[embedded.image_items], near, folds.columns, 2.0)
+    return HeldOut(folds, N_FOLDS, np.array([0, 1, 2]))
 
 
 _IDS = ["r1", "b1", "r2", "b2"]
@@ -28,8 +36,12 @@ def test_a_held_out_photo_does_not_hit_its_own_item(snapshot: Snapshot, held_out
     photos = LabelledPhotos.of_held_out(held_out, tmp_path)
     assert [path.name for path in photos.paths] == ["red.png", "orange.png", "blue.png"]
     assert photos.truth == ("warm", "warm", "cold")
+    assert photos.folds is not None
+    mistaken = replace(snapshot, classifier=replace(snapshot.classifier, weights=-snapshot.classifier.weights))
+    of_folds = [mistaken] * N_FOLDS
+    of_folds[photos.folds[0]] = of_folds[photos.folds[2]] = snapshot  # each by the head of its fold
     with SilentReporter().stage("") as stage:
-        predictions = predict(snapshot, photos, stage)
+        predictions = predict(mistaken, photos, stage, of_folds=of_folds)
     for result, own in zip(predictions.search(probe=2), ["r1", "r1", "b1"], strict=True):
         assert sorted(hit.item.item_id for hit in result.hits) == sorted(set(_IDS) - {own})
     assert predictions.is_right.tolist() == [True, True, True]
@@ -66,7 +78,7 @@ def test_of_very_many_photos_a_random_part_is_searched_by(
 ) -> None:
     photos = LabelledPhotos.of_held_out(held_out, tmp_path)
     with SilentReporter().stage("") as stage:
-        predictions = predict(snapshot, photos, stage, max_searched=2)
+        predictions = predict(snapshot, photos, stage, max_searched=2, of_folds=[snapshot] * N_FOLDS)
     assert (len(predictions.searched), len(predictions.probabilities)) == (2, 3)
     own = {path.name: item_id for path, item_id in zip(photos.paths, ["r1", "r1", "b1"], strict=True)}
     for photo, result in zip(predictions.searched, predictions.search(probe=2), strict=True):

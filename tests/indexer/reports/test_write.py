@@ -1,6 +1,5 @@
 """The report in a snapshot: from raw data it comes out the same; it is made last, and its failure costs nothing."""
 
-import hashlib
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -10,8 +9,13 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from indexer.data_quality.snapshot_images import SnapshotImages
+from indexer.groups.folds import divided_groups
+from indexer.groups.linking import link_images
+from indexer.groups.nearest_images import nearest_images
 from indexer.reports import evaluation_report
-from shared.model.classifier import Classifier
+from indexer.snapshots.classifier_heads import Heads
+from indexer.snapshots.stored_folds import StoredFolds, keys_of_images
 from shared.retrieval.query_pictures import QueryPictures
 from shared.retrieval.search_options import SearchOptions
 from shared.retrieval.searcher import Searcher
@@ -34,17 +38,6 @@ def told_of(shop: Shop) -> dict[str, Any]:
     return told
 
 
-def _held_out() -> list[tuple[str, str]]:
-    """Kind and item id of the three of each kind whose hashes come first."""
-    return [
-        (kind, item_id)
-        for kind in KINDS
-        for item_id in sorted(
-            (f"{kind} {number}" for number in range(20)), key=lambda one: hashlib.sha256(f"0 {one}".encode()).digest()
-        )[:3]
-    ]
-
-
 def _embedding(snapshot: Snapshot, item_id: str) -> NDArray[np.float32]:
     indexed = snapshot.items.by_id(item_id)
     return snapshot.partition(indexed.item.category).embeddings(indexed.rows[:1])[0]
@@ -52,41 +45,45 @@ def _embedding(snapshot: Snapshot, item_id: str) -> NDArray[np.float32]:
 
 def test_the_figures_are_those_of_the_raw_data(shop: Shop) -> None:
     told, snapshot = told_of(shop), Snapshot.open(shop.current(), interpreters=1)
-    held_out = _held_out()
-    rows = np.stack([_embedding(snapshot, item_id) for _, item_id in held_out])
-    with np.load(shop.current().validated_classifier) as head:
-        logits = (rows @ head["weights"] + head["bias"]) / head["temperature"]
-        categories = head["categories"].tolist()
-    probabilities = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
-    truth = np.array([categories.index(kind) for kind, _ in held_out])
+    items = [(f"{kind}", f"{kind} {number}") for kind in KINDS for number in range(20)]
+    rows = np.stack([_embedding(snapshot, item_id) for _, item_id in items])
+    digests = [(kind, snapshot.items.by_id(item_id).digests[0]) for kind, item_id in items]
+    folds = StoredFolds.open(shop.current().folds)
+    assert folds is not None
+    own_folds = folds.folds_of(keys_of_images(digests))
+    assert np.bincount(own_folds).min() > 6
+    heads = Heads.open(shop.current()).of_folds
+    probabilities = np.concatenate(
+        [heads[f].probabilities(row[np.newaxis]) for f, row in zip(own_folds, rows, strict=True)]
+    )
+    truth = np.repeat(np.arange(3), 20)
     predicted = probabilities.argmax(axis=1)
-    assert told["queries"] == len(held_out) == 9
+    assert told["queries"] == 60
     assert told["category_accuracy"] == pytest.approx((predicted == truth).mean())
     counts = [[int(((truth == row) & (predicted == column)).sum()) for column in range(3)] for row in range(3)]
     assert told["confusions"]["counts"] == counts
     two = np.argsort(-probabilities, axis=1)[:, :2]
     assert told["coverage"][1]["coverage"] == pytest.approx((two == truth[:, np.newaxis]).any(axis=1).mean())
-    assert sum(one["queries"] for one in told["reliability"]) == 9
-    error = sum(one["queries"] * abs(one["confidence"] - one["category_accuracy"]) for one in told["reliability"]) / 9
+    assert sum(one["queries"] for one in told["reliability"]) == 60
+    error = sum(one["queries"] * abs(one["confidence"] - one["category_accuracy"]) for one in told["reliability"]) / 60
     assert told["expected_calibration_error"] == pytest.approx(error)
-    # Without the classifier: the ten nearest of all other items, by brute force.
-    items = [(f"{kind}", f"{kind} {number}") for kind in KINDS for number in range(20)]
-    everything = np.stack([_embedding(snapshot, item_id) for _, item_id in items])
+    # Without the classifier: the ten nearest of all items of other groups, by brute force.
+    images = SnapshotImages.of(snapshot.items.without_metadata(), snapshot.partitions)
+    groups = link_images(nearest_images(images), images.image_items, images.columns).numbers
+    groups, _ = divided_groups(groups, images.image_items, images.columns)
     shares = []
-    for (kind, item_id), row in zip(held_out, rows, strict=True):
-        scores = everything @ row
-        scores[items.index((kind, item_id))] = -2
-        shares.append(np.mean([items[place][0] == kind for place in np.argsort(-scores, kind="stable")[:10]]))
+    for place, row in enumerate(rows):
+        scores = np.where(groups == groups[place], -2, rows @ row)
+        shares.append(np.mean([items[hit][0] == items[place][0] for hit in np.argsort(-scores, kind="stable")[:10]]))
     assert told["unfiltered_category_precision_at_10"] == pytest.approx(np.mean(shares))
     # Mistakes are those of searches, after the nearest-item ratio test.
-    searcher = Searcher(replace(snapshot, classifier=Classifier.open(shop.current().validated_classifier)))
-    results = [
-        searcher.search(
-            QueryPictures(row[np.newaxis], excluded_item=snapshot.items.by_id(item_id).number), SearchOptions()
-        )
-        for (_, item_id), row in zip(held_out, rows, strict=True)
-    ]
-    wrong = [result for (kind, _), result in zip(held_out, results, strict=True) if result.predicted.category != kind]
+    wrong = []
+    for place, (kind, _) in enumerate(items):
+        beside = frozenset(np.flatnonzero(groups == groups[place]).tolist())
+        query = QueryPictures(rows[place : place + 1], excluded_items=beside)
+        searcher = Searcher(replace(snapshot, classifier=heads[own_folds[place]]))
+        result = searcher.search(query, SearchOptions())
+        wrong += [result] if result.predicted.category != kind else []
     worst = [result.predicted.confidence for result in wrong]
     assert told["n_mistakes"] == len(wrong)
     assert [one["confidence"] for one in told["mistakes"]] == pytest.approx(sorted(worst, reverse=True)[:12])

@@ -64,7 +64,7 @@ def test_any_other_file_is_left_to_the_classifier(snapshot: Snapshot) -> None:
 def test_the_pictures_of_an_item_are_the_rows_of_its_images(snapshot: Snapshot) -> None:
     query = QueryPictures.of_item(snapshot, snapshot.items.by_id("mug"))
     assert np.array_equal(query.vectors, snapshot.partition("mugs").embeddings([1, 0]))
-    assert (query.category, query.ood_verdict, query.excluded_item) == ("mugs", NOT_EVALUATED, None)
+    assert (query.category, query.ood_verdict, query.excluded_items) == ("mugs", NOT_EVALUATED, frozenset())
 
 
 class _RowNumbers:

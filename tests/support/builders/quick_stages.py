@@ -4,9 +4,8 @@
 """
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any, NamedTuple
 
@@ -16,7 +15,6 @@ from numpy.typing import NDArray
 from indexer.classifier.calibration import calibrated
 from indexer.classifier.held_out import HeldOut
 from indexer.classifier.lda import lda_head
-from indexer.embedding.embed_catalogue import EmbeddedCatalogue
 from indexer.snapshots.classifier_heads import Heads
 from shared.images.preprocessing import DEFAULT_SIDE_PX
 from shared.model import embedder
@@ -24,6 +22,15 @@ from shared.model.classifier import Classifier
 from shared.model.energy_score import EnergyScore
 from shared.vectors import unit_rows
 from tests.support.fakes import FakeEmbedder
+
+
+class TrainedHeads(NamedTuple):
+    """In the place of that of `indexer.classifier.train`, whose module imports TensorFlow."""
+
+    heads: Heads
+    epochs: int
+    random_split_accuracy: float | None
+
 
 MODEL = b"no model, but a name for colours"
 TUNED = b"another name for them"
@@ -75,23 +82,25 @@ def _export_embedder(model: int) -> bytes:
     return at_side(MODEL, model)
 
 
-def train_nearest_means(
-    embedded: EmbeddedCatalogue, held_out: HeldOut, *_: object, sharpness: float = 20.0
-) -> tuple[Heads, int]:
-    """Heads that prefer the category whose mean embedding is nearest, without what is held out and with it."""
+def train_nearest_means(held_out: HeldOut, *_: object, sharpness: float = 20.0) -> TrainedHeads:
+    """Heads that prefer the category whose mean embedding is nearest, without each fold and with all."""
     called.append("train")
-    categories = tuple(sorted({item.category for item in embedded.items}))
-    column = {category: place for place, category in enumerate(categories)}
-    labels = np.array([column[embedded.items[number].category] for number in embedded.image_items])
-    learned = ~held_out.items[embedded.image_items]
-    originals = embedded.originals
+    categories, labels, originals = held_out.embedded.categories, held_out.folds.columns, held_out.embedded.originals
 
     def head(learned: NDArray[np.bool_]) -> Classifier:
         means = np.stack([originals[(labels == place) & learned].mean(axis=0) for place in range(len(categories))])
         weights = np.ascontiguousarray(unit_rows(means).T * np.float32(sharpness))
         return Classifier(categories, weights, np.zeros(len(categories), np.float32))
 
-    return Heads(head(np.ones_like(learned)), head(learned)), 1
+    return TrainedHeads(_heads(held_out, head), 1, 1.0)
+
+
+def _heads(held_out: HeldOut, head: Callable[[NDArray[np.bool_]], Classifier]) -> Heads:
+    """A head for each fold that is held out, if any, and one for all images."""
+    served = head(np.ones(len(held_out.embedded.digests), np.bool_))
+    if not held_out.n_images:
+        return Heads.single(served)
+    return Heads(served, tuple(head(held_out.folds.numbers != fold) for fold in range(held_out.n_folds)))
 
 
 def _fine_tune(backbone: Any, pictures: Sequence[Any], labels: NDArray[np.int64], *_others: object) -> Any:
@@ -117,19 +126,19 @@ STAGES: dict[str, Any] = {
 }
 
 
-def train_discriminant(embedded: EmbeddedCatalogue, held_out: HeldOut, *_: object) -> tuple[Heads, int]:
+def train_discriminant(held_out: HeldOut, *_: object) -> TrainedHeads:
     """Heads of the discriminant analysis alone, calibrated: for real embeddings, whose means lie close together."""
     called.append("train")
+    embedded = held_out.embedded
     categories = embedded.categories
 
-    def head(items: NDArray[np.bool_]) -> Classifier:
-        learned = np.flatnonzero(items[embedded.image_items])
+    def head(images: NDArray[np.bool_]) -> Classifier:
+        learned = np.flatnonzero(images)
         views = embedded.views[learned]
         labels = np.repeat(embedded.columns(learned, categories), views.shape[1])
         return Classifier(categories, *lda_head(views.reshape(len(labels), -1), labels, len(categories)))
 
-    judged, served = calibrated(head(~held_out.items), held_out), head(np.ones_like(held_out.items))
-    return Heads(replace(judged, weights=served.weights, bias=served.bias), judged), 1
+    return TrainedHeads(calibrated(_heads(held_out, head), held_out), 1, 1.0)
 
 
 @contextmanager

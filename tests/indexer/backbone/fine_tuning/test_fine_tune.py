@@ -109,13 +109,17 @@ def _tune(
     stage: Any = None,
 ) -> Any:
     with SilentReporter().stage("tune") as silent:
-        return tuning.fine_tune(base, _pictures(labels), labels, held, seed, stage or silent, resume, say)
+        return tuning.fine_tune(
+            base, _pictures(labels), labels, held, np.arange(len(labels)), seed, stage or silent, resume, say
+        )
 
 
 def _force(tuner: Any, monkeypatch: pytest.MonkeyPatch, frozen: int, tuned: int) -> None:
-    """Say that of 8 judged pictures so many are right."""
-    found = iter([np.arange(8) < frozen, np.arange(8) < tuned])
-    monkeypatch.setattr(tuner.TailTrainer, "correct", lambda _: next(found))
+    """Say that of the held-out pictures so many are right."""
+    found = iter([frozen, tuned])
+    monkeypatch.setattr(
+        tuner.TailTrainer, "correct", lambda self: np.arange(len(self._run.features.held_out)) < next(found)
+    )
 
 
 def _weights(base: Any) -> bytes:
@@ -138,14 +142,14 @@ class _Counter:
 def test_a_tuned_base_differs_in_the_tail_alone_and_is_exported_as_before(
     tuning: Any, tuner: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    _force(tuner, monkeypatch, 4, 6)
+    _force(tuner, monkeypatch, 0, 2)
     base = _tiny_base()
     before = {variable.path: variable.numpy() for variable in base.model.variables}
     (labels, held), stage = _labels(3, 8), _Counter()
     found = _tune(tuning, base, labels, held, stage=stage)
     assert stage.count == plan.tuning_steps(labels, held, 0) == 24 + 3 * 21
     assert found.figures.improved
-    assert (found.figures.frozen_accuracy, found.figures.tuned_accuracy) == (0.5, 0.75)
+    assert (found.figures.frozen_accuracy, found.figures.tuned_accuracy) == (0, pytest.approx(2 / 3))
     assert (found.figures.learned, found.figures.held_out, found.figures.epochs) == (21, 3, 3)
     assert found.figures.reason == ""
     assert found.figures.seconds > 0
@@ -167,7 +171,7 @@ def test_a_base_that_tuning_does_not_help_stays_as_it_was(
 ) -> None:
     from indexer.backbone.export import export_embedder
 
-    _force(tuner, monkeypatch, 6, 7)
+    _force(tuner, monkeypatch, 1, 2)
     base = _tiny_base()
     before = _weights(base)
     found = _tune(tuning, base, *_labels(3, 8))
@@ -175,7 +179,7 @@ def test_a_base_that_tuning_does_not_help_stays_as_it_was(
     assert found.head is None
     assert _weights(base) == before
     assert found.model == export_embedder(base.model)
-    assert found.figures.reason == "held-out category accuracy is 0.7500 frozen, 0.8750 tuned"
+    assert found.figures.reason == "held-out category accuracy is 0.3333 frozen, 0.6667 tuned"
 
 
 @pytest.mark.parametrize(
@@ -184,7 +188,14 @@ def test_a_base_that_tuning_does_not_help_stays_as_it_was(
 def test_better_is_what_chance_would_hardly_give(tuning: Any, won: int, lost: int, better: bool) -> None:
     tuned = np.array([True] * won + [False] * lost + [True, False])
     frozen = np.array([False] * won + [True] * lost + [True, False])
-    assert tuning.clearly_better(tuned, frozen) is better
+    assert tuning.clearly_better(tuned, frozen, np.arange(len(tuned))) is better
+
+
+def test_pictures_of_one_group_are_no_more_evidence_than_one(tuning: Any) -> None:
+    tuned, frozen = np.array([True] * 6 + [False] * 2), np.array([False] * 6 + [True] * 2)
+    assert tuning.clearly_better(tuned, frozen, np.array([0, 1, 2, 3, 4, 5, 6, 7])) is True  # 4 > sqrt(8)
+    assert tuning.clearly_better(tuned, frozen, np.array([0, 0, 0, 0, 0, 0, 6, 6])) is False  # 4 < sqrt(36 + 4)
+    assert tuning.clearly_better(tuned, frozen, np.array([0, 0, 0, 1, 1, 1, 6, 6])) is False  # 4 < sqrt(9 + 9 + 4)
 
 
 class _WithBroken(list[Any]):
@@ -205,12 +216,12 @@ def test_pictures_that_cannot_be_read_are_left_out(tuning: Any, tuner: Any, monk
     pictures.broken = frozenset({3, 24, *range(9, 16)})
     _force(tuner, monkeypatch, 0, 8)
     stage = _Counter()
-    found = tuning.fine_tune(_tiny_base(), pictures, labels, held, 0, stage)
+    found = tuning.fine_tune(_tiny_base(), pictures, labels, held, np.arange(len(labels)), 0, stage)
     assert (found.figures.learned, found.figures.held_out) == (28 - 1 - 7, 4 - 1 - 1)
     assert found.head.labels.tolist() == [0, 2, 3]
     assert found.head.weights.shape == (8, 3)
     pictures.broken = frozenset(range(8, 32))
-    found = tuning.fine_tune(_tiny_base(), pictures, labels, held, 0, _Counter())
+    found = tuning.fine_tune(_tiny_base(), pictures, labels, held, np.arange(len(labels)), 0, _Counter())
     assert found.figures.reason == "too few of the pictures can be read"
 
 
