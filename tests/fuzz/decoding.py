@@ -26,7 +26,7 @@ with atheris.instrument_imports(
     Image.init()  # imports the plugins
     from shared.images.decode import decode_image
     from shared.images.limits import ImageLimits
-    from shared.images.preprocessing import to_pixels
+    from shared.images.preprocessing import DEFAULT_SIDE_PX, to_pixels
 
 from shared.errors import ImageError
 from tests.support.hostile_images import hostile_images
@@ -41,7 +41,7 @@ def _decode(data: bytes) -> None:
     except ImageError:
         return
     assert image.mode == "RGB"
-    assert to_pixels(image).shape == (224, 224, 3)
+    assert to_pixels(image).shape == (DEFAULT_SIDE_PX, DEFAULT_SIDE_PX, 3)
 
 
 def main() -> None:
