@@ -77,5 +77,5 @@ def fit_temperature(logits: NDArray[np.float32], labels: NDArray[np.int64]) -> f
         probabilities = softmax(logits / np.float32(np.exp(log_temperature)))
         return float(-np.log(probabilities[np.arange(len(labels)), labels] + 1e-12).mean())
 
-    optimum = minimize_scalar(loss, bounds=(np.log(0.2), np.log(5.0)), method="bounded")
+    optimum = minimize_scalar(loss, bounds=(np.log(0.2), np.log(20.0)), method="bounded")
     return float(np.exp(optimum.x))

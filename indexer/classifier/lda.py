@@ -81,7 +81,7 @@ def _solved(views: _Sums) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     # If the views of each category are identical, there is no covariance, and any direction is as good.
     weights = _solve(shrunk + 1e-9 * np.eye(dim), means.T)
     bias = -0.5 * np.einsum("dc,cd->c", weights, means)
-    return weights.astype(np.float32), bias.astype(np.float32)
+    return np.ascontiguousarray(weights, np.float32), bias.astype(np.float32)
 
 
 def _solve(covariance: NDArray[np.float64], means: NDArray[np.float64]) -> NDArray[np.float64]:

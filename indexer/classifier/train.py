@@ -25,9 +25,9 @@ from indexer.embedding.embed_catalogue import EmbeddedCatalogue
 from indexer.snapshots.classifier_heads import Heads
 from shared.model.classifier import Classifier
 
-# Chosen by held-out accuracy on the clothing photos; docs/decisions/0004-classifier.md.
+# Chosen by held-out accuracy; docs/decisions/0004-classifier.md and docs/decisions/0012-lda.md.
 _EPOCHS_WITHOUT_HELD_OUT = 30
-_LDA_SHARES = (0.0, 0.1, 0.2, 0.3)
+_LDA_SHARES = (0.1, 0.2, 0.3)
 _MAX_SOFTMAX_CATEGORIES = 1_000
 
 
@@ -103,12 +103,12 @@ def _best_share(
 ) -> tuple[float, Calibration]:
     """The share of the discriminant analysis with the lowest held-out loss, and the calibration with it."""
     if not held_out.n_images:
-        return (_LDA_SHARES[-1] if softmax is None else 0.0), Calibration()
+        return (_LDA_SHARES[-1] if softmax is None else _LDA_SHARES[0]), Calibration()
     discriminants = held_out.logits(lda.linear())
     logits = np.float32(0) if softmax is None else held_out.logits(softmax.linear())
     candidates = {
         share: Calibration.fitted(logits + np.float32(share) * discriminants, held_out, categories)
-        for share in (_LDA_SHARES[1:] if softmax is None else _LDA_SHARES)
+        for share in _LDA_SHARES
     }
     best = min(candidates, key=lambda share: candidates[share].log_loss)
     return best, candidates[best]

@@ -17,7 +17,7 @@ from shared.vectors import Vectors
 
 PROBE_COVERAGE = 0.98
 """The default share of queries for which `probe: auto` searches the right category."""
-_Z = 1.0
+_Z = 0.5
 
 
 @dataclass(frozen=True)

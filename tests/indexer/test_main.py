@@ -127,7 +127,7 @@ def test_the_same_catalogue_gives_the_same_snapshot(built: _Built) -> None:
     first, second = (DataDirectory(built.data).paths(snapshot_id) for snapshot_id in built.ids)
     different = {name for name, digest in first.checksums().items() if second.checksums().get(name) != digest}
     reports = {"report/evaluation.html", "report/evaluation.json"}  # which tell what was before, and times
-    heads = {"classifier.npz", "classifier.judged.npz"}
+    heads = {"classifier.npz", "classifier.folds.npz", "folds.npz"}
     assert different <= {*heads, "items.sqlite", *reports}  # a zip has its time in it
     for head in heads:
         with np.load(first.root / head) as one, np.load(second.root / head) as two:

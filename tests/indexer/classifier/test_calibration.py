@@ -30,7 +30,7 @@ def test_the_temperature_is_the_best_there_is(sharpness: float) -> None:
     assert found == pytest.approx(sharpness, rel=0.1)
 
 
-@pytest.mark.parametrize(("label", "least", "most"), [(0, 0.2, 0.25), (1, 4.9, 5.0)])
+@pytest.mark.parametrize(("label", "least", "most"), [(0, 0.2, 0.25), (1, 19.5, 20.0)])
 def test_the_temperature_has_bounds(label: int, least: float, most: float) -> None:
     """Where all are right, or all wrong, the best temperature would be 0, or infinite."""
     assert least <= fit_temperature(np.array([[3.0, 0.0]] * 4, np.float32), np.full(4, label)) <= most
