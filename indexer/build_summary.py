@@ -37,7 +37,7 @@ class BuildSummary:
         side_px: of the backbone's input; None where the embeddings were given without a backbone.
         skipped: number of entries left out.
         embedded: views embedded in this run, augmented copies included.
-        category_accuracy: of the classifier on held-out items; None where there were too few to hold any out.
+        category_accuracy: of the classifier on held-out images; None where there were too few to hold any out.
         seconds: duration of the build.
     """
 
@@ -84,6 +84,8 @@ def show(summary: BuildSummary, manifest: Manifest, data: DataDirectory, reporte
     ]
     reporter.table("Categories", ["category", "items", "images", "rows", "index", "ann_recall_at_10"], rows)
     figures = {key: "–" if value is None else value for key, value in summary.as_dict().items()}
+    if (margin := manifest.classifier.get("category_accuracy_margin")) is not None:
+        figures["category_accuracy"] = f"{summary.category_accuracy:.4f} ± {margin:.4f}"
     reporter.table("Build", ["figure", "value"], list(figures.items()))
     if summary.skipped:
         reporter.say(f"entries left out: {summary.skipped}; {data.skipped} lists them with their reasons")

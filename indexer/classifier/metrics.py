@@ -92,8 +92,8 @@ def margin_of_mean(values: NDArray[np.float64], groups: NDArray[np.int64]) -> fl
 
 def probe_auto(
     classifier: Classifier, probabilities: NDArray[np.float32], truth: NDArray[np.int64], share: float
-) -> tuple[float, float]:
-    """Evaluate `probe: auto`.
+) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
+    """Apply `probe: auto` to each query.
 
     Args:
         classifier: the classifier of the probabilities.
@@ -102,8 +102,8 @@ def probe_auto(
         share: the required share of queries whose true category is searched.
 
     Returns:
-        The share of queries whose category is searched, and the mean number of categories searched.
+        `(n,)` bool, True if the category is searched, and `(n,)` int64, the number of categories searched.
     """
-    counts = np.array([classifier.n_likely(row, share) for row in probabilities])
+    counts = np.array([classifier.n_likely(row, share) for row in probabilities], dtype=np.int64)
     ranks = np.where(ranking(probabilities) == truth[:, np.newaxis], np.arange(probabilities.shape[1]), np.inf)
-    return float((ranks.min(axis=1) < counts).mean()), float(counts.mean())
+    return ranks.min(axis=1) < counts, counts

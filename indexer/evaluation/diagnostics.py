@@ -1,7 +1,8 @@
 """Diagnostics beside the figures of `Evaluation`: how sure these are, and where the snapshot goes wrong.
 
-1. Intervals: Wilson's for shares of photos; for means over photos percentiles of 1,000 resamplings (Efron, 1979). The
-   calibration error has none: chance always adds to it, so that what resampling gives lies above it.
+1. Intervals: Wilson's for shares of photos, or over groups where photos come in groups; for means over photos
+   percentiles of 1,000 resamplings (Efron, 1979). The calibration error has none: chance always adds to it, so that
+   what resampling gives lies above it.
 2. Confusions, coverage by the number of partitions searched, the scores of right and wrong hits.
 3. The worst mistakes: the photos that were taken for another category with the highest confidence.
 4. The figures of each partition.
@@ -17,7 +18,7 @@ from numpy.typing import NDArray
 from indexer.evaluation.evaluate import Evaluation
 from indexer.evaluation.partition_figures import PartitionFigures, measure_partitions
 from indexer.evaluation.predictions import Predictions
-from indexer.evaluation.retrieval_metrics import interval, precisions
+from indexer.evaluation.retrieval_metrics import precisions, share_interval
 from indexer.files.location import location
 
 Interval: TypeAlias = tuple[float, float]
@@ -126,7 +127,7 @@ def diagnose(predictions: Predictions, evaluation: Evaluation) -> Diagnostics:
     return Diagnostics(
         intervals=_intervals(predictions, evaluation),
         category_intervals={
-            figures.category: interval(figures.category_accuracy, figures.queries) for figures in evaluation.by_category
+            figures.category: _category_interval(predictions, figures.category) for figures in evaluation.by_category
         },
         confusions=_confusions(predictions),
         coverage=_coverage(predictions),
@@ -149,15 +150,25 @@ def resampled_mean(values: NDArray[np.float64]) -> Interval:
 
 
 def _intervals(predictions: Predictions, evaluation: Evaluation) -> dict[str, Interval]:
-    n = len(predictions.photos)
-    shares = ("category_accuracy", "category_accuracy_at_2", "category_accuracy_at_3", "probe_auto_coverage")
-    intervals = {name: interval(getattr(evaluation, name), n) for name in shares}
+    matches, groups = predictions.ranked == predictions.labels[:, np.newaxis], predictions.photos.groups
+    intervals = {
+        "category_accuracy": evaluation.category_accuracy_interval,
+        "category_accuracy_at_2": share_interval(matches[:, :2].any(axis=1), groups),
+        "category_accuracy_at_3": share_interval(matches[:, :3].any(axis=1), groups),
+        "probe_auto_coverage": share_interval(predictions.auto[0], groups),
+    }
     for name, probe in (
         ("category_precision_at_10", 1),
         ("unfiltered_category_precision_at_10", len(predictions.categories)),
     ):
         intervals[name] = resampled_mean(precisions(predictions.hit_categories(probe), predictions.searched_truth))
     return intervals
+
+
+def _category_interval(predictions: Predictions, category: str) -> Interval:
+    own = np.array([truth == category for truth in predictions.photos.truth])
+    groups = predictions.photos.groups
+    return share_interval(predictions.is_right[own], None if groups is None else groups[own])
 
 
 def _confusions(predictions: Predictions) -> Confusions:
@@ -172,8 +183,9 @@ def _coverage(predictions: Predictions) -> tuple[Coverage, ...]:
     matches = predictions.ranked == predictions.labels[:, np.newaxis]
     coverage = []
     for probe in range(1, min(_MAX_PROBE, len(predictions.categories)) + 1):
-        share = float(matches[:, :probe].any(axis=1).mean())
-        coverage.append(Coverage(probe, share, interval(share, len(matches))))
+        is_covered = matches[:, :probe].any(axis=1)
+        interval = share_interval(is_covered, predictions.photos.groups)
+        coverage.append(Coverage(probe, float(is_covered.mean()), interval))
     return tuple(coverage)
 
 

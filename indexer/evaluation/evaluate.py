@@ -16,14 +16,12 @@ from indexer.classifier.metrics import (
     ReliabilityBin,
     category_accuracy_at,
     expected_calibration_error,
-    probe_auto,
     reliability,
 )
 from indexer.console.progress import Reporter
 from indexer.evaluation.labelled_photos import LabelledPhotos
 from indexer.evaluation.predictions import Predictions, predict
-from indexer.evaluation.retrieval_metrics import OodFigures, interval, ood_figures, precision
-from shared.model.classifier import PROBE_COVERAGE
+from indexer.evaluation.retrieval_metrics import OodFigures, ood_figures, precision, share_interval
 from shared.snapshot.snapshot import Snapshot
 
 
@@ -45,7 +43,7 @@ class Evaluation:
         queries: number of photos.
         skipped: number of photos that could not be read.
         category_accuracy: share whose true category is the most probable one by the classifier.
-        category_accuracy_interval: 95 %, for so many queries.
+        category_accuracy_interval: 95 %, for so many queries, or groups of them where they come in groups.
         category_accuracy_at_2: …is among the two most probable: what a search with probe 2 covers.
         category_accuracy_at_3: …among three.
         probe_auto_coverage: …is among those that a search with probe auto covers, at the service's default setting.
@@ -123,18 +121,18 @@ def evaluation_of(predictions: Predictions) -> Evaluation:
     truth = predictions.searched_truth
     unfiltered = predictions.hit_categories(len(predictions.categories))
     accuracy = category_accuracy_at(1, probabilities, labels)
-    covered, probed = probe_auto(predictions.snapshot.classifier, probabilities, labels, PROBE_COVERAGE)
+    covered, probed = predictions.auto
     ood = _ood_figures(predictions)
     return Evaluation(
         snapshot_id=predictions.snapshot.snapshot_id,
         queries=len(photos),
         skipped=photos.skipped,
         category_accuracy=accuracy,
-        category_accuracy_interval=interval(accuracy, len(photos)),
+        category_accuracy_interval=share_interval(predictions.is_right, photos.groups),
         category_accuracy_at_2=category_accuracy_at(2, probabilities, labels),
         category_accuracy_at_3=category_accuracy_at(3, probabilities, labels),
-        probe_auto_coverage=covered,
-        probe_auto_partitions=probed,
+        probe_auto_coverage=float(covered.mean()),
+        probe_auto_partitions=float(probed.mean()),
         expected_calibration_error=expected_calibration_error(probabilities, labels),
         category_precision_at_10=precision(predictions.hit_categories(1), truth),
         category_precision_at_10_probe_2=precision(predictions.hit_categories(2), truth),

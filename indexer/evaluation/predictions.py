@@ -15,10 +15,11 @@ from typing import Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from indexer.classifier.metrics import probe_auto
 from indexer.console.progress import Stage
 from indexer.evaluation.labelled_photos import LabelledPhotos
 from shared.index.category_search import Hit
-from shared.model.classifier import ranking
+from shared.model.classifier import PROBE_COVERAGE, ranking
 from shared.retrieval.category_ranking import CategoryRanking
 from shared.retrieval.item_search import nearest_items
 from shared.retrieval.results import SearchResult
@@ -80,6 +81,11 @@ class Predictions:
         """`(n,)` bool: True if the most probable category is the photo's own."""
         is_right: NDArray[np.bool_] = self.ranked[:, 0] == self.labels
         return is_right
+
+    @cached_property
+    def auto(self) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
+        """`(n,)` bool: True if `probe: auto` searches the photo's category; `(n,)` int64: how many it searches."""
+        return probe_auto(self.snapshot.classifier, self.probabilities, self.labels, PROBE_COVERAGE)
 
     def most_probable(self, photo: int) -> str:
         """Return the most probable category of a photo."""

@@ -8,6 +8,8 @@ from statistics import NormalDist
 import numpy as np
 from numpy.typing import NDArray
 
+from indexer.classifier.metrics import margin_of_mean
+
 
 @dataclass(frozen=True)
 class OodFigures:
@@ -35,6 +37,22 @@ def interval(share: float, n: int) -> tuple[float, float]:
     low = 0.0 if counted == 0 else (middle - reach) / (1 + z2 / n)
     high = 1.0 if counted == 1 else (middle + reach) / (1 + z2 / n)
     return low, high
+
+
+def share_interval(values: NDArray[np.bool_], groups: NDArray[np.int64] | None) -> tuple[float, float]:
+    """Return the 95 % interval of the share of `(n,)` queries that are True.
+
+    Args:
+        values: `(n,)`, of each query.
+        groups: `(n,)`, the same number for queries that are not independent; None if all are.
+    """
+    share = float(values.mean())
+    if groups is None:
+        return interval(share, len(values))
+    margin = margin_of_mean(values.astype(np.float64), groups)
+    if not margin:  # one group, or all alike: what so many independent queries would say
+        return interval(share, len(np.unique(groups))) if share in (0.0, 1.0) else (0.0, 1.0)
+    return max(0.0, share - margin), min(1.0, share + margin)
 
 
 def precision(hit_categories: Sequence[Sequence[str]], truth: Sequence[str]) -> float:

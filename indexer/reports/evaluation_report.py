@@ -18,6 +18,7 @@ from indexer.data_quality.near_duplicates import Group
 from indexer.data_quality.report import CatalogueReport
 from indexer.evaluation.diagnostics import Diagnostics, diagnose
 from indexer.evaluation.evaluate import Evaluation, evaluation_of
+from indexer.evaluation.group_figures import GroupFigures
 from indexer.evaluation.predictions import Predictions
 from indexer.evaluation.robustness import EditFigures
 from indexer.files.location import location
@@ -61,6 +62,7 @@ class EvaluationReport:
         map: of the catalogue's embeddings; None for a tiny catalogue.
         edits: recall of items by edited photos; empty if no photo could be read.
         previous: the figures of the previous report; None for the first.
+        groups: of the catalogue's photos; None if the photos are from elsewhere.
     """
 
     evaluated_on: str
@@ -71,6 +73,7 @@ class EvaluationReport:
     map: EmbeddingMap | None
     edits: tuple[EditFigures, ...]
     previous: Mapping[str, Any] | None
+    groups: GroupFigures | None = None
 
     @classmethod
     def of(
@@ -80,6 +83,7 @@ class EvaluationReport:
         catalogue: CatalogueReport,
         previous: Mapping[str, Any] | None,
         edits: tuple[EditFigures, ...] = (),
+        groups: GroupFigures | None = None,
     ) -> "EvaluationReport":
         """Evaluate predictions.
 
@@ -89,6 +93,7 @@ class EvaluationReport:
             catalogue: the report on the snapshot's catalogue.
             previous: the result of `read_previous`.
             edits: the results of edited photos.
+            groups: of the catalogue's photos, if it is evaluated on these.
         """
         evaluation = evaluation_of(predictions)
         diagnostics = diagnose(predictions, evaluation)
@@ -102,6 +107,7 @@ class EvaluationReport:
             map_snapshot(snapshot),
             edits,
             previous,
+            groups,
         )
 
     def as_dict(self) -> dict[str, Any]:
@@ -117,6 +123,7 @@ class EvaluationReport:
             "doubtful_labels": len(self.catalogue.suspect_labels.suspects),
             "map_explained_variance": self.map and self.map.explained,
             "changed_photos": [asdict(edit) for edit in self.edits],
+            "groups": self.groups and self.groups.as_dict(),
             "before": self.previous,
         }
 

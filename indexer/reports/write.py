@@ -64,6 +64,7 @@ def _write(
     reporter: Reporter,
 ) -> None:
     # Imported here, since Matplotlib takes a second to import.
+    from indexer.evaluation.group_figures import GroupFigures
     from indexer.evaluation.labelled_photos import LabelledPhotos
     from indexer.evaluation.predictions import affordable_searches, predict
     from indexer.evaluation.robustness import search_by_edited
@@ -78,7 +79,8 @@ def _write(
     edits = search_by_edited(snapshot, reporter)
     with reporter.stage("draw report", STEPS) as stage:
         previous = None if published is None else read_previous(published.paths.report, snapshot.snapshot_id)
-        EvaluationReport.of(predictions, _HELD_OUT, catalogue, previous, edits).write(directory, stage)
+        groups = GroupFigures.of(held_out, snapshot.manifest.classifier)
+        EvaluationReport.of(predictions, _HELD_OUT, catalogue, previous, edits, groups).write(directory, stage)
 
 
 def write_query_report(

@@ -5,6 +5,7 @@ from indexer.classifier.metrics import (
     ReliabilityBin,
     category_accuracy_at,
     expected_calibration_error,
+    margin_of_mean,
     probe_auto,
     reliability,
 )
@@ -83,4 +84,27 @@ def test_reliability_has_the_bins_that_have_queries() -> None:
 )
 def test_probe_auto_counts_what_is_searched(coverage: float, truth: list[int], wanted: tuple[float, float]) -> None:
     head = Classifier(("a", "b", "c"), np.zeros((2, 3), np.float32), np.zeros(3, np.float32))
-    assert probe_auto(head, _PROBABILITIES, np.array(truth), coverage) == pytest.approx(wanted)
+    covered, counts = probe_auto(head, _PROBABILITIES, np.array(truth), coverage)
+    assert (covered.mean(), counts.mean()) == pytest.approx(wanted)
+
+
+def test_values_of_one_group_count_as_one() -> None:
+    random = np.random.default_rng(0)
+    independent = (random.random(400) < 0.8).astype(np.float64)
+    each, alone = np.arange(400), margin_of_mean(independent, np.arange(400))
+    assert alone == pytest.approx(1.96 * np.sqrt(independent.var() / 399), rel=1e-3)  # as ever
+    assert margin_of_mean(np.repeat(independent, 10), np.repeat(each, 10)) == pytest.approx(alone)
+    assert margin_of_mean(np.repeat(independent, 10), np.arange(4000)) < 0.4 * alone
+    assert margin_of_mean(np.ones(5), np.array([0, 0, 1, 1, 1])) == 0
+    assert margin_of_mean(np.ones(5), np.zeros(5, np.int64)) is None
+
+
+def test_the_margin_covers_the_truth_as_often_as_it_says() -> None:
+    """Of groups of unequal size that are right or wrong together."""
+    random = np.random.default_rng(1)
+    covered = 0
+    for _ in range(400):
+        groups = np.repeat(np.arange(120), random.integers(1, 8, size=120))
+        values = (random.random(120) < 0.85)[groups].astype(np.float64)
+        covered += abs(values.mean() - 0.85) <= margin_of_mean(values, groups)
+    assert 0.9 <= covered / 400 <= 0.98

@@ -3,7 +3,7 @@ import pytest
 from scipy.stats import binomtest
 from sklearn.metrics import roc_auc_score
 
-from indexer.evaluation.retrieval_metrics import OodFigures, auroc, interval, ood_figures, precision
+from indexer.evaluation.retrieval_metrics import OodFigures, auroc, interval, ood_figures, precision, share_interval
 
 
 @pytest.mark.parametrize(
@@ -50,3 +50,14 @@ def test_auroc_equals_scikit_learns_with_and_without_ties(decimals: int) -> None
 )
 def test_known_figures_are_those_counted_by_hand(margins: list, truth: list, wanted: OodFigures) -> None:
     assert ood_figures(np.array(margins), np.array(truth)) == wanted
+
+
+def test_the_interval_of_a_share_is_over_groups_where_there_are_any() -> None:
+    values = np.repeat([True, True, True, False], 10)
+    alone, grouped = share_interval(values, None), share_interval(values, np.repeat(np.arange(4), 10))
+    assert alone == interval(0.75, 40)
+    assert grouped[0] < alone[0] - 0.1
+    assert grouped[1] == 1.0
+    assert share_interval(values, np.arange(40)) == pytest.approx(alone, abs=0.03)
+    assert share_interval(np.ones(40, np.bool_), np.repeat(np.arange(4), 10)) == interval(1.0, 4)
+    assert share_interval(values, np.zeros(40, np.int64)) == (0.0, 1.0)
