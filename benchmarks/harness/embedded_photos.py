@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 
 from benchmarks.harness.fresh_process import export_lite0, run_in_fresh_process
 from benchmarks.harness.photos import Photo, write_catalogue
+from indexer.catalogue.model import Catalogue
+from indexer.catalogue.reader import read_catalogue
 from indexer.console.progress import SilentReporter
 from indexer.data_quality.snapshot_images import SnapshotImages
 from indexer.embedding.augmentation import Augmentation
@@ -42,12 +44,29 @@ def embed_photos(photos: Sequence[Photo], root: Path, embedder: Embedder, copies
         embedder: Has an interpreter for each of `THREADS`.
         copies: Augmented copies per photo.
     """
-    with tempfile.TemporaryDirectory(prefix="parecido-benchmark-") as directory, SilentReporter().stage("") as stage:
-        catalogue = write_catalogue(photos, root, Path(directory, "catalogue.jsonl"))
-        preprocessing = Preprocessing(embedder.side_px)
-        how = EmbeddingConfig(
-            embedder, Augmentation(copies=copies), ImageLimits(), THREADS, preprocessing=preprocessing
-        )
+    with tempfile.TemporaryDirectory(prefix="parecido-benchmark-") as directory:
+        return _embedded(write_catalogue(photos, root, Path(directory, "catalogue.jsonl")), embedder, copies)
+
+
+def embed_entries(path: Path, embedder: Embedder, copies: int, limit: int | None = None) -> EmbeddedCatalogue:
+    """Embed the photos of a catalogue: folders, CSV or JSON lines.
+
+    Args:
+        path: Of the catalogue.
+        embedder: Has an interpreter for each of `THREADS`.
+        copies: Augmented copies per photo.
+        limit: Most items, chosen at random; None for all.
+    """
+    catalogue = read_catalogue(path)
+    chosen = np.sort(np.random.default_rng(0).permutation(len(catalogue.items))[:limit])
+    return _embedded(replace(catalogue, items=tuple(catalogue.items[item] for item in chosen)), embedder, copies)
+
+
+def _embedded(catalogue: Catalogue, embedder: Embedder, copies: int) -> EmbeddedCatalogue:
+    how = EmbeddingConfig(
+        embedder, Augmentation(copies=copies), ImageLimits(), THREADS, preprocessing=Preprocessing(embedder.side_px)
+    )
+    with SilentReporter().stage("") as stage:
         return embed_catalogue(catalogue, how, stage)
 
 
