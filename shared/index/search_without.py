@@ -1,10 +1,11 @@
 """Search of a partition without some items of each query, such as those that show the same as it."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
-from shared.index.category_search import CategorySearch, Hit
+from shared.index.category_search import Allowed, CategorySearch, Hit
 from shared.vectors import Vectors
 
 _MAX_SURPLUS = 32
@@ -25,18 +26,37 @@ def search_without(
     Raises:
         StoreUnavailable: the vectors are on a server that does not answer.
     """
-    large = {items for items in excluded if len(items) > _MAX_SURPLUS}
-    surplus = max((len(items) for items in excluded if items not in large), default=0)
-    together = [query for query, items in enumerate(excluded) if items not in large]
-    results: list[list[Hit]] = [[] for _ in excluded]
-    if together:
-        for query, hits in zip(together, partition.search(queries[together], top_k + surplus), strict=True):
-            results[query] = [hit for hit in hits if hit.item_number not in excluded[query]][:top_k]
-    numbers = partition.item_numbers() if large else np.zeros(0, np.int64)
-    for items in large:
-        of_items = [query for query, own in enumerate(excluded) if own == items]
-        allowed = np.ones(int(max(numbers.max(initial=-1), *items)) + 1, dtype=np.bool_)
-        allowed[list(items)] = False
-        for query, hits in zip(of_items, partition.search(queries[of_items], top_k, allowed), strict=True):
-            results[query] = hits
+    own = excluded
+    if max(map(len, excluded), default=0) > 1:
+        own = _in_partition(excluded, partition.item_numbers())
+    results: list[list[Hit]] = [[] for _ in own]
+    for chosen, surplus, allowed in _searches(own, partition):
+        for query, hits in zip(chosen, partition.search(queries[chosen], top_k + surplus, allowed), strict=True):
+            results[query] = [hit for hit in hits if hit.item_number not in own[query]][:top_k]
     return results
+
+
+def _searches(
+    excluded: Sequence[frozenset[int]], partition: CategorySearch
+) -> Iterator[tuple[list[int], int, Allowed | None]]:
+    """Yield the queries to search by at once, how many hits more than needed, and the items to search."""
+    sets: dict[frozenset[int], list[int]] = {}
+    for query, items in enumerate(excluded):
+        sets.setdefault(items if len(items) > _MAX_SURPLUS else frozenset(), []).append(query)
+    few = sets.pop(frozenset(), [])
+    for surplus in sorted({min(len(excluded[query]), 1) for query in few}):
+        chosen = [query for query in few if min(len(excluded[query]), 1) == surplus]
+        yield chosen, max(len(excluded[query]) for query in chosen), None
+    for items, chosen in sets.items():
+        allowed = np.ones(int(partition.item_numbers().max()) + 1, dtype=np.bool_)
+        allowed[list(items)] = False
+        yield chosen, 0, allowed
+
+
+def _in_partition(excluded: Sequence[frozenset[int]], numbers: NDArray[np.int64]) -> list[frozenset[int]]:
+    """Of each set of items those that are in the partition; `numbers` is that of each row's item."""
+    highest = int(numbers.max(initial=-1))
+    is_member = np.zeros(highest + 1, dtype=np.bool_)
+    is_member[numbers] = True
+    own = {items: frozenset(item for item in items if item <= highest and is_member[item]) for items in set(excluded)}
+    return [own[items] for items in excluded]
