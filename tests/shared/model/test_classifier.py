@@ -135,6 +135,17 @@ def test_the_share_holds_for_queries_like_the_held_out_images() -> None:
     assert counts.mean() < np.mean([n_covering(row, 0.95) for row in probabilities])
 
 
+@pytest.mark.parametrize(
+    ("n_groups", "expected"),
+    # A share of 0.95 counted over 400 groups is unsure by 0.011, over 25 by 0.044; half of that is required more.
+    [(0, 1), (400, 2), (100, 3), (25, 4), (4, 4)],  # the last by what the probabilities add up to
+)
+def test_the_fewer_groups_the_images_are_of_the_more_categories_are_needed(n_groups: int, expected: int) -> None:
+    own = np.array([0.01, 0.03, 0.08, 0.2, 0.7] + [0.95] * 94, np.float32)
+    head = replace(_head(), own_probabilities=own, n_groups=n_groups)
+    assert head.n_likely(np.array([0.04, 0.6, 0.02, 0.24, 0.1], np.float32), 0.95) == expected
+
+
 def test_a_file_from_before_there_were_own_probabilities_is_read(tmp_path: Path) -> None:
     head = _head()
     np.savez(
@@ -145,15 +156,17 @@ def test_a_file_from_before_there_were_own_probabilities_is_read(tmp_path: Path)
         temperature=np.float64(1.5),
     )
     assert Classifier.open(tmp_path / "old.npz").own_probabilities.shape == (0,)
+    assert Classifier.open(tmp_path / "old.npz").n_groups == 0
 
 
 def test_round_trip(tmp_path: Path) -> None:
-    head = replace(_head(1.7), own_probabilities=np.array([0.25, 0.75], np.float32))
+    head = replace(_head(1.7), own_probabilities=np.array([0.25, 0.75], np.float32), n_groups=7)
     head.save(tmp_path / "classifier.npz")
     again = Classifier.open(tmp_path / "classifier.npz")
     assert again.categories == _NAMES
     assert again.temperature == 1.7
     assert again.own_probabilities.tolist() == [0.25, 0.75]
+    assert again.n_groups == 7
     np.testing.assert_array_equal(again.weights, head.weights)
     np.testing.assert_array_equal(again.bias, head.bias)
     np.testing.assert_array_equal(again.probabilities(_embeddings()), head.probabilities(_embeddings()))
