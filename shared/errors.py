@@ -24,11 +24,13 @@
         ├── UnknownItem
         ├── UnknownCategory
         ├── UnknownQuery        out of distribution, and the caller asked for an error then
+        ├── UnknownWords        the catalogue uses none of the words of a text
         ├── ImageNotFound
         ├── DamagedSnapshot     the served snapshot is damaged where this request reads it
         ├── FiltersUnavailable  the snapshot is of a version without filters
         ├── FilterTooWide       too many items pass for the server with the vectors
         ├── ImagesUnavailable   the snapshot's embeddings were given without a backbone
+        ├── TextUnavailable     the snapshot's items are not described
         ├── FeedbackOff
         ├── KeyRequired         no valid API key
         ├── RateLimited         too many requests of one key or address
@@ -215,6 +217,12 @@ class UnknownQuery(RequestError):
     code = "unknown_query"
 
 
+class UnknownWords(RequestError):
+    """The catalogue uses none of the words of a text."""
+
+    code = "unknown_words"
+
+
 class ImageNotFound(RequestError):
     """The item exists, but its image file is missing."""
 
@@ -243,6 +251,12 @@ class ImagesUnavailable(RequestError):
     """The served snapshot was built from given embeddings without a backbone, so it can't embed images."""
 
     code = "images_unavailable"
+
+
+class TextUnavailable(RequestError):
+    """The served snapshot has no words, so it can't be searched by text."""
+
+    code = "text_unavailable"
 
 
 class FeedbackOff(RequestError):

@@ -38,7 +38,9 @@ def expected(schema: JsonSchemaValue) -> str:
     if kind == "array":
         return f"a list of {_count(schema)}{_plural(schema.get('items', {}))}"
     if kind == "string":
-        return _FORMATS.get(schema.get("format", ""), "a non-empty string" if schema.get("minLength") else "a string")
+        text = "a non-empty string" if schema.get("minLength") else "a string"
+        limit = f" of at most {_number(schema['maxLength'])} characters" if "maxLength" in schema else ""
+        return _FORMATS.get(schema.get("format", ""), text + limit)
     return "true or false" if kind == "boolean" else "a JSON object"
 
 

@@ -110,6 +110,7 @@ _OF_SEVERAL_MODULES = {
         "image_url",
         "overload",
         "readyz",
+        "search_by_text",
         "search_options",
         "valid_requests",
         "without_embedder",

@@ -20,14 +20,14 @@ _MAX_ANN_ROWS = 5000
 
 
 def is_costly_search(
-    snapshot: Snapshot, options: SearchOptions, n_pictures: int, partitions: Sequence[CategorySearch]
+    snapshot: Snapshot, options: SearchOptions, n_searches: int, partitions: Sequence[CategorySearch]
 ) -> bool:
     """Return True if a search may take more than some milliseconds of a core; one image in one category does not.
 
     Args:
         snapshot: to search.
         options: of the query.
-        n_pictures: number of images of the query.
+        n_searches: number of searches of each category, one per image of the query and match level of its text.
         partitions: the categories to search.
     """
     if options.collapse_above is not None or options.group_by is not None:
@@ -36,9 +36,9 @@ def is_costly_search(
         return True
     if options.offset + options.top_k > _MAX_CHEAP_HITS:
         return True
-    if n_pictures == 1 and len(partitions) == 1:
+    if n_searches == 1 and len(partitions) == 1:
         return False
-    return n_pictures * sum(map(_rows, partitions)) > _MAX_CHEAP_ROWS
+    return n_searches * sum(map(_rows, partitions)) > _MAX_CHEAP_ROWS
 
 
 def _rows(partition: CategorySearch) -> int:

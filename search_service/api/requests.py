@@ -7,7 +7,7 @@ query string, not in both.
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from flask import Request
@@ -18,7 +18,7 @@ from search_service.api.bodies.form_body import FORM, read_parts
 from search_service.api.bodies.json_body import given_fields, read_json
 from search_service.api.bodies.json_images import Base64Image
 from search_service.api.query_images import check_batch_size, checked_size, fetch_in_parallel, fetched
-from search_service.api.schemas import BatchBody, FeedbackFields, Options, SearchBody
+from search_service.api.schemas import BatchBody, ClassifyBody, FeedbackFields, Options, SearchBody, TextFields
 from search_service.api.validation import NO_TEXTS, reject_unknown, validated
 from search_service.engine.query import Query
 from search_service.engine.user_feedback import UserFeedback
@@ -65,7 +65,7 @@ def read_batch(request: Request, settings: ServiceSettings) -> list[Search | Par
     if request.mimetype == FORM:
         images, common = read_form(request, Options, settings, most=settings.max_batch)
         check_batch_size(images, settings)
-        return [Search(Query(image=image), common) for image in images]
+        return [Search(_query(common, image), common) for image in images]
     given = read_json(request, settings.max_batch)
     arguments = _further_arguments(request, Options, given)
     reject_unknown("field", given, options_of(BatchBody))
@@ -111,14 +111,14 @@ def read_body(
         InvalidRequest: there is no query, or more than one; a field is unknown or not valid.
     """
     if request.mimetype == FORM:
-        (image,), given = read_form(request, form, settings, most=1)
-        return Query(image=checked_size(image, settings)), given
+        images, given = read_form(request, form, settings, most=1)
+        return _query(given, checked_size(images[0], settings) if images else None), given
     fields = read_json(request)
     return read_query(fields, body, settings, _further_arguments(request, form, fields))
 
 
 def read_form(request: Request, form: type[_Model], settings: ServiceSettings, most: int) -> tuple[list[bytes], _Model]:
-    """Read a multipart form: files `image`, one at least, and fields that are text.
+    """Read a multipart form: files `image`, one at least unless there is a `text`, and fields that are text.
 
     Raises:
         InvalidRequest: there is no file, or too many; a field is unknown or not valid.
@@ -163,23 +163,41 @@ def read_query(
     if "item_id" in given and "item_id" not in options_of(body):
         raise InvalidRequest("an item's category is known: see GET /v1/items/<id>; expected an image or an embedding")
     reject_unknown("field", given, options_of(body))
-    known = [name for name in _QUERY_FIELDS if name in options_of(body)]
-    queries = [name for name in known if name in given]
-    if len(queries) != 1:
-        wrong = f"several queries given: {', '.join(queries)}" if queries else "no query given"
-        raise InvalidRequest(f"{wrong}; expected exactly one of: {', '.join(known)}")
+    _require_query(given, body, texts)
     image = given.get("image_base64")
     if isinstance(image, Base64Image):
         fields = validated(
             body, {name: value for name, value in given.items() if name != "image_base64"}, settings, texts
         )
-        return Query(image=checked_size(image.decode(), settings)), fields
+        return _query(fields, checked_size(image.decode(), settings)), fields
     fields = validated(body, given, settings, texts)
     if image is not None:
-        return Query(image=checked_size(decode_base64(image.encode()), settings)), fields
+        return _query(fields, checked_size(decode_base64(image.encode()), settings)), fields
     if "image_url" in given:
-        return Query(image=fetched(given["image_url"], settings)), fields
-    return Query(item_id=given.get("item_id"), embedding=given.get("embedding")), fields
+        return _query(fields, fetched(given["image_url"], settings)), fields
+    return replace(_query(fields), item_id=given.get("item_id"), embedding=given.get("embedding")), fields
+
+
+def _require_query(given: Mapping[str, Any], body: type, texts: Mapping[str, str]) -> None:
+    """Reject several pictures, and neither a picture nor a text; a text may refine a picture where it has a weight."""
+    options = options_of(body)
+    exclusive = [name for name in _QUERY_FIELDS if name in options]
+    refines = "text_weight" in options
+    if "text" in options and not refines:
+        exclusive.append("text")
+    queries = [name for name in exclusive if name in given]
+    if len(queries) == 1 or (not queries and refines and ("text" in given or "text" in texts)):
+        return
+    wrong = f"several queries given: {', '.join(queries)}" if queries else "no query given"
+    alone = "; or `text`, also beside one of them" if refines else ""
+    raise InvalidRequest(f"{wrong}; expected exactly one of: {', '.join(exclusive)}{alone}")
+
+
+def _query(fields: object, image: bytes | None = None) -> Query:
+    """Return the query of an image, with the text among the fields."""
+    if isinstance(fields, TextFields):
+        return Query(image=image, text=fields.text, text_weight=fields.text_weight)
+    return Query(image=image, text=fields.text if isinstance(fields, ClassifyBody) else None)
 
 
 def read_arguments(request: Request, arguments: type[_Model], settings: ServiceSettings) -> _Model:

@@ -10,9 +10,11 @@ from pydantic import ConfigDict, Field, SkipValidation, StrictFloat, StrictInt, 
 
 from shared.options import AtMost, Help
 from shared.retrieval.search_options import NotGiven, SearchOptions, Text
+from shared.retrieval.text_query import DEFAULT_WEIGHT
+from shared.words.vocabulary import MAX_TEXT_CHARS
 
 MAX_EXAMPLES = 12
-_IMAGE_OR_EMBEDDING = ("image_base64", "image_url", "embedding")
+_PICTURES = ("image_base64", "image_url", "embedding")
 
 
 def _config(**extra: Any) -> ConfigDict:
@@ -21,6 +23,12 @@ def _config(**extra: Any) -> ConfigDict:
 
 def _exactly_one_of(*names: str) -> dict[str, Any]:
     return {"oneOf": [{"required": [name]} for name in names]}
+
+
+def _at_most_one_of(*names: str) -> dict[str, Any]:
+    """A text may be alone."""
+    alone = {"required": ["text"], "not": {"anyOf": [{"required": [name]} for name in names]}}
+    return {"oneOf": [*({"required": [name]} for name in names), alone]}
 
 
 @dataclass(frozen=True)
@@ -40,16 +48,34 @@ class MetadataFields(NoFields):
     ] = None
 
 
+_QUERY_TEXT = Annotated[StrictStr, Field(min_length=1, max_length=MAX_TEXT_CHARS)]
+
+
 @dataclass(frozen=True)
-class Options(SearchOptions, MetadataFields):
+class TextFields(NoFields):
+    """A text beside a picture, or alone."""
+
+    text: Annotated[
+        _QUERY_TEXT | NotGiven,
+        Help(
+            "words to search by, alone or beside an image, an item or an embedding, such as `red leather`",
+            see="how-to/search-by-text.md",
+        ),
+    ] = None
+    text_weight: Annotated[
+        Annotated[StrictFloat, Field(ge=0, le=1)],
+        Help("weight of the text against what is beside it; without effect if there is nothing"),
+    ] = DEFAULT_WEIGHT
+
+
+@dataclass(frozen=True)
+class Options(SearchOptions, TextFields, MetadataFields):
     """The options of a search, and of its answer."""
 
 
 @dataclass(frozen=True)
-class ClassifyBody(NoFields):
-    """A query to classify: exactly one of the fields."""
-
-    __pydantic_config__: ClassVar[ConfigDict] = _config(**_exactly_one_of(*_IMAGE_OR_EMBEDDING))
+class PictureFields(NoFields):
+    """A picture: exactly one of the fields."""
 
     image_base64: Annotated[
         StrictStr | NotGiven,
@@ -71,10 +97,17 @@ class ClassifyBody(NoFields):
 
 
 @dataclass(frozen=True)
-class QueryFields(ClassifyBody):
-    """A query: exactly one of the fields."""
+class ClassifyBody(PictureFields):
+    """A query to classify: exactly one of the fields."""
 
-    __pydantic_config__: ClassVar[ConfigDict] = _config(**_exactly_one_of(*_IMAGE_OR_EMBEDDING, "item_id"))
+    __pydantic_config__: ClassVar[ConfigDict] = _config(**_exactly_one_of(*_PICTURES, "text"))
+
+    text: Annotated[_QUERY_TEXT | NotGiven, Help("words that speak of a category")] = None
+
+
+@dataclass(frozen=True)
+class QueryFields(PictureFields):
+    """A query: exactly one of the fields."""
 
     item_id: Annotated[
         Text | NotGiven,
@@ -85,6 +118,8 @@ class QueryFields(ClassifyBody):
 @dataclass(frozen=True)
 class SearchBody(QueryFields, Options):
     """A search."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = _config(**_at_most_one_of(*_PICTURES, "item_id"))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,7 +146,7 @@ class FeedbackBody(QueryFields, FeedbackFields):
     """Feedback: a query, and its right category."""
 
     __pydantic_config__: ClassVar[ConfigDict] = _config(
-        **_exactly_one_of(*_IMAGE_OR_EMBEDDING, "item_id"),
+        **_exactly_one_of(*_PICTURES, "item_id"),
         anyOf=[{"required": ["category"]}, {"required": ["clicked_item_id"]}],
     )
 

@@ -1,6 +1,7 @@
 """The engine: answers queries from one open snapshot, without the web.
 
-image ─decode─▶ pixels ─embed (once)─▶ query pictures ─`Searcher`: classify, rank categories, search, collapse─▶ hits
+image ─decode─▶ pixels ─embed (once)─┐
+text ─correct─▶ known words ─encode──┴▶ query pictures ─`Searcher`: classify, rank categories, search, collapse─▶ hits
 
 `shared.retrieval.searcher` implements the search. The engine adds what a service needs: images are decoded and embedded
 in turns, costly searches run on threads of lower priority, searches have a deadline, and stages are timed.
@@ -38,6 +39,7 @@ from shared.retrieval.query_pictures import QueryPictures
 from shared.retrieval.results import SearchResult
 from shared.retrieval.search_options import SearchOptions
 from shared.retrieval.searcher import Searcher
+from shared.retrieval.text_query import DEFAULT_WEIGHT
 from shared.snapshot.lease import SnapshotLease
 from shared.snapshot.snapshot import Snapshot
 
@@ -103,6 +105,11 @@ class Engine:
         """The manifest of the snapshot."""
         return self._snapshot.manifest
 
+    @property
+    def has_words(self) -> bool:
+        """True if the snapshot can be searched by text."""
+        return self._snapshot.words is not None
+
     def require_ready(self) -> None:
         """Raise if the snapshot can't be searched now.
 
@@ -112,16 +119,14 @@ class Engine:
         self._snapshot.require_reachable()
 
     def search(self, query: Query, options: SearchOptions) -> SearchResult:
-        """Search by the image, item or embedding of a query.
+        """Search by a query; an item is a hit itself, and its category counts as the predicted one.
 
         Raises:
-            ParecidoError: those of `search_image`, `search_item` and `search_embedding`.
+            ParecidoError: those of `QueryEmbedder.of_query`.
+            UnknownCategory: `options.category` is not in the snapshot.
         """
-        if query.image is not None:
-            return self.search_image(query.image, options)
-        if query.item_id is not None:
-            return self.search_item(query.item_id, options)
-        return self.search_embedding(query.embedding, options)
+        timing = Timing()
+        return self._search(self._embedder.of_query(query, timing), options, timing)
 
     def search_batch(self, searches: Sequence[tuple[Query, SearchOptions]]) -> list[SearchResult | ParecidoError]:
         """Search by several queries, on this thread and on those that requests share.
@@ -143,75 +148,49 @@ class Engine:
         return parallel_map(self._search_or_error, searches, self._batch_threads, self._most_helpers)
 
     def search_image(self, data: bytes, options: SearchOptions) -> SearchResult:
-        """Search by the bytes of an image file; see `QueryPictures.of_image` for files of the catalogue.
-
-        Raises:
-            ImageError: the image can't be used.
-            UnknownCategory: `options.category` is not in the snapshot.
-        """
-        timing = Timing()
-        vectors = self._embedder.of_image(data, timing)
-        return self._search(QueryPictures.of_image(self._snapshot, data, vectors), options, timing)
+        """Search by the bytes of an image file, as `search`."""
+        return self.search(Query(image=data), options)
 
     def search_embedding(self, embedding: ArrayLike | None, options: SearchOptions) -> SearchResult:
-        """Search by a `(dim,)` vector of any length but 0, made by this snapshot's embedder.
-
-        Raises:
-            InvalidEmbedding: it has another shape, or no direction.
-            UnknownCategory: `options.category` is not in the snapshot.
-        """
-        timing = Timing()
-        return self._search(QueryPictures(self._embedder.of_embedding(embedding)), options, timing)
+        """Search by a `(dim,)` vector of any length but 0, made by this snapshot's embedder, as `search`."""
+        return self.search(Query(embedding=embedding), options)
 
     def search_item(self, item_id: str, options: SearchOptions) -> SearchResult:
-        """Search by the images of a catalogue item, which is a hit itself; its category counts as the predicted one.
+        """Search by the images of a catalogue item, as `search`."""
+        return self.search(Query(item_id=item_id), options)
 
-        Raises:
-            UnknownItem: the snapshot has no item of this id.
-            UnknownCategory: `options.category` is not in the snapshot.
-        """
-        timing = Timing()
-        indexed = self._snapshot.items.by_id(item_id)
-        return self._search(QueryPictures.of_item(self._snapshot, indexed), options, timing)
-
-    def similar(self, item_id: str, options: SearchOptions) -> SearchResult:
-        """Search as `search_item`, without the item itself among the hits.
+    def similar(
+        self, item_id: str, options: SearchOptions, text: str | None = None, text_weight: float = DEFAULT_WEIGHT
+    ) -> SearchResult:
+        """Search by an item as `search`, also with a text, without the item itself among the hits.
 
         Raises:
             UnknownItem: the snapshot has no item of this id.
         """
         timing = Timing()
-        indexed = self._snapshot.items.by_id(item_id)
-        query = replace(QueryPictures.of_item(self._snapshot, indexed), excluded_items=frozenset([indexed.number]))
-        return self._search(query, options, timing)
+        query = Query(item_id=item_id, text=text, text_weight=text_weight)
+        pictures = self._embedder.of_query(query, timing)
+        number = self._snapshot.items.by_id(item_id).number
+        return self._search(replace(pictures, excluded_items=frozenset([number])), options, timing)
 
     def classify(self, query: Query) -> SearchResult:
-        """Predict the category of an image or an embedding; that of an item is known.
+        """Predict the category of an image, an embedding or a text, and whether it shows one at all; no hits.
 
         Raises:
-            ParecidoError: those of `classify_image` and `classify_embedding`.
+            ParecidoError: those of `QueryEmbedder.of_query`.
         """
-        if query.image is not None:
-            return self.classify_image(query.image)
-        return self.classify_embedding(query.embedding)
+        timing = Timing()
+        if query.image is not None:  # whatever item of the catalogue has this image
+            return self._predict(QueryPictures(self._embedder.of_image(query.image, timing)), timing)
+        return self._predict(self._embedder.of_query(query, timing), timing)
 
     def classify_image(self, data: bytes) -> SearchResult:
-        """Predict the category of an image, and whether it shows one at all; there are no hits.
-
-        Raises:
-            ImageError: the image can't be used.
-        """
-        timing = Timing()
-        return self._predict(QueryPictures(self._embedder.of_image(data, timing)), timing)
+        """Predict the category of an image, as `classify`."""
+        return self.classify(Query(image=data))
 
     def classify_embedding(self, embedding: ArrayLike | None) -> SearchResult:
-        """Predict as `classify_image`, for a vector.
-
-        Raises:
-            InvalidEmbedding: it has another shape, or no direction.
-        """
-        timing = Timing()
-        return self._predict(QueryPictures(self._embedder.of_embedding(embedding)), timing)
+        """Predict the category of a vector, as `classify`."""
+        return self.classify(Query(embedding=embedding))
 
     def feedback(self, query: Query, feedback: UserFeedback) -> FeedbackRecord:
         """Return the record of a user's feedback on a query, without its image.
@@ -259,7 +238,7 @@ class Engine:
         def search() -> SearchResult:
             return self._searcher.search(query, options, ranking, check=SearchDeadline.start().check)
 
-        if is_costly_search(self._snapshot, options, len(query.vectors), partitions):
+        if is_costly_search(self._snapshot, options, query.n_searches, partitions):
             with self._search_admission.slot(), timing.stage("search"):
                 result = self._costly_threads.submit(copy_context().run, search).result()
         else:
@@ -270,6 +249,6 @@ class Engine:
     def _predict(self, query: QueryPictures, timing: Timing) -> SearchResult:
         with timing.stage("classify"):
             ranking = self._searcher.classify(query)
-        with timing.stage("search" if self._searcher.needs_search(ranking) else "classify"):
+        with timing.stage("search" if self._searcher.needs_search(query, ranking) else "classify"):
             result = self._searcher.predict(query, ranking, SearchDeadline.start().check)
         return replace(result, timing_ms=timing.as_ms())

@@ -7,9 +7,10 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from shared.model.classifier import Classifier, ranking
+from shared.model.classifier import Classifier, n_covering, ranking
 from shared.retrieval.nearest_item_rule import apply_ratio_test
 from shared.retrieval.results import Prediction
+from shared.retrieval.text_query import TextQuery
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,13 @@ class CategoryRanking:
         categories = tuple(classifier.categories[column] for column in columns)
         by_category = dict(zip(categories, probabilities[columns].tolist(), strict=True))
         return cls(categories, classifier.n_likely(probabilities, coverage), by_category)
+
+    @classmethod
+    def of_text(cls, classifier: Classifier, text: TextQuery, coverage: float) -> "CategoryRanking":
+        """Rank by the probabilities of a text; `probe: auto` searches those that add up to `coverage`."""
+        return replace(
+            cls.of(classifier, text.probabilities, coverage), n_likely=n_covering(text.probabilities, coverage)
+        )
 
     @property
     def predicted(self) -> Prediction:

@@ -16,6 +16,7 @@ from shared.retrieval.collapse import HitCollapser, KeptHit
 from shared.retrieval.query_pictures import QueryPictures
 from shared.retrieval.results import ItemHit
 from shared.retrieval.search_options import SearchOptions
+from shared.retrieval.text_query import TextQuery
 from shared.snapshot.snapshot import Snapshot
 from shared.text.unicode_forms import unicode_forms
 
@@ -66,6 +67,7 @@ class ItemSearch:
         self._check = check
         self._snapshot = snapshot
         self._query = query
+        self._searched = query.searched
         self._options = options
         self._n_kept = options.offset + options.top_k
         self._allowed = None if options.filter is None else snapshot.items.passing(options.filter, self._check)
@@ -109,6 +111,8 @@ class ItemSearch:
 
     def _ranking(self, categories: Sequence[str], n_hits: int, allowed: Allowed | None) -> list[Hit]:
         """The `n_hits` best hits; fewer only if no more are good enough."""
+        if self._query.text is not None:
+            return self._ranking_by_text(categories, self._query.text, n_hits, allowed)
         vectors, excluded = self._query.vectors, self._query.excluded_items
         nearest = self._nearest if allowed is None and len(vectors) == 1 else {}
         reused = chain.from_iterable(nearest.get(category, ()) for category in categories)
@@ -119,6 +123,26 @@ class ItemSearch:
         limit = self._options.min_score
         good = [hit for hit in hits if hit.item_number not in excluded and (limit is None or hit.score >= limit)]
         return good[:n_hits]
+
+    def _ranking_by_text(
+        self, categories: Sequence[str], text: TextQuery, n_hits: int, allowed: Allowed | None
+    ) -> list[Hit]:
+        """The same, ranked by cosine plus the bonus of the words that describe an item.
+
+        Items with equal bonuses are ranked by cosine, so one search for each bonus finds the best of all, exactly.
+        """
+        partitions = [self._snapshot.partition(category) for category in categories]
+        excluded, limit = self._query.excluded_items, self._options.min_score
+        n_searched = n_hits + len(excluded)
+        ranked: list[tuple[float, Hit]] = []
+        for level, bonus in text.bonuses():
+            with_level = text.levels == level
+            if allowed is not None:
+                with_level &= allowed
+            hits = search_partitions(partitions, self._searched, n_searched, with_level, self._check)
+            ranked += [(hit.score + bonus, hit) for hit in hits if limit is None or hit.score >= limit]
+        ranked.sort(key=lambda pair: (-pair[0], pair[1].item_number))
+        return [hit for _, hit in ranked if hit.item_number not in excluded][:n_hits]
 
     def _item_hits(self, kept: Sequence[KeptHit]) -> tuple[ItemHit, ...]:
         items, field = self._snapshot.items, self._options.group_by

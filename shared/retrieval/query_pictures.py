@@ -1,4 +1,4 @@
-"""The pictures of one query, embedded, and what the catalogue knows of them.
+"""The pictures and the text of one query, embedded, and what the catalogue knows of them.
 
 The service and the evaluation both make queries here, so that a photo is searched by alike in both.
 """
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from shared.catalogue.items import IndexedItem
 from shared.retrieval.ood_verdict import IN_CATALOGUE, NOT_EVALUATED, OodVerdict
+from shared.retrieval.text_query import TextQuery
 from shared.snapshot.snapshot import Snapshot
 from shared.vectors import Pixels, Vectors
 
@@ -26,13 +27,32 @@ class QueryPictures:
         vectors: `(n_pictures, dim)` float32, unit rows.
         category: the category that the catalogue has the query in; None leaves it to the classifier.
         ood_verdict: None has it evaluated.
-        excluded_items: numbers of items that are not to be hits.
+        excluded_item: number of an item that is not to be a hit.
+        text: refines the order of the hits; None without one.
+        is_text_alone: True if there is no picture: `vectors` is that of the text, which decides the category too.
     """
 
     vectors: Vectors
     category: str | None = None
     ood_verdict: OodVerdict | None = None
     excluded_items: frozenset[int] = frozenset()
+    text: TextQuery | None = None
+    is_text_alone: bool = False
+
+    @property
+    def searched(self) -> Vectors:
+        """`(n_pictures, dim)` float32, unit rows: what hits are compared with, the pictures with the text in them."""
+        return self.vectors if self.text is None else self.text.mixed_with(self.vectors)
+
+    @property
+    def n_searches(self) -> int:
+        """The number of searches of each partition: one per picture, and per match level of the text."""
+        return len(self.vectors) * (1 if self.text is None else sum(1 for _ in self.text.bonuses()))
+
+    @classmethod
+    def of_text(cls, text: TextQuery) -> "QueryPictures":
+        """Make a query of a text alone, with the weight 1."""
+        return cls(text.vector, ood_verdict=NOT_EVALUATED, text=text, is_text_alone=True)
 
     @classmethod
     def of_image(cls, snapshot: Snapshot, data: bytes, vectors: Vectors) -> "QueryPictures":

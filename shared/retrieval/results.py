@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from shared.catalogue.items import Item
 from shared.retrieval.ood_verdict import NOT_EVALUATED, OodVerdict
+from shared.words.vocabulary import UnderstoodText
 
 MAX_DUPLICATES = 20
 """Most ids of near-duplicates that a hit lists."""
@@ -50,6 +51,7 @@ class SearchResult:
         hits: best first.
         timing_ms: by stage; empty unless the service has measured it.
         ood_verdict: does the query show one of the categories at all?
+        understood: the words of the query's text; None without one.
     """
 
     snapshot_id: str
@@ -59,3 +61,4 @@ class SearchResult:
     hits: tuple[ItemHit, ...]
     timing_ms: Mapping[str, float] = field(default_factory=dict)
     ood_verdict: OodVerdict = NOT_EVALUATED
+    understood: UnderstoodText | None = None

@@ -1,9 +1,9 @@
 """One search of a snapshot, from the embeddings of a query to its hits.
 
-1. Classify: the mean class probabilities of the query's pictures.
+1. Classify: the mean class probabilities of the query's pictures, or those of its text if it has no picture.
 2. Rank the categories by them; the nearest-item ratio test may put another category first.
 3. OOD verdict: does the query show one of the categories at all?
-4. Search the partitions of the categories that the options ask for.
+4. Search the partitions of the categories that the options ask for; a text lifts the items that its words describe.
 5. Collapse: one hit per item or group, near-duplicates folded.
 
 The service answers queries with it, and the evaluation evaluates it: there is no other implementation of a search.
@@ -69,7 +69,7 @@ class Searcher:
         categories = self.categories_to_search(ranking, options)
         if ood_verdict.in_distribution is False and options.on_unknown != "search":
             categories = ()
-        return self._result(ranking, ood_verdict, categories, items)
+        return self._result(query, ranking, ood_verdict, categories, items)
 
     def predict(
         self, query: QueryPictures, ranking: CategoryRanking | None = None, check: Callable[[], None] = lambda: None
@@ -77,17 +77,20 @@ class Searcher:
         """Predict the category of a query, as `search` does; there are no hits."""
         items = ItemSearch(self._snapshot, query, SearchOptions(), check=check)
         ranking, ood_verdict = self._categorise(query, SearchOptions(), ranking or self.classify(query), items)
-        return self._result(ranking, ood_verdict, (), items)
+        return self._result(query, ranking, ood_verdict, (), items)
 
     def classify(self, query: QueryPictures) -> CategoryRanking:
         """Rank the categories by class probability; a category that is known comes first."""
         classifier = self._snapshot.classifier
+        if query.is_text_alone and query.text is not None:
+            return CategoryRanking.of_text(classifier, query.text, self._probe_coverage)
         ranking = CategoryRanking.of(classifier, classifier.mean_probabilities(query.vectors), self._probe_coverage)
         return ranking if query.category is None else ranking.with_known(query.category)
 
-    def needs_search(self, ranking: CategoryRanking) -> bool:
-        """Return True if `predict` searches: there is an OOD rule, or several categories are likely."""
-        return self._snapshot.classifier.ood_rule is not None or ranking.n_likely > 1
+    def needs_search(self, query: QueryPictures, ranking: CategoryRanking) -> bool:
+        """Return True if `predict` searches: there is an OOD rule, or several categories are likely of a picture."""
+        has_rule = self._snapshot.classifier.ood_rule is not None
+        return not query.is_text_alone and (has_rule or ranking.n_likely > 1)
 
     def categories_to_search(self, ranking: CategoryRanking, options: SearchOptions) -> tuple[str, ...]:
         """The categories that the options ask for, as the snapshot spells them.
@@ -104,9 +107,9 @@ class Searcher:
     ) -> tuple[CategoryRanking, OodVerdict]:
         """The OOD verdict for the classifier's category, and the ranking after the ratio test.
 
-        A category that the caller has chosen stands as it is: nothing is evaluated or tested.
+        A category that the caller has chosen, or a text speaks of, stands as it is: nothing is evaluated or tested.
         """
-        if options.category is not None:
+        if options.category is not None or query.is_text_alone:
             return ranking, NOT_EVALUATED
         classifier, ood_verdict = self._snapshot.classifier, query.ood_verdict
         if classifier.ood_rule is None:
@@ -117,7 +120,12 @@ class Searcher:
         return ranking.after_ratio_test(items.best_cosine, self._max_ratio), ood_verdict
 
     def _result(
-        self, ranking: CategoryRanking, ood_verdict: OodVerdict, categories: tuple[str, ...], items: ItemSearch
+        self,
+        query: QueryPictures,
+        ranking: CategoryRanking,
+        ood_verdict: OodVerdict,
+        categories: tuple[str, ...],
+        items: ItemSearch,
     ) -> SearchResult:
         return SearchResult(
             snapshot_id=self._snapshot.snapshot_id,
@@ -126,4 +134,5 @@ class Searcher:
             searched=categories,
             hits=items.page(categories),
             ood_verdict=ood_verdict,
+            understood=None if query.text is None else query.text.understood,
         )

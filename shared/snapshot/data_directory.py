@@ -83,6 +83,11 @@ class SnapshotPaths:
         return self.root / "folds.npz"
 
     @property
+    def lexical_index(self) -> Path:
+        """The items by the words that describe them; missing as `text_encoder`."""
+        return self.root / "words.sqlite"
+
+    @property
     def items(self) -> Path:
         """The items, their images and metadata."""
         return self.root / "items.sqlite"

@@ -30,6 +30,7 @@ from shared.snapshot.verify_files import require_checksums, require_own_manifest
 from shared.text.shorten import quoted
 from shared.text.unicode_forms import unicode_forms
 from shared.vectors import Vectors
+from shared.words.catalogue_words import CatalogueWords
 
 GIVEN_RECIPE = "given | "
 """The start of the recipe of embeddings that were made elsewhere."""
@@ -44,6 +45,7 @@ class Snapshot:
         embedder: makes embeddings as they are searched: projected, if there is a projection.
         store: the Milvus collection that holds the vectors; None if they are in files.
         projection: of base embeddings, learned from the catalogue's words; None if they are searched as they are.
+        words: that describe its items; None if it can't be searched by text.
     """
 
     manifest: Manifest
@@ -53,6 +55,7 @@ class Snapshot:
     partitions: Mapping[str, CategorySearch]
     store: MilvusCollection | None = None
     projection: Projection | None = None
+    words: CatalogueWords | None = None
 
     @property
     def snapshot_id(self) -> str:
@@ -136,6 +139,7 @@ class Snapshot:
             items=ItemStore(paths.items, deadline),
             store=store,
             projection=projection,
+            words=CatalogueWords.open(paths.text_encoder, paths.lexical_index, deadline),
         )
         try:
             snapshot._check_parts(names)
@@ -193,6 +197,8 @@ class Snapshot:
     def close(self) -> None:
         """Close the items, and the connection to the store."""
         self.items.close()
+        if self.words is not None:
+            self.words.close()
         if self.store is not None:
             self.store.close()
 
@@ -210,6 +216,8 @@ class Snapshot:
                 f"snapshot {self.snapshot_id}: the projection takes {self.projection.dim} dimensions;"
                 f" expected {manifest.dim}, as in the manifest"
             )
+        if self.words is not None:
+            self._check_words(self.words)
         if len(self.items) != manifest.items:
             raise SnapshotError(
                 f"snapshot {self.snapshot_id} has {len(self.items)} items; its manifest expects {manifest.items}"
@@ -223,6 +231,14 @@ class Snapshot:
                     f" {self.preprocessing.side_px} px, as in the manifest's preprocessing: build it again"
                 )
             check_golden(self.embedder, np.asarray(manifest.golden, dtype=np.float32))
+
+    def _check_words(self, words: CatalogueWords) -> None:
+        if (words.encoder.dim, words.index.n_items) != (self.manifest.dim, self.manifest.items):
+            raise SnapshotError(
+                f"snapshot {self.snapshot_id}: its words are of {words.index.n_items} items and"
+                f" {words.encoder.dim} dimensions; expected {self.manifest.items} and {self.manifest.dim}, as in the"
+                " manifest"
+            )
 
     def _check_partitions(self) -> None:
         manifest = self.manifest

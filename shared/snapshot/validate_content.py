@@ -26,6 +26,8 @@ def validate_content(snapshot: Snapshot, paths: SnapshotPaths, deadline: Deadlin
     items = snapshot.items
     names = [entry.name for entry in snapshot.manifest.categories]
     items.validate(names, deadline)
+    if snapshot.words is not None:
+        snapshot.words.index.validate(deadline)
     columns = {name: column for column, name in enumerate(names)}
     categories = np.fromiter((columns[name] for name in items.categories()), np.int32, len(items))
     rows: NDArray[np.int64] = np.fromiter(items.rows(), np.dtype((np.int64, 2)))

@@ -74,6 +74,7 @@ def require_checksums(paths: SnapshotPaths, manifest: Manifest) -> None:
     if manifest.golden:
         required.add(paths.embedder)
     optional = {paths.validated_classifier, paths.fold_classifiers, paths.folds}
+    optional |= {paths.projection, paths.text_encoder, paths.lexical_index}
     for entry in manifest.categories:
         required.add(paths.partitions / rows_file(entry.name))
         vectors, *approximate = (paths.partitions / name for name in index_files(entry.name))

@@ -29,6 +29,7 @@ from shared.model.golden import golden_image
 from shared.model.ood_rule import OodRule
 from shared.snapshot.snapshot import Snapshot
 from shared.vectors import Vectors, unit_rows
+from tests.support.builders.words import catalogue_words
 from tests.support.fakes import FakeEmbedder, fake_manifest, picture
 
 HATS, MUGS, SHOES = "hats/caps 🎩", "mugs", "zapatos niños"
@@ -157,6 +158,26 @@ def _manifest(entries: tuple[CategoryEntry, ...], image_root: Path) -> Manifest:
         image_root=str(image_root),
         golden=tuple(FakeEmbedder().embed(golden_image())[0].tolist()),
     )
+
+
+@pytest.fixture(scope="session")
+def described(catalogue: TinyCatalogue, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Snapshot]:
+    """The snapshot with words: of each item its category, its colour, and if it is the first of its kind."""
+    texts, embeddings = [], []
+    for category, colour in ((HATS, "green"), (MUGS, "blue"), (SHOES, "red")):
+        for number, item_id in enumerate(_ITEMS[category]):
+            texts.append(f"{category} {colour}{'' if number else ' original'}")
+            embeddings.append(next(row for row_id, row in catalogue.rows[category] if row_id == item_id))
+    words = catalogue_words(tmp_path_factory.mktemp("words"), texts, np.stack(embeddings))
+    yield replace(catalogue.snapshot, words=words)
+    words.close()
+
+
+@pytest.fixture
+def text_client(described: Snapshot, watch_on: Callable[[Engine], SnapshotWatcher]) -> FlaskClient:
+    """A client of a service that can be searched by text."""
+    settings = ServiceSettings(max_upload_bytes=100_000, max_top_k=50)
+    return create_app(watch_on(Engine(described)), settings, Metrics(0.98)).test_client()
 
 
 @pytest.fixture

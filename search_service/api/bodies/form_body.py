@@ -19,6 +19,7 @@ from shared.errors import BodyTooLarge, InvalidRequest
 from shared.text.shorten import quoted
 
 IMAGE_FIELD = "image"
+TEXT_FIELD = "text"
 FORM = "multipart/form-data"
 _MAX_PARTS = 1100  # the largest batch and all options
 _PIECE_BYTES = 64 * 1024
@@ -97,7 +98,7 @@ class _Form:
 
 
 def read_parts(request: Request, known: Collection[str], max_images: int) -> tuple[list[bytes], dict[str, str]]:
-    """Read the files `image`, one at least, and the text fields.
+    """Read the files `image`, one at least unless there is a field `text`, and the text fields.
 
     Args:
         request: not read yet.
@@ -129,7 +130,8 @@ def read_parts(request: Request, known: Collection[str], max_images: int) -> tup
 
 def _require_images(form: _Form, max_images: int) -> None:
     n_images = len(form.images)
-    if 1 <= n_images <= max_images and not form.is_image_text:
+    least = 0 if max_images == 1 and TEXT_FIELD in form.texts else 1
+    if least <= n_images <= max_images and not form.is_image_text:
         return
     expected = "expected 1" if max_images == 1 else f"expected 1 to {max_images}"
     if form.is_image_text:

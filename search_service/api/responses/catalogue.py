@@ -47,6 +47,7 @@ class CategoriesJson(TypedDict):
     """Every category."""
 
     snapshot_id: SnapshotId
+    text_search: Annotated[bool, Field(description="True if the catalogue can be searched by text.")]
     categories: list[CategoryJson]
 
 
@@ -66,12 +67,14 @@ def item_json(snapshot_id: str, item: Item, fields: Collection[str] | None = Non
 def categories_json(
     snapshot_id: str,
     entries: tuple[CategoryEntry, ...],
+    has_words: bool,
     examples: Mapping[str, Sequence[Item]] | None = None,
     prefix: str = "",
 ) -> CategoriesJson:
     """Return the categories with their examples; `prefix` is the path below which the service is reached."""
     return {
         "snapshot_id": snapshot_id,
+        "text_search": has_words,
         "categories": [_category_json(entry, (examples or {}).get(entry.name), prefix) for entry in entries],
     }
 

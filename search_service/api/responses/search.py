@@ -40,6 +40,12 @@ class QueryJson(CandidateJson):
         float | None, Field(description="Distance above the threshold of its category, in standard deviations.")
     ]
     candidates: Annotated[list[CandidateJson], Field(description="The most probable categories, best first.")]
+    text: Annotated[
+        NotRequired[str], Field(description="The text as it was understood: the words that the catalogue uses.")
+    ]
+    unknown_words: Annotated[
+        NotRequired[list[str]], Field(description="With a text, those of its words that the catalogue never uses.")
+    ]
 
 
 @exactly
@@ -89,7 +95,7 @@ class SearchedJson(TypedDict):
     snapshot_id: SnapshotId
     query: QueryJson
     searched: Annotated[list[str], Field(description="The categories that were searched.")]
-    hits: Annotated[list[HitJson], Field(description="Best first; equal scores in the catalogue's order.")]
+    hits: Annotated[list[HitJson], Field(description="Best first, equal ones in the catalogue's order.")]
     timing_ms: TimingJson
 
 
@@ -123,12 +129,17 @@ def classified_json(result: SearchResult) -> ClassifiedJson:
 
 
 def _query_json(result: SearchResult) -> QueryJson:
-    return {
-        **_candidate_json(result.predicted),
+    body: QueryJson = {
+        "category": result.predicted.category,
+        "confidence": round(result.predicted.confidence, 6),
         "known": result.ood_verdict.in_distribution,
         "known_score": result.ood_verdict.score,
         "candidates": [_candidate_json(candidate) for candidate in result.candidates],
     }
+    if result.understood is not None:
+        body["text"] = result.understood.text
+        body["unknown_words"] = list(result.understood.unknown_words)
+    return body
 
 
 def _candidate_json(candidate: Prediction) -> CandidateJson:

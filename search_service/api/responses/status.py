@@ -35,11 +35,12 @@ class StatusJson(TypedDict):
     images: Count
     skipped: Annotated[int, Field(ge=0, description="Catalogue entries that were skipped.")]
     categories: list[PartitionJson]
+    text_search: Annotated[bool, Field(description="True if it can be searched by text.")]
     classifier: Annotated[dict[str, Any], Field(description="Figures on held-out items, as in the manifest.")]
 
 
-def status_json(manifest: Manifest) -> StatusJson:
-    """Return the description of a snapshot."""
+def status_json(manifest: Manifest, has_words: bool) -> StatusJson:
+    """Return the description of a snapshot; `has_words` if it can be searched by text."""
     return {
         "snapshot_id": manifest.snapshot_id,
         "created_at": manifest.created_at,
@@ -59,5 +60,6 @@ def status_json(manifest: Manifest) -> StatusJson:
             }
             for entry in manifest.categories
         ],
+        "text_search": has_words,
         "classifier": dict(manifest.classifier),
     }

@@ -58,7 +58,7 @@ def categories() -> Response:
     with current_engine() as engine:
         entries = engine.manifest.categories
         examples = engine.catalogue.examples_of([entry.name for entry in entries if count], count)
-        return jsonify(categories_json(engine.snapshot_id, entries, examples, request.root_path))
+        return jsonify(categories_json(engine.snapshot_id, entries, engine.has_words, examples, request.root_path))
 
 
 @catalogue_routes.get("/v1/status")
@@ -67,4 +67,4 @@ def status() -> Response:
     """Describe the served snapshot and its quality, as measured when it was built."""
     read_arguments(request, NoFields, current_settings())
     with current_engine() as engine:
-        return jsonify(status_json(engine.manifest))
+        return jsonify(status_json(engine.manifest, engine.has_words))

@@ -32,6 +32,7 @@ from search_service.api.schemas import (
     Options,
     SearchBody,
 )
+from search_service.engine.query import Query
 from search_service.observability.request_log import note_result
 from shared.errors import ParecidoError
 from shared.retrieval.ood_verdict import require_in_distribution
@@ -42,17 +43,20 @@ search_routes = Blueprint("search", __name__)
 _QUERY_ERRORS = (400, 404, 413, 415, 422, 503)
 _SEARCH_ERRORS = (*_QUERY_ERRORS, 409, 501)
 _BY_ITEM = ("By an item", {"item_id": "watch-0001", "top_k": 3})
+_BY_TEXT = ("By a text", {"text": "blue diving watch"})
 _TWO_ITEMS = ("Two items", {"queries": [{"item_id": "watch-0001"}, {"item_id": "watch-0002"}], "top_k": 3})
 
 
 @search_routes.post("/v1/search")
-@describe(Operation("Search", SearchedJson, _SEARCH_ERRORS, body=SearchBody, form=Options, examples=(_BY_ITEM,)))
+@describe(
+    Operation("Search", SearchedJson, _SEARCH_ERRORS, body=SearchBody, form=Options, examples=(_BY_ITEM, _BY_TEXT))
+)
 def search() -> Response:
-    """Search by an image, an item or an embedding."""
+    """Search by an image, an item, an embedding or a text, or by one of these and a text."""
     requested = read_search(request, current_settings())
     with current_engine() as engine:
         result = engine.search(requested.query, requested.options)
-    return jsonify(_searched(result, requested.options, is_classified=requested.query.item_id is None))
+    return jsonify(_searched(result, requested.options, _is_classified(requested.query)))
 
 
 @search_routes.post("/v1/search/batch")
@@ -68,7 +72,7 @@ def search() -> Response:
     )
 )
 def search_batch() -> Response:
-    """Search by several images, items or embeddings; an invalid one fails alone."""
+    """Search by several images, items, embeddings or texts; an invalid one fails alone."""
     requested = read_batch(request, current_settings())
     charge_batch(len(requested) - 1)
     searches = [(search.query, search.options) for search in requested if isinstance(search, Search)]
@@ -82,11 +86,11 @@ def search_batch() -> Response:
 @search_routes.post("/v1/classify")
 @describe(Operation("Search", ClassifiedJson, _QUERY_ERRORS, body=ClassifyBody, form=NoFields))
 def classify() -> Response:
-    """Predict the category of an image or an embedding."""
+    """Predict the category of an image, an embedding or a text."""
     query, _ = read_body(request, NoFields, ClassifyBody, current_settings())
     with current_engine() as engine:
         result = engine.classify(query)
-    _count(result, is_classified=True)
+    _count(result, _is_classified(query))
     return jsonify(classified_json(result))
 
 
@@ -110,7 +114,7 @@ def similar(item_id: str) -> Response:
     """Search for items similar to this one, without itself."""
     options = read_arguments(request, Options, current_settings())
     with current_engine() as engine:
-        result = engine.similar(item_id, options)
+        result = engine.similar(item_id, options, options.text, options.text_weight)
     return jsonify(_searched(result, options, is_classified=False))
 
 
@@ -121,11 +125,16 @@ def _searched(result: SearchResult, options: Options, is_classified: bool) -> Se
     return searched_json(result, options, request.root_path)
 
 
+def _is_classified(query: Query) -> bool:
+    """Return True if the category is predicted from an image or an embedding."""
+    return query.item_id is None and not query.is_text_alone
+
+
 def _batch_entry(search: Search, result: SearchResult | ParecidoError) -> SearchedJson | ErrorJson:
     if isinstance(result, ParecidoError):
         return _error(result)
     try:
-        return _searched(result, search.options, is_classified=search.query.item_id is None)
+        return _searched(result, search.options, _is_classified(search.query))
     except ParecidoError as error:
         return _error(error)
 

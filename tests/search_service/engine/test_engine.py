@@ -386,7 +386,7 @@ def test_the_queries_of_a_batch_are_embedded_side_by_side(catalogue, monkeypatch
 
 
 def test_a_fault_of_our_own_is_no_answer_of_a_batch(engine, monkeypatch) -> None:
-    monkeypatch.setattr(engine, "search_item", lambda *_: 1 / 0)
+    monkeypatch.setattr(engine, "search", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         engine.search_batch([(Query(item_id="👟"), SearchOptions())])
     engine._batch_threads.shutdown()

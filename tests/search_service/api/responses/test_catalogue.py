@@ -16,7 +16,8 @@ def test_an_item_names_all_its_images() -> None:
 
 def test_categories_have_their_counts() -> None:
     entries = (CategoryEntry("mugs", 2, 3, 6, "IndexFlatIP", 1.0), CategoryEntry("é", 1, 1, 1, "IndexFlatIP", 1.0))
-    assert categories_json("id", entries) == {
+    assert categories_json("id", entries, has_words=True) == {
         "snapshot_id": "id",
+        "text_search": True,
         "categories": [{"category": "mugs", "items": 2, "images": 3}, {"category": "é", "items": 1, "images": 1}],
     }

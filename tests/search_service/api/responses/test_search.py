@@ -24,6 +24,7 @@ _TIMING = {"decode": 1.23456, "embed": 0.0, "classify": 0.1, "search": 0.2, "tot
 _CANDIDATES = (Prediction("mugs", 0.7512345678), Prediction("hats/caps 🎩", 0.2))
 _ITEM = Item("a/b c", "mugs", ("mugs/1.png", "mugs/2.png", "mugs/3.png"), {"price": 3, "tags": ["é", 1]})
 _UNKNOWN = OodVerdict(in_distribution=False, score=-0.25)
+_ENTRIES = (CategoryEntry("é", 1, 1, 1, "IndexFlatIP", 1.0),)
 _HITS = (ItemHit(1, 0.98765432, _ITEM),)
 _ANSWER = SearchResult("id", _CANDIDATES[0], _CANDIDATES, ("mugs",), _HITS, _TIMING, _UNKNOWN)
 
@@ -69,7 +70,7 @@ def test_a_classification_has_no_hits() -> None:
 
 
 def test_answers_have_exactly_the_types_that_the_document_tells() -> None:
-    item, categories = item_json("id", _ITEM), categories_json("id", (CategoryEntry("é", 1, 1, 1, "IndexFlatIP", 1.0),))
+    item, categories = item_json("id", _ITEM), categories_json("id", _ENTRIES, has_words=True)
     answers = [
         (SearchedJson, searched_json(_ANSWER, Options())),
         (SearchedJson, searched_json(replace(_ANSWER, ood_verdict=OodVerdict(), hits=()), Options())),

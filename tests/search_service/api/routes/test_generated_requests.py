@@ -46,10 +46,10 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 
 @pytest.fixture(scope="module")
-def app(catalogue, watch_on: Callable[[Engine], SnapshotWatcher], tmp_path_factory) -> Flask:
+def app(described, watch_on: Callable[[Engine], SnapshotWatcher], tmp_path_factory) -> Flask:
     limits = ServiceSettings(max_upload_bytes=100_000, max_batch_bytes=400_000)
     feedback = FeedbackLog(tmp_path_factory.mktemp("fuzz") / "feedback.jsonl")
-    return create_app(watch_on(Engine(catalogue.snapshot, limits.image_limits)), limits, Metrics(0.98), feedback)
+    return create_app(watch_on(Engine(described, limits.image_limits)), limits, Metrics(0.98), feedback)
 
 
 @pytest.fixture(scope="module")
@@ -74,6 +74,7 @@ def matching(document, catalogue) -> dict:
             "minItems": _DIM,
             "maxItems": _DIM,
         },
+        "text": {"type": "string", "enum": ["red", "Gren mugs", "originals pink", "zapatos niños"]},
         "group_by": {"type": "string", "enum": ["price", "glazed", "sizes"]},
     }
     narrow = copy.deepcopy(document)

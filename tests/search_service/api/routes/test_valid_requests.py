@@ -194,6 +194,7 @@ def test_classify_answers_without_searching(catalogue, client) -> None:
 def test_categories_are_listed(catalogue, client) -> None:
     assert client.get("/v1/categories").json == {
         "snapshot_id": catalogue.snapshot.snapshot_id,
+        "text_search": False,
         "categories": [
             {"category": category, "items": 5, "images": 6}
             for category in (catalogue.hats, catalogue.mugs, catalogue.shoes)
