@@ -109,12 +109,14 @@ class HeldOut:
 
     def items_beside(self) -> list[frozenset[int]]:
         """For each image the numbers of the items that are held out together with it, its own included."""
+        units = self.folds.units[self.images]
+        beside = np.isin(self.folds.units, units)
         items: dict[int, set[int]] = {}
-        for unit, item in zip(self.folds.units.tolist(), self.embedded.image_items.tolist(), strict=True):
+        pairs = zip(self.folds.units[beside].tolist(), self.embedded.image_items[beside].tolist(), strict=True)
+        for unit, item in pairs:
             items.setdefault(unit, set()).add(item)
-        units = self.folds.units[self.images].tolist()
-        frozen = {unit: frozenset(items[unit]) for unit in set(units)}
-        return [frozen[unit] for unit in units]
+        frozen = {unit: frozenset(numbers) for unit, numbers in items.items()}
+        return [frozen[unit] for unit in units.tolist()]
 
     def columns(self, categories: Sequence[str]) -> NDArray[np.int64]:
         """`(n_images,)` int64: the index of each image's category in `categories`, or -1."""

@@ -102,11 +102,14 @@ def _joined(
     is_known = known != NO_FOLD
     if not is_known.any():
         return folds
-    of_items = dict(zip(image_items[is_known][::-1].tolist(), known[is_known][::-1].tolist(), strict=True))
+    unknown = np.flatnonzero(~is_known)
+    beside = is_known & np.isin(image_items, image_items[unknown])
+    of_items = dict(zip(image_items[beside][::-1].tolist(), known[beside][::-1].tolist(), strict=True))
+    beside = is_known & np.isin(units, units[unknown])
     of_units: dict[int, Counter[int]] = {}
-    for unit, fold in zip(units[is_known].tolist(), known[is_known].tolist(), strict=True):
+    for unit, fold in zip(units[beside].tolist(), known[beside].tolist(), strict=True):
         of_units.setdefault(unit, Counter())[fold] += 1
-    for image in np.flatnonzero(~is_known).tolist():
+    for image in unknown.tolist():
         linked = groups.linked(image)
         nearest = known[linked[is_known[linked]]]
         if (own := of_items.get(int(image_items[image]))) is not None:
@@ -122,21 +125,26 @@ def _assign(
     folds: NDArray[np.int64], units: NDArray[np.int64], ids: Sequence[str], columns: NDArray[np.int64], seed: int
 ) -> None:
     """Fill in the folds of the units that have none, category by category."""
-    members: dict[tuple[int, int], list[int]] = {}
-    for image in np.flatnonzero(folds == NO_FOLD).tolist():
-        members.setdefault((int(columns[image]), int(units[image])), []).append(image)
-    ranks = {key: _rank(min(ids[image] for image in images), seed) for key, images in members.items()}
-    sizes = np.zeros((len(np.unique(columns)), N_FOLDS), dtype=np.int64)
+    images = np.flatnonzero(folds == NO_FOLD)
+    _, first, inverse, counts = np.unique(units[images], return_index=True, return_inverse=True, return_counts=True)
+    smallest = [ids[image] for image in images[first]]
+    for image, unit in zip(images.tolist(), inverse.tolist(), strict=True):
+        smallest[unit] = min(smallest[unit], ids[image])
+    ranks = np.array([_rank(item_id, seed) for item_id in smallest], dtype=np.uint64)
+    own_columns = columns[images[first]]
+    sizes = np.zeros((int(columns.max(initial=-1)) + 1, N_FOLDS), dtype=np.int64)
     in_fold = folds != NO_FOLD
     np.add.at(sizes, (columns[in_fold], folds[in_fold]), 1)
     totals = sizes.sum(axis=0)
-    for key in sorted(members, key=lambda key: (key[0], -len(members[key]), ranks[key])):
-        own, images = sizes[key[0]], members[key]
-        fold = min(range(N_FOLDS), key=lambda number: (own[number], totals[number], number))
-        folds[images] = fold
-        own[fold] += len(images)
-        totals[fold] += len(images)
+    chosen = np.zeros(len(counts), dtype=np.int64)
+    for unit in np.lexsort((ranks, -counts, own_columns)):
+        own = sizes[own_columns[unit]]
+        fold = np.lexsort((totals, own))[0]
+        chosen[unit] = fold
+        own[fold] += counts[unit]
+        totals[fold] += counts[unit]
+    folds[images] = chosen[inverse]
 
 
-def _rank(item_id: str, seed: int) -> bytes:
-    return hashlib.sha256(f"{seed} {item_id}".encode()).digest()
+def _rank(item_id: str, seed: int) -> int:
+    return int.from_bytes(hashlib.sha256(f"{seed} {item_id}".encode()).digest()[:8], "big")
