@@ -10,6 +10,7 @@ const ROOT = new URL("../", import.meta.url).pathname; // the service may be bel
  * @typedef {object} SearchState
  * @property {number | null} photo number of the photo to search by
  * @property {string | null} item id of the item to search by
+ * @property {string | null} text words to search by, alone or beside the photo or item
  * @property {string | null} category to search; null for the predicted one
  * @property {string} probe number of categories to search, or `auto`
  * @property {number} hits largest number of hits
@@ -24,6 +25,7 @@ export function searchState() {
   return {
     photo: history.state?.photo ?? null,
     item: given.get("item"),
+    text: given.get("text") || null,
     category: given.get("category"),
     probe: /^[1-9]\d{0,3}$/.test(probe) ? probe : "auto",
     hits: Number.isInteger(hits) && hits > 0 ? hits : HITS,
@@ -36,6 +38,7 @@ export function addressOf(state) {
   const given = new URLSearchParams();
   const language = new URLSearchParams(location.search).get("lang");
   if (state.item !== null) given.set("item", state.item);
+  if (state.text !== null) given.set("text", state.text);
   if (state.category !== null) given.set("category", state.category);
   if (state.probe !== "auto") given.set("probe", state.probe);
   if (state.hits !== HITS) given.set("hits", String(state.hits));

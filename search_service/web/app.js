@@ -8,10 +8,11 @@ import { clearNotice, showError } from "./notice.js";
 import { Photo, photoOf } from "./photo.js";
 import { listen } from "./picker.js";
 import { nameOf, picture, showHits, showNone, showSearching } from "./results.js";
-import { getCategories, getItem, searchItem, searchPhoto } from "./service.js";
+import { getCategories, getItem, searchItem, searchPhoto, searchWords } from "./service.js";
 import { text, translate } from "./texts.js";
 import { hideVerdict, showVerdict } from "./verdict.js";
 import { showWelcome } from "./welcome.js";
+import { listenToWords, offerWords, showUnderstood, showWords } from "./words.js";
 
 const HITS = [12, 24, 48, 96];
 const EXAMPLES = 4;
@@ -32,14 +33,17 @@ function follow(changes) {
 function update() {
   const state = searchState();
   const photo = photoOf(state.photo);
-  const isEmpty = !photo && state.item === null;
+  if (!photo) state.photo = null; // of an earlier visit
+  const hasPicture = Boolean(photo) || state.item !== null;
+  const isEmpty = !hasPicture && state.text === null;
   byId("page").dataset.view = isEmpty ? "empty" : "query";
   byId("hits-label").hidden = isEmpty;
   byId("hits").value = String(state.hits);
-  byId("choose").textContent = text(isEmpty ? "choose" : "another");
-  const key = JSON.stringify([state.photo, photo?.part, state.item, state.category, state.probe, state.hits]);
+  byId("choose").textContent = text(hasPicture ? "another" : "choose");
+  const key = JSON.stringify([state.photo, photo?.part, state.item, state.text, state.category, state.probe, state.hits]);
   if (key !== searched) {
     searched = key;
+    showWords(state, hasPicture);
     running.abort();
     running = new AbortController();
     if (isEmpty) welcome(running.signal);
@@ -60,8 +64,11 @@ async function welcome(signal) {
   });
 }
 
+/** The categories that are searched unless the user chooses others. */
+const AUTOMATIC = { category: null, probe: "auto" };
+
 /** The state that a new query starts from. */
-const NEW_QUERY = { photo: null, item: null, category: null, probe: "auto", show: null };
+const NEW_QUERY = { photo: null, item: null, text: null, ...AUTOMATIC, show: null };
 
 async function search(state, photo, signal) {
   clearNotice();
@@ -69,21 +76,29 @@ async function search(state, photo, signal) {
   byId("results").setAttribute("aria-busy", "true");
   const timer = setTimeout(showSearching, PLACEHOLDERS_AFTER_MS);
   await attempt(signal, async () => {
-    const options = { top_k: state.hits, ...(state.category === null ? { probe: state.probe } : { category: state.category }) };
-    const answering = photo ? searchPhoto(await photo.toSend(), options, signal) : searchItem(state.item, options, signal);
-    const [answer] = await Promise.all([answering, loadCategories()]);
+    const [answer] = await Promise.all([ask(state, photo, signal), loadCategories()]);
     if (signal.aborted) return;
     performance.mark("answered");
     clearTimeout(timer);
     hits = answer.hits;
     clearNotice(true);
+    showUnderstood(answer.query);
     showVerdict(answer, state, categories, (scope) => follow({ ...scope, show: null }));
-    showHits(answer, (show) => follow({ show }), (item) => addressOf({ ...searchState(), ...NEW_QUERY, item }));
+    const isByWords = !photo && state.item === null;
+    showHits(answer, isByWords, (show) => follow({ show }), (item) => addressOf({ ...searchState(), ...NEW_QUERY, item }));
     byId("snapshot").textContent = answer.snapshot_id;
     performance.mark("shown");
   });
   clearTimeout(timer);
   if (!signal.aborted) byId("results").removeAttribute("aria-busy");
+}
+
+/** Search by the photo, the item or the words alone; words narrow the others. */
+async function ask(state, photo, signal) {
+  const options = { top_k: state.hits, ...(state.category === null ? { probe: state.probe } : { category: state.category }) };
+  if (state.text !== null) options.text = state.text;
+  if (photo) return searchPhoto(await photo.toSend(), options, signal);
+  return state.item === null ? searchWords(options, signal) : searchItem(state.item, options, signal);
 }
 
 /** Call the service; show its error, unless the user has moved on. */
@@ -94,6 +109,7 @@ async function attempt(signal, act) {
     if (signal.aborted) return;
     if (error.status === undefined) throw error; // an error of the page itself
     showNone();
+    if (error.status === 422) hideVerdict(); // it is of another query
     byId("hits-label").hidden = true;
     showError(error, again);
   }
@@ -105,14 +121,22 @@ function again() {
 }
 
 async function loadCategories() {
-  if (categories.length === 0) categories = (await getCategories(EXAMPLES)).categories;
+  if (categories.length > 0) return;
+  const answer = await getCategories(EXAMPLES);
+  categories = answer.categories;
+  offerWords(answer.text_search);
 }
 
 /** Show the query. */
 function showQuery(state, photo) {
   const figure = byId("shown");
+  figure.hidden = !photo && state.item === null;
+  if (figure.hidden) {
+    if (figure.dataset.name !== "words") hideVerdict();
+    figure.dataset.name = "words";
+    return;
+  }
   const name = photo ? `photo ${photo.number}` : `item ${state.item}`;
-  figure.hidden = false;
   if (figure.dataset.name === name) return;
   figure.dataset.name = name;
   hideVerdict();
@@ -150,7 +174,14 @@ async function showOpenItem({ show }) {
 
 async function usePhoto(file) {
   const photo = await Photo.open(file);
-  follow({ ...NEW_QUERY, photo: photo.number });
+  follow({ ...NEW_QUERY, photo: photo.number, text: searchState().text });
+}
+
+/** Search by words; the category that was chosen for a photo or an item stays. */
+function useWords(words) {
+  const { photo, item, text: former } = searchState();
+  if (words === former) return words === null ? undefined : again();
+  follow({ text: words, show: null, ...(photoOf(photo) || item !== null ? {} : AUTOMATIC) });
 }
 
 function begin() {
@@ -158,6 +189,7 @@ function begin() {
   byId("hits").append(...HITS.map((count) => element("option", { value: count }, String(count))));
   byId("hits").addEventListener("change", () => follow({ hits: Number(byId("hits").value) }));
   listen(usePhoto);
+  listenToWords(useWords, () => follow({ photo: null, item: null, ...AUTOMATIC }));
   onDetailsClosed(() => {
     if (searchState().show !== null) follow({ show: null });
   });

@@ -12,12 +12,13 @@ const SKELETONS = 8;
  * Show the hits.
  *
  * @param {object} answer of a search
+ * @param {boolean} isByWords true for a search by words alone
  * @param {(itemId: string) => void} open called to show an item's details
  * @param {(itemId: string) => string} addressOf the details' address, for a new tab
  */
-export function showHits(answer, open, addressOf) {
+export function showHits(answer, isByWords, open, addressOf) {
   const { hits, searched } = answer;
-  title(text("similar", { count: hits.length }));
+  title(text(isByWords ? "products" : "similar", { count: hits.length }));
   byId("said").textContent = text("hits", { count: hits.length, where: searched.join(", ") });
   if (hits.length === 0) {
     byId("hit-list").replaceChildren(

@@ -22,6 +22,12 @@ export function searchPhoto(file, options, signal) {
   return ask("v1/search", { method: "POST", body: form, signal });
 }
 
+/** Search by words alone. */
+export function searchWords({ text, ...options }, signal) {
+  const body = new Blob([JSON.stringify({ text })], { type: "application/json" });
+  return ask(`v1/search?${new URLSearchParams(options)}`, { method: "POST", body, signal });
+}
+
 /** Search for items like this one. */
 export function searchItem(itemId, options, signal) {
   return ask(`${itemUrl(itemId)}/similar?${new URLSearchParams(options)}`, { signal });

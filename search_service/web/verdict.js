@@ -55,6 +55,11 @@ function headline({ query, searched }, state) {
   if (state.category !== null) return says("chosen", state.category);
   if (state.probe !== "auto") return says("chosen", text("allChosen", { count: searched.length }));
   if (state.item !== null) return says("likeItem", query.category);
+  if (state.photo === null) {
+    return searched.length > 1
+      ? says("speaksOfMany", text("allChosen", { count: searched.length }))
+      : says("speaksOf", query.category);
+  }
   if (searched.length > 1) {
     return [element("div", { class: "warning" },
       ...says(null, text("unsure"), text("unsureWhy", { count: searched.length })))];

@@ -1,5 +1,6 @@
 """The words of a query as the catalogue uses them: plurals and misspellings are replaced, others are unknown."""
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
@@ -10,6 +11,7 @@ from shared.words.tokens import words
 MAX_TEXT_CHARS = 400
 """Of the text of a query."""
 
+_POSSESSIVE = re.compile(r"['’]s\b", re.IGNORECASE)
 _PLURALS = ("s", "es")
 _MIN_INFLECTED = 3
 _MIN_CORRECTED, _MAX_CORRECTED = 4, 32
@@ -65,7 +67,7 @@ class Vocabulary:
         Raises:
             DamagedSnapshot: the index is damaged.
         """
-        given = list(dict.fromkeys(words(text)))
+        given = list(dict.fromkeys(words(_POSSESSIVE.sub("", text))))
         forms = {word: _forms(word) for word in given if len(word) <= MAX_WORD_CHARS}
         frequencies = self._index.frequencies(list(dict.fromkeys(chain(*forms.values()))))
         known: dict[str, KnownWord] = {}

@@ -6,17 +6,22 @@ A page that asks for anything beyond the service, or that writes an error to the
 import json
 import shutil
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from contextlib import closing
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+import numpy as np
 import pytest
 
 from examples.sample_catalogue.render import render_catalogue
+from shared.manifest import Manifest
 from shared.snapshot.data_directory import DataDirectory
+from shared.snapshot.snapshot import Snapshot
 from tests.support.builders import quick_stages
 from tests.support.builders.shop import run
+from tests.support.builders.words import write_words
 from tests.support.processes.http_calls import fetch
 from tests.support.processes.swapping import Service, running, wait_until
 
@@ -83,7 +88,19 @@ def web_data(chromium: str, lite0_tflite: Path, tmp_path_factory: pytest.TempPat
     with quick_stages.exported(lite0_tflite.read_bytes()):
         done = run("build", "--catalogue", catalogue, "--data", data.root, *options)
     assert done.status == 0, done.err
+    _describe(data)
     return root / "catalogue", data
+
+
+def _describe(data: DataDirectory) -> None:
+    """Give the snapshot words, which a build learns of more images only."""
+    paths = data.paths(data.current_id())
+    with closing(Snapshot.open(paths)) as snapshot:
+        items = list(snapshot.items)
+        embeddings = [snapshot.partition(one.item.category).embeddings(one.rows[:1])[0] for one in items]
+    texts = [f"{one.item.metadata['title']} {one.item.category}" for one in items]
+    write_words(paths.root, texts, np.stack(embeddings))
+    replace(Manifest.read(paths.manifest), checksums=paths.checksums()).write(paths.manifest)
 
 
 @pytest.fixture(scope="module")

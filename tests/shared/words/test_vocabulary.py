@@ -34,6 +34,7 @@ def vocabulary(tmp_path: Path) -> Iterator[Vocabulary]:
         ("gteen", "green"),  # wrong
         ("mouxe", "mouse"),
         ("green green", "green"),
+        ("Greek's watch", "greek watch"),
         ("red-shoes/blue", "red shoes blue"),
     ],
 )
