@@ -1,6 +1,7 @@
 """A service process and an HTTP client for it (Linux: memory is read from /proc)."""
 
 import http.client
+import json
 import os
 import socket
 import subprocess
@@ -101,7 +102,13 @@ class Client:
 
     def search(self, image: bytes) -> bytes:
         """Upload an image as a browser form does and read the complete response."""
-        body, content_type = multipart(image)
+        return self._post(*multipart(image))
+
+    def search_text(self, text: str) -> bytes:
+        """Search by a text and read the complete response."""
+        return self._post(json.dumps({"text": text}).encode(), "application/json")
+
+    def _post(self, body: bytes, content_type: str) -> bytes:
         self._connection.request("POST", "/v1/search", body, {"Content-Type": content_type})
         response = self._connection.getresponse()
         answer = response.read()

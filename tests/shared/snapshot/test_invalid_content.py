@@ -36,6 +36,7 @@ from shared.snapshot.data_directory import SnapshotPaths
 from shared.snapshot.snapshot import Snapshot
 from shared.snapshot.validate_content import validate_content
 from shared.vectors import Vectors, unit_rows
+from tests.support.builders.words import write_words
 from tests.support.fakes import fake_manifest
 
 _ID = "20250102T030405-abcdef"
@@ -280,9 +281,9 @@ def test_an_id_beyond_the_vectors_is_rejected(copy_of: Any) -> None:
 # Items
 
 
-def _run(script: str) -> Callable[[SnapshotPaths], None]:
+def _run(script: str, database: str = "items") -> Callable[[SnapshotPaths], None]:
     def run(paths: SnapshotPaths) -> None:
-        with closing(sqlite3.connect(paths.items)) as connection:
+        with closing(sqlite3.connect(getattr(paths, database))) as connection:
             connection.executescript(script)
 
     return run
@@ -373,6 +374,55 @@ def test_a_statement_ends_with_its_deadline(copy_of: Any) -> None:
         pytest.raises(sqlite3.OperationalError, match="interrupted"),
     ):
         connections.execute(endless).fetchall()
+
+
+# Words
+
+
+def _with_words(paths: SnapshotPaths, n_items: int = 2 * _ROWS, dim: int = _DIM) -> SnapshotPaths:
+    paths.lexical_index.unlink(missing_ok=True)
+    embeddings = unit_rows(np.random.default_rng(0).normal(size=(n_items, dim)))
+    write_words(paths.root, [f"word{number % 7} red" for number in range(n_items)], embeddings)
+    return paths
+
+
+def test_words_are_part_of_a_snapshot(copy_of: Any) -> None:
+    paths = _with_words(copy_of())
+    _seal(paths)
+    _open(paths)
+    with closing(Snapshot.open(paths)) as snapshot:
+        assert snapshot.words is not None
+        assert snapshot.words.index.frequencies(["red"]) == {"red": 2 * _ROWS}
+    paths.lexical_index.unlink()
+    _seal(paths)
+    with closing(Snapshot.open(paths)) as snapshot:
+        assert snapshot.words is None
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (lambda paths: _with_words(paths, n_items=_ROWS), "words are of 400 items and 32 dimensions; expected 800"),
+        (lambda paths: _with_words(paths, dim=8), "words are of 800 items and 8 dimensions"),
+        (lambda paths: paths.text_encoder.write_bytes(b"PK"), "text encoder .* can't be read"),
+        (lambda paths: paths.lexical_index.write_bytes(bytes(5000)), r"words\.sqlite can't be read"),
+        (lambda paths: paths.lexical_index.write_bytes(paths.items.read_bytes()), "unknown schema"),
+        (_run("UPDATE words SET numbers = x'ff'", "lexical_index"), "do not have the length"),
+        (_run("UPDATE summary SET alphabet = 7", "lexical_index"), "invalid values"),
+    ],
+)
+def test_invalid_words_are_rejected(copy_of: Any, change: Callable[[SnapshotPaths], Any], reason: str) -> None:
+    paths = _with_words(copy_of())
+    change(paths)
+    _rejected(paths, reason)
+
+
+@pytest.mark.parametrize("name", ["text_encoder.npz", "words.sqlite"])
+def test_words_without_a_checksum_are_rejected(copy_of: Any, name: str) -> None:
+    paths = _with_words(copy_of())
+    checksums = paths.checksums()
+    del checksums[name]
+    _rejected(paths, f"has no checksum of .*{name}", checksums=checksums)
 
 
 # Files
