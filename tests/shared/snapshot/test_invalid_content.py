@@ -408,7 +408,7 @@ def test_words_are_part_of_a_snapshot(copy_of: Any) -> None:
         (lambda paths: paths.lexical_index.write_bytes(bytes(5000)), r"words\.sqlite can't be read"),
         (lambda paths: paths.lexical_index.write_bytes(paths.items.read_bytes()), "unknown schema"),
         (_run("UPDATE words SET numbers = x'ff'", "lexical_index"), "do not have the length"),
-        (_run("UPDATE summary SET alphabet = 7", "lexical_index"), "invalid values"),
+        (_run("UPDATE summary SET alphabet = x'00'", "lexical_index"), "invalid values"),
     ],
 )
 def test_invalid_words_are_rejected(copy_of: Any, change: Callable[[SnapshotPaths], Any], reason: str) -> None:
