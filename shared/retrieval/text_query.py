@@ -28,8 +28,8 @@ MAX_BONUS = 0.5
 """What an item gains over its cosine if all words describe it."""
 
 _SHARPNESS = 12.0
-_LEAST_SHARE = 1e-3
-_CLASSIFIER_EXPONENT = 0.2
+_OTHERS_SHARE = 0.01
+_CLASSIFIER_EXPONENT = 0.15
 _NO_DIRECTION = 1e-6
 
 
@@ -131,7 +131,7 @@ class TextQueries:
         by_category = np.bincount(self._columns[matching], weights, minlength=len(classifier.categories))
         lexical = by_category / by_category.sum()
         visual = classifier.probabilities(vector)[0].astype(np.float64) ** _CLASSIFIER_EXPONENT
-        product = (lexical + _LEAST_SHARE) * visual
+        product = (lexical + _OTHERS_SHARE / len(lexical)) * visual
         probabilities: NDArray[np.float32] = (product / product.sum()).astype(np.float32)
         return probabilities
 
