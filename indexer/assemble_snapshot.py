@@ -32,6 +32,7 @@ from indexer.settings import BuildSettings
 from indexer.snapshots.classifier_heads import Heads
 from indexer.snapshots.milvus_collections import connect, record_collection
 from indexer.snapshots.published import PublishedSnapshot
+from indexer.words.learned import LearnedWords
 from shared import __version__
 from shared.catalogue.item_store import ItemStore
 from shared.catalogue.item_writer import write_items
@@ -49,6 +50,7 @@ from shared.model.embedder import (
 )
 from shared.model.energy_score import EnergyScore
 from shared.model.golden import golden_image
+from shared.model.projection import ProjectedEmbedder, Projection
 from shared.snapshot.data_directory import DataDirectory, SnapshotPaths
 from shared.snapshot.snapshot import Snapshot
 
@@ -66,6 +68,7 @@ class SnapshotContent:
         published: the snapshot whose partitions are reused.
         image_root: directory or URL that image paths are relative to.
         preprocessing: of the images.
+        words: what was learned from the words; None if there are none.
     """
 
     backbone: ExportedBackbone
@@ -78,6 +81,7 @@ class SnapshotContent:
     image_root: Path
     settings: BuildSettings
     preprocessing: Preprocessing
+    words: LearnedWords | None = None
 
     def write(self, paths: SnapshotPaths, snapshot_id: str, reporter: Reporter) -> Manifest:
         """Write every file, the manifest last.
@@ -90,24 +94,27 @@ class SnapshotContent:
         paths.partitions.mkdir(parents=True)
         paths.report.mkdir()
         self._write_embedder(paths)
+        if self.words is not None:
+            self.words.write(paths)
         write_items(paths.items, self.items)
         entries = []
         with reporter.stage("build partitions", len(self.partitions)) as stage:
             for planned in self.partitions:
-                entries.append(write_partition(planned, self.embedded, paths.partitions, self.published))
+                entries.append(write_partition(planned, self.indexed, paths.partitions, self.published))
                 stage.advance()
         with reporter.stage("fit OOD rule"):
             heads = self._write_classifier(paths)
         written = {entry.name: Partition.open(entry.name, paths.partitions) for entry in entries}
         with reporter.stage("find duplicates"):
-            report = examine(self.items, written, near=self.held_out.folds.neighbours)
+            report = examine(self.items, written, near=self.held_out.folds.neighbours, projection=self._projection)
             report.write(paths.report)
         write_problems(paths.report / "skipped.jsonl", self.embedded.problems)
-        embedder = LiteRtEmbedder(self.backbone.model, interpreters=1) if self.backbone.model else NoEmbedder(self._dim)
+        embedder = self._embedder()
         manifest = self._manifest(snapshot_id, tuple(entries), embedder)
         if self.settings.report == "on" and self.settings.embeddings is None:
             with closing(ItemStore(paths.items)) as items:
-                snapshot = Snapshot(manifest, embedder, heads.served, items, written)
+                heads = heads.projected(self._projection, () if self.words is None else self.words.fold_projections)
+                snapshot = Snapshot(manifest, embedder, heads.served, items, written, projection=self._projection)
                 held_out = self.held_out.for_heads(heads)
                 write_build_report(snapshot, heads, held_out, report, self.published, paths.report, reporter)
         if self.settings.store != EMBEDDED:
@@ -115,6 +122,21 @@ class SnapshotContent:
         manifest = replace(manifest, checksums=paths.checksums(), samples=paths.samples())
         manifest.write(paths.manifest)
         return manifest
+
+    @property
+    def indexed(self) -> EmbeddedCatalogue:
+        """The catalogue with the embeddings that partitions hold."""
+        return self.embedded if self.words is None else self.words.projected(self.embedded)
+
+    @property
+    def _projection(self) -> Projection | None:
+        return None if self.words is None else self.words.projection
+
+    @property
+    def _has_new_projection(self) -> bool:
+        if self.published is None or self.words is None:
+            return self.published is not None and self.published.manifest.words is not None
+        return self.words.is_new
 
     def _to_milvus(self, paths: SnapshotPaths, manifest: Manifest, written: Mapping[str, Partition]) -> Manifest:
         """Move the vectors from the snapshot's directory to a collection; the rows' items stay in files."""
@@ -128,6 +150,10 @@ class SnapshotContent:
             (paths.partitions / partition_file(category)).unlink()
         return replace(manifest, categories=categories, store=entry)
 
+    def _embedder(self) -> Embedder:
+        base = LiteRtEmbedder(self.backbone.model, interpreters=1) if self.backbone.model else NoEmbedder(self._dim)
+        return base if self._projection is None else ProjectedEmbedder(base, self._projection)
+
     def _write_embedder(self, paths: SnapshotPaths) -> None:
         published = self.published
         if not self.backbone.model:
@@ -140,7 +166,7 @@ class SnapshotContent:
     def _write_classifier(self, paths: SnapshotPaths) -> Heads:
         """Write heads and folds; a new classifier's OOD rule is fitted on the partitions, which are written before."""
         heads = self.chosen.heads
-        if self.chosen.is_new:
+        if self.chosen.is_new or self._has_new_projection:
             opened = partial(Partition.open, directory=paths.partitions)
             held_out = self.held_out.for_heads(heads)
             heads = heads.with_ood_rule(fit_ood_rule(heads, held_out, opened, self._pretrained_classes()))
@@ -175,6 +201,7 @@ class SnapshotContent:
             manifest.content == self.digest
             and manifest.embedder_id == embedder_id(self.backbone.model)
             and self.published.can_filter
+            and (manifest.words is None if self.words is None else not self.words.is_new)
             and manifest.tuning == self.backbone.tuning
             and manifest.settings.get("fine_tune") == self.settings.fine_tune  # else what `auto` decided would be lost
             and len(manifest.categories) == len(self.partitions)
@@ -221,4 +248,5 @@ class SnapshotContent:
             settings={**self.settings.as_dict(), "backbone": self.backbone.name, "side": side_px},
             checksums={},
             tuning=self.backbone.tuning,
+            words=None if self.words is None else self.words.figures,
         )

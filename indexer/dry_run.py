@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ from indexer.files.location import read_limited, status_of
 from indexer.partitions.build import plan_partitions
 from indexer.settings import BuildSettings
 from indexer.snapshots.published import PublishedSnapshot, find_published, image_keys, preprocessing_of, snapshot_states
+from indexer.words.learn import plan_words
 from shared.errors import StorageError
 from shared.images.preprocessing import Preprocessing
 from shared.model.embedder import embedder_id
@@ -42,6 +43,7 @@ class DryRun:
         images_to_embed: number of images that the cache lacks.
         partitions_to_build: categories whose partitions can't be reused.
         reason_to_train: why the classifier would be trained; None if it is kept.
+        reason_to_learn_words: why the words would be learned; None if what was learned is kept, or there are none.
     """
 
     items: int
@@ -51,6 +53,7 @@ class DryRun:
     images_to_embed: int
     partitions_to_build: tuple[str, ...]
     reason_to_train: str | None
+    reason_to_learn_words: str | None
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""
@@ -76,7 +79,8 @@ def dry_run(settings: BuildSettings, reporter: Reporter) -> DryRun:
         with reporter.stage("check images", catalogue.n_images) as stage:
             seen = _without_embeddings(catalogue, settings, recipe, cache, stage, dim)
         to_embed = sum(cache is None or not cache.has(digest) for digest in set(seen.digests))
-    planned, items = plan_partitions(seen, settings.index_views, published, settings.index_policy)
+    indexed, reason_to_learn = _indexed(published, seen, settings)
+    planned, items = plan_partitions(indexed, settings.index_views, published, settings.index_policy)
     keys = image_keys(seen.labelled_digests())
     queries = _queries(settings, published, model, seen, reporter)
     reason = reason_to_train(published, seen.recipe, set(seen.categories), keys, settings.retrain, queries)
@@ -89,6 +93,7 @@ def dry_run(settings: BuildSettings, reporter: Reporter) -> DryRun:
         images_to_embed=to_embed,
         partitions_to_build=tuple(partition.category for partition in planned if partition.published is None),
         reason_to_train=reason,
+        reason_to_learn_words=reason_to_learn,
     )
 
 
@@ -100,7 +105,21 @@ def show(result: DryRun, reporter: Reporter) -> None:
     reporter.say(f"items: {result.items}; images: {result.images}; entries left out: {result.skipped}")
     reporter.say(f"images to embed: {result.images_to_embed}; partitions to build: {built}")
     reporter.say(f"the classifier: {result.reason_to_train or 'is kept'}")
+    if result.reason_to_learn_words:
+        reporter.say(f"the words: are learned, {result.reason_to_learn_words}")
     reporter.say("dry run: nothing was changed")
+
+
+def _indexed(
+    published: PublishedSnapshot | None, seen: EmbeddedCatalogue, settings: BuildSettings
+) -> tuple[EmbeddedCatalogue, str | None]:
+    """The catalogue as partitions would hold it, and the reason to learn its words."""
+    plan = plan_words(published, seen, settings.words, settings.retrain)
+    if plan is None or plan.objection:
+        return seen, None
+    if plan.kept is None:
+        return replace(seen, recipe=f"{seen.recipe} | words to be learned"), plan.reason
+    return plan.kept.projected(seen), None
 
 
 def _recipe(settings: BuildSettings, model: bytes | None, preprocessing: Preprocessing) -> str:

@@ -3,10 +3,12 @@
 1. Read the catalogue; entries that can't be used become problems.
 2. Choose the backbone: the published one, or a newly exported one, which `--fine-tune` tunes first.
 3. Embed every image and its augmented copies; or read embeddings that were made elsewhere.
-4. Plan one partition per category, and divide the images into folds to hold out, groups of near ones together.
-5. Choose the classifier: the published one, or a newly trained one.
-6. Write the snapshot, unless the published one has all of this already.
-7. Publish it, unless it is worse than the published one.
+4. Divide the images into folds to hold out, groups of near ones together.
+5. Learn from the catalogue's words: the projection that brings images nearer which are described alike.
+6. Plan one partition per category.
+7. Choose the classifier: the published one, or a newly trained one.
+8. Write the snapshot, unless the published one has all of this already.
+9. Publish it, unless it is worse than the published one.
 
 Every stage reuses what the published snapshot or the embedding cache has. TensorFlow is imported only to export a
 backbone or to train a classifier.
@@ -46,6 +48,7 @@ from indexer.snapshots.published import PublishedSnapshot, find_published, prepr
 from indexer.snapshots.snapshot_id import new_snapshot_id
 from indexer.snapshots.stored_folds import StoredFolds
 from indexer.snapshots.writer_lock import writer_lock
+from indexer.words.learn import learn_words
 from shared.errors import SettingsError
 from shared.model.embedder import LiteRtEmbedder, embedder_id
 from shared.snapshot.data_directory import DataDirectory
@@ -83,9 +86,13 @@ def _build(
     """Make a complete snapshot, not yet published; or return the published one if nothing has changed."""
     embeddings = _images_embedded if settings.embeddings is None else _embeddings_read
     with embeddings(settings, data, published, reporter) as (backbone, embedded, image_root, cache, n_frozen):
-        partitions, items = plan_partitions(embedded, settings.index_views, published, settings.index_policy)
         folds = CatalogueFolds(embedded, _known_folds(backbone, published, reporter), settings.seed, data.root)
         held_out = HeldOut.of(folds, backbone.is_tuned)
+        words = learn_words(published, held_out, settings, reporter)
+        indexed = embedded if words is None else words.projected(embedded)
+        if words is not None:
+            held_out = replace(held_out, projections=words.fold_projections)
+        partitions, items = plan_partitions(indexed, settings.index_views, published, settings.index_policy)
         dim = embedded.views.shape[2]
         queries = read_feedback(settings.feedback, embedder_id(backbone.model), dim, embedded, reporter)
         chosen = choose_classifier(
@@ -102,6 +109,7 @@ def _build(
             image_root=image_root,
             settings=settings,
             preprocessing=preprocessing_of(data, settings.side),
+            words=words,
         )
         if published is not None and content.is_published() and has_all_vectors(published.manifest, reporter.say):
             manifest, reasons = published.manifest, []

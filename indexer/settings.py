@@ -94,6 +94,15 @@ class BuildSettings:
     augmentations: Annotated[
         int, Field(ge=0, le=64), Help("augmented copies of each image, to train the classifier on")
     ] = 2
+    words: Annotated[
+        str,
+        Help(
+            "the metadata that describe items, to learn from and to search by: `auto` for texts with repeated words,"
+            " names of columns separated by commas, or `none`",
+            metavar="COLUMNS",
+            see="how-to/words.md",
+        ),
+    ] = "auto"
     index_views: Annotated[
         str, OneOf(INDEX_VIEWS), Help("index the original images alone, or their augmented copies too")
     ] = "original"

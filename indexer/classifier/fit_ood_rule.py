@@ -113,7 +113,7 @@ def _cosines(
     for category in sorted(set(predicted)):
         images = np.flatnonzero(categories == category)
         excluded = [own[image] for image in images]
-        results = search_without(open_partition(category), held_out.originals[images], excluded, NEIGHBOURS)
+        results = search_without(open_partition(category), held_out.queries[images], excluded, NEIGHBOURS)
         for image, hits in zip(images, results, strict=True):
             if hits:
                 cosines[image] = mean_cosine(hits)

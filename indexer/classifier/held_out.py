@@ -17,6 +17,7 @@ from indexer.groups.catalogue_folds import CatalogueFolds
 from indexer.groups.folds import N_FOLDS
 from indexer.snapshots.classifier_heads import Heads, LinearHead
 from shared.model.classifier import softmax
+from shared.model.projection import Projection
 from shared.vectors import Vectors
 
 _MAX_IMAGES_OF_ALL_FOLDS = 20_000
@@ -34,11 +35,14 @@ class HeldOut:
         folds: of the catalogue.
         n_folds: images of the first so many are evaluated: `N_FOLDS`, 1, or 0.
         chosen: `(n_images,)` int64, the images if not all of these folds are; None for all, or a sample of very many.
+        projections: for each fold the projection that has not learned it, which its images are searched by; empty if
+            partitions hold base embeddings.
     """
 
     folds: CatalogueFolds
     n_folds: int
     chosen: NDArray[np.int64] | None = None
+    projections: Sequence[Projection] = ()
 
     @classmethod
     def of(cls, folds: CatalogueFolds, is_tuned: bool = False) -> "HeldOut":
@@ -84,8 +88,19 @@ class HeldOut:
 
     @cached_property
     def originals(self) -> Vectors:
-        """`(n_images, dim)` float32: the embeddings of the images."""
+        """`(n_images, dim)` float32: the base embeddings of the images."""
         return self.embedded.originals_of(self.images)
+
+    @cached_property
+    def queries(self) -> Vectors:
+        """`(n_images, dim)` float32: the embeddings that the images are searched by."""
+        if not self.projections:
+            return self.originals
+        queries = self.originals.copy()
+        for fold, projection in enumerate(self.projections):
+            own = self.fold_of == fold
+            queries[own] = projection.apply(self.originals[own])
+        return queries
 
     @cached_property
     def fold_of(self) -> NDArray[np.int64]:
@@ -155,7 +170,7 @@ class HeldOut:
             return self
         if self.chosen is None:
             return replace(self, n_folds=n_folds)
-        return HeldOut(self.folds, n_folds, self.images[self.fold_of < n_folds])
+        return replace(self, n_folds=n_folds, chosen=self.images[self.fold_of < n_folds])
 
     def of_categories(self, categories: Sequence[str]) -> "HeldOut":
         """Keep only the images of these categories."""
@@ -163,7 +178,7 @@ class HeldOut:
 
     def keep(self, kept: NDArray[np.bool_]) -> "HeldOut":
         """Keep only the images where `(n_images,)` is True."""
-        return self if kept.all() else HeldOut(self.folds, self.n_folds, self.images[kept])
+        return self if kept.all() else replace(self, chosen=self.images[kept])
 
     def category_accuracy(self, heads: Heads) -> float | None:
         """The share of the images that are classified correctly; None if there are no images."""

@@ -16,6 +16,7 @@ from indexer.data_quality.suspect_labels import Suspect, SuspectLabels, find_sus
 from indexer.groups.nearest_images import Neighbours, nearest_images
 from shared.catalogue.items import IndexedItem
 from shared.index.category_search import CategorySearch
+from shared.model.projection import Projection
 from shared.snapshot.data_directory import DataDirectory
 from shared.snapshot.snapshot import Snapshot
 
@@ -60,6 +61,7 @@ def examine(
     partitions: Mapping[str, CategorySearch],
     max_ratio: float = MAX_RATIO,
     near: Neighbours | None = None,
+    projection: Projection | None = None,
 ) -> CatalogueReport:
     """Find near-duplicates and doubtful labels among indexed items.
 
@@ -68,8 +70,9 @@ def examine(
         partitions: of the snapshot, by category.
         max_ratio: the largest distance of a pair, as a share of the usual one.
         near: the nearest images of each, in the order of the items; None to find them here.
+        projection: of the embeddings in the partitions, which is undone.
     """
-    originals = SnapshotImages.of(items, partitions)
+    originals = SnapshotImages.of(items, partitions, projection)
     near = nearest_images(originals) if near is None else near
     duplicates = find_near_duplicates(originals, near, max_ratio)
     return CatalogueReport(duplicates, find_suspect_labels(originals, near, duplicates))
@@ -99,7 +102,8 @@ def report_of(snapshot: Snapshot, data: DataDirectory, max_ratio: float = MAX_RA
     written = read_report(data.paths(snapshot.snapshot_id).report)
     if written is not None and written.near_duplicates.max_ratio == max_ratio:
         return written
-    return examine(snapshot.items.without_metadata(), snapshot.partitions, max_ratio)
+    items = snapshot.items.without_metadata()
+    return examine(items, snapshot.partitions, max_ratio, projection=snapshot.projection)
 
 
 def show(report: CatalogueReport, top: int, reporter: Reporter) -> None:

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from shared.catalogue.items import IndexedItem, Item
 from shared.index.category_search import CategorySearch
+from shared.model.projection import Projection
 from shared.vectors import Vectors
 
 _BLOCK = 4096
@@ -24,6 +25,7 @@ class SnapshotImages:
         rows: `(n_images,)` int64, the row of each in the partition of its category.
         columns: `(n_images,)` int64, the index of each one's category in `categories`.
         partitions: of the snapshot, by category.
+        projection: of the embeddings in the partitions; they are read without it, as base embeddings.
     """
 
     items: Sequence[IndexedItem]
@@ -32,14 +34,21 @@ class SnapshotImages:
     rows: NDArray[np.int64]
     columns: NDArray[np.int64]
     partitions: Mapping[str, CategorySearch]
+    projection: Projection | None = None
 
     @classmethod
-    def of(cls, items: Iterable[IndexedItem], partitions: Mapping[str, CategorySearch]) -> "SnapshotImages":
+    def of(
+        cls,
+        items: Iterable[IndexedItem],
+        partitions: Mapping[str, CategorySearch],
+        projection: Projection | None = None,
+    ) -> "SnapshotImages":
         """Number the images of a snapshot; no embedding is read.
 
         Args:
             items: in any order.
             partitions: one for each category of the items.
+            projection: of the embeddings in the partitions.
         """
         indexed_items = list(items)
         column = {category: number for number, category in enumerate(partitions)}
@@ -49,7 +58,7 @@ class SnapshotImages:
             for position, row in enumerate(indexed.rows)
         ]
         image_items, positions, rows, columns = np.array(images, dtype=np.int64).reshape(-1, 4).T.copy()
-        return cls(indexed_items, image_items, positions, rows, columns, partitions)
+        return cls(indexed_items, image_items, positions, rows, columns, partitions, projection)
 
     def __len__(self) -> int:
         """The number of images."""
@@ -76,14 +85,14 @@ class SnapshotImages:
         return digests[self.positions[image]] if digests else None
 
     def embeddings(self, images: NDArray[np.int64]) -> Vectors:
-        """`(n,)` image numbers → `(n, dim)` float32."""
+        """`(n,)` image numbers → `(n, dim)` float32: base embeddings."""
         parts = list(self.partitions.values())
         result = np.empty((len(images), parts[0].dim), dtype=np.float32)
         columns = self.columns[images]
         for column in np.unique(columns):
             selected = columns == column
             result[selected] = parts[column].embeddings(self.rows[images[selected]])
-        return result
+        return result if self.projection is None or not len(result) else self.projection.invert(result)
 
     def blocks(self, step: int = 1) -> Iterator[tuple[NDArray[np.int64], Vectors]]:
         """Yield all images, or each `step`-th, in blocks: numbers `(n,)` and embeddings `(n, dim)` float32."""

@@ -82,7 +82,7 @@ class LabelledPhotos:
             truth=tuple(item.category for item in items),
             queries=tuple(
                 QueryPictures(vectors[np.newaxis], excluded_items=own)
-                for vectors, own in zip(held_out.originals, held_out.items_beside(), strict=True)
+                for vectors, own in zip(held_out.queries, held_out.items_beside(), strict=True)
             ),
             folds=held_out.fold_of,
             groups=held_out.group_of,

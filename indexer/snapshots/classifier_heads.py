@@ -6,16 +6,18 @@ there is a head for each fold that has learned all but that, and one that has le
 served. The others are kept, since the next build compares its own with them.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
+from shared.files.npz_file import read_arrays
 
 from shared.errors import SnapshotError
-from shared.files.regular_file import open_regular
 from shared.model.classifier import Classifier
 from shared.model.ood_rule import OodRule
+from shared.model.projection import Projection
 from shared.snapshot.data_directory import SnapshotPaths
 
 LinearHead: TypeAlias = tuple[NDArray[np.float32], NDArray[np.float32]]
@@ -77,6 +79,19 @@ class Heads:
             return Heads.single(served)
         return Heads(served, tuple(replace(head, ood_rule=rule) for head in self.of_folds))
 
+    def projected(self, projection: Projection | None, of_folds: Sequence[Projection]) -> "Heads":
+        """The same heads for projected embeddings.
+
+        Args:
+            projection: of the one that is served.
+            of_folds: of those of the folds; the first ones, if there are fewer heads.
+        """
+        if projection is None:
+            return self
+        served = replace(self.served, projection=projection)
+        heads = tuple(replace(head, projection=own) for head, own in zip(self.of_folds, of_folds, strict=False))
+        return Heads(served, heads or (served,))
+
     def linear(self) -> list[LinearHead]:
         """Weights and bias of the head of each fold."""
         return [(head.weights, head.bias) for head in self.of_folds]
@@ -89,11 +104,11 @@ class Heads:
 
 def _with_fold_heads(served: Classifier, paths: SnapshotPaths) -> Heads:
     path = paths.fold_classifiers
+    arrays = read_arrays(path, "the classifiers of the folds")
     try:
-        with open_regular(path, path.parent.parent) as file, np.load(file, allow_pickle=False) as arrays:
-            weights, bias = (arrays[name].astype(np.float32) for name in ("weights", "bias"))
+        weights, bias = (arrays[name].astype(np.float32) for name in ("weights", "bias"))
         if not len(weights):
             raise SnapshotError("it has no heads; expected one per fold")
         return Heads.of_arrays(served, weights, bias)
-    except Exception as error:  # zipfile and NumPy raise exceptions of many types on damaged bytes
+    except (KeyError, ValueError, SnapshotError) as error:
         raise SnapshotError(f"the classifiers of the folds {path} can't be read: {error}") from error

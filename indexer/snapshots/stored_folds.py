@@ -10,9 +10,9 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from shared.files.npz_file import read_arrays
 
 from shared.errors import SnapshotError
-from shared.files.regular_file import open_regular
 
 
 @dataclass(frozen=True)
@@ -58,10 +58,10 @@ class StoredFolds:
         """
         if not path.exists():
             return None
+        arrays = read_arrays(path, "the folds")
         try:
-            with open_regular(path, path.parent.parent) as file, np.load(file, allow_pickle=False) as arrays:
-                keys, folds = arrays["keys"].astype(np.uint64), arrays["folds"].astype(np.int64)
-        except Exception as error:  # zipfile and NumPy raise exceptions of many types on damaged bytes
+            keys, folds = arrays["keys"].astype(np.uint64), arrays["folds"].astype(np.int64)
+        except (KeyError, ValueError) as error:
             raise SnapshotError(f"the folds {path} can't be read: {error}") from error
         if keys.ndim != 1 or keys.shape != folds.shape or folds.min(initial=0) < 0 or (keys[1:] <= keys[:-1]).any():
             raise SnapshotError(f"the folds {path} are invalid; expected ascending keys, each with a fold from 0")

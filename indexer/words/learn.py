@@ -8,13 +8,16 @@
 
 import hashlib
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
+from indexer.classifier.held_out import HeldOut
 from indexer.console.progress import Reporter
 from indexer.embedding.embed_catalogue import EmbeddedCatalogue
+from indexer.groups.folds import N_FOLDS, NO_FOLD
+from indexer.settings import BuildSettings
 from indexer.snapshots.published import PublishedSnapshot
 from indexer.words.described import AUTO, DescribedColumns, described_columns, described_text
 from indexer.words.fit_projection import Choice, choose_strength, fit_projection
@@ -31,27 +34,67 @@ _N_DIGITS = 4
 
 
 def learn_words(
-    published: PublishedSnapshot | None,
-    embedded: EmbeddedCatalogue,
-    folds: NDArray[np.int64],
-    groups: NDArray[np.int64],
-    requested: str,
-    reporter: Reporter,
-    *,
-    seed: int,
-    retrain: bool = False,
+    published: PublishedSnapshot | None, held_out: HeldOut, settings: BuildSettings, reporter: Reporter
 ) -> LearnedWords | None:
     """Learn from the words, or keep what the published snapshot has learned; None without words or enough images.
 
     Args:
         published: the snapshot that is being replaced.
-        embedded: the catalogue, with base embeddings.
-        folds: `(n_images,)` int64: the evaluated fold of each image, from 0; -1 for images that are never evaluated.
-        groups: `(n_images,)` int64: the same number for images that are not independent.
-        requested: the option `--words`.
+        held_out: of the catalogue, with base embeddings; its groups and folds are computed only to learn.
+        settings: of the build.
         reporter: receives progress, and the reason to learn.
-        seed: of the sample of very many images.
+
+    Raises:
+        SettingsError: `--words` names a column that does not exist.
+    """
+    plan = plan_words(published, held_out.embedded, settings.words, settings.retrain, held_out.n_folds)
+    if plan is None or plan.objection:
+        if plan is not None:
+            reporter.say(f"nothing is learned from the words: {plan.objection}")
+        return None
+    if plan.kept is not None:
+        return plan.kept
+    reporter.say(f"the words of {', '.join(plan.columns.all)} are learned: {plan.reason}")
+    with reporter.stage("learn words"):
+        learned = _learn(held_out, plan, settings)
+    reporter.say(_sentence(learned))
+    return learned
+
+
+@dataclass(frozen=True)
+class WordPlan:
+    """What is to be done with the words of a catalogue.
+
+    Attributes:
+        columns: that describe the items.
+        keys: of the items, see `word_keys`.
+        kept: what the published snapshot has learned, if it still fits.
+        reason: to learn again, else empty.
+        objection: to learning at all, else empty.
+    """
+
+    columns: DescribedColumns
+    keys: NDArray[np.uint64]
+    kept: LearnedWords | None = None
+    reason: str = ""
+    objection: str = ""
+
+
+def plan_words(
+    published: PublishedSnapshot | None,
+    embedded: EmbeddedCatalogue,
+    requested: str,
+    retrain: bool,
+    n_folds: int = 0,
+) -> WordPlan | None:
+    """Decide whether words are learned, without reading an embedding; None if no metadata describe the items.
+
+    Args:
+        published: the snapshot that is being replaced.
+        embedded: the catalogue.
+        requested: the option `--words`.
         retrain: learn in any case.
+        n_folds: the number of folds that are evaluated.
 
     Raises:
         SettingsError: `requested` names a column that does not exist.
@@ -59,23 +102,18 @@ def learn_words(
     columns = described_columns(embedded.items, requested)
     if columns is None:
         return None
-    if objection := _objection(embedded, requested):
-        reporter.say(f"nothing is learned from the words: {objection}")
-        return None
     keys = word_keys(embedded, columns)
+    if objection := _objection(embedded):
+        return WordPlan(columns, keys, objection=objection)
     kept = None if published is None else LearnedWords.published(published)
-    n_folds = int(folds.max()) + 1
-    reason = _reason_to_learn(published, kept, embedded, columns, keys, requested, retrain)
-    if reason is None and kept is not None:
-        return kept
-    reporter.say(f"the words of {', '.join(columns.all)} are learned: {reason}")
-    with reporter.stage("learn words"):
-        learned = _learn(embedded, columns, folds, groups, keys, n_folds, seed, requested)
-    reporter.say(_sentence(learned))
-    return learned
+    plan = WordPlan(columns, keys, kept)
+    reason = _reason_to_learn(published, embedded, plan, requested, retrain)
+    if not reason and kept is not None and kept.projection is not None and len(kept.fold_projections) < n_folds:
+        reason = f"{n_folds} folds are evaluated now, of which it has learned the images of some"
+    return replace(plan, kept=None, reason=reason) if reason else plan
 
 
-def _objection(embedded: EmbeddedCatalogue, requested: str) -> str | None:
+def _objection(embedded: EmbeddedCatalogue) -> str | None:
     n_images, dim = len(embedded.digests), embedded.views.shape[2]
     if n_images < MIN_IMAGES:
         return f"there are {n_images} images; expected at least {MIN_IMAGES}"
@@ -101,42 +139,32 @@ def word_keys(embedded: EmbeddedCatalogue, columns: DescribedColumns) -> NDArray
 
 
 def _reason_to_learn(
-    published: PublishedSnapshot | None,
-    kept: LearnedWords | None,
-    embedded: EmbeddedCatalogue,
-    columns: DescribedColumns,
-    keys: NDArray[np.uint64],
-    requested: str,
-    retrain: bool,
-) -> str | None:
-    """The reason why what was learned no longer fits; None if it does."""
-    if retrain:
-        return "requested by --retrain"
+    published: PublishedSnapshot | None, embedded: EmbeddedCatalogue, plan: WordPlan, requested: str, retrain: bool
+) -> str:
+    """The reason why what was learned no longer fits; empty if it does."""
+    kept = plan.kept
     if published is None or kept is None:
         return "none have been yet"
+    if retrain:
+        return "requested by --retrain"
     if published.manifest.recipe != embedded.recipe:
         return "the recipe of the embeddings has changed"
-    if requested != AUTO and kept.columns != columns:
+    if requested != AUTO and kept.columns != plan.columns:
         return "--words names other columns"
     if requested == AUTO and kept.figures.get("requested") != AUTO:
         return "--words named the columns before"
-    changed = kept.n_changed(keys)
-    if changed > MAX_CHANGED_SHARE * len(keys):
-        return f"{changed} of {len(keys)} items changed since they were learned, more than {MAX_CHANGED_SHARE:.0%}"
-    return None
+    changed = kept.n_changed(plan.keys)
+    if changed > MAX_CHANGED_SHARE * len(plan.keys):
+        limit = f"more than {MAX_CHANGED_SHARE:.0%}"
+        return f"{changed} of {len(plan.keys)} items changed since they were learned, {limit}"
+    return ""
 
 
-def _learn(
-    embedded: EmbeddedCatalogue,
-    columns: DescribedColumns,
-    folds: NDArray[np.int64],
-    groups: NDArray[np.int64],
-    keys: NDArray[np.uint64],
-    n_folds: int,
-    seed: int,
-    requested: str,
-) -> LearnedWords:
-    chosen = _sample(len(embedded.digests), seed)
+def _learn(held_out: HeldOut, plan: WordPlan, settings: BuildSettings) -> LearnedWords:
+    columns, embedded, requested = plan.columns, held_out.embedded, settings.words
+    groups, folds = held_out.folds.groups.numbers, _folds(held_out)
+    n_folds = int(folds.max()) + 1
+    chosen = _sample(len(embedded.digests), settings.seed)
     counts = count_matrix(_texts(embedded, chosen, columns.all))
     idf = inverse_document_frequency(counts)
     images = LearnedImages(embedded.views, chosen, folds[chosen], tf_idf(counts, idf))
@@ -155,7 +183,15 @@ def _learn(
         "images": len(chosen),
         **_rounded(choice),
     }
-    return LearnedWords(columns, projection, fold_projections, encoder, keys, figures)
+    return LearnedWords(columns, projection, fold_projections, encoder, plan.keys, figures)
+
+
+def _folds(held_out: HeldOut) -> NDArray[np.int64]:
+    """The evaluated fold of each image, -1 for the others; a single category has no folds, but groups to divide."""
+    folds, n_folds = held_out.folds.numbers, held_out.n_folds
+    if not n_folds:
+        return np.unique(held_out.folds.groups.numbers, return_inverse=True)[1] % N_FOLDS
+    return np.where(folds < n_folds, folds, NO_FOLD)
 
 
 def _sample(n_images: int, seed: int) -> NDArray[np.int64]:

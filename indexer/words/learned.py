@@ -1,12 +1,14 @@
 """What a build has learned from a catalogue's words, and its files in a snapshot."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from indexer.embedding.embed_catalogue import EmbeddedCatalogue
+from indexer.embedding.views import ProjectedViews
 from indexer.snapshots.published import PublishedSnapshot
 from indexer.words.described import DescribedColumns
 from shared.errors import SnapshotError
@@ -36,6 +38,13 @@ class LearnedWords:
     keys: NDArray[np.uint64]
     figures: Mapping[str, Any]
     is_new: bool = True
+
+    def projected(self, embedded: EmbeddedCatalogue) -> EmbeddedCatalogue:
+        """The catalogue with the embeddings that partitions hold."""
+        if self.projection is None:
+            return embedded
+        recipe = f"{embedded.recipe} | words {self.projection.digest}"
+        return replace(embedded, views=ProjectedViews(embedded.views, self.projection), recipe=recipe)
 
     def write(self, paths: SnapshotPaths) -> None:
         """Write the files into a snapshot."""
