@@ -11,7 +11,7 @@ from indexer.embedding.embed_catalogue import EmbeddedCatalogue
 from indexer.embedding.views import ProjectedViews
 from indexer.snapshots.published import PublishedSnapshot
 from indexer.words.described import DescribedColumns
-from shared.errors import SnapshotError
+from shared.files.npz_file import read_arrays
 from shared.model.projection import Projection
 from shared.snapshot.data_directory import SnapshotPaths
 from shared.words.text_encoder import TextEncoder
@@ -68,14 +68,10 @@ class LearnedWords:
         paths, figures = published.paths, published.manifest.words
         if figures is None:
             return None
-        try:
-            with np.load(paths.learned_words, allow_pickle=False) as arrays:
-                keys = np.asarray(arrays["keys"], dtype=np.uint64)
-                folds = tuple(
-                    Projection(arrays[f"basis_{fold}"], arrays[f"gains_{fold}"]) for fold in range(arrays["n_folds"])
-                )
-        except Exception as error:  # zipfile and NumPy raise exceptions of many types on damaged bytes
-            raise SnapshotError(f"{paths.learned_words} can't be read: {error}") from error
+        arrays = read_arrays(paths.learned_words, "the learned words")
+        n_folds = int(arrays.get("n_folds", 0))
+        folds = tuple(Projection(arrays[f"basis_{fold}"], arrays[f"gains_{fold}"]) for fold in range(n_folds))
+        keys = arrays["keys"].astype(np.uint64)
         projection = Projection.open(paths.projection) if paths.projection.exists() else None
         columns = DescribedColumns(_names(figures, "columns"), _names(figures, "short_columns"))
         return cls(columns, projection, folds, TextEncoder.open(paths.text_encoder), keys, figures, is_new=False)

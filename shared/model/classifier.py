@@ -1,16 +1,15 @@
 """The classifier head: one Dense softmax layer over an embedding, stored as plain arrays with its temperature."""
 
 import math
-import zipfile
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from shared.errors import SnapshotError
-from shared.files.regular_file import open_regular
+from shared.files.npz_file import read_arrays
 from shared.model.ood_rule import OodRule
 from shared.model.projection import Projection
 from shared.vectors import Vectors
@@ -139,33 +138,19 @@ class Classifier:
         Raises:
             SnapshotError: the file is missing, damaged or inconsistent.
         """
+        arrays = read_arrays(path, "the classifier")
         try:
-            with open_regular(path, path.parent.parent) as file:
-                _require_stored(file)
-                arrays = dict(np.load(file, allow_pickle=False).items())
-                return cls(
-                    categories=tuple(_names(arrays["categories"])),
-                    weights=np.ascontiguousarray(arrays["weights"], dtype=np.float32),
-                    bias=np.ascontiguousarray(arrays["bias"], dtype=np.float32),
-                    temperature=float(arrays["temperature"]),
-                    own_probabilities=np.asarray(arrays.get("own_probabilities", ()), dtype=np.float32),
-                    n_groups=max(0, int(arrays.get("n_groups", 0))),
-                    ood_rule=OodRule.from_arrays(arrays),
-                )
-        except Exception as error:  # zipfile and NumPy raise exceptions of many types on damaged bytes
+            return cls(
+                categories=tuple(_names(arrays["categories"])),
+                weights=np.ascontiguousarray(arrays["weights"], dtype=np.float32),
+                bias=np.ascontiguousarray(arrays["bias"], dtype=np.float32),
+                temperature=float(arrays["temperature"]),
+                own_probabilities=np.asarray(arrays.get("own_probabilities", ()), dtype=np.float32),
+                n_groups=max(0, int(arrays.get("n_groups", 0))),
+                ood_rule=OodRule.from_arrays(arrays),
+            )
+        except (KeyError, TypeError, ValueError, SnapshotError) as error:
             raise SnapshotError(f"the classifier {path} can't be read: {error}") from error
-
-
-def _require_stored(file: BinaryIO) -> None:
-    """Reject an archive whose members have more bytes than the file: `save` does not compress."""
-    with zipfile.ZipFile(file) as archive:
-        members = archive.infolist()
-    size = file.seek(0, 2)
-    if any(member.compress_type != zipfile.ZIP_STORED for member in members) or (
-        sum(member.file_size for member in members) > size
-    ):
-        raise SnapshotError("it is compressed, or its members are larger than the file; expected stored members")
-    file.seek(0)
 
 
 def _names(names: NDArray[Any]) -> list[str]:

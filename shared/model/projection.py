@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shared.errors import SnapshotError
-from shared.files.regular_file import open_regular
+from shared.files.npz_file import read_arrays
 from shared.model.embedder import Embedder
 from shared.vectors import Pixels, Vectors, unit_rows
 
@@ -81,13 +81,8 @@ class Projection:
         Raises:
             SnapshotError: the file is missing or damaged.
         """
-        try:
-            with open_regular(path, path.parent.parent) as file, np.load(file, allow_pickle=False) as arrays:
-                return cls(*(np.ascontiguousarray(arrays[name], dtype=np.float32) for name in ("basis", "gains")))
-        except SnapshotError:
-            raise
-        except Exception as error:  # zipfile and NumPy raise exceptions of many types on damaged bytes
-            raise SnapshotError(f"the projection {path} can't be read: {error}") from error
+        arrays = read_arrays(path, "the projection")
+        return cls(*(np.ascontiguousarray(arrays.get(name, ()), dtype=np.float32) for name in ("basis", "gains")))
 
 
 class ProjectedEmbedder:

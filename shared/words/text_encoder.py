@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shared.errors import SnapshotError
-from shared.files.regular_file import open_regular
+from shared.files.npz_file import read_arrays
 from shared.vectors import Vectors, unit_rows
 from shared.words.features import N_FEATURES, weighted
 
@@ -71,14 +71,6 @@ class TextEncoder:
         Raises:
             SnapshotError: the file is missing or damaged.
         """
-        try:
-            with open_regular(path, path.parent.parent) as file, np.load(file, allow_pickle=False) as arrays:
-                return cls(
-                    np.ascontiguousarray(arrays["idf"], dtype=np.float32),
-                    np.ascontiguousarray(arrays["weights"], dtype=np.float16),
-                    np.ascontiguousarray(arrays["offset"], dtype=np.float32),
-                )
-        except SnapshotError:
-            raise
-        except Exception as error:  # zipfile and NumPy raise exceptions of many types on damaged bytes
-            raise SnapshotError(f"the text encoder {path} can't be read: {error}") from error
+        arrays = read_arrays(path, "the text encoder")
+        types = {"idf": np.float32, "weights": np.float16, "offset": np.float32}
+        return cls(*(np.ascontiguousarray(arrays.get(name, ()), dtype=dtype) for name, dtype in types.items()))
