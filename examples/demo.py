@@ -2,7 +2,7 @@
 
 1. Render the sample catalogue.
 2. Index it with `python -m indexer`.
-3. Start `python -m search_service` on a free port and send it a picture that is not in the catalogue.
+3. Start `python -m search_service` on a free port, send it a picture that is not in the catalogue, and ask it in words.
 4. Draw the hits, stop the service, and suggest what to try next.
 """
 
@@ -25,6 +25,7 @@ from examples.sample_catalogue.render import render_catalogue
 
 _READY_LIMIT_S = 30.0
 _QUERY = Path("queries/watch/query-01.jpg")
+_TEXT = "green divers watch"
 
 
 def main() -> int:
@@ -42,7 +43,10 @@ def main() -> int:
     _say(f"3. Asking the search service for products like {query}, which is not in the catalogue")
     port = _free_port()
     with _service(data, port):
-        _print_answer(_post_image(f"http://127.0.0.1:{port}/v1/search", query))
+        url = f"http://127.0.0.1:{port}/v1/search"
+        _print_answer(_post_image(url, query))
+        print(f"\n   The same in words: {_TEXT!r}")
+        _print_answer(_post(url, "application/json", json.dumps({"text": _TEXT, "top_k": 5}).encode()))
     _say(f"4. Drawing the hits to {sheet}")
     _run("indexer", "visualize", str(query), "--data", str(data), "--out", str(sheet))
     _say(
@@ -104,8 +108,12 @@ def _post_image(url: str, image: Path) -> dict[str, Any]:
     boundary = uuid.uuid4().hex
     head = f'--{boundary}\r\nContent-Disposition: form-data; name="image"; filename="{image.name}"\r\n\r\n'
     body = head.encode() + image.read_bytes() + f"\r\n--{boundary}--\r\n".encode()
-    headers = {"Content-Type": f"multipart/form-data; boundary={boundary}"}
-    with urllib.request.urlopen(urllib.request.Request(url, body, headers), timeout=30) as response:
+    return _post(url, f"multipart/form-data; boundary={boundary}", body)
+
+
+def _post(url: str, content_type: str, body: bytes) -> dict[str, Any]:
+    request = urllib.request.Request(url, body, {"Content-Type": content_type})
+    with urllib.request.urlopen(request, timeout=30) as response:
         answer: dict[str, Any] = json.load(response)
     return answer
 
