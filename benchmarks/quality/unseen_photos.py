@@ -21,14 +21,13 @@ from typing import Any
 import numpy as np
 
 from benchmarks.harness.build_process import build
-from benchmarks.harness.options import option_parser
 from benchmarks.harness.embedded_photos import THREADS
+from benchmarks.harness.options import option_parser
 from benchmarks.harness.rows import print_records, store
 from indexer.catalogue.reader import read_catalogue
 from indexer.console.progress import SilentReporter
 from indexer.evaluation.evaluate import evaluate
 from indexer.evaluation.labelled_photos import embed_query
-from indexer.evaluation.retrieval_metrics import interval
 from shared.catalogue.items import Item
 from shared.retrieval.query_pictures import QueryPictures
 from shared.retrieval.search_options import SearchOptions
@@ -36,6 +35,7 @@ from shared.retrieval.searcher import Searcher
 from shared.snapshot.data_directory import DataDirectory
 from shared.snapshot.snapshot import Snapshot
 from shared.vectors import Vectors
+from shared.words.text_encoder import TextEncoder
 
 _TITLE = "title"
 
@@ -63,7 +63,8 @@ def _row(options: argparse.Namespace, data: Path, words: str, seed: int) -> dict
     extra = [*options.build.split(), "--words", words, "--seed", str(seed), "--retrain", "--force", "--report", "off"]
     build(data, "--catalogue", str(train), *extra)
     directory = DataDirectory(data)
-    snapshot = Snapshot.open(directory.paths(directory.current_id()), THREADS)
+    paths = directory.paths(directory.current_id())
+    snapshot = Snapshot.open(paths, THREADS)
     with closing(snapshot):
         figures = evaluate(snapshot, validation, THREADS, SilentReporter())
         own = snapshot.manifest.classifier
@@ -81,7 +82,8 @@ def _row(options: argparse.Namespace, data: Path, words: str, seed: int) -> dict
         }
         items = read_catalogue(validation)
         titled = [item for item in items.items if _TITLE in item.metadata]
-        return row | (_of_titles(snapshot, titled, items.image_root) if titled else {})
+        encoder = TextEncoder.open(paths.text_encoder) if paths.text_encoder.exists() else None
+        return row | (_of_titles(snapshot, encoder, titled, items.image_root) if titled else {})
 
 
 def _part(photos: Path, part: str) -> Path:
@@ -89,7 +91,7 @@ def _part(photos: Path, part: str) -> Path:
     return listed if listed.exists() else photos / part
 
 
-def _of_titles(snapshot: Snapshot, items: Sequence[Item], root: Path) -> dict[str, float]:
+def _of_titles(snapshot: Snapshot, encoder: TextEncoder | None, items: Sequence[Item], root: Path) -> dict[str, float]:
     queries = [embed_query(snapshot, (root / item.images[0]).read_bytes()) for item in items]
     searcher = Searcher(snapshot)
 
@@ -101,13 +103,14 @@ def _of_titles(snapshot: Snapshot, items: Sequence[Item], root: Path) -> dict[st
     return {
         "title_strict": float(np.mean([same_title(query, item, None) for query, item in pairs])),
         "title_in_category": float(np.mean([same_title(query, item, item.category) for query, item in pairs])),
-        **_of_texts(snapshot, items, np.concatenate([query.vectors[:1] for query in queries])),
+        **_of_texts(snapshot, encoder, items, np.concatenate([query.vectors[:1] for query in queries])),
     }
 
 
-def _of_texts(snapshot: Snapshot, items: Sequence[Item], photos: Vectors) -> dict[str, float]:
+def _of_texts(
+    snapshot: Snapshot, encoder: TextEncoder | None, items: Sequence[Item], photos: Vectors
+) -> dict[str, float]:
     """The share of titles that find one of their photos first, and among five, by embeddings alone."""
-    encoder = snapshot.text_encoder
     if encoder is None:
         return {"text_first": float("nan"), "text_five": float("nan")}
     titles = np.array([item.metadata[_TITLE] for item in items])

@@ -7,9 +7,11 @@ from typing import Any, cast
 import numpy as np
 import pytest
 
+from indexer.classifier.held_out import HeldOut
 from indexer.console.progress import SilentReporter
 from indexer.embedding.embed_catalogue import EmbeddedCatalogue
 from indexer.groups.catalogue_folds import CatalogueFolds
+from indexer.settings import BuildSettings
 from indexer.snapshots.published import PublishedSnapshot
 from indexer.words.learn import learn_words, plan_words
 from indexer.words.learned import LearnedWords
@@ -19,7 +21,8 @@ from tests.support.builders.described import make_described, nearest
 
 
 def _learn(embedded: EmbeddedCatalogue, published: PublishedSnapshot | None = None) -> LearnedWords | None:
-    return learn_words(published, CatalogueFolds(embedded, None, 0), 5, "auto", SilentReporter(), seed=0)
+    settings = BuildSettings(Path("catalogue"))
+    return learn_words(published, HeldOut.of(CatalogueFolds(embedded, None, 0)), settings, SilentReporter())
 
 
 def _published(tmp_path: Path, learned: LearnedWords | None, recipe: str) -> PublishedSnapshot:
