@@ -12,9 +12,9 @@ from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
-from shared.files.npz_file import read_arrays
 
 from shared.errors import SnapshotError
+from shared.files.npz_file import read_arrays
 from shared.model.classifier import Classifier
 from shared.model.ood_rule import OodRule
 from shared.model.projection import Projection

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from shared.files.npz_file import read_arrays
 
 from shared.errors import SnapshotError
+from shared.files.npz_file import read_arrays
 
 
 @dataclass(frozen=True)
