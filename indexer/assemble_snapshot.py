@@ -32,7 +32,9 @@ from indexer.settings import BuildSettings
 from indexer.snapshots.classifier_heads import Heads
 from indexer.snapshots.milvus_collections import connect, record_collection
 from indexer.snapshots.published import PublishedSnapshot
+from indexer.words.described import described_text
 from indexer.words.learned import LearnedWords
+from indexer.words.lexical_writer import write_lexical_index
 from shared import __version__
 from shared.catalogue.item_store import ItemStore
 from shared.catalogue.item_writer import write_items
@@ -95,7 +97,9 @@ class SnapshotContent:
         paths.report.mkdir()
         self._write_embedder(paths)
         if self.words is not None:
+            columns = self.words.columns.all
             self.words.write(paths)
+            write_lexical_index(paths.lexical_index, (described_text(indexed.item, columns) for indexed in self.items))
         write_items(paths.items, self.items)
         entries = []
         with reporter.stage("build partitions", len(self.partitions)) as stage:
