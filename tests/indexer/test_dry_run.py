@@ -138,6 +138,7 @@ def test_before_the_first_build_everything_is_to_do(quick_stages_called: list[st
         "images_to_embed": 36,
         "partitions_to_build": list(KINDS),
         "reason_to_train": "there is none yet",
+        "reason_to_learn_words": None,
     }
     assert quick_stages_called == []
     assert shop.build(*options).json["embedded"] == 2 * done.json["images_to_embed"]
