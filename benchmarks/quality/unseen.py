@@ -1,4 +1,4 @@
-"""What a build claims of itself against the truth on photos from elsewhere: accuracy, calibration, `probe: auto`.
+"""A build's own estimate against the truth on photos from elsewhere: accuracy, calibration, `probe: auto`.
 
 The catalogue's photos are divided into folds, photos of one shoot into the same one, and heads are trained, as a build
 does (EfficientNet-Lite0, frozen, two augmented copies), for several seeds. The head that is served is then evaluated on

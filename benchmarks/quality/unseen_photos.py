@@ -1,4 +1,4 @@
-"""What a build believes of itself, and how it does on photos from elsewhere; with the catalogue's words and without.
+"""A build's own estimate and the truth on photos from elsewhere, with the catalogue's words and without.
 
 For each seed the training part is built with the product's own command, once with `--words auto` and once with `none`,
 and evaluated on the validation part:

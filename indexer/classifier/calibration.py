@@ -16,7 +16,7 @@ from shared.model.classifier import Classifier, softmax
 
 @dataclass(frozen=True)
 class Calibration:
-    """What is fitted to held-out images.
+    """The parameters fitted to held-out images.
 
     Attributes:
         temperature: divides the logits.

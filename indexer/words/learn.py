@@ -63,7 +63,7 @@ def learn_words(
 
 @dataclass(frozen=True)
 class WordPlan:
-    """What is to be done with the words of a catalogue.
+    """The decision on learning from the words of a catalogue.
 
     Attributes:
         columns: that describe the items.

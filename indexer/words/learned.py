@@ -1,4 +1,4 @@
-"""What a build has learned from a catalogue's words, and its files in a snapshot."""
+"""The models learned from a catalogue's words, and their files in a snapshot."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -19,7 +19,7 @@ from shared.words.text_encoder import TextEncoder
 
 @dataclass(frozen=True)
 class LearnedWords:
-    """What was learned.
+    """The models learned from words.
 
     Attributes:
         columns: that describe the items.

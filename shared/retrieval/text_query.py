@@ -25,7 +25,7 @@ DEFAULT_WEIGHT = 0.5
 N_LEVELS = 8
 """Steps of the share of a query's words that describe an item."""
 MAX_BONUS = 0.5
-"""What an item gains over its cosine if all words describe it."""
+"""The bonus on the cosine of an item that all words describe."""
 
 _SHARPNESS = 12.0
 _OTHERS_SHARE = 0.01

@@ -10,7 +10,7 @@ from shared.words.text_encoder import TextEncoder
 
 @dataclass(frozen=True)
 class CatalogueWords:
-    """What a search by text needs.
+    """The parts of a search by text.
 
     Attributes:
         encoder: makes base embeddings.

@@ -13,7 +13,7 @@ from tests.support.builders.series import Series, keep, make_series
 
 
 def _whole_groups(folds: CatalogueFolds) -> bool:
-    """Whether every group is in one fold."""
+    """True if every group is in one fold."""
     pairs = set(zip(folds.groups.numbers.tolist(), folds.numbers.tolist(), strict=True))
     return len(pairs) == folds.groups.n_groups
 
