@@ -109,7 +109,7 @@ def feedback() -> tuple[Response, int]:
 
 
 @search_routes.get("/v1/items/<item_id:item_id>/similar")
-@describe(Operation("Catalogue", SearchedJson, (400, 404, 409, 501, 503), arguments=Options))
+@describe(Operation("Catalogue", SearchedJson, (400, 404, 409, 422, 501, 503), arguments=Options))
 def similar(item_id: str) -> Response:
     """Search for items similar to this one, without itself."""
     options = read_arguments(request, Options, current_settings())
