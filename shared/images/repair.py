@@ -18,6 +18,7 @@ MAX_MISSING_ROWS = 1 / 16
 
 _PNG = b"\x89PNG\r\n\x1a\n"
 _MIN_TRANSPARENCY_BYTES = {0: 2, 2: 6, 3: 1}  # by colour type: grey, RGB, palette
+_PNG_HEADER = b"\0\0\0\x0dIHDR"  # the length and the kind of the first chunk of every PNG
 _COLOUR_TYPE_OFFSET = 25
 
 _JPEG = b"\xff\xd8"
@@ -38,7 +39,7 @@ def repaired(data: bytes) -> bytes | None:
     - A truncated JPEG with an end marker added, if all of its scans have begun; `reject_missing_rows` decides once it
       is decoded.
     """
-    if data.startswith(_PNG):
+    if data.startswith(_PNG + _PNG_HEADER) and len(data) > _COLOUR_TYPE_OFFSET:
         return _PNG + b"".join(_needed_chunks(data))
     if data.startswith(_JPEG) and _has_all_scans(data):
         return data.rstrip(b"\0") + _JPEG_END

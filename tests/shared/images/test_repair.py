@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from shared.errors import BrokenImage
+from shared.errors import BrokenImage, UnsupportedImage
 from shared.images.decode import decode_image
 from shared.images.limits import ImageLimits
 from tests.support.fakes import encoded
@@ -99,6 +99,15 @@ def test_a_damaged_chunk_that_the_pixels_need_is_not_passed_over(kind: bytes) ->
     data[at + 4 + int.from_bytes(data[at - 4 : at], "big")] ^= 1
     with pytest.raises(BrokenImage, match=r"shoe\.jpg can't be decoded: "):
         _decoded(bytes(data))
+
+
+@pytest.mark.parametrize("length", range(8, _HEADER_END))
+@pytest.mark.parametrize("kind", [b"IHDR", b"tRNS", b"acTL"])
+def test_a_png_without_a_complete_header_is_rejected(kind: bytes, length: int) -> None:
+    signature = encoded(_photo(40, 30), "PNG")[:8]
+    data = signature + _chunk(kind, bytes(13))[: length - 8]
+    with pytest.raises((BrokenImage, UnsupportedImage), match="shoe"):
+        _decoded(data + _chunk(b"tRNS", b""))
 
 
 # JPEG
