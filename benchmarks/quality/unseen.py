@@ -1,82 +1,138 @@
-"""A build's own estimate against the truth on photos from elsewhere: accuracy, calibration, `probe: auto`.
+"""What a build claims of itself against the truth on photos from elsewhere, with the catalogue's words and without.
 
-The catalogue's photos are divided into folds, photos of one shoot into the same one, and heads are trained, as a build
-does (EfficientNet-Lite0, frozen, two augmented copies), for several seeds. The head that is served is then evaluated on
-photos that are not in the catalogue. Intervals are for 95 %: those of the claim are over groups.
+For each seed the training part is built by the product's own command, with `--words none` and with `--words auto`, and
+evaluated on the validation part:
+
+- accuracy, calibration and `probe: auto`, as the build claims them and as they are;
+- where items have titles, the share of photos whose nearest item has their title, in a strict search and given the
+  right category.
+
+Intervals are for 95 %; those of a claim are over its groups.
 """
 
-import os
+import argparse
+import tempfile
+from collections.abc import Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-
-import keras
 import numpy as np
 
-from benchmarks.harness.embedded_photos import embed_entries, open_lite0
+from benchmarks.harness.build_process import SMOKE, build
+from benchmarks.harness.embedded_photos import THREADS
 from benchmarks.harness.options import option_parser
-from benchmarks.harness.rows import print_records, store
-from indexer.classifier.held_out import HeldOut
-from indexer.classifier.metrics import category_accuracy_at, expected_calibration_error, probe_auto
-from indexer.classifier.train import train_classifier
+from benchmarks.harness.rows import print_records, print_table, store
+from indexer.catalogue.reader import read_catalogue
 from indexer.console.progress import SilentReporter
-from indexer.embedding.augmentation import Augmentation
-from indexer.embedding.embed_catalogue import EmbeddedCatalogue
-from indexer.evaluation.retrieval_metrics import share_interval
-from indexer.groups.catalogue_folds import CatalogueFolds
-from shared.images.preprocessing import DEFAULT_SIDE_PX
-from shared.model.classifier import PROBE_COVERAGE
+from indexer.evaluation.evaluate import evaluate
+from indexer.evaluation.labelled_photos import embed_query
+from indexer.evaluation.retrieval_metrics import interval
+from shared.catalogue.items import Item
+from shared.retrieval.query_pictures import QueryPictures
+from shared.retrieval.search_options import SearchOptions
+from shared.retrieval.searcher import Searcher
+from shared.snapshot.data_directory import DataDirectory
+from shared.snapshot.snapshot import Snapshot
+
+_TITLE = "title"
+_SHARES = ("truth", "auto", "known", "title", "title in category")
+"""Figures that are shares of the photos from elsewhere, and so have an interval."""
 
 
 def main() -> None:
-    """Embed both once, train with every seed, print and store."""
+    """Build, evaluate, print and store."""
     parser = option_parser("quality.unseen", __doc__)
-    parser.add_argument("--catalogue", type=Path, help="folders, CSV or JSON lines (default: train/ in --photos)")
-    parser.add_argument("--unseen", type=Path, help="the same, of photos from elsewhere (default: validation/)")
-    parser.add_argument("--side", type=int, default=DEFAULT_SIDE_PX, help="side of the network's input in pixels")
+    parser.add_argument("--seeds", type=int, default=3, help="number of builds of each kind (default: 3)")
+    parser.add_argument("--words", nargs="+", default=["none", "auto"], help="values of --words (default: none auto)")
+    parser.add_argument("--build", default="", help="further options of `indexer build`, for example '--side 224'")
     options = parser.parse_args()
-    paths = [options.catalogue, options.unseen]
-    if options.photos is not None:
-        paths = [given or options.photos / name for given, name in zip(paths, ("train", "validation"), strict=True)]
-    if None in paths:
-        raise SystemExit("give --photos DIR, or --catalogue PATH and --unseen PATH")
-    embedder, limit = open_lite0(options.side), 400 if options.smoke else None
-    catalogue, unseen = (embed_entries(path, embedder, Augmentation().copies, limit) for path in paths)
-    rows = [_figures(catalogue, unseen, seed) for seed in range(1 if options.smoke else 3)]
-    mean = {name: float(np.mean([row[name] for row in rows])) for name in rows[0] if name != "seed"}
-    title = f"{len(catalogue.digests)} photos indexed, {len(unseen.digests)} from elsewhere, side {options.side}"
-    print_records(title, [*rows, {"seed": "mean", **mean}])
-    store("unseen", options.smoke, {"paths": [str(path) for path in paths], "side": options.side, "seeds": rows})
+    if options.photos is None:
+        parser.error("give --photos DIR with train/ and validation/, or with train.jsonl and validation.jsonl")
+    rows, means = [], []
+    for words in options.words:
+        with tempfile.TemporaryDirectory(prefix="parecido-benchmark-") as data:
+            rows += [_row(options, Path(data), words, seed) for seed in range(1 if options.smoke else options.seeds)]
+        means.append(_mean([row for row in rows if row["words"] == words]))
+    print_records("builds, evaluated on photos from elsewhere", rows)
+    _print_means(means)
+    store("unseen", options.smoke, {"photos": str(options.photos), "build": options.build, "rows": rows})
 
 
-def _figures(catalogue: EmbeddedCatalogue, unseen: EmbeddedCatalogue, seed: int) -> dict[str, Any]:
-    keras.utils.clear_session()  # what earlier trainings left
-    held_out = HeldOut.of(CatalogueFolds(catalogue, None, seed))
-    with SilentReporter().stage("") as stage:
-        heads, _, claimed_by_random_split = train_classifier(held_out, seed, stage)
-    images = np.arange(len(unseen.digests))
-    truth = unseen.columns(images, heads.served.categories)
-    probabilities = heads.served.probabilities(unseen.originals_of(images))
-    covered, searched = probe_auto(heads.served, probabilities, truth, PROBE_COVERAGE)
-    low, high = share_interval(probabilities.argmax(axis=1) == truth, None)
-    covered_low, covered_high = share_interval(covered, None)
-    return {
-        "seed": str(seed),
-        "groups": held_out.n_groups,
-        "claimed": held_out.category_accuracy(heads),
-        "± over groups": held_out.accuracy_margin(heads) or 0.0,
-        "random split": claimed_by_random_split,
-        "truth": category_accuracy_at(1, probabilities, truth),
-        "from": low,
-        "to": high,
-        "auto": float(covered.mean()),
-        "auto from": covered_low,
-        "auto to": covered_high,
-        "partitions": float(searched.mean()),
-        "ECE": expected_calibration_error(probabilities, truth),
-        "ECE, cross-validated": held_out.calibration_error(heads),
-    }
+def _row(options: argparse.Namespace, data: Path, words: str, seed: int) -> dict[str, Any]:
+    """Build with a seed; later ones find the embeddings of the first in the cache, but for their augmented copies."""
+    train, validation = _part(options.photos, "train"), _part(options.photos, "validation")
+    extra = [*options.build.split(), *(SMOKE if options.smoke else ())]
+    settings = ["--words", words, "--seed", str(seed), "--retrain", "--force", "--report", "off", *extra]
+    built = build(data, "--catalogue", str(train), *settings)
+    directory = DataDirectory(data)
+    with closing(Snapshot.open(directory.paths(directory.current_id()), THREADS)) as snapshot:
+        figures = evaluate(snapshot, validation, THREADS, SilentReporter())
+        claimed = snapshot.manifest.classifier
+        row = {
+            "words": words,
+            "seed": str(seed),
+            "build, s": built.process_s,
+            "groups": claimed.get("groups"),
+            "claimed": claimed["category_accuracy"],
+            "± over groups": claimed.get("category_accuracy_margin"),
+            "random split": claimed.get("random_split_accuracy"),
+            "ECE, cross-validated": claimed.get("expected_calibration_error"),
+            "photos": figures.queries,
+            "truth": figures.category_accuracy,
+            "ECE": figures.expected_calibration_error,
+            "auto": figures.probe_auto_coverage,
+            "partitions": figures.probe_auto_partitions,
+            "known": figures.known_share,
+        }
+        return row | _of_titles(snapshot, validation)
+
+
+def _part(photos: Path, part: str) -> Path:
+    listed = photos / f"{part}.jsonl"
+    return listed if listed.exists() else photos / part
+
+
+def _of_titles(snapshot: Snapshot, validation: Path) -> dict[str, float]:
+    """The share of photos whose nearest item has their title; nothing where items have none."""
+    catalogue = read_catalogue(validation)
+    items = [item for item in catalogue.items if _TITLE in item.metadata]
+    if not items:
+        return {}
+    queries = [embed_query(snapshot, (catalogue.image_root / item.images[0]).read_bytes()) for item in items]
+    searcher = Searcher(snapshot)
+
+    def share(category_of: Mapping[str, str | None]) -> float:
+        pairs = zip(queries, items, strict=True)
+        return float(np.mean([_is_found(searcher, query, item, category_of[item.item_id]) for query, item in pairs]))
+
+    known = set(snapshot.partitions)
+    given = {item.item_id: item.category if item.category in known else None for item in items}
+    return {"title": share(dict.fromkeys(given)), "title in category": share(given)}
+
+
+def _is_found(searcher: Searcher, query: QueryPictures, item: Item, category: str | None) -> bool:
+    hits = searcher.search(query, SearchOptions(top_k=1, category=category)).hits
+    return bool(hits) and hits[0].item.metadata.get(_TITLE) == item.metadata[_TITLE]
+
+
+def _mean(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    names = [name for name in rows[0] if name not in ("words", "seed") and rows[0][name] is not None]
+    return {"words": rows[0]["words"]} | {name: float(np.mean([row[name] for row in rows])) for name in names}
+
+
+def _print_means(means: Sequence[Mapping[str, Any]]) -> None:
+    """Print a line per figure, with the interval that so few photos leave."""
+
+    def shown(mean: Mapping[str, Any], name: str) -> str:
+        value = mean[name]
+        if name not in _SHARES:
+            return f"{value:.3f}"
+        low, high = interval(value, round(mean["photos"]))
+        return f"{value:.3f} ({low:.3f} to {high:.3f})"
+
+    lines = [[name, *(shown(mean, name) for mean in means)] for name in means[0] if name != "words"]
+    print_table("means over the seeds", ["words", *(mean["words"] for mean in means)], lines)
 
 
 if __name__ == "__main__":

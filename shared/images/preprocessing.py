@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-DEFAULT_SIDE_PX = 224
+DEFAULT_SIDE_PX = 288
 """The side of the embedder's input in new data directories."""
 SIDE_STEP_PX = 32  # what the networks reduce it by
 MIN_SIDE_PX, MAX_SIDE_PX = 128, 352
@@ -29,7 +29,7 @@ def is_side(side_px: int) -> bool:
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """What `decode_image` and `to_pixels` do; the manifest records its name.
+    """How images are decoded and scaled, by `decode_image` and `to_pixels`; the manifest records its name.
 
     Embeddings made under different ones are not comparable, and any change of a pixel needs a new revision.
 
