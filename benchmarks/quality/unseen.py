@@ -5,7 +5,8 @@ evaluated on the validation part:
 
 - accuracy, calibration and `probe: auto`, as the build claims them and as they are;
 - where items have titles, the share of photos whose nearest item has their title, in a strict search and given the
-  right category.
+  right category;
+- edited photos of the catalogue: the share whose item is the first hit in its category, mean over the edits.
 
 Intervals are for 95 %; those of a claim are over its groups.
 """
@@ -23,10 +24,12 @@ from benchmarks.harness.build_process import SMOKE, build
 from benchmarks.harness.embedded_photos import THREADS
 from benchmarks.harness.options import option_parser
 from benchmarks.harness.rows import print_records, print_table, store
+from benchmarks.quality.edited_queries import search_by_edited
 from indexer.catalogue.reader import read_catalogue
 from indexer.console.progress import SilentReporter
 from indexer.evaluation.evaluate import evaluate
 from indexer.evaluation.labelled_photos import embed_query
+from indexer.evaluation.photo_edits import EDITS
 from indexer.evaluation.retrieval_metrics import interval
 from shared.catalogue.items import Item
 from shared.retrieval.query_pictures import QueryPictures
@@ -36,6 +39,7 @@ from shared.snapshot.data_directory import DataDirectory
 from shared.snapshot.snapshot import Snapshot
 
 _TITLE = "title"
+_EDITED = 200
 _SHARES = ("truth", "auto", "known", "title", "title in category")
 """Figures that are shares of the photos from elsewhere, and so have an interval."""
 
@@ -84,6 +88,7 @@ def _row(options: argparse.Namespace, data: Path, words: str, seed: int) -> dict
             "auto": figures.probe_auto_coverage,
             "partitions": figures.probe_auto_partitions,
             "known": figures.known_share,
+            "edited photos": _edited(snapshot, _EDITED // 8 if options.smoke else _EDITED),
         }
         return row | _of_titles(snapshot, validation)
 
@@ -91,6 +96,10 @@ def _row(options: argparse.Namespace, data: Path, words: str, seed: int) -> dict
 def _part(photos: Path, part: str) -> Path:
     listed = photos / f"{part}.jsonl"
     return listed if listed.exists() else photos / part
+
+
+def _edited(snapshot: Snapshot, n_photos: int) -> float:
+    return float(np.mean([search_by_edited(snapshot, "", edit, n_photos).own_category_first for edit in EDITS]))
 
 
 def _of_titles(snapshot: Snapshot, validation: Path) -> dict[str, float]:

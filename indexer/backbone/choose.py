@@ -104,7 +104,7 @@ def _export_backbone(
         known = None if published is None else published.folds
         with embed(frozen) as embedded:
             folds = CatalogueFolds(embedded, known, settings.seed, settings.data)
-            images = LabelledImages.of(folds, catalogue.image_root)
+            images = LabelledImages.of(folds, catalogue.image_root, settings)
         objection = images.objection(settings)
     if objection is not None or images is None:
         reporter.say(f"the backbone is not fine-tuned: {objection}")

@@ -44,10 +44,15 @@ class Choice:
     standard_error: float
 
 
+def word_regression(sums: Sums, ridge: float) -> NDArray[np.float64]:
+    """`(dim, n_features)`: the weights of the regression from embeddings to words, transposed `W`."""
+    squares, products = sums.centred()
+    return np.linalg.solve(squares + ridge * np.eye(len(squares)), products).astype(np.float64, copy=False)
+
+
 def word_metric(sums: Sums, ridge: float) -> NDArray[np.float64]:
     """`(dim, dim)`: `WᵀW` of the regression with this ridge."""
-    squares, products = sums.centred()
-    predictors = np.linalg.solve(squares + ridge * np.eye(len(squares)), products)
+    predictors = word_regression(sums, ridge)
     metric: NDArray[np.float64] = predictors @ predictors.T
     return metric
 

@@ -7,7 +7,6 @@
 """
 
 import hashlib
-from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 
 import numpy as np
@@ -22,6 +21,7 @@ from indexer.snapshots.published import PublishedSnapshot
 from indexer.words.described import AUTO, DescribedColumns, described_columns, described_text
 from indexer.words.fit_projection import Choice, choose_strength, fit_projection
 from indexer.words.fit_text_encoder import fit_text_encoder
+from indexer.words.image_texts import image_texts
 from indexer.words.learned import LearnedWords
 from indexer.words.normal_equations import LearnedImages, sums_by_fold
 from indexer.words.text_matrix import count_matrix, inverse_document_frequency, tf_idf
@@ -165,7 +165,7 @@ def _learn(held_out: HeldOut, plan: WordPlan, settings: BuildSettings) -> Learne
     groups, folds = held_out.folds.groups.numbers, _folds(held_out)
     n_folds = int(folds.max()) + 1
     chosen = _sample(len(embedded.digests), settings.seed)
-    counts = count_matrix(_texts(embedded, chosen, columns.all))
+    counts = count_matrix(image_texts(embedded, chosen, columns.all))
     idf = inverse_document_frequency(counts)
     images = LearnedImages(embedded.views, chosen, folds[chosen], tf_idf(counts, idf))
     total, of_folds = sums_by_fold(images, n_folds)
@@ -173,7 +173,7 @@ def _learn(held_out: HeldOut, plan: WordPlan, settings: BuildSettings) -> Learne
     is_better = choice.strength > 0
     projection = fit_projection(total, choice) if is_better else None
     fold_projections = tuple(fit_projection(total - sums, choice) for sums in of_folds) if is_better else ()
-    counts = count_matrix(_texts(embedded, chosen, columns.short))
+    counts = count_matrix(image_texts(embedded, chosen, columns.short))
     idf = inverse_document_frequency(counts)
     encoder = fit_text_encoder(LearnedImages(embedded.views, chosen, folds[chosen], tf_idf(counts, idf)), idf)
     figures = {
@@ -198,15 +198,6 @@ def _sample(n_images: int, seed: int) -> NDArray[np.int64]:
     if n_images <= _MAX_IMAGES:
         return np.arange(n_images)
     return np.sort(np.random.default_rng(seed).permutation(n_images)[:_MAX_IMAGES])
-
-
-def _texts(embedded: EmbeddedCatalogue, images: NDArray[np.int64], columns: Sequence[str]) -> Iterator[str]:
-    """Yield what is said of each image's item; images of an item are adjacent."""
-    last, text = -1, ""
-    for number in embedded.image_items[images].tolist():
-        if number != last:
-            last, text = number, described_text(embedded.items[number], columns)
-        yield text
 
 
 def _rounded(choice: Choice) -> dict[str, float]:

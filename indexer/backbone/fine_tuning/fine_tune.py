@@ -2,7 +2,8 @@
 
 1. Compute the trunk's features of all pictures, and of strongly augmented copies of the training pictures.
 2. Fit a head on the frozen backbone's embeddings, and evaluate both on the held-out pictures.
-3. Train the tail and the head: an epoch shows each training picture once, every time another copy.
+3. Train the tail and the head: an epoch shows each training picture once, every time another copy. What the catalogue
+   says of the pictures is a second target.
 4. Evaluate again. If tuning did not clearly help, restore the backbone's weights.
 5. Export the backbone.
 
@@ -22,6 +23,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
+from scipy.sparse import csr_array
 
 from indexer.backbone.export import export_embedder
 from indexer.backbone.fine_tuning import strong_augmentation, trainer
@@ -44,6 +46,7 @@ class TuningFigures:
         epochs: number of epochs, including those of an earlier run that was killed.
         frozen_accuracy: category accuracy of the backbone as it was, with a head fitted on its embeddings.
         tuned_accuracy: category accuracy of the tuned backbone with its own head.
+        words: True if what the catalogue says was a second target.
         seconds: total time.
         reason: why the backbone was left as it was; empty if it was tuned.
     """
@@ -54,6 +57,7 @@ class TuningFigures:
     epochs: int
     frozen_accuracy: float | None
     tuned_accuracy: float | None
+    words: bool
     seconds: float
     reason: str
 
@@ -102,6 +106,7 @@ def fine_tune(
     stage: Stage,
     resume: Path | None = None,
     say: Callable[[str], None] = print,
+    texts: csr_array | None = None,
 ) -> TunedBackbone:
     """Tune a backbone's last blocks, in place; the same pictures and seed give the same backbone.
 
@@ -117,6 +122,8 @@ def fine_tune(
             features, `feature_bytes` per view, are in an unnamed file in its directory, else in the temporary
             directory.
         say: receives messages for the user.
+        texts: `(n_learned, n_features)`, the features of the words of each picture that `plan_tuning` chooses to learn,
+            in its order; None without words.
 
     Raises:
         WeightsError: the exported backbone differs from the original.
@@ -133,7 +140,9 @@ def fine_tune(
     features, learned_labels, columns = _with_learned_labels(features, labels[indices])
     if len(learned_labels) < 2 or not len(features.held_out):
         return _untuned(backbone, "too few of the pictures can be read", started)
-    run = TuningRun(features, columns, plan.epochs, seed)
+    if texts is not None:
+        texts = texts[np.isin(plan.learned, indices[: len(features.learned)])]
+    run = TuningRun(features, columns, plan.epochs, seed, texts)
     checkpoint = TuningCheckpoint(resume, _key(backbone, run), say)
     frozen_weights = tail.get_weights()
     tail_trainer = TailTrainer(tail, run)
@@ -153,6 +162,7 @@ def fine_tune(
         len(features.held_out),
         plan.epochs,
         *accuracies,
+        texts is not None,
         time.monotonic() - started,
         reason,
     )
@@ -177,7 +187,7 @@ def clearly_better(tuned: NDArray[np.bool_], frozen: NDArray[np.bool_], groups: 
 
 
 def _untuned(backbone: Backbone, reason: str, started: float) -> TunedBackbone:
-    figures = TuningFigures(False, 0, 0, 0, None, None, time.monotonic() - started, reason)
+    figures = TuningFigures(False, 0, 0, 0, None, None, False, time.monotonic() - started, reason)
     return TunedBackbone(export_embedder(backbone.model), None, figures)
 
 
@@ -211,4 +221,7 @@ def _key(backbone: Backbone, run: TuningRun) -> str:
     for array in (*backbone.model.get_weights(), run.labels):
         digest.update(np.ascontiguousarray(array).tobytes())
     digest.update(b"".join(run.features.digests))
+    if run.texts is not None:
+        for part in (run.texts.data, run.texts.indices, run.texts.indptr):
+            digest.update(part.tobytes())
     return digest.hexdigest()

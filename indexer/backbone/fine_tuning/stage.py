@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import csr_array
 
-from indexer.backbone.fine_tuning.plan import feature_bytes, tuning_steps
+from indexer.backbone.fine_tuning.plan import feature_bytes, plan_tuning, tuning_steps
 from indexer.catalogue.model import Catalogue
 from indexer.console.progress import Reporter
 from indexer.embedding.decoding import decode_pixels
@@ -20,6 +21,7 @@ from indexer.groups.catalogue_folds import CatalogueFolds
 from indexer.settings import BuildSettings
 from indexer.snapshots.published import preprocessing_of
 from indexer.snapshots.stored_folds import StoredFolds
+from indexer.words.image_texts import text_targets
 from shared.images.limits import ImageLimits
 from shared.images.preprocessing import Preprocessing
 from shared.model.classifier import Classifier
@@ -60,6 +62,8 @@ class LabelledImages:
         held: `(n_images,)` bool: True for the images of fold 0.
         groups: `(n_images,)` int64: the same number for images of one group.
         folds: those of all images, for the snapshot.
+        texts: `(n_learned, n_features)`: the features of the words of each image that `plan_tuning` chooses to learn;
+            None without words.
     """
 
     names: tuple[str, ...]
@@ -69,14 +73,22 @@ class LabelledImages:
     held: NDArray[np.bool_]
     groups: NDArray[np.int64]
     folds: StoredFolds
+    texts: csr_array | None
 
     @classmethod
-    def of(cls, folds: CatalogueFolds, root: Path) -> "LabelledImages":
-        """Label all images of an embedded catalogue, and hold out those of fold 0."""
+    def of(cls, folds: CatalogueFolds, root: Path, settings: BuildSettings) -> "LabelledImages":
+        """Label all images of an embedded catalogue, and hold out those of fold 0.
+
+        Raises:
+            SettingsError: `--words` names a column that does not exist.
+        """
         embedded = folds.embedded
         names = tuple(name for item in embedded.items for name in item.images)
         held = folds.numbers == 0
-        return cls(names, root, embedded.categories, folds.columns, held, folds.groups.numbers, folds.stored())
+        plan = plan_tuning(folds.columns, held, settings.seed)
+        texts = None if isinstance(plan, str) else text_targets(embedded, plan.learned, settings.words)
+        groups = folds.groups.numbers
+        return cls(names, root, embedded.categories, folds.columns, held, groups, folds.stored(), texts)
 
     def objection(self, settings: BuildSettings) -> str | None:
         """Return a reason against fine-tuning on these images; None if there is none."""
@@ -102,13 +114,16 @@ def tune_backbone(
 
     labels, held, groups, seed = images.labels, images.held, images.groups, settings.seed
     steps = tuning_steps(labels, held, seed)
-    reporter.say(f"fine-tuning the backbone on {steps} pictures and views; --fine-tune off skips this")
+    targets = "categories" if images.texts is None else "categories and words"
+    reporter.say(f"fine-tuning the backbone to {targets}, on {steps} pictures and views; --fine-tune off skips this")
     checkpoint = DataDirectory(settings.data).tuning
     with reporter.stage("fine-tune", steps) as stage:
         preprocessing = preprocessing_of(DataDirectory(settings.data), settings.side)
         pictures = _Pictures(images, settings.image_limits, preprocessing)
         try:
-            tuned = fine_tune(backbone, pictures, labels, held, groups, seed, stage, checkpoint, reporter.say)
+            tuned = fine_tune(
+                backbone, pictures, labels, held, groups, seed, stage, checkpoint, reporter.say, images.texts
+            )
         except OSError as error:
             size = f"{feature_bytes(preprocessing.side_px) / 1000:.0f} kB per view"
             what = f"fine-tuning can't write its features, {size}, or {checkpoint.name}"

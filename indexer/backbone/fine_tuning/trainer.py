@@ -1,4 +1,4 @@
-"""Training of a backbone's tail together with a head, on the trunk's features."""
+"""Training of a backbone's tail together with its heads, on the trunk's features."""
 
 import math
 import time
@@ -10,9 +10,12 @@ import keras
 import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
+from scipy.sparse import csr_array
 
+from indexer.backbone.fine_tuning import word_head
 from indexer.backbone.fine_tuning.checkpoint import TuningCheckpoint
 from indexer.backbone.fine_tuning.trunk import Features, foldable_tail
+from indexer.backbone.fine_tuning.word_head import WordHead
 from indexer.classifier.softmax_head import fit_head
 from indexer.console.progress import SilentReporter, Stage
 from shared.vectors import unit_rows
@@ -25,7 +28,7 @@ _DROPOUT = 0.3
 _LABEL_SMOOTHING = 0.1
 _MIXUP = 0.2  # of Zhang et al., 2018, "mixup: Beyond Empirical Risk Minimization"; on the trunk's features
 _EMBEDDING_BATCH = 128
-RECIPE = (_BATCH, _LEARNING_RATE, _WARM_UP_SHARE, _WEIGHT_DECAY, _DROPOUT, _LABEL_SMOOTHING, _MIXUP)
+RECIPE = (_BATCH, _LEARNING_RATE, _WARM_UP_SHARE, _WEIGHT_DECAY, _DROPOUT, _LABEL_SMOOTHING, _MIXUP, word_head.RECIPE)
 """Names everything that training depends on besides the features, the labels, the number of epochs and the seed."""
 
 
@@ -38,12 +41,14 @@ class TuningRun:
         labels: `(n_learned + n_held_out,)` int64: their categories.
         epochs: the number of times that each training picture is shown, each time another view of it.
         seed: of the order, the initial weights and the dropout.
+        texts: `(n_learned, n_features)`: the features of the words of each training picture; None without words.
     """
 
     features: Features
     labels: NDArray[np.int64]
     epochs: int
     seed: int
+    texts: csr_array | None = None
 
 
 class TailTrainer:
@@ -62,7 +67,11 @@ class TailTrainer:
         weights, bias = self._fitted_head(embeddings)
         self._weights = keras.Variable(weights / self._length, name="head_weights")
         self._bias = keras.Variable(bias, name="head_bias")
+        self._words = None
+        if run.texts is not None:
+            self._words = WordHead(unit_rows(embeddings[: len(features.learned)]), run.texts, self._length)
         self._variables = [*_tuned_variables(tail), self._weights, self._bias]
+        self._variables += [] if self._words is None else self._words.variables
         self._optimizer = self._make_optimizer()
 
     def correct(self) -> NDArray[np.bool_]:
@@ -107,7 +116,8 @@ class TailTrainer:
         for step, batch in enumerate(np.array_split(order, self._steps_per_epoch())):
             views = features.rows[features.learned[batch, (first_view[batch] + epoch) % n_views]]
             targets = tf.constant(self._targets(batch))
-            self._step_batch(tf.constant(views), targets, *self._random_inputs(epoch, step, len(batch)))
+            words = None if self._words is None else tf.constant(self._words.targets(batch))
+            self._step_batch(tf.constant(views), targets, words, *self._random_inputs(epoch, step, len(batch)))
             _advance(stage, len(batch))
 
     def _steps_per_epoch(self) -> int:
@@ -125,7 +135,7 @@ class TailTrainer:
         seed = tf.constant(random.integers(2**31, size=2), tf.int32)
         return seed, tf.constant(random.beta(_MIXUP, _MIXUP), tf.float32), tf.constant(random.permutation(n))
 
-    def _step(self, features: Any, targets: Any, dropout_seed: Any, share: Any, partners: Any) -> None:
+    def _step(self, features: Any, targets: Any, words: Any, dropout_seed: Any, share: Any, partners: Any) -> None:
         features = _mixed(tf.cast(features, tf.float32), share, partners)
         targets = _mixed(targets, share, partners)
         with tf.GradientTape() as tape:
@@ -133,6 +143,8 @@ class TailTrainer:
             kept = tf.nn.experimental.stateless_dropout(unit * self._length, _DROPOUT, seed=dropout_seed)
             logits = kept @ self._weights + self._bias
             loss = tf.reduce_mean(tf.nn.softmax_cross_entropy_with_logits(targets, logits))
+            if self._words is not None:
+                loss += self._words.loss(kept, _mixed(words, share, partners))
         gradients = tape.gradient(loss, [variable.value for variable in self._variables])
         self._optimizer.apply(gradients, self._variables)
 

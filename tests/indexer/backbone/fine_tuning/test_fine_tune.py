@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from scipy.sparse import csr_array
 
 from indexer.backbone.fine_tuning import plan
 from indexer.classifier.lda import lda_head
@@ -107,10 +108,12 @@ def _tune(
     resume: Path | None = None,
     say: Callable[[str], None] = print,
     stage: Any = None,
+    texts: csr_array | None = None,
 ) -> Any:
+    groups = np.arange(len(labels))
     with SilentReporter().stage("tune") as silent:
         return tuning.fine_tune(
-            base, _pictures(labels), labels, held, np.arange(len(labels)), seed, stage or silent, resume, say
+            base, _pictures(labels), labels, held, groups, seed, stage or silent, resume, say, texts
         )
 
 
@@ -294,6 +297,61 @@ def test_after_a_kill_it_goes_on_and_comes_to_the_same_and_with_another_seed_to_
     assert model == anew
     _force(tuner, monkeypatch, 0, 8)
     assert model != _tune(tuning, _tiny_base(), *_labels(3, 8), seed=1).model
+
+
+def _texts(hues: NDArray[np.int64]) -> csr_array:
+    return csr_array(np.eye(len(_HUES), dtype=np.float32)[hues])
+
+
+def test_words_tell_apart_what_is_of_one_category(
+    tuning: Any, tuner: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Two categories of hues that each have two names: with these as words, embeddings of one name come nearer."""
+    monkeypatch.setattr(plan, "_MAX_EPOCHS", 30)
+    monkeypatch.setattr(tuner.word_head, "_WEIGHT", 10.0)  # in so few steps
+    monkeypatch.setattr(tuner, "_LEARNING_RATE", 0.02)
+    hues, held = _labels(4, 10)
+    pictures, labels = _pictures(hues), hues // 2
+
+    def margin(texts: csr_array | None) -> float:
+        """How much nearer to each other pictures of one hue are than those of the category's other one."""
+        _force(tuner, monkeypatch, 0, 4)
+        with SilentReporter().stage("tune") as stage:
+            found = tuning.fine_tune(_tiny_base(), pictures, labels, held, np.arange(len(hues)), 0, stage, texts=texts)
+        embeddings = LiteRtEmbedder(found.model).embed(np.stack([picture.pixels for picture in pictures]))
+        cosines = embeddings @ embeddings.T
+        same, other = hues[:, np.newaxis] == hues, labels[:, np.newaxis] == labels
+        assert found.figures.words == (texts is not None)
+        return float(cosines[same].mean() - cosines[other & ~same].mean())
+
+    assert margin(_texts(hues[~held])) > 1.3 * margin(None)
+
+
+def test_words_of_pictures_that_cannot_be_read_are_left_out(
+    tuning: Any, tuner: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    labels, held = _labels(3, 8)
+    pictures = _WithBroken(_pictures(labels))
+    pictures.broken = frozenset({3})
+    learned: list[NDArray[np.float32]] = []
+    original = tuner.WordHead
+    monkeypatch.setattr(tuner, "WordHead", lambda *of: (learned.append(of[1].toarray()), original(*of))[1])
+    texts = csr_array(np.eye(21, dtype=np.float32))
+    tuning.fine_tune(_tiny_base(), pictures, labels, held, np.arange(len(labels)), 0, _Counter(), texts=texts)
+    np.testing.assert_array_equal(learned[0], np.delete(np.eye(21), 2, axis=0))  # picture 0 is held out
+
+
+def test_other_words_do_not_go_on_from_a_checkpoint(tuning: Any, tmp_path: Path) -> None:
+    labels, held = _labels(3, 8)
+    path, said = tmp_path / "tuning", list[str]()
+    with pytest.raises(KeyboardInterrupt):
+        _tune(tuning, _tiny_base(), labels, held, resume=path, stage=_Counter(kill_at=60), texts=_texts(labels[~held]))
+    others = _texts((labels[~held] + 1) % 3)
+    with pytest.raises(KeyboardInterrupt):  # it has said so by then
+        _tune(
+            tuning, _tiny_base(), labels, held, resume=path, say=said.append, stage=_Counter(kill_at=25), texts=others
+        )
+    assert said[0] == f"fine-tuning starts again: its checkpoint {path} belongs to other pictures or settings"
 
 
 def test_other_labels_do_not_go_on_from_a_checkpoint(tuning: Any, tmp_path: Path) -> None:
