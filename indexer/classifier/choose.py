@@ -105,7 +105,7 @@ def choose_classifier(
     with reporter.stage("train classifier") as stage:  # includes the import of TensorFlow, which takes seconds
         from indexer.classifier.train import train_classifier
 
-        heads, epochs, claimed = train_classifier(held_out, seed, stage, queries)
+        heads, epochs, claimed = train_classifier(held_out, seed, stage, queries, backbone.is_tuned)
     tuned = _tuned_head(backbone, published, embedded)
     if tuned is not None:
         single = calibrated(Heads.single(tuned), held_out.for_heads(Heads.single(tuned)))

@@ -8,6 +8,7 @@
 4. Measure on the random items what a random split would have claimed.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -46,7 +47,7 @@ class TrainedHeads(NamedTuple):
 
 
 def train_classifier(
-    held_out: HeldOut, seed: int, stage: Stage, queries: LabelledQueries | None = None
+    held_out: HeldOut, seed: int, stage: Stage, queries: LabelledQueries | None = None, is_tuned: bool = False
 ) -> TrainedHeads:
     """Train the heads of a catalogue; the same catalogue, folds and seed give the same heads.
 
@@ -55,6 +56,7 @@ def train_classifier(
         seed: of the initial weights, the order and the random items.
         stage: advanced once per epoch.
         queries: additional training data from feedback; none of them is held out.
+        is_tuned: True if the backbone was tuned on the catalogue; then the discriminant analysis may have no share.
     """
     embedded = held_out.embedded
     categories = embedded.categories
@@ -64,7 +66,8 @@ def train_classifier(
     training = TrainingSet.of(held_out, seed, queries)
     softmax = _softmax(training, held_out, seed, stage)
     lda = FittedHeads(*lda_heads(training.views, training.labels, training.left_out, len(categories)), 0)
-    share, calibration = _best_share(softmax, lda, held_out, categories)
+    shares = (0.0, *_LDA_SHARES) if is_tuned and softmax is not None else _LDA_SHARES
+    share, calibration = _best_share(softmax, lda, held_out, categories, shares)
     weights, bias = lda.weights, lda.bias
     weights *= share
     bias *= share
@@ -99,16 +102,19 @@ def _softmax(training: TrainingSet, held_out: HeldOut, seed: int, stage: Stage) 
 
 
 def _best_share(
-    softmax: FittedHeads | None, lda: FittedHeads, held_out: HeldOut, categories: tuple[str, ...]
+    softmax: FittedHeads | None,
+    lda: FittedHeads,
+    held_out: HeldOut,
+    categories: tuple[str, ...],
+    shares: Sequence[float],
 ) -> tuple[float, Calibration]:
     """The share of the discriminant analysis with the lowest held-out loss, and the calibration with it."""
     if not held_out.n_images:
-        return (_LDA_SHARES[-1] if softmax is None else _LDA_SHARES[0]), Calibration()
+        return (shares[-1] if softmax is None else shares[0]), Calibration()
     discriminants = held_out.logits(lda.linear())
     logits = np.float32(0) if softmax is None else held_out.logits(softmax.linear())
     candidates = {
-        share: Calibration.fitted(logits + np.float32(share) * discriminants, held_out, categories)
-        for share in _LDA_SHARES
+        share: Calibration.fitted(logits + np.float32(share) * discriminants, held_out, categories) for share in shares
     }
     best = min(candidates, key=lambda share: candidates[share].log_loss)
     return best, candidates[best]

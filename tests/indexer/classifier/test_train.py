@@ -59,9 +59,26 @@ def _clusters(counts: dict[str, int], images: int = 1, copies: int = 1, spread: 
     return EmbeddedCatalogue(items, np.repeat(np.arange(len(items)), images), digests, unit, (), len(unit))
 
 
-def _trained(trainer: Any, held_out: HeldOut, seed: int = 0, queries: LabelledQueries | None = None) -> Any:
+def _trained(
+    trainer: Any, held_out: HeldOut, seed: int = 0, queries: LabelledQueries | None = None, is_tuned: bool = False
+) -> Any:
     with SilentReporter().stage("train") as stage:
-        return trainer.train_classifier(held_out, seed, stage, queries)
+        return trainer.train_classifier(held_out, seed, stage, queries, is_tuned)
+
+
+@pytest.mark.parametrize("is_tuned", [False, True])
+def test_only_on_a_tuned_base_may_the_discriminant_analysis_have_no_share(
+    trainer: Any, monkeypatch: pytest.MonkeyPatch, is_tuned: bool
+) -> None:
+    held_out = hold_out(_clusters({"a": 40, "b": 40}))
+    monkeypatch.setattr(
+        trainer, "lda_heads", lambda *_: (np.zeros((7, _DIM, 2), np.float32), np.zeros((7, 2), np.float32))
+    )
+    plain = _trained(trainer, held_out, is_tuned=is_tuned).heads
+    misled = np.array([1e3, -1e3], np.float32)
+    monkeypatch.setattr(trainer, "lda_heads", lambda *_: (np.zeros((7, _DIM, 2), np.float32), np.tile(misled, (7, 1))))
+    heads = _trained(trainer, held_out, is_tuned=is_tuned).heads
+    assert np.array_equal(heads.served.bias, plain.served.bias) == is_tuned
 
 
 def _train(trainer: Any, embedded: EmbeddedCatalogue, seed: int = 0) -> tuple[Classifier, int]:
