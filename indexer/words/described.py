@@ -83,7 +83,7 @@ def described_columns(items: Sequence[Item], requested: str) -> DescribedColumns
     if requested == AUTO:
         names = [name for name, column in columns.items() if column.describes(len(chosen))]
     else:
-        names = [name.strip() for name in requested.split(",")]
+        names = list(dict.fromkeys(name.strip() for name in requested.split(",")))
         _require_columns(names, columns)
     short = tuple(sorted(name for name in names if columns[name].is_short))
     return DescribedColumns(tuple(sorted(names)), short or tuple(sorted(names))) if names else None

@@ -1,6 +1,6 @@
 """The models learned from a catalogue's words, and their files in a snapshot."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -11,7 +11,8 @@ from indexer.embedding.embed_catalogue import EmbeddedCatalogue
 from indexer.embedding.views import ProjectedViews
 from indexer.snapshots.published import PublishedSnapshot
 from indexer.words.described import DescribedColumns
-from shared.files.npz_file import read_arrays
+from shared.errors import SnapshotError
+from shared.files.npz_file import read_arrays, typed_array
 from shared.model.projection import Projection
 from shared.snapshot.data_directory import SnapshotPaths
 from shared.words.text_encoder import TextEncoder
@@ -68,13 +69,14 @@ class LearnedWords:
         paths, figures = published.paths, published.manifest.words
         if figures is None:
             return None
-        arrays = read_arrays(paths.learned_words, "the learned words")
-        n_folds = int(arrays.get("n_folds", 0))
-        folds = tuple(Projection(arrays[f"basis_{fold}"], arrays[f"gains_{fold}"]) for fold in range(n_folds))
-        keys = arrays["keys"].astype(np.uint64)
+        keys, folds = _keys_and_folds(paths)
         projection = Projection.open(paths.projection) if paths.projection.exists() else None
+        encoder, dim = TextEncoder.open(paths.text_encoder), published.manifest.dim
+        dims = {encoder.dim, *(each.dim for each in (*folds, projection) if each is not None)}
+        if dims != {dim}:
+            raise SnapshotError(f"what {paths.root} learned from words is not of {dim} dimensions, as in its manifest")
         columns = DescribedColumns(_names(figures, "columns"), _names(figures, "short_columns"))
-        return cls(columns, projection, folds, TextEncoder.open(paths.text_encoder), keys, figures, is_new=False)
+        return cls(columns, projection, folds, encoder, keys, figures, is_new=False)
 
     def n_changed(self, keys: NDArray[np.uint64]) -> int:
         """The number of items whose words or images are not those that were learned.
@@ -86,6 +88,19 @@ class LearnedWords:
         return max(len(self.keys), len(keys)) - same
 
 
+def _keys_and_folds(paths: SnapshotPaths) -> tuple[NDArray[np.uint64], tuple[Projection, ...]]:
+    path = paths.learned_words
+    arrays = read_arrays(path, "the learned words")
+    try:
+        keys, n_folds = typed_array(arrays, "keys", np.uint64), typed_array(arrays, "n_folds", np.int64)
+        if keys.ndim != 1 or (keys[1:] <= keys[:-1]).any() or n_folds.size != 1:
+            raise SnapshotError("its keys are invalid; expected ascending ones, and one number of folds")
+        folds = tuple(Projection.of_arrays(arrays, f"_{fold}") for fold in range(n_folds.item()))
+    except SnapshotError as error:
+        raise SnapshotError(f"the learned words {path} can't be read: {error}") from error
+    return keys, folds
+
+
 def _names(figures: Mapping[str, Any], key: str) -> tuple[str, ...]:
-    names: Sequence[str] = figures.get(key, ())
-    return tuple(map(str, names))
+    names = figures.get(key)
+    return tuple(map(str, names)) if isinstance(names, (list, tuple)) else ()

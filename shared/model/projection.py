@@ -7,16 +7,23 @@ that holds for unit vectors and cosines holds for them.
 """
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from shared.errors import SnapshotError
-from shared.files.npz_file import read_arrays
+from shared.files.npz_file import read_arrays, typed_array
 from shared.model.embedder import Embedder
 from shared.vectors import Pixels, Vectors, unit_rows
+
+MAX_GAIN = 1_000_000
+"""Far more than any that words bring; more would leave float32 no digits of the other directions."""
+
+_TOLERANCE = 1e-3
 
 
 @dataclass(frozen=True)
@@ -25,7 +32,7 @@ class Projection:
 
     Attributes:
         basis: `(dim, rank)` float32, orthonormal columns.
-        gains: `(rank,)` float32, at least 1.
+        gains: `(rank,)` float32, from 1 to `MAX_GAIN`.
     """
 
     basis: NDArray[np.float32]
@@ -37,17 +44,22 @@ class Projection:
         Raises:
             SnapshotError: the shapes don't fit, or a value is invalid.
         """
-        fits = self.basis.ndim == 2 and self.gains.shape == self.basis.shape[1:]
-        if (
-            not fits
-            or not np.isfinite(self.basis).all()
-            or not (self.gains >= 1).all()
-            or not np.isfinite(self.gains).all()
-        ):
+        fits = self.basis.ndim == 2 and self.gains.shape == self.basis.shape[1:] and self.rank <= self.dim
+        if not (fits and self._is_orthonormal() and ((self.gains >= 1) & (self.gains <= MAX_GAIN)).all()):
             raise SnapshotError(
                 f"the projection has a basis {self.basis.shape} and gains {self.gains.shape};"
-                " expected (dim, rank) and (rank,), all finite, gains of 1 or more"
+                f" expected orthonormal (dim, rank) and (rank,), gains from 1 to {MAX_GAIN:,}"
             )
+
+    def _is_orthonormal(self) -> bool:
+        if not (np.abs(self.basis) <= 1 + _TOLERANCE).all():  # nor is NaN
+            return False
+        return bool(np.allclose(self.basis.T @ self.basis, np.eye(self.rank), atol=_TOLERANCE))
+
+    @property
+    def rank(self) -> int:
+        """The number of directions with a gain."""
+        return len(self.gains)
 
     @property
     def dim(self) -> int:
@@ -75,6 +87,16 @@ class Projection:
         np.savez(path, basis=self.basis, gains=self.gains)
 
     @classmethod
+    def of_arrays(cls, arrays: Mapping[str, NDArray[Any]], suffix: str = "") -> "Projection":
+        """Make it of arrays of a file, whose names end with `suffix`.
+
+        Raises:
+            SnapshotError: one is missing or invalid.
+        """
+        basis, gains = (typed_array(arrays, name + suffix, np.float32) for name in ("basis", "gains"))
+        return cls(basis, gains)
+
+    @classmethod
     def open(cls, path: Path) -> "Projection":
         """Read it from a file.
 
@@ -82,7 +104,10 @@ class Projection:
             SnapshotError: the file is missing or damaged.
         """
         arrays = read_arrays(path, "the projection")
-        return cls(*(np.ascontiguousarray(arrays.get(name, ()), dtype=np.float32) for name in ("basis", "gains")))
+        try:
+            return cls.of_arrays(arrays)
+        except SnapshotError as error:
+            raise SnapshotError(f"the projection {path} can't be read: {error}") from error
 
 
 class ProjectedEmbedder:

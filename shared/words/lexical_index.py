@@ -95,7 +95,9 @@ class LexicalIndex:
         Raises:
             DamagedSnapshot: the file is damaged.
         """
-        return dict(self._database.query(_FREQUENCIES, (json.dumps(words),)))
+        rows = self._database.query(_FREQUENCIES, (json.dumps(words),))
+        with self._database.errors():
+            return {word: int(n_items) for word, n_items in rows}
 
     def items_with(self, words: Sequence[str]) -> NDArray[np.uint32]:
         """Return the numbers of all items that have any of the words, ascending and distinct.
@@ -106,11 +108,17 @@ class LexicalIndex:
         rows = self._database.query(_NUMBERS_OF, (json.dumps(words),))
         with self._database.errors():
             lists = [np.frombuffer(numbers, NUMBERS) for (numbers,) in rows]
-        if any((numbers >= self.n_items).any() for numbers in lists):
-            raise DamagedSnapshot(f"the snapshot's words are of items beyond its {self.n_items}")
+        if not all(self._are_items(numbers) for numbers in lists):
+            raise DamagedSnapshot(
+                f"the snapshot's words have invalid items; expected ascending numbers below {self.n_items}"
+            )
         if len(lists) == 1:
             return lists[0]
         return np.unique(np.concatenate(lists)) if lists else np.zeros(0, NUMBERS)
+
+    def _are_items(self, numbers: NDArray[np.uint32]) -> bool:
+        ascending = bool((numbers[1:] > numbers[:-1]).all())
+        return ascending and len(numbers) > 0 and int(numbers[-1]) < self.n_items
 
     def weight(self, n_items: int) -> float:
         """Return the weight of a word in so many items: the inverse document frequency of Okapi BM25."""

@@ -10,9 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shared.errors import SnapshotError
-from shared.files.npz_file import read_arrays
+from shared.files.npz_file import read_arrays, typed_array
 from shared.vectors import Vectors, unit_rows
 from shared.words.features import N_FEATURES, weighted
+
+MAX_IDF = 100
+"""More than the logarithm of any number of texts."""
 
 
 @dataclass(frozen=True)
@@ -20,7 +23,7 @@ class TextEncoder:
     """A linear map from text features to base embeddings.
 
     Attributes:
-        idf: `(N_FEATURES,)` float32.
+        idf: `(N_FEATURES,)` float32, from 0 to `MAX_IDF`.
         weights: `(N_FEATURES, dim)` float16.
         offset: `(dim,)` float32.
     """
@@ -36,13 +39,17 @@ class TextEncoder:
             SnapshotError: the shapes don't fit, or a value is not finite.
         """
         fits = (
-            self.weights.ndim == 2 and self.idf.shape == (N_FEATURES,) and self.offset.shape == self.weights.shape[1:]
+            self.idf.shape == (N_FEATURES,)
+            and self.weights.shape[:1] == (N_FEATURES,)
+            and self.offset.shape == self.weights.shape[1:]
+            and self.offset.ndim == 1
         )
-        if not fits or len(self.weights) != N_FEATURES or not all(np.isfinite(part).all() for part in self._parts):
+        are_finite = all(np.isfinite(part).all() for part in self._parts)
+        if not fits or not are_finite or not ((self.idf >= 0) & (self.idf <= MAX_IDF)).all():
             shapes = ", ".join(str(part.shape) for part in self._parts)
             raise SnapshotError(
                 f"the text encoder has arrays of the shapes {shapes}; expected ({N_FEATURES},), ({N_FEATURES}, dim) and"
-                " (dim,), all finite"
+                f" (dim,), all finite, the first from 0 to {MAX_IDF}"
             )
 
     @property
@@ -72,5 +79,8 @@ class TextEncoder:
             SnapshotError: the file is missing or damaged.
         """
         arrays = read_arrays(path, "the text encoder")
-        types = {"idf": np.float32, "weights": np.float16, "offset": np.float32}
-        return cls(*(np.ascontiguousarray(arrays.get(name, ()), dtype=dtype) for name, dtype in types.items()))
+        try:
+            idf, offset = (typed_array(arrays, name, np.float32) for name in ("idf", "offset"))
+            return cls(idf, typed_array(arrays, "weights", np.float16), offset)
+        except SnapshotError as error:
+            raise SnapshotError(f"the text encoder {path} can't be read: {error}") from error

@@ -31,7 +31,8 @@ def _published(tmp_path: Path, learned: LearnedWords | None, recipe: str) -> Pub
     paths = SnapshotPaths(root)
     if learned is not None:
         learned.write(paths)
-    manifest = SimpleNamespace(words=None if learned is None else learned.figures, recipe=recipe)
+    words, dim = (None, 0) if learned is None else (learned.figures, learned.text_encoder.dim)
+    manifest = SimpleNamespace(words=words, dim=dim, recipe=recipe)
     return PublishedSnapshot(paths, cast(Any, manifest))
 
 
@@ -119,3 +120,26 @@ def test_a_damaged_file_is_rejected(tmp_path: Path) -> None:
     published.paths.learned_words.write_bytes(b"PK\x03\x04")
     with pytest.raises(SnapshotError, match="can't be read"):
         plan_words(published, embedded, "auto", False)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"keys": None},
+        {"keys": np.array(["a"])},
+        {"keys": np.array([2, 1], np.uint64)},
+        {"n_folds": np.int64(2**60)},
+        {"n_folds": np.array(["many"])},
+        {"n_folds": np.zeros(3, np.int64)},
+        {"basis_0": np.zeros((2, 1), [("a", "f4")])},
+        {"basis_0": np.eye(3, 1, dtype=np.float32), "gains_0": np.full(1, 2, np.float32)},
+    ],
+)
+def test_what_a_hostile_file_says_was_learned_is_rejected(tmp_path: Path, changes: dict[str, Any]) -> None:
+    embedded, _ = make_described(200)
+    published = _published(tmp_path, _learn(embedded), embedded.recipe)
+    path = published.paths.learned_words
+    arrays = {**np.load(path), **changes}
+    np.savez(path, **{name: array for name, array in arrays.items() if array is not None})
+    with pytest.raises(SnapshotError, match=r"can't be read|is not of"):
+        _learn(embedded, published)

@@ -2,6 +2,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from shared.errors import SnapshotError
 from shared.model.projection import ProjectedEmbedder, Projection
@@ -45,8 +46,35 @@ def test_damaged_or_unfitting_files_are_rejected(tmp_path: Path) -> None:
     path.write_bytes(b"PK\x03\x04nothing")
     with pytest.raises(SnapshotError, match="can't be read"):
         Projection.open(path)
-    with pytest.raises(SnapshotError, match="gains of 1 or more"):
-        Projection(np.ones((3, 1), np.float32), np.array([0.5], np.float32))
+
+
+_AXIS = np.eye(3, 1, dtype=np.float32)
+
+
+@pytest.mark.parametrize(
+    ("basis", "gains"),
+    [
+        (_AXIS, [0.5]),
+        (_AXIS, [np.nan]),
+        (_AXIS, [1e20]),  # embeddings would overflow
+        (_AXIS, [2, 2]),
+        (_AXIS * np.nan, [2]),
+        (_AXIS * 1e30, [2]),  # as would these
+        (np.ones((3, 1)), [2]),
+        (np.eye(3, 4), [2] * 4),
+    ],
+)
+def test_a_projection_that_is_none_is_rejected(basis: NDArray[np.float64], gains: list[float]) -> None:
+    with pytest.raises(SnapshotError, match="expected orthonormal"):
+        Projection(basis.astype(np.float32), np.array(gains, np.float32))
+
+
+def test_arrays_of_other_types_are_rejected(tmp_path: Path) -> None:
+    path = tmp_path / "projection.npz"
+    for gains in (np.array(["a"]), np.array([2 + 1j]), np.array([1e300]), np.zeros(1, [("a", "f4")])):
+        np.savez(path, basis=_AXIS, gains=gains)
+        with pytest.raises(SnapshotError, match=r"projection\.npz can't be read: its array 'gains' has the dtype"):
+            Projection.open(path)
 
 
 class _FakeEmbedder:

@@ -88,8 +88,17 @@ def test_validation_rejects_invalid_words(tmp_path: Path, change: str, message: 
         index.validate()
 
 
-@pytest.mark.parametrize("numbers", ["x'00'", "'text'", "x'ffffff7f'"])
+@pytest.mark.parametrize(
+    "numbers",
+    ["x'00'", "'text'", "x'ffffff7f'", "x''", "x'0100000001000000'", "x'0200000001000000'"],  # none, twice, descending
+)
 def test_what_opening_does_not_look_for_is_an_error_of_ours(tmp_path: Path, numbers: str) -> None:
     path = _changed(_written(tmp_path), f"UPDATE words SET numbers = {numbers} WHERE word = 'shoe'")
     with closing(LexicalIndex(path)) as index, pytest.raises(DamagedSnapshot):
         index.items_with(["shoe"])
+
+
+def test_a_number_of_items_that_is_none_is_an_error_of_ours(tmp_path: Path) -> None:
+    path = _changed(_written(tmp_path), "UPDATE words SET n_items = 'many' WHERE word = 'shoe'")
+    with closing(LexicalIndex(path)) as index, pytest.raises(DamagedSnapshot):
+        index.frequencies(["shoe"])

@@ -34,6 +34,20 @@ def test_a_damaged_file_is_rejected(tmp_path: Path) -> None:
         TextEncoder.open(path)
 
 
+def test_arrays_of_other_types_are_rejected(tmp_path: Path) -> None:
+    path = tmp_path / "text_encoder.npz"
+    arrays = {name: getattr(_encoder(), name) for name in ("idf", "weights", "offset")}
+    for name, other in (("idf", np.array(["a"])), ("weights", np.zeros(2, [("a", "f4")])), ("offset", np.ones(8) * 1j)):
+        np.savez(path, **{**arrays, name: other})
+        with pytest.raises(SnapshotError, match=f"text_encoder.npz can't be read: its array '{name}' has the dtype"):
+            TextEncoder.open(path)
+    np.savez(path, idf=arrays["idf"], offset=arrays["offset"])
+    with pytest.raises(SnapshotError, match="no array 'weights'"):
+        TextEncoder.open(path)
+
+
 def test_arrays_that_do_not_fit_are_rejected() -> None:
     with pytest.raises(SnapshotError, match="expected"):
         TextEncoder(np.ones(3, np.float32), np.ones((3, 2), np.float16), np.ones(2, np.float32))
+    with pytest.raises(SnapshotError, match="the first from 0 to 100"):
+        TextEncoder(np.full(N_FEATURES, 1e20, np.float32), _encoder().weights, _encoder().offset)
