@@ -1,5 +1,6 @@
 """An entry's fields, checked and made into an item."""
 
+import json
 import sys
 import unicodedata
 from pathlib import Path
@@ -8,6 +9,8 @@ from typing import Any
 from indexer.catalogue.image_references import image_references, inside_root
 from indexer.catalogue.model import Entry, EntryError
 from shared.catalogue.items import Item
+from shared.catalogue.items_database import MAX_METADATA_BYTES
+from shared.text.shorten import quoted
 
 _ITEM_FIELDS = ("item_id", "category", "image", "images")
 _MAX_NAME_CHARS = 500
@@ -61,7 +64,15 @@ def _readable_fields(entry: Entry) -> dict[str, Any]:
 
 
 def _metadata(fields: dict[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in fields.items() if key not in _ITEM_FIELDS and value is not None}
+    metadata = {key: value for key, value in fields.items() if key not in _ITEM_FIELDS and value is not None}
+    n_bytes = len(json.dumps(metadata))
+    if n_bytes > MAX_METADATA_BYTES:
+        longest = max(metadata, key=lambda key: len(json.dumps(metadata[key])))
+        raise EntryError(
+            f"its metadata have {n_bytes:,} bytes as JSON, most of them in {quoted(longest)}; at most"
+            f" {MAX_METADATA_BYTES:,} are allowed"
+        )
+    return metadata
 
 
 def _category(fields: dict[str, Any]) -> str:

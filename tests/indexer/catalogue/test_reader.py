@@ -9,6 +9,7 @@ import pytest
 from indexer.catalogue.model import Catalogue, Problem
 from indexer.catalogue.problems import write_problems
 from indexer.catalogue.reader import read_catalogue
+from shared.catalogue.items_database import MAX_METADATA_BYTES
 from shared.errors import CatalogueError
 from shared.images.formats import SUFFIXES
 
@@ -335,6 +336,18 @@ def test_json_lines_in_another_encoding_are_rejected(shop: Path) -> None:
 
 
 # Ids and images, whatever the format
+
+
+def test_metadata_that_no_snapshot_could_serve_are_a_problem(read_lines: Callable[..., Catalogue]) -> None:
+    line = {"item_id": "1", "category": "cup", "image": "a.jpg", "title": "Cup"}
+    room = MAX_METADATA_BYTES - len(json.dumps({"title": "Cup", "description": ""}))
+    longest, longer = ({**line, "description": "a" * n_chars} for n_chars in (room, room + 1))
+    assert _ids(read_lines(longest)) == ["1"]
+    reason = _only_reason(read_lines(longer, {**line, "item_id": "2"}))
+    assert (
+        reason
+        == "its metadata have 1,048,577 bytes as JSON, most of them in 'description'; at most 1,048,576 are allowed"
+    )
 
 
 def test_an_item_id_used_twice_keeps_the_first(read_lines: Callable[..., Catalogue]) -> None:
