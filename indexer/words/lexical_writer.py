@@ -59,5 +59,5 @@ def _stage(connection: sqlite3.Connection, numbers_of: dict[str, "array[int]"], 
     rows = ((word, np.asarray(numbers, NUMBERS).tobytes()) for word, numbers in sorted(numbers_of.items()))
     connection.executemany("INSERT INTO temp.staged VALUES (?, ?)", rows)
     for word in numbers_of:
-        letters.update(filter(str.isalpha, word))
+        letters.update(letter for letter in word if not letter.isnumeric())
     numbers_of.clear()

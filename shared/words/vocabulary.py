@@ -1,6 +1,7 @@
 """The words of a query as the catalogue uses them: plurals and misspellings are replaced, others are unknown."""
 
 import re
+import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
@@ -12,7 +13,19 @@ MAX_TEXT_CHARS = 400
 """Of the text of a query."""
 
 _POSSESSIVE = re.compile(r"['’]s\b", re.IGNORECASE)
-_PLURALS = ("s", "es")
+_PLURALS = (  # endings of singular and plural; accents are gone
+    ("", "s"),
+    ("", "es"),
+    ("y", "ies"),  # English: accessory, accessories
+    ("f", "ves"),  # shelf
+    ("fe", "ves"),  # knife
+    ("ao", "oes"),  # Portuguese: botão, botões
+    ("ao", "aes"),  # pão
+    ("l", "is"),  # azul
+    ("il", "is"),  # infantil
+    ("m", "ns"),  # marrom
+    ("z", "ces"),  # Spanish: luz
+)
 _MIN_INFLECTED = 3
 _MIN_CORRECTED, _MAX_CORRECTED = 4, 32
 _MAX_CORRECTIONS = 16
@@ -38,7 +51,7 @@ class UnderstoodText:
 
     Attributes:
         known: the words that it uses, in order, each once.
-        unknown_words: the others, in order, each once.
+        unknown_words: the others, in order, each once, composed (NFC).
     """
 
     known: tuple[KnownWord, ...]
@@ -46,8 +59,8 @@ class UnderstoodText:
 
     @property
     def text(self) -> str:
-        """The text of the known words."""
-        return " ".join(known.word for known in self.known)
+        """The text of the known words, composed (NFC)."""
+        return _composed(" ".join(known.word for known in self.known))
 
 
 class Vocabulary:
@@ -78,7 +91,7 @@ class Vocabulary:
                 n_corrections += 1
                 found = self._corrected(word)
             if found is None:
-                unknown.append(word)
+                unknown.append(_composed(word))
             else:
                 known.setdefault(found.word, found)
         return UnderstoodText(tuple(known.values()), tuple(unknown))
@@ -106,16 +119,26 @@ def edits(word: str, alphabet: str) -> Iterator[str]:
                 yield left + letter + right[1:]
 
 
+def _composed(text: str) -> str:
+    """The text as clients write it: words are compared decomposed."""
+    return unicodedata.normalize("NFC", text)
+
+
 def _may_be_misspelt(word: str) -> bool:
-    return _MIN_CORRECTED <= len(word) <= _MAX_CORRECTED and word.isalpha()
+    return _MIN_CORRECTED <= len(word) <= _MAX_CORRECTED and not _has_digits(word)
+
+
+def _has_digits(word: str) -> bool:
+    return any(map(str.isnumeric, word))
 
 
 def _forms(word: str) -> list[str]:
     """The word itself, and its likely singular and plural forms."""
-    if len(word) < _MIN_INFLECTED or not word.isalpha():
+    if len(word) < _MIN_INFLECTED or _has_digits(word):
         return [word]
-    singular = [word.removesuffix(ending) for ending in _PLURALS if word.endswith(ending)]
-    return [word, *(form for form in singular if len(form) >= _MIN_INFLECTED), *(word + ending for ending in _PLURALS)]
+    singular = [word.removesuffix(end) + ending for ending, end in _PLURALS if word.endswith(end)]
+    plural = [word.removesuffix(ending) + end for ending, end in _PLURALS if word.endswith(ending)]
+    return list(dict.fromkeys([word, *(form for form in singular if len(form) >= _MIN_INFLECTED), *plural]))
 
 
 def _known(word: str, forms: Sequence[str], frequencies: Mapping[str, int]) -> KnownWord | None:

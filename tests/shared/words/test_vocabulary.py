@@ -64,6 +64,38 @@ def test_words_that_the_catalogue_never_uses_are_named(
     assert (understood.text, understood.unknown_words) == (known, unknown)
 
 
+@pytest.mark.parametrize(
+    ("singular", "plural"),
+    [
+        ("accessory", "accessories"),
+        ("shelf", "shelves"),
+        ("knife", "knives"),
+        ("botão", "botões"),
+        ("pão", "pães"),
+        ("azul", "azuis"),
+        ("infantil", "infantis"),
+        ("marrom", "marrons"),
+        ("luz", "luces"),
+        ("reloj", "relojes"),
+    ],
+)
+def test_plurals_that_change_the_end_of_a_word(tmp_path: Path, singular: str, plural: str) -> None:
+    for catalogue, query in ((singular, plural), (plural, singular)):
+        path = tmp_path / f"{query}.sqlite"
+        write_lexical_index(path, [catalogue, "desk"])
+        with closing(LexicalIndex(path)) as index:
+            assert index.items_with(Vocabulary(index).understand(query).known[0].forms).tolist() == [0]
+
+
+def test_words_are_named_as_clients_write_them(tmp_path: Path) -> None:
+    write_lexical_index(tmp_path / "words.sqlite", ["시계", "ドレス", "नीला माउस"])
+    with closing(LexicalIndex(tmp_path / "words.sqlite")) as index:
+        understood = Vocabulary(index).understand("시계 ドレス नीला 바지 バス लाल")
+        assert understood.text == "시계 ドレス नीला"
+        assert understood.unknown_words == ("바지", "バス", "लाल")
+        assert Vocabulary(index).understand("시개 मउस").unknown_words == ("मउस",)  # too short to be corrected
+
+
 def test_singular_and_plural_count_as_the_same_word(vocabulary: Vocabulary) -> None:
     [known] = vocabulary.understand("watch").known
     assert known.word == "watch"
