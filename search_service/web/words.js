@@ -15,13 +15,21 @@ export function listenToWords(search, alone) {
     event.preventDefault();
     search(field.value.trim() || null);
   });
-  field.addEventListener("input", showClear);
+  field.addEventListener("input", () => {
+    const isWordless = field.value.trim() !== "" && !/[\p{L}\p{N}]/u.test(field.value);
+    field.setCustomValidity(isWordless ? text("noWords") : ""); // the browser shows it, and submits nothing
+    showClear();
+  });
   byId("clear-text").addEventListener("click", () => {
     field.value = "";
+    field.setCustomValidity("");
     field.focus();
     search(null);
   });
-  byId("words-alone").addEventListener("click", alone);
+  byId("words-alone").addEventListener("click", () => {
+    alone();
+    byId("results").focus({ preventScroll: true }); // the button has disappeared
+  });
 }
 
 /** Show the field if the catalogue can be searched by text. @param {boolean} isPossible */

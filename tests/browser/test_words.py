@@ -69,6 +69,7 @@ def test_words_narrow_a_photo_and_are_cleared(open_page, web_shop) -> None:
     words_alone = _searched(page, lambda: page.click("#words-alone"))
     assert words_alone["query"]["text"] == word.lower()
     assert not page.locator("#shown").is_visible()
+    assert page.evaluate("document.activeElement.id") == "results"  # the button has disappeared
 
 
 def test_words_narrow_a_product_and_go_with_a_new_one(open_page, web_shop) -> None:
@@ -87,6 +88,16 @@ def test_unknown_words_alone_are_told(open_page, web_shop) -> None:
     page.wait_for_selector(".notice[data-code=unknown_words]")
     assert page.locator(".notice h3").inner_text() == "O catálogo não usa nenhuma destas palavras"
     assert page.locator("#clear-text").get_attribute("aria-label") == "Limpar as palavras"
+
+
+def test_signs_alone_are_not_searched_by(open_page, web_shop) -> None:
+    page = open_page()
+    address = page.url
+    page.fill("#text", "👟 !?")
+    page.keyboard.press("Enter")
+    assert page.evaluate("document.getElementById('text').validationMessage") == "Type at least one word."
+    assert page.url == address
+    assert _write(page, "👟 watch")["query"]["text"] == "watch"
 
 
 def test_without_words_in_the_catalogue_there_is_no_field(open_page, web_shop) -> None:
