@@ -48,6 +48,7 @@ from indexer.snapshots.published import PublishedSnapshot, find_published, prepr
 from indexer.snapshots.snapshot_id import new_snapshot_id
 from indexer.snapshots.stored_folds import StoredFolds
 from indexer.snapshots.writer_lock import writer_lock
+from indexer.words.described import check_requested
 from indexer.words.learn import learn_words
 from shared.errors import SettingsError
 from shared.model.embedder import LiteRtEmbedder, embedder_id
@@ -60,7 +61,8 @@ def build(settings: BuildSettings, reporter: Reporter) -> BuildSummary:
     Raises:
         CatalogueError: the catalogue can't be read, is empty, or has too many problems.
         WeightsError: the backbone's weights are not available.
-        SettingsError: the data directory can't be made, or the feedback file is missing.
+        SettingsError: the data directory can't be made, the feedback file is missing, or `--words` names a column that
+            does not exist.
         StorageError: the disk is full or not writable.
         StoreUnavailable: the vectors go to Milvus, which does not answer.
         Busy: another build is writing to the data directory.
@@ -157,6 +159,7 @@ def _images_embedded(
     with reporter.stage("read catalogue") as stage:
         catalogue = read_catalogue(settings.catalogue, settings.image_root, stage, data.root)
     check_problems(data, catalogue, catalogue.problems, settings.max_bad)
+    check_requested(catalogue.items, settings.words)
     embed = partial(_embedded, settings, data, catalogue, reporter)
 
     n_frozen = 0

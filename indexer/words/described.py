@@ -89,6 +89,20 @@ def described_columns(items: Sequence[Item], requested: str) -> DescribedColumns
     return DescribedColumns(tuple(sorted(names)), short or tuple(sorted(names))) if names else None
 
 
+def check_requested(items: Sequence[Item], requested: str) -> None:
+    """Reject names of columns that do not exist, before hours of embedding.
+
+    Args:
+        items: of the catalogue.
+        requested: as `described_columns` takes it.
+
+    Raises:
+        SettingsError: a named column does not exist, or holds no text.
+    """
+    if requested not in (AUTO, NONE):
+        described_columns(items, requested)
+
+
 def _require_columns(names: Sequence[str], columns: Mapping[str, _Column]) -> None:
     missing = [name for name in names if name not in columns]
     if missing:

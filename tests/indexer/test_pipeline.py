@@ -87,3 +87,12 @@ def test_a_seed_or_another_training_changes_no_fold(quick_shop: Shop) -> None:
     assert after is not None
     np.testing.assert_array_equal(after.keys, before.keys)
     np.testing.assert_array_equal(after.folds, before.folds)
+
+
+def test_a_misspelt_column_is_told_before_anything_is_embedded(quick_shop: Shop) -> None:
+    quick_shop.picture("discs", 12, shade=0.95)
+    quick_shop.write([*quick_shop.rows(), quick_shop.row("discs", 12)])
+    done = quick_shop.build("--words", "titel")
+    assert (done.status, done.json["error"]["code"]) == (2, "invalid_setting")
+    assert "'titel'" in done.json["error"]["message"]
+    assert quick_shop.build("--dry-run", "--words", "none").json["images_to_embed"] == 1

@@ -32,6 +32,11 @@ def test_an_unknown_column_is_an_error_that_names_those_that_exist() -> None:
         described_columns(embedded.items, "title,brand")
 
 
+def test_a_column_that_is_named_twice_counts_once() -> None:
+    embedded, _ = make_described()
+    assert described_columns(embedded.items, "title, title") == DescribedColumns(("title",), ("title",))
+
+
 def test_the_text_of_an_item_has_lists_and_the_category() -> None:
     item = Item("1", "t_shirt", ("x",), {"tags": ["blue", 3, "cotton"], "price": 3.0, "title": "Shirt"})
     assert described_text(item, ("tags", "title", "brand")) == "blue cotton\nShirt\nt shirt"
