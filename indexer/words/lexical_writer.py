@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from shared.words.lexical_index import MAX_ALPHABET, MAX_WORD_CHARS, NUMBERS, SCHEMA
-from shared.words.tokens import words
+from shared.words.tokens import indexed_words
 
 _STAGED = "CREATE TEMP TABLE staged (word, numbers)"
 _SORTED = "SELECT word, numbers FROM temp.staged ORDER BY word, rowid"
@@ -35,7 +35,7 @@ def write_lexical_index(path: Path, texts: Iterable[str]) -> None:
         connection.execute(_STAGED)
         for number, text in enumerate(texts):
             n_items += 1
-            for word in set(words(text)):
+            for word in indexed_words(text):
                 if len(word) <= MAX_WORD_CHARS:
                     numbers_of.setdefault(word, array("I")).append(number)
                     n_staged += 1

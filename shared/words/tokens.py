@@ -1,6 +1,8 @@
 """Words of a text, in the form in which they are compared: without case and accents."""
 
+import re
 import unicodedata
+from collections.abc import Iterable
 
 MAX_CHARS = 4_000
 """The characters of a text that count: descriptions may be whole pages."""
@@ -9,6 +11,13 @@ _TRADE_MARKS = str.maketrans("™℠", "  ")  # NFKD makes letters of them, whic
 _PLAIN = {"ı": "i", "ø": "o", "ł": "l", "đ": "d", "ð": "d", "ħ": "h", "ŧ": "t", "þ": "th", "æ": "ae", "œ": "oe"}
 _ZERO_WIDTH_SPACE, _GRAPHEME_JOINER, _TATWEEL = "\u200b", "\u034f", "\u0640"
 _MAX_CACHED = 0x10000
+_RANGES = (  # Thai, Lao; Burmese; Khmer; Han; kana
+    "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u2e80-\u2fdf\u3005-\u3007\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
+    "\U00020000-\U0003ffff\u3041-\u30ff\u31f0-\u31ff"
+)
+_UNSPACED = re.compile(f"[{_RANGES}]")
+_PARTS = re.compile(f"[{_RANGES}]+|[^{_RANGES}]+")
+_VOICED = re.compile(r"[\u3041-\u30ff][\u3099\u309a]")
 
 
 class _Folding(dict[int, str | None]):
@@ -25,11 +34,42 @@ def words(text: str) -> list[str]:
     """Return the words of a text in order, case-folded and without accents (Unicode NFKD, accents removed).
 
     Letters of one word are those that Unicode counts as letters, digits, and marks that are more than accents, such as
-    the vowels of Thai or Hindi. So it works in any language that separates words; of others, a run of characters counts
-    as a word.
+    the vowels of Hindi. Languages that do not separate words have their overlapping pairs of characters instead, as in
+    Lucene's `CJKBigramFilter`.
     """
+    letters = _letters(text)
+    if text.isascii() or not _UNSPACED.search(letters):
+        return letters.split()
+    return [word for run in letters.split() for part in _PARTS.findall(run) for word in _pairs(part)]
+
+
+def indexed_words(text: str) -> set[str]:
+    """Return the words that find a text: its own, and the single characters of languages that do not separate words."""
+    return {*words(text), *(() if text.isascii() else _UNSPACED.findall(_letters(text)))}
+
+
+def rejoined(parts: Iterable[str]) -> list[str]:
+    """Join pairs of characters that overlap, as `words` made them, to what they are pairs of."""
+    whole: list[str] = []
+    for part in parts:
+        if whole and len(part) == 2 and whole[-1][-1] == part[0] and _UNSPACED.match(part):
+            whole[-1] += part[1]
+        else:
+            whole.append(part)
+    return whole
+
+
+def _letters(text: str) -> str:
+    """The text without case and accents, with spaces for what is in no word, and voiced kana as one character each."""
     decomposed = unicodedata.normalize("NFKD", text[:MAX_CHARS].translate(_TRADE_MARKS))
-    return decomposed.casefold().translate(_FOLDING).split()
+    folded = decomposed.casefold().translate(_FOLDING)
+    return folded if text.isascii() else _VOICED.sub(lambda kana: unicodedata.normalize("NFC", kana.group()), folded)
+
+
+def _pairs(run: str) -> list[str]:
+    if len(run) < 2 or not _UNSPACED.match(run):
+        return [run]
+    return [run[start : start + 2] for start in range(len(run) - 1)]
 
 
 def _folded(char: str) -> str | None:

@@ -2,12 +2,12 @@
 
 import re
 import unicodedata
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 
 from shared.words.lexical_index import MAX_WORD_CHARS, LexicalIndex
-from shared.words.tokens import words
+from shared.words.tokens import rejoined, words
 
 MAX_TEXT_CHARS = 400
 """Of the text of a query."""
@@ -60,7 +60,7 @@ class UnderstoodText:
     @property
     def text(self) -> str:
         """The text of the known words, composed (NFC)."""
-        return _composed(" ".join(known.word for known in self.known))
+        return " ".join(_shown(known.word for known in self.known))
 
 
 class Vocabulary:
@@ -91,10 +91,10 @@ class Vocabulary:
                 n_corrections += 1
                 found = self._corrected(word)
             if found is None:
-                unknown.append(_composed(word))
+                unknown.append(word)
             else:
                 known.setdefault(found.word, found)
-        return UnderstoodText(tuple(known.values()), tuple(unknown))
+        return UnderstoodText(tuple(known.values()), tuple(_shown(unknown)))
 
     def _corrected(self, word: str) -> KnownWord | None:
         frequencies = self._index.frequencies(list(dict.fromkeys(edits(word, self._index.alphabet))))
@@ -119,9 +119,9 @@ def edits(word: str, alphabet: str) -> Iterator[str]:
                 yield left + letter + right[1:]
 
 
-def _composed(text: str) -> str:
-    """The text as clients write it: words are compared decomposed."""
-    return unicodedata.normalize("NFC", text)
+def _shown(compared: Iterable[str]) -> list[str]:
+    """Words as clients write them: composed, where they are compared decomposed, and not in pairs of characters."""
+    return [unicodedata.normalize("NFC", word) for word in rejoined(compared)]
 
 
 def _may_be_misspelt(word: str) -> bool:
