@@ -8,18 +8,21 @@ import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from html import unescape
 from typing import Any
 
 from shared.catalogue.items import Item
 from shared.errors import SettingsError
 from shared.text.shorten import quoted
-from shared.words.tokens import words
+from shared.words.tokens import MAX_CHARS, words
 
 AUTO, NONE = "auto", "none"
 _MAX_ITEMS = 20_000
 _MIN_ITEM_SHARE = 0.3
 _MIN_REPEATED_SHARE = 0.5
 _MAX_SHORT_WORDS = 12
+_MAX_MARKED_UP = 4 * MAX_CHARS
+_TAG = re.compile(r"<!--.*?(?:-->|$)|</?[a-zA-Z][^<>]*>", re.DOTALL)
 _ADDRESS = re.compile(r"\S*[/:@\\]\S*|\S+\.\S+")
 
 
@@ -119,6 +122,12 @@ def described_text(item: Item, columns: Sequence[str]) -> str:
 
 
 def _texts(value: Any) -> list[str]:
-    """The texts of a metadata value: a text with a letter, or a list of them."""
+    """The texts of a metadata value: a text with a letter, or a list of them, without HTML."""
     values = value if isinstance(value, (list, tuple)) else [value]
-    return [text for text in values if isinstance(text, str) and any(char.isalpha() for char in text)]
+    texts = (_without_html(text[:_MAX_MARKED_UP]) for text in values if isinstance(text, str))
+    return [text for text in texts if any(map(str.isalpha, text))]
+
+
+def _without_html(text: str) -> str:
+    """The text that a browser would show, since shops export descriptions as HTML."""
+    return unescape(_TAG.sub(" ", text)) if "<" in text or "&" in text else text

@@ -1,3 +1,5 @@
+import time
+
 import pytest
 
 from indexer.words.described import DescribedColumns, described_columns, described_text
@@ -40,3 +42,18 @@ def test_a_column_that_is_named_twice_counts_once() -> None:
 def test_the_text_of_an_item_has_lists_and_the_category() -> None:
     item = Item("1", "t_shirt", ("x",), {"tags": ["blue", 3, "cotton"], "price": 3.0, "title": "Shirt"})
     assert described_text(item, ("tags", "title", "brand")) == "blue cotton\nShirt\nt shirt"
+
+
+def test_html_says_what_a_browser_shows() -> None:
+    html = "<p class='lead'>R&ouml;d <b>stol</b><br/>&lt; 5 &amp; > 3<!-- <i>hidden --></p>"
+    item = Item("1", "chair", ("x",), {"description": html, "code": "<hr><br>", "plain": "a < b, c<d"})
+    assert described_text(item, ("description", "code", "plain")).split() == (
+        ["Röd", "stol", "<", "5", "&", ">", "3", "a", "<", "b,", "c<d", "chair"]
+    )
+
+
+def test_hostile_markup_takes_no_longer_than_other_text() -> None:
+    started = time.process_time()
+    for text in ("<" * 10**6, "<a" * 10**6, "<!--" * 10**6, "&#" * 10**6, "<a " + "a" * 10**6):
+        described_text(Item("1", "chair", ("x",), {"title": text}), ("title",))
+    assert time.process_time() - started < 2
