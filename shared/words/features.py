@@ -17,7 +17,7 @@ from shared.words.tokens import words
 
 N_FEATURES = 2048
 _SHORTEST, _LONGEST = 2, 4
-_CACHED_WORDS = 100_000
+_CACHED_WORDS = 20_000  # about 30 MB
 
 
 @lru_cache(_CACHED_WORDS)
