@@ -161,7 +161,9 @@ def read_query(
         ImageNotFetched, UrlNotAllowed, ImageTooLarge: those of an image URL; see `ImageFetcher.fetch`.
     """
     if "item_id" in given and "item_id" not in options_of(body):
-        raise InvalidRequest("an item's category is known: see GET /v1/items/<id>; expected an image or an embedding")
+        raise InvalidRequest(
+            "an item's category is known: see GET /v1/items/<id>; expected an image, an embedding or a text"
+        )
     reject_unknown("field", given, options_of(body))
     _require_query(given, body, texts)
     image = given.get("image_base64")

@@ -134,6 +134,8 @@ def _require_images(form: _Form, max_images: int) -> None:
     if least <= n_images <= max_images and not form.is_image_text:
         return
     expected = "expected 1" if max_images == 1 else f"expected 1 to {max_images}"
+    if n_images == 0 and max_images == 1 and TEXT_FIELD in form.known:
+        expected += f", or the field `{TEXT_FIELD}`"
     if form.is_image_text:
         expected = f"`image` is text; {_AS_FILE}"
     files = "1 file" if n_images == 1 else f"{n_images} files"

@@ -256,14 +256,14 @@ def test_an_unknown_field_of_a_form_or_query_string_is_named(client, assert_erro
 
 
 def test_a_form_wants_one_file(client, assert_error) -> None:
-    for data, found in (
-        ({"top_k": "3"}, 0),
-        ({"image": "text, no file"}, 0),
-        ({"image": [_file(), _file()]}, 2),
+    for data, found, expected in (
+        ({"top_k": "3"}, 0, "; expected 1, or the field `text`"),
+        ({"image": "text, no file"}, 0, "; `image` is text; "),
+        ({"image": [_file(), _file()]}, 2, "; expected 1"),
     ):
         response = client.post("/v1/search", data=data, content_type="multipart/form-data")
         message = assert_error(response, 400, "invalid_request")
-        assert message.startswith(f"the form has {found} files in the field `image`")
+        assert message.startswith(f"the form has {found} files in the field `image`{expected}")
 
 
 def test_the_options_of_a_post_may_be_in_its_query_string(client) -> None:
