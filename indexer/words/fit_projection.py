@@ -34,7 +34,7 @@ class Choice:
         strength: `a`; 0 for no projection.
         plain: the mean similarity of an image's words to those of its nearest image, without a projection.
         projected: the same with it.
-        standard_error: of the difference, over groups.
+        standard_error: of the difference, over groups; 0 with fewer than two.
     """
 
     ridge: float
@@ -68,7 +68,7 @@ def fit_projection(sums: Sums, choice: Choice) -> Projection:
 
 
 def choose_strength(images: LearnedImages, total: Sums, folds: list[Sums], groups: NDArray[np.int64]) -> Choice:
-    """Choose ridge and strength by cross-validation.
+    """Choose ridge and strength by cross-validation; no projection where no image of a fold can be compared.
 
     Args:
         images: to learn from.
@@ -77,11 +77,15 @@ def choose_strength(images: LearnedImages, total: Sums, folds: list[Sums], group
         groups: `(n,)` int64, the same number for images that are not independent; each in one fold.
     """
     candidates = [(ridge, strength) for ridge in RIDGES for strength in STRENGTHS]
-    tests = [_FoldTest.of(images, fold) for fold in range(len(folds))]
+    all_tests = [_FoldTest.of(images, fold) for fold in range(len(folds))]
+    judged = [fold for fold, test in enumerate(all_tests) if test.similarities.size]
+    if not judged:
+        return Choice(RIDGES[0], 0.0, 0.0, 0.0, 0.0)
+    tests = [all_tests[fold] for fold in judged]
     plain = np.concatenate([test.word_similarity(None, 0.0) for test in tests])
     projected = []
     for ridge in RIDGES:
-        metrics = [word_metric(total - sums, ridge) for sums in folds]
+        metrics = [word_metric(total - sums, ridge) for sums in (folds[fold] for fold in judged)]
         for strength in STRENGTHS:
             of_folds = [test.word_similarity(metric, strength) for test, metric in zip(tests, metrics, strict=True)]
             projected.append(np.concatenate(of_folds))
@@ -91,7 +95,8 @@ def choose_strength(images: LearnedImages, total: Sums, folds: list[Sums], group
     ridge, strength = candidates[best]
     if gain.mean() <= _MIN_STANDARD_ERRORS * error:
         strength = 0.0
-    return Choice(ridge, strength, float(plain.mean()), float(projected[best].mean()), error)
+    shown_error = error if np.isfinite(error) else 0.0  # a manifest has finite numbers
+    return Choice(ridge, strength, float(plain.mean()), float(projected[best].mean()), shown_error)
 
 
 def clustered_standard_error(values: NDArray[np.float64], groups: NDArray[np.int64]) -> float:

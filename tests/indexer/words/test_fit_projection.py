@@ -1,4 +1,7 @@
+from dataclasses import replace
+
 import numpy as np
+import pytest
 from sklearn.linear_model import Ridge
 
 from indexer.words.fit_projection import Choice, choose_strength, clustered_standard_error, fit_projection, word_metric
@@ -66,3 +69,19 @@ def test_copies_of_an_image_are_no_further_evidence() -> None:
     np.testing.assert_allclose(alone, values.std(ddof=1) / np.sqrt(200))
     np.testing.assert_allclose(clustered_standard_error(np.repeat(values, 4), np.repeat(groups, 4)), alone)
     assert clustered_standard_error(values, np.zeros(200, np.int64)) == np.inf
+
+
+@pytest.mark.parametrize(("fold", "n_folds"), [(-1, 0), (0, 1), (3, 5)])
+def test_images_that_can_be_compared_with_no_others_give_no_projection(fold: int, n_folds: int) -> None:
+    images = _images()
+    images = replace(images, folds=np.full(len(images.folds), fold))
+    total, folds = sums_by_fold(images, n_folds)
+    assert choose_strength(images, total, folds, images.images).strength == 0
+
+
+def test_a_single_group_is_no_evidence_and_its_error_can_be_written() -> None:
+    images = _images()
+    images = replace(images, folds=np.where(images.folds == 0, 0, -1))
+    total, folds = sums_by_fold(images, 1)
+    choice = choose_strength(images, total, folds, np.zeros(len(images.folds), np.int64))
+    assert (choice.strength, choice.standard_error) == (0, 0)
