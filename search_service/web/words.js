@@ -52,14 +52,20 @@ export function showWords(state, hasPicture) {
 /** Show how the service understood the words. @param {{text?: string, unknown_words?: string[]}} query of an answer */
 export function showUnderstood({ text: understood, unknown_words: unknown }) {
   if (understood === undefined) return;
-  const plain = (given) => given.toLowerCase().match(/[\p{L}\p{N}_]+/gu) ?? [];
-  const known = plain(byId("text").value).filter((word) => !unknown.includes(word));
+  const others = unknown.flatMap(plainWords);
+  const known = plainWords(byId("text").value).filter((word) => !others.includes(word));
   byId("understood").replaceChildren(
     ...[
-      known.join(" ") !== understood && element("p", {}, text("understood", { words: understood })),
+      known.join(" ") !== plainWords(understood).join(" ") && element("p", {}, text("understood", { words: understood })),
       unknown.length > 0 && element("p", {}, text("unknownWords", { words: unknown.join(", ") })),
     ].filter(Boolean),
   );
+}
+
+/** The words of a text, each once, without the case and accents that don't matter. @param {string} given */
+function plainWords(given) {
+  const plain = given.normalize("NFKD").replace(/\p{M}/gu, "").toLowerCase();
+  return [...new Set(plain.match(/[\p{L}\p{N}]+/gu) ?? [])];
 }
 
 function showClear() {

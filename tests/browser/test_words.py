@@ -51,6 +51,12 @@ def test_it_says_how_words_were_understood(open_page, web_shop) -> None:
     assert "Not used in this catalogue: zzzzzz." in said
 
 
+def test_it_says_nothing_of_case_and_accents(open_page, web_shop) -> None:
+    page = open_page()
+    assert _write(page, "WÁTCH, watch zzzzzz")["query"]["text"] == "watch"
+    assert page.locator("#understood").inner_text() == "Not used in this catalogue: zzzzzz."
+
+
 def test_words_narrow_a_photo_and_are_cleared(open_page, web_shop) -> None:
     page = open_page()
     alone = _searched(page, lambda: page.set_input_files("#file", web_shop.query(BICYCLE)))
