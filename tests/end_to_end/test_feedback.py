@@ -31,9 +31,9 @@ def learned(quick_shop: Shop, monkeypatch: pytest.MonkeyPatch) -> list[LabelledQ
     trainer = quick_stages.STAGES["indexer.classifier.train"]
     train = trainer.train_classifier
 
-    def watch(held_out: Any, seed: int, stage: Any, queries: LabelledQueries | None = None) -> Any:
+    def watch(held_out: Any, seed: int, stage: Any, queries: LabelledQueries | None = None, *rest: Any) -> Any:
         given.append(queries)
-        return train(held_out, seed, stage, queries)
+        return train(held_out, seed, stage, queries, *rest)
 
     monkeypatch.setattr(trainer, "train_classifier", watch)
     return given
