@@ -3,8 +3,9 @@
 The published classifier is kept while the recipe of the embeddings, the categories and the feedback are the same, and
 at most `MAX_CHANGED_SHARE` of the images were added, removed or moved since it was trained. `--retrain` trains always.
 
-A tuned backbone has a head that was trained with it. A head trained afterwards on its embeddings replaces that one only
-if its held-out loss is lower: the backbone has made the images that it was tuned on too easy to learn from.
+A tuned backbone has a head that was trained with it. Of that one, a head trained afterwards on its embeddings, and the
+sum of both, the one with the lowest held-out loss is taken: the backbone has made the images that it was tuned on easy
+to learn from, for some catalogues too easy.
 """
 
 from collections.abc import Iterable, Mapping
@@ -108,12 +109,19 @@ def choose_classifier(
         heads, epochs, claimed = train_classifier(held_out, seed, stage, queries, backbone.is_tuned)
     tuned = _tuned_head(backbone, published, embedded)
     if tuned is not None:
-        single = calibrated(Heads.single(tuned), held_out.for_heads(Heads.single(tuned)))
-        first_fold = held_out.for_heads(single)
-        if first_fold.log_loss(single) <= first_fold.log_loss(heads):
-            reporter.say("the head that was trained with the backbone is no worse on held-out images, and is kept")
-            heads = single
+        heads = _best_of_tuned(tuned, heads, held_out, reporter)
     return ChosenClassifier(heads, True, epochs, 0, queries, claimed)
+
+
+def _best_of_tuned(tuned: Classifier, trained: Heads, held_out: HeldOut, reporter: Reporter) -> Heads:
+    """The head that was trained with the backbone, the one trained afterwards, or their sum."""
+    first_fold = held_out.for_heads(Heads.single(tuned))
+    alone, both = (calibrated(heads, first_fold) for heads in (Heads.single(tuned), trained.first_plus(tuned)))
+    best = min((alone, both, trained), key=first_fold.log_loss)
+    if best is not trained:
+        what = "" if best is alone else ", with one trained now added,"
+        reporter.say(f"the head that was trained with the backbone{what} is no worse on held-out images, and is kept")
+    return best
 
 
 def _say_groups(held_out: HeldOut, reporter: Reporter) -> None:

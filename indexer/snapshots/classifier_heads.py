@@ -92,6 +92,16 @@ class Heads:
         heads = tuple(replace(head, projection=own) for head, own in zip(self.of_folds, of_folds, strict=False))
         return Heads(served, heads or (served,))
 
+    def first_plus(self, other: Classifier) -> "Heads":
+        """The head that is served and that of fold 0, each with another linear head added; of the same categories."""
+
+        def plus(head: Classifier) -> Classifier:
+            return replace(head, weights=head.weights + other.weights, bias=head.bias + other.bias)
+
+        if self.is_single:
+            return Heads.single(plus(self.served))
+        return Heads(plus(self.served), (plus(self.of_folds[0]),))
+
     def linear(self) -> list[LinearHead]:
         """Weights and bias of the head of each fold."""
         return [(head.weights, head.bias) for head in self.of_folds]

@@ -263,19 +263,18 @@ def _head(
     return chosen.heads.served
 
 
-@pytest.mark.parametrize(("trained", "wanted"), [(1.0, "tuned"), (12.0, "trained"), (2.0, "tuned")])
+@pytest.mark.parametrize(("tuned", "trained", "wanted"), [(2, -1, 2), (2, 1, 3), (-2, 3, 3)])
 @pytest.mark.parametrize("just_now", [True, False])
-def test_the_head_that_was_tuned_with_the_base_stays_unless_held_out_items_prefer_another(
-    monkeypatch: pytest.MonkeyPatch, trained: float, wanted: str, just_now: bool
+def test_of_the_tuned_head_the_trained_one_and_their_sum_held_out_items_choose(
+    monkeypatch: pytest.MonkeyPatch, tuned: float, trained: float, wanted: float, just_now: bool
 ) -> None:
-    """The temperature that fits 2 is at its bound, so that it counts as 10."""
-    base, published = (replace(_BASE, head=_by_axis(2)), None) if just_now else (_BASE, _tuned())
-    new = _by_axis(trained)
+    monkeypatch.setattr(_Tuned, "head", _by_axis(tuned))
+    base, published = (replace(_BASE, head=_by_axis(tuned)), None) if just_now else (_BASE, _tuned())
+    new = replace(_by_axis(trained), temperature=0.2)
     found = _head(monkeypatch, new, base, published)
-    assert (found is new) == (wanted == "trained")
-    if wanted == "tuned":
-        assert found.weights is (base.head or _Tuned.head).weights
-        assert found.temperature == pytest.approx(0.2, rel=0.01)
+    assert (found is new) == (wanted == trained)
+    np.testing.assert_array_equal(found.weights, _by_axis(wanted).weights)
+    assert found.temperature == pytest.approx(0.2, rel=0.01)  # its bound, since all is right
 
 
 @pytest.mark.parametrize(

@@ -33,6 +33,12 @@ def test_all_are_written_and_share_the_rule(tmp_path: Path) -> None:
     assert sorted(np.load(paths.fold_classifiers)) == ["bias", "weights"]  # what differs
 
 
+def test_a_head_is_added_to_the_served_one_and_that_of_fold_0() -> None:
+    heads = Heads(_head(1), (_head(2), _head(3))).first_plus(_head(10))
+    assert [head.weights[0, 1] for head in (heads.served, *heads.of_folds)] == [11, 12]
+    assert Heads.single(_head(1)).first_plus(_head(10)).is_single
+
+
 def test_a_single_head_is_written_once(tmp_path: Path) -> None:
     paths = SnapshotPaths(tmp_path)
     heads = Heads.single(_head(1)).with_ood_rule(_RULE)
