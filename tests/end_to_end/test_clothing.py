@@ -194,11 +194,11 @@ def test_the_report_tells_what_the_raw_data_tell(
     nearest = np.argsort(-cosine_similarity(embeddings, rows), axis=1)[:, :10]
     wanted = (labels[nearest] == np.array(truth)[:, np.newaxis]).mean()
     assert told["unfiltered_category_precision_at_10"] == pytest.approx(wanted, abs=1e-3)  # ties
-    # The nearest-item ratio test corrects some of the classifier's mistakes, none of the surest.
+    # The nearest-item ratio test corrects some of the classifier's mistakes, none of the surest, and makes hardly any.
     surest = int(np.argmax(np.where(right, 0, confidence)))
     assert Path(told["mistakes"][0]["image"]) == photos[surest].resolve()
     assert told["mistakes"][0]["confidence"] == pytest.approx(confidence[surest], abs=1e-5)
-    assert 0.8 * (~right).sum() <= told["n_mistakes"] <= (~right).sum()
+    assert 0.8 * (~right).sum() <= told["n_mistakes"] <= 1.1 * (~right).sum()
     assert sum(one["right"] + one["wrong"] for one in told["scores"]) == 10 * len(photos)
     page = (judged.report / "evaluation.html").read_text(encoding="utf-8")
     assert f"{100 * accuracy:.1f} %" in page
