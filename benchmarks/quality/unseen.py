@@ -1,4 +1,4 @@
-"""What a build claims of itself against the truth on photos from elsewhere, with the catalogue's words and without.
+"""A build's claims against the truth on photos from elsewhere, with the catalogue's words and without.
 
 For each seed the training part is built by the product's own command, with `--words none` and with `--words auto`, and
 evaluated on the validation part:

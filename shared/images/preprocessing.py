@@ -29,7 +29,7 @@ def is_side(side_px: int) -> bool:
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """How images are decoded and scaled, by `decode_image` and `to_pixels`; the manifest records its name.
+    """The rules by which `decode_image` and `to_pixels` decode and scale; the manifest records their name.
 
     Embeddings made under different ones are not comparable, and any change of a pixel needs a new revision.
 

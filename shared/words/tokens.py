@@ -21,7 +21,7 @@ _VOICED = re.compile(r"[\u3041-\u30ff][\u3099\u309a]")
 
 
 class _Folding(dict[int, str | None]):
-    """What becomes of a character of a decomposed text: letters, nothing, or a space between words."""
+    """A table from the characters of a decomposed text to letters, nothing, or a space between words."""
 
     def __missing__(self, code: int) -> str | None:
         folded = _folded(chr(code))

@@ -314,7 +314,7 @@ def test_words_tell_apart_what_is_of_one_category(
     pictures, labels = _pictures(hues), hues // 2
 
     def margin(texts: csr_array | None) -> float:
-        """How much nearer to each other pictures of one hue are than those of the category's other one."""
+        """The mean cosine of pictures of one hue, above that of pictures of the category's other one."""
         _force(tuner, monkeypatch, 0, 4)
         with SilentReporter().stage("tune") as stage:
             found = tuning.fine_tune(_tiny_base(), pictures, labels, held, np.arange(len(hues)), 0, stage, texts=texts)
