@@ -82,13 +82,12 @@ def choose_strength(images: LearnedImages, total: Sums, folds: list[Sums], group
     if not judged:
         return Choice(RIDGES[0], 0.0, 0.0, 0.0, 0.0)
     tests = [all_tests[fold] for fold in judged]
-    plain = np.concatenate([test.word_similarity(None, 0.0) for test in tests])
-    projected = []
+    plain = np.concatenate([test.plain_similarity() for test in tests])
+    projected: list[NDArray[np.float64]] = []
     for ridge in RIDGES:
-        metrics = [word_metric(total - sums, ridge) for sums in (folds[fold] for fold in judged)]
-        for strength in STRENGTHS:
-            of_folds = [test.word_similarity(metric, strength) for test, metric in zip(tests, metrics, strict=True)]
-            projected.append(np.concatenate(of_folds))
+        metrics = (word_metric(total - folds[fold], ridge) for fold in judged)
+        of_folds = [test.word_similarities(metric) for test, metric in zip(tests, metrics, strict=True)]
+        projected.extend(np.concatenate(of_folds, axis=1))
     best = int(np.argmax([values.mean() for values in projected]))
     gain = projected[best] - plain
     error = clustered_standard_error(gain, groups[np.concatenate([test.queries for test in tests])])
@@ -138,14 +137,23 @@ class _FoldTest:
         similarities = (images.texts[queries] @ images.texts[gallery].T).toarray()
         return cls(queries, images.embeddings(queries), images.embeddings(gallery), similarities)
 
-    def word_similarity(self, metric: NDArray[np.float64] | None, strength: float) -> NDArray[np.float64]:
+    def plain_similarity(self) -> NDArray[np.float64]:
         """`(n_queries,)`: the similarity of each query's words to those of its nearest image."""
+        return self._of_nearest(self.query_rows @ self.gallery_rows.T)
+
+    def word_similarities(self, metric: NDArray[np.float64]) -> NDArray[np.float64]:
+        """`(n_strengths, n_queries)`: the same, with projections of each strength."""
         products = self.query_rows @ self.gallery_rows.T
-        if metric is not None:
-            learned = (strength**2 * metric).astype(np.float32)
-            moved = self.gallery_rows @ learned
-            lengths = np.sqrt(1 + np.einsum("ij,ij->i", moved, self.gallery_rows))
-            products = (products + self.query_rows @ moved.T) / lengths  # a query's own length changes no order
+        moved = self.gallery_rows @ metric.astype(np.float32)
+        learned, squares = self.query_rows @ moved.T, np.einsum("ij,ij->i", moved, self.gallery_rows)
+        return np.stack(
+            [  # a query's own length changes no order
+                self._of_nearest((products + np.float32(a**2) * learned) / np.sqrt(1 + np.float32(a**2) * squares))
+                for a in STRENGTHS
+            ]
+        )
+
+    def _of_nearest(self, products: NDArray[np.float32]) -> NDArray[np.float64]:
         nearest = products.argmax(axis=1)
         found: NDArray[np.float64] = self.similarities[np.arange(len(nearest)), nearest].astype(np.float64)
         return found
